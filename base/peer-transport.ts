@@ -1,0 +1,24 @@
+/**
+ * Messages between the nodes of one cluster: ordered and whole while a link is up, lost when it breaks.
+ * Implemented over mutual TLS in node/peer and in memory by tests and the simulator.
+ */
+export interface PeerTransport {
+  /**
+   * Queues one message, given in parts that are sent as one.
+   * @returns false when there is no link or its bounded queue is full; the message is then dropped
+   */
+  send(toNodeId: string, parts: readonly Uint8Array[]): boolean;
+  /** Bytes accepted by send and not yet given to the operating system. */
+  queuedBytes(toNodeId: string): number;
+  isUp(nodeId: string): boolean;
+  /** One handler; set before start. The message is the handler's to keep. */
+  onMessage(handler: (from: PeerIdentity, message: Uint8Array) => void): void;
+  /** Called on every change of a link; `up: false` also when the peer returns as another incarnation. */
+  onLinkChange(handler: (peer: PeerIdentity, up: boolean) => void): void;
+}
+
+export interface PeerIdentity {
+  readonly nodeId: string;
+  /** Distinguishes one start of the node from the next. */
+  readonly incarnation: string;
+}

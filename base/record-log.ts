@@ -1,0 +1,84 @@
+/**
+ * The port behind which both replicated logs keep their records (implemented in storage/log, used by cluster
+ * and by replication). Records are numbered without gaps; numbers are safe integers.
+ *
+ * Calls may overlap; the log carries them out in the order of the calls. Once a call has failed with
+ * LogFailure, every later one fails with it too: after a failed fsync nothing about the file is known, and
+ * the only way on is to end the process.
+ */
+export interface RecordLog {
+  /** Number of the oldest record kept; equals nextIndex when there is none. */
+  readonly firstIndex: number;
+  /** Number the next appended record will get. */
+  readonly nextIndex: number;
+  /** Every record below this is on stable storage. */
+  readonly durableNextIndex: number;
+  /**
+   * Adds records at the end; resolves once they are written to the operating system (not yet durable).
+   * @throws LogFullError when the file system is full; nothing was added and the log stays usable
+   * @throws LogFailure when the device failed
+   */
+  append(records: readonly Uint8Array[]): Promise<AppendedRecords>;
+  /** Makes everything appended before the call durable; concurrent calls share one fdatasync. */
+  sync(): Promise<void>;
+  /**
+   * One record's payload, its checksum verified.
+   * @throws LogCorruptionError when the bytes do not match
+   */
+  read(index: number): Promise<Uint8Array>;
+  /** Records from `fromIndex` on, in order, until the end as of the call. */
+  scan(fromIndex: number): AsyncIterable<LogRecord>;
+  /**
+   * Bytes of one payload already located, without verification; the caller holds its own checksums.
+   * @param position as given by append or scan, plus any offset inside that payload
+   */
+  readAt(position: number, lengthBytes: number): Promise<Uint8Array>;
+  /** Removes `index` and everything after, durably. */
+  truncateFrom(index: number): Promise<void>;
+  /** Forgets records before `index` where whole segments allow; never removes `index` or anything later. */
+  trimBefore(index: number): Promise<void>;
+  /** Drops everything and goes on at `index` (after a snapshot has replaced the content), durably. */
+  resetTo(index: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface AppendedRecords {
+  readonly firstIndex: number;
+  /** Where each record's payload begins, for readAt. Positions rise with the index and are never reused. */
+  readonly positions: readonly number[];
+}
+
+export interface LogRecord {
+  readonly index: number;
+  readonly position: number;
+  readonly payload: Uint8Array;
+}
+
+/** The device or an fsync failed. Final: the process ends rather than retry. */
+export class LogFailure extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'LogFailure';
+  }
+}
+
+/** No space for the records; nothing was added. */
+export class LogFullError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'LogFullError';
+  }
+}
+
+/** A record before the durable end does not match its checksum. Never dropped in silence. */
+export class LogCorruptionError extends Error {
+  readonly segment: string;
+  readonly offsetBytes: number;
+
+  constructor(message: string, where: { segment: string; offsetBytes: number }) {
+    super(message);
+    this.name = 'LogCorruptionError';
+    this.segment = where.segment;
+    this.offsetBytes = where.offsetBytes;
+  }
+}

@@ -1,0 +1,39 @@
+import type { Command, CommandResult } from './state/commands.ts';
+import type { ClusterState, NodeId } from './state/model.ts';
+
+/** What the rest of a node may see of the cluster log. */
+export interface ClusterView {
+  readonly nodeId: NodeId;
+  /** As of the last entry applied on this node. */
+  state(): ClusterState;
+  /** As of a moment after the call, as all nodes agree (ReadIndex). @throws OperationError kind "unavailable" */
+  linearizableState(): Promise<ClusterState>;
+  /** Called after every applied entry that changed the state, in order. */
+  subscribe(listener: (state: ClusterState) => void): () => void;
+  /**
+   * Replicates and applies a command, from any node.
+   * @throws OperationError kind "unavailable" when it certainly was not applied (no leader, queue full),
+   *   kind "unknown-outcome" when that cannot be known
+   */
+  propose(command: Command): Promise<CommandResult>;
+  status(): ClusterStatus;
+}
+
+export interface ClusterStatus {
+  readonly nodeId: NodeId;
+  readonly role: 'leader' | 'follower' | 'candidate' | 'pre-candidate';
+  readonly leader: NodeId | undefined;
+  readonly term: number;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  readonly lastIndex: number;
+  /** On the leader: what it knows of each peer. */
+  readonly peers: readonly PeerStatus[];
+}
+
+export interface PeerStatus {
+  readonly nodeId: NodeId;
+  readonly linkUp: boolean;
+  readonly matchIndex: number | undefined;
+  readonly lastContactMs: number | undefined;
+}

@@ -1,0 +1,157 @@
+/** The vocabulary of the Raft core; plain data throughout. Indexes and terms are safe integers. */
+
+export const NO_NODE = 0;
+/** Addresses of the two local threads that carry out storage writes (see ready()). */
+export const LOCAL_APPEND_THREAD = Number.MAX_SAFE_INTEGER;
+export const LOCAL_APPLY_THREAD = Number.MAX_SAFE_INTEGER - 1;
+
+export type EntryType = 'normal' | 'confChange' | 'confChangeV2';
+
+export interface Entry {
+  readonly term: number;
+  readonly index: number;
+  readonly type: EntryType;
+  readonly data: Uint8Array;
+}
+
+export interface HardState {
+  readonly term: number;
+  /** NO_NODE: no vote in this term. */
+  readonly vote: number;
+  readonly commit: number;
+}
+
+export interface ConfState {
+  readonly voters: readonly number[];
+  readonly learners: readonly number[];
+  readonly votersOutgoing: readonly number[];
+  readonly learnersNext: readonly number[];
+  readonly autoLeave: boolean;
+}
+
+export interface SnapshotMetadata {
+  readonly index: number;
+  readonly term: number;
+  readonly confState: ConfState;
+}
+
+/** `data` names the snapshot; its content is streamed beside Raft. */
+export interface Snapshot {
+  readonly metadata: SnapshotMetadata;
+  readonly data: Uint8Array;
+}
+
+export type MessageType =
+  | 'MsgHup'
+  | 'MsgBeat'
+  | 'MsgProp'
+  | 'MsgApp'
+  | 'MsgAppResp'
+  | 'MsgVote'
+  | 'MsgVoteResp'
+  | 'MsgSnap'
+  | 'MsgHeartbeat'
+  | 'MsgHeartbeatResp'
+  | 'MsgUnreachable'
+  | 'MsgSnapStatus'
+  | 'MsgCheckQuorum'
+  | 'MsgTransferLeader'
+  | 'MsgTimeoutNow'
+  | 'MsgReadIndex'
+  | 'MsgReadIndexResp'
+  | 'MsgPreVote'
+  | 'MsgPreVoteResp'
+  | 'MsgStorageAppend'
+  | 'MsgStorageAppendResp'
+  | 'MsgStorageApply'
+  | 'MsgStorageApplyResp'
+  | 'MsgForgetLeader';
+
+/** Absent fields are zero, empty or false. */
+export interface Message {
+  readonly type: MessageType;
+  readonly to: number;
+  readonly from: number;
+  readonly term?: number;
+  readonly logTerm?: number;
+  readonly index?: number;
+  readonly entries?: readonly Entry[];
+  readonly commit?: number;
+  /** MsgStorageAppend: the vote to persist along with term and commit. */
+  readonly vote?: number;
+  readonly snapshot?: Snapshot;
+  readonly reject?: boolean;
+  readonly rejectHint?: number;
+  /** Distinguishes campaigns and read requests. */
+  readonly context?: Uint8Array;
+  /** MsgStorageAppend and MsgStorageApply: to be delivered once the write has been carried out. */
+  readonly responses?: readonly Message[];
+}
+
+export interface SoftState {
+  readonly leader: number;
+  readonly role: 'follower' | 'candidate' | 'leader' | 'preCandidate';
+}
+
+export interface ReadState {
+  readonly index: number;
+  readonly requestContext: Uint8Array;
+}
+
+/** What the driver must do next, in this order: persist, send, apply. */
+export interface Ready {
+  readonly softState?: SoftState;
+  readonly hardState?: HardState;
+  readonly readStates: readonly ReadState[];
+  readonly entries: readonly Entry[];
+  readonly snapshot?: Snapshot;
+  readonly committedEntries: readonly Entry[];
+  readonly messages: readonly Message[];
+  readonly mustSync: boolean;
+}
+
+/**
+ * The stable log as the core reads it. Synchronous: the driver keeps the part that may be asked for in
+ * memory. Reads below the first index report "compacted", above the last "unavailable".
+ */
+export interface RaftStorage {
+  initialState(): { hardState: HardState; confState: ConfState };
+  /** Entries lo <= index < hi, at least one, then as many as fit in maxSizeBytes. */
+  entries(lo: number, hi: number, maxSizeBytes: number): readonly Entry[] | 'compacted' | 'unavailable';
+  term(index: number): number | 'compacted' | 'unavailable';
+  firstIndex(): number;
+  lastIndex(): number;
+  /** Undefined: not ready yet, ask again later. */
+  snapshot(): Snapshot | undefined;
+}
+
+export interface RaftConfig {
+  readonly id: number;
+  readonly electionTick: number;
+  readonly heartbeatTick: number;
+  readonly storage: RaftStorage;
+  /** Last index already applied when the core starts. */
+  readonly applied: number;
+  readonly asyncStorageWrites: boolean;
+  readonly maxSizePerMessageBytes: number;
+  readonly maxCommittedSizePerReadyBytes: number;
+  readonly maxUncommittedEntriesBytes: number;
+  readonly maxInflightMessages: number;
+  readonly maxInflightBytes: number;
+  readonly checkQuorum: boolean;
+  readonly preVote: boolean;
+  readonly readOnlyOption: 'safe' | 'leaseBased';
+  readonly disableProposalForwarding: boolean;
+  readonly disableConfChangeValidation: boolean;
+  readonly stepDownOnRemoval: boolean;
+  /** An integer, uniform over 0 <= n < bound; the only randomness there is. */
+  readonly random: (bound: number) => number;
+  /** Told of every decision, for tests and for logging in our own words. */
+  readonly trace: (event: RaftTraceEvent) => void;
+}
+
+/** Declared in trace.ts as a union; here only what every member has. */
+export interface RaftTraceEvent {
+  readonly event: string;
+  readonly [field: string]: unknown;
+}

@@ -1,0 +1,134 @@
+/**
+ * The replicated configuration: plain data, the same on every node at the same applied index.
+ * Only commands in the cluster log change it (commands.ts); apply.ts is the pure function that does.
+ */
+
+export type NodeId = string;
+export type PortalGroupId = string;
+
+export interface ClusterState {
+  readonly clusterId: string;
+  readonly clusterName: string;
+  readonly settings: ClusterSettings;
+  readonly nodes: Readonly<Record<NodeId, NodeRecord>>;
+  readonly images: Readonly<Record<string, ImageRecord>>;
+  readonly clients: Readonly<Record<string, ClientRecord>>;
+  readonly portalGroups: Readonly<Record<PortalGroupId, PortalGroupRecord>>;
+  /** Network boot programs an administrator uploaded, by file name. */
+  readonly bootFiles: Readonly<Record<string, BootFileRecord>>;
+  readonly tokens: readonly TokenRecord[];
+  /** LUN numbers are never reused, so that no old record can be taken for a new client's. */
+  readonly nextLunId: number;
+}
+
+export interface ClusterSettings {
+  readonly dhcp: DhcpSettings;
+  /** Prefix of every target and initiator name, as "iqn.2026-11.net.bootfabric:lab". */
+  readonly iqnPrefix: string;
+  /** A node the leader has not heard from for this long is fenced. */
+  readonly fenceAfterMs: number;
+  /** How long a backup's grant to its primary lasts. */
+  readonly leaseMs: number;
+}
+
+export interface DhcpSettings {
+  /** off: not served; proxy: boot information only, beside the site's own server; full: addresses too. */
+  readonly mode: 'off' | 'proxy' | 'full';
+  /** full only: the subnet served and the range from which a new client is given its address. */
+  readonly subnet?: string;
+  readonly rangeStart?: string;
+  readonly rangeEnd?: string;
+  readonly router?: string;
+  readonly dnsServers?: readonly string[];
+  readonly leaseSeconds: number;
+}
+
+export interface NodeRecord {
+  readonly nodeId: NodeId;
+  /** The id Raft knows this member by. */
+  readonly raftId: number;
+  /** "" until the node's first start. */
+  readonly incarnation: string;
+  /** new: never started. up: its word counts. fenced: it does not, until it registers again. */
+  readonly status: 'new' | 'up' | 'fenced';
+  readonly endpoints: NodeEndpoints;
+}
+
+/** Fixed addresses of one node, each "HOST:PORT". */
+export interface NodeEndpoints {
+  readonly peer: string;
+  readonly replication: string;
+  readonly api: string;
+  readonly http: string;
+  readonly tftp: string;
+  /** The portal at the node's own address, which only redirects to movable ones. */
+  readonly iscsi: string;
+}
+
+export interface ImageRecord {
+  readonly name: string;
+  readonly versions: readonly ImageVersionRecord[];
+}
+
+export interface ImageVersionRecord {
+  readonly version: number;
+  readonly sizeBytes: number;
+  readonly chunkSizeBytes: number;
+  /** SHA-256 of the manifest (hex), which lists the SHA-256 of every chunk. */
+  readonly manifestSha256: string;
+  /** Nodes that hold every chunk, verified. */
+  readonly holders: readonly NodeId[];
+  readonly createdAtMs: number;
+}
+
+export interface ClientRecord {
+  readonly name: string;
+  /** Canonical spelling, lower case with colons. */
+  readonly macs: readonly string[];
+  readonly image: string;
+  /** Absent: the newest version at each boot. */
+  readonly imageVersion?: number;
+  readonly writeCache: 'discard' | 'keep';
+  readonly portalGroup: PortalGroupId;
+  readonly lunId: number;
+  /** full DHCP: the address reserved for it. */
+  readonly address?: string;
+  readonly targetName: string;
+  readonly initiatorName: string;
+}
+
+export interface PortalGroupRecord {
+  readonly id: PortalGroupId;
+  /** The movable portal address and port. */
+  readonly address: string;
+  readonly port: number;
+  /** Rises by one with every change of primary or in-sync set. */
+  readonly epoch: number;
+  /** Undefined while no in-sync member is up. */
+  readonly primary?: NodeId;
+  readonly inSync: readonly InSyncMember[];
+  readonly replicas: readonly NodeId[];
+  /** Writes stall while fewer members than this are in sync. */
+  readonly minInSync: number;
+  readonly durability: 'write-back' | 'durable';
+}
+
+export interface InSyncMember {
+  readonly nodeId: NodeId;
+  /** "" only in a new cluster, before the member's first start. */
+  readonly incarnation: string;
+}
+
+export interface BootFileRecord {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  readonly holders: readonly NodeId[];
+}
+
+export interface TokenRecord {
+  readonly id: string;
+  readonly role: 'administrator';
+  /** SHA-256 of the token (hex); the token itself is nowhere. */
+  readonly sha256: string;
+}

@@ -1,0 +1,43 @@
+/**
+ * The port between a protocol that serves disks and what keeps their data. Logical blocks are 512 bytes,
+ * as PC firmware and the images it boots expect; data is kept in 4 KiB blocks underneath.
+ */
+export const LOGICAL_BLOCK_BYTES = 512;
+
+export interface BlockDevice {
+  readonly lengthBlocks: number;
+  /** Whether an acknowledged write may still be only in memory until flush (SBC-3 WCE). */
+  readonly writeCacheEnabled: boolean;
+  readonly readOnly: boolean;
+  /**
+   * Only committed data. The parts' lengths add up to the range; they are views that stay valid and
+   * unchanged for as long as the caller holds them.
+   * @throws DeviceError
+   */
+  read(lba: number, lengthBlocks: number): Promise<readonly Uint8Array[]>;
+  /**
+   * Resolves once every in-sync replica has the data (with `forceUnitAccess`: on stable storage).
+   * `parts` add up to whole logical blocks and must not change until then.
+   * @throws DeviceError; the blocks then hold the old or the new data, each block whole
+   */
+  write(lba: number, parts: readonly Uint8Array[], options: { forceUnitAccess: boolean }): Promise<void>;
+  /** Resolves once all acknowledged writes are on stable storage of every in-sync replica. */
+  flush(): Promise<void>;
+}
+
+export type DeviceErrorKind =
+  | 'not-serving' // this node may not answer for the device any more; the session must go
+  | 'out-of-range'
+  | 'read-only'
+  | 'no-space'
+  | 'medium-error'; // the data is damaged here and was not repaired
+
+export class DeviceError extends Error {
+  readonly kind: DeviceErrorKind;
+
+  constructor(kind: DeviceErrorKind, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'DeviceError';
+    this.kind = kind;
+  }
+}

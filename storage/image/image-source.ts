@@ -1,0 +1,22 @@
+/** What a LUN needs of an immutable image version: its size and its bytes. */
+export interface ImageSource {
+  /**
+   * @returns undefined when this node does not hold the whole version
+   */
+  open(image: ImageVersionRef): Promise<OpenImage | undefined>;
+}
+
+export interface ImageVersionRef {
+  readonly name: string;
+  readonly version: number;
+}
+
+export interface OpenImage {
+  readonly sizeBytes: number;
+  /**
+   * Bytes past the end of the image read as zeros.
+   * @throws DeviceError kind "medium-error" when the file cannot be read
+   */
+  read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
