@@ -1,0 +1,5 @@
+export { asConfChange, decodeConfChange, encodeConfChange, LEAVE_JOINT } from './conf-change-codec.ts';
+export type * from './conf-change-types.ts';
+export { RawNode } from './raw-node.ts';
+export type * from './status.ts';
+export * from './types.ts';
