@@ -26,28 +26,32 @@ export class ByteWriter {
     return at;
   }
 
+  // Reserving may replace the buffer, so it comes before any use of the view.
   u8(value: number): this {
-    this.#view.setUint8(this.#reserve(1), value);
+    const at = this.#reserve(1);
+    this.#view.setUint8(at, value);
     return this;
   }
 
   u16(value: number): this {
-    this.#view.setUint16(this.#reserve(2), value);
+    const at = this.#reserve(2);
+    this.#view.setUint16(at, value);
     return this;
   }
 
   u32(value: number): this {
-    this.#view.setUint32(this.#reserve(4), value);
+    const at = this.#reserve(4);
+    this.#view.setUint32(at, value);
     return this;
   }
 
   u64(value: bigint): this {
-    this.#view.setBigUint64(this.#reserve(8), value);
+    const at = this.#reserve(8);
+    this.#view.setBigUint64(at, value);
     return this;
   }
 
   bytes(value: Uint8Array): this {
-    // Reserving may move the buffer, so it must come first.
     const at = this.#reserve(value.length);
     this.#bytes.set(value, at);
     return this;

@@ -1,0 +1,65 @@
+import { ProtocolError } from '../../base/errors.ts';
+
+/**
+ * Orders to the guardian process and its answers, one JSON document a line.
+ *
+ *     node ── hold, renew, drop, clear ──▶ guardian
+ *     node ◀── held, dropped, expired, failed ── guardian
+ */
+export type GuardianOrder =
+  /**
+   * Always first. With an interface, held addresses are put on it and taken off. Without one (loopback, where
+   * any address may be bound by anybody) the only way to free the addresses of a hung node is to end it.
+   */
+  | { readonly order: 'configure'; readonly interface: string | null }
+  /** Put the address on the interface and keep it for ttlMs. */
+  | { readonly order: 'hold'; readonly address: string; readonly ttlMs: number }
+  /** Keep every held address for another ttlMs. */
+  | { readonly order: 'renew'; readonly ttlMs: number }
+  | { readonly order: 'drop'; readonly address: string }
+  /** Remove addresses that an earlier run may have left behind. */
+  | { readonly order: 'clear'; readonly addresses: readonly string[] };
+
+export type GuardianAnswer =
+  | { readonly answer: 'held'; readonly address: string }
+  | { readonly answer: 'dropped'; readonly address: string }
+  | { readonly answer: 'cleared' }
+  /** The node was not heard from in time; its addresses are gone. */
+  | { readonly answer: 'expired'; readonly addresses: readonly string[] }
+  | { readonly answer: 'failed'; readonly address: string; readonly reason: string };
+
+export function encodeGuardianLine(message: GuardianOrder | GuardianAnswer): string {
+  return `${JSON.stringify(message)}\n`;
+}
+
+const KINDS = [
+  'configure',
+  'hold',
+  'renew',
+  'drop',
+  'clear',
+  'held',
+  'dropped',
+  'cleared',
+  'expired',
+  'failed',
+];
+
+/** @throws ProtocolError code "bad-guardian-line" for anything that is not one of the messages above */
+export function decodeGuardianLine(line: string): GuardianOrder | GuardianAnswer {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    value = undefined;
+  }
+  const kind = (value as { order?: string; answer?: string } | undefined | null) ?? {};
+  if (!KINDS.includes(kind.order ?? kind.answer ?? '')) {
+    throw new ProtocolError('not a guardian message', {
+      code: 'bad-guardian-line',
+      got: line.slice(0, 100),
+      limit: KINDS.join(', '),
+    });
+  }
+  return value as GuardianOrder | GuardianAnswer;
+}

@@ -1,0 +1,14 @@
+/** Bounds of the data-plane worker and its guardian. */
+
+/** How long a guardian keeps an address without hearing from its node. Longer than a pause for garbage collection, shorter than the lease and its margin together. */
+export const GUARDIAN_TTL_MS = 800;
+export const GUARDIAN_RENEW_EVERY_MS = 150;
+/** How long the guardian may take to carry out one order. */
+export const GUARDIAN_ANSWER_TIMEOUT_MS = 2_000;
+/** A portal address that cannot be bound yet (the old owner is just letting go) is tried again after this. */
+export const BIND_RETRY_MS = 25;
+/** Gratuitous ARP goes out at these moments after a takeover, since any one of them may be lost. */
+export const ANNOUNCE_AT_MS: readonly number[] = [0, 100, 300, 1_000, 3_000];
+/** Requests from the main thread under way in the worker at once. */
+export const MAX_WORKER_REQUESTS = 256;
+export const WORKER_REQUEST_TIMEOUT_MS = 10_000;
