@@ -1,0 +1,43 @@
+import { addClient, removeClient } from './clients.ts';
+import { checkShape } from './command-shape.ts';
+import type { Command } from './commands.ts';
+import { addBootFile, addImageVersion, bootFileHeld, imageHeld } from './contents.ts';
+import type { ClusterState } from './model.ts';
+import { expandInSync, fenceNode, registerNode, shrinkInSync } from './nodes.ts';
+import { type Outcome, refused } from './outcome.ts';
+
+export type { Outcome } from './outcome.ts';
+
+/**
+ * Applies one command: a pure function of its two arguments, the same on every node. It never throws on
+ * any command; one that does not fit is refused, and the state returned is then the very object given.
+ * Accepted commands answer with: registerNode, fenceNode {nodeId, incarnation}; shrinkInSync, expandInSync
+ * {group, epoch}; addImageVersion, imageHeld {image, version}; addClient, removeClient the ClientRecord;
+ * addBootFile, bootFileHeld {name, sha256}.
+ */
+export function apply(state: ClusterState, command: Command): Outcome {
+  const malformed = checkShape(command);
+  if (malformed !== undefined) return refused(state, malformed);
+  switch (command.type) {
+    case 'registerNode':
+      return registerNode(state, command);
+    case 'fenceNode':
+      return fenceNode(state, command);
+    case 'shrinkInSync':
+      return shrinkInSync(state, command);
+    case 'expandInSync':
+      return expandInSync(state, command);
+    case 'addImageVersion':
+      return addImageVersion(state, command);
+    case 'imageHeld':
+      return imageHeld(state, command);
+    case 'addClient':
+      return addClient(state, command);
+    case 'removeClient':
+      return removeClient(state, command);
+    case 'addBootFile':
+      return addBootFile(state, command);
+    case 'bootFileHeld':
+      return bootFileHeld(state, command);
+  }
+}

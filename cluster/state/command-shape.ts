@@ -1,0 +1,105 @@
+import type { Command, CommandRefusal } from './commands.ts';
+import { MAX_TEXT_LENGTH } from './limits.ts';
+
+/**
+ * Commands come out of a log or off a wire as untyped data. Every field is checked before any is used, so
+ * that a malformed one is refused alike on every node and can crash none.
+ */
+
+type Kind = 'text' | 'optionalText' | 'texts' | 'count' | 'optionalCount' | 'endpoints' | 'writeCache';
+
+const SHAPES: { readonly [T in Command['type']]: Readonly<Record<string, Kind>> } = {
+  registerNode: { nodeId: 'text', incarnation: 'text', endpoints: 'endpoints' },
+  fenceNode: { nodeId: 'text', incarnation: 'text', reason: 'text' },
+  shrinkInSync: { group: 'text', epoch: 'count', primary: 'text', remove: 'text' },
+  expandInSync: { group: 'text', epoch: 'count', primary: 'text', add: 'text', incarnation: 'text' },
+  addImageVersion: {
+    image: 'text',
+    sizeBytes: 'count',
+    chunkSizeBytes: 'count',
+    manifestSha256: 'text',
+    holder: 'text',
+    atMs: 'count',
+  },
+  imageHeld: { image: 'text', version: 'count', holder: 'text' },
+  addClient: {
+    name: 'text',
+    macs: 'texts',
+    image: 'text',
+    imageVersion: 'optionalCount',
+    writeCache: 'writeCache',
+    address: 'optionalText',
+    portalGroup: 'optionalText',
+  },
+  removeClient: { name: 'text' },
+  addBootFile: { name: 'text', sizeBytes: 'count', sha256: 'text', holder: 'text' },
+  bootFileHeld: { name: 'text', sha256: 'text', holder: 'text' },
+};
+
+const ACCEPTED: Readonly<Record<Kind, string>> = {
+  text: `text of at most ${MAX_TEXT_LENGTH} characters`,
+  optionalText: `text of at most ${MAX_TEXT_LENGTH} characters, or nothing`,
+  texts: 'a list of texts',
+  count: 'a whole number from 0 on',
+  optionalCount: 'a whole number from 0 on, or nothing',
+  endpoints: 'the texts peer, replication, api, http, tftp and iscsi',
+  writeCache: '"discard" or "keep"',
+};
+
+export const ENDPOINT_NAMES = ['peer', 'replication', 'api', 'http', 'tftp', 'iscsi'] as const;
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string' && value.length <= MAX_TEXT_LENGTH;
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function fits(kind: Kind, value: unknown): boolean {
+  switch (kind) {
+    case 'text':
+      return isText(value);
+    case 'optionalText':
+      return value === undefined || isText(value);
+    case 'texts':
+      return Array.isArray(value) && value.every(isText);
+    case 'count':
+      return isCount(value);
+    case 'optionalCount':
+      return value === undefined || isCount(value);
+    case 'endpoints':
+      return isObject(value) && ENDPOINT_NAMES.every((name) => isText(value[name]));
+    case 'writeCache':
+      return value === 'discard' || value === 'keep';
+  }
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}
+
+/** The refusal of a command that is not one; undefined when every field has its type. */
+export function checkShape(command: unknown): CommandRefusal | undefined {
+  const type = isObject(command) ? command['type'] : undefined;
+  if (!isObject(command) || typeof type !== 'string' || !Object.hasOwn(SHAPES, type)) {
+    return {
+      kind: 'invalid',
+      code: 'unknown-command',
+      message: `there is no command "${String(type)}"`,
+      got: type,
+      accepted: Object.keys(SHAPES).join(', '),
+    };
+  }
+  for (const [field, kind] of Object.entries(SHAPES[type as Command['type']])) {
+    if (fits(kind, command[field])) continue;
+    return {
+      kind: 'invalid',
+      code: 'malformed-command',
+      message: `${type}: the field ${field} is malformed`,
+      got: command[field],
+      accepted: ACCEPTED[kind],
+    };
+  }
+  return undefined;
+}

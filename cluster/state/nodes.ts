@@ -1,0 +1,242 @@
+import type { Command } from './commands.ts';
+import type { ClusterState, InSyncMember, NodeId, NodeRecord, PortalGroupRecord } from './model.ts';
+import { lookup } from './names.ts';
+import { accepted, type Outcome, refused } from './outcome.ts';
+import { changeGroups, choosePrimary, isUp, withMembership } from './primaries.ts';
+
+type Groups = ClusterState['portalGroups'];
+type Nodes = ClusterState['nodes'];
+
+/** A node has started. See "In-sync members" in the README for what becomes of its groups. */
+export function registerNode(
+  state: ClusterState,
+  command: Extract<Command, { type: 'registerNode' }>,
+): Outcome {
+  const { nodeId, incarnation, endpoints } = command;
+  const node = lookup(state.nodes, nodeId);
+  if (node === undefined) return unknownNode(state, nodeId);
+  if (incarnation === '') {
+    return refused(state, {
+      kind: 'invalid',
+      code: 'bad-incarnation',
+      message: `node ${nodeId} registers without an incarnation`,
+      got: incarnation,
+      accepted: 'text that differs at each start',
+    });
+  }
+  if (node.incarnation === incarnation) {
+    return node.status === 'up' ? accepted(state, { nodeId, incarnation }) : fencedForEver(state, node);
+  }
+  const record: NodeRecord = { ...node, incarnation, status: 'up', endpoints };
+  const nodes = { ...state.nodes, [nodeId]: record };
+  const next = changeGroups({ ...state, nodes }, (group, groups) =>
+    withStartedNode(group, groups, nodes, node, incarnation),
+  );
+  return accepted(next, { nodeId, incarnation });
+}
+
+function fencedForEver(state: ClusterState, node: NodeRecord): Outcome {
+  return refused(state, {
+    kind: 'conflict',
+    code: 'incarnation-fenced',
+    message: `incarnation ${node.incarnation} of node ${node.nodeId} was fenced; the node must start again`,
+    got: node.incarnation,
+    accepted: 'an incarnation not used before',
+  });
+}
+
+function withStartedNode(
+  group: PortalGroupRecord,
+  groups: Groups,
+  nodes: Nodes,
+  before: NodeRecord,
+  incarnation: string,
+): PortalGroupRecord {
+  const { nodeId } = before;
+  const isMember = group.inSync.some((m) => m.nodeId === nodeId);
+  if (!isMember) return withPrimaryIfHeadless(group, groups, nodes);
+  const renewed = group.inSync.map((m) => (m.nodeId === nodeId ? { nodeId, incarnation } : m));
+  // Of a cluster's first start every log is empty, so the member has nothing it could have lost.
+  const firstStart = before.incarnation === '';
+  if (firstStart || group.inSync.length === 1) {
+    const primary = keepsPrimary(nodes, group.primary)
+      ? group.primary
+      : choosePrimary(groups, nodes, renewed);
+    return withMembership(group, renewed, primary);
+  }
+  return withoutMember(group, groups, nodes, nodeId);
+}
+
+/** A primary that has never started may still do so; the leader fences it if it does not. */
+function keepsPrimary(nodes: Nodes, primary: NodeId | undefined): boolean {
+  return primary !== undefined && nodes[primary]?.status !== 'fenced';
+}
+
+function withPrimaryIfHeadless(group: PortalGroupRecord, groups: Groups, nodes: Nodes): PortalGroupRecord {
+  if (keepsPrimary(nodes, group.primary)) return group;
+  const primary = choosePrimary(groups, nodes, group.inSync);
+  return primary === undefined ? group : withMembership(group, group.inSync, primary);
+}
+
+/** Takes a member out; if it was the primary, another follows at once. */
+function withoutMember(
+  group: PortalGroupRecord,
+  groups: Groups,
+  nodes: Nodes,
+  nodeId: NodeId,
+): PortalGroupRecord {
+  const inSync = group.inSync.filter((m) => m.nodeId !== nodeId);
+  const primary =
+    group.primary !== nodeId && keepsPrimary(nodes, group.primary)
+      ? group.primary
+      : choosePrimary(groups, nodes, inSync);
+  return withMembership(group, inSync, primary);
+}
+
+/** The leader has lost a node: one entry, from which all its groups' new primaries follow. */
+export function fenceNode(state: ClusterState, command: Extract<Command, { type: 'fenceNode' }>): Outcome {
+  const { nodeId, incarnation } = command;
+  const node = lookup(state.nodes, nodeId);
+  if (node === undefined) return unknownNode(state, nodeId);
+  if (node.incarnation !== incarnation) {
+    return refused(state, {
+      kind: 'conflict',
+      code: 'other-incarnation',
+      message: `node ${nodeId} has started again since`,
+      got: incarnation,
+      accepted: node.incarnation,
+    });
+  }
+  if (node.status === 'fenced') {
+    return refused(state, {
+      kind: 'conflict',
+      code: 'already-fenced',
+      message: `node ${nodeId} is fenced already`,
+      got: node.status,
+      accepted: 'a node that is not fenced',
+    });
+  }
+  const nodes: Nodes = { ...state.nodes, [nodeId]: { ...node, status: 'fenced' } };
+  const next = changeGroups({ ...state, nodes }, (group, groups) => {
+    if (!group.inSync.some((m) => m.nodeId === nodeId)) return group;
+    // The last member has writes nobody else has: it stays, and the group waits for it.
+    if (group.inSync.length === 1) return withMembership(group, group.inSync, undefined);
+    return withoutMember(group, groups, nodes, nodeId);
+  });
+  return accepted(next, { nodeId, incarnation });
+}
+
+/** Compare-and-set: a backup leaves the in-sync set. */
+export function shrinkInSync(
+  state: ClusterState,
+  command: Extract<Command, { type: 'shrinkInSync' }>,
+): Outcome {
+  const group = comparedGroup(state, command);
+  if ('result' in group) return group;
+  const { remove } = command;
+  if (!group.inSync.some((m) => m.nodeId === remove)) {
+    return refused(state, {
+      kind: 'conflict',
+      code: 'not-in-sync',
+      message: `node ${remove} is not in sync in portal group ${group.id}`,
+      got: remove,
+      accepted: memberNames(group.inSync),
+    });
+  }
+  if (remove === group.primary || group.inSync.length === 1) {
+    return refused(state, {
+      kind: 'conflict',
+      code: 'last-or-primary',
+      message: `node ${remove} is the primary of portal group ${group.id}, which always stays in sync`,
+      got: remove,
+      accepted: 'one of its backups',
+    });
+  }
+  const inSync = group.inSync.filter((m) => m.nodeId !== remove);
+  return withGroup(state, withMembership(group, inSync, group.primary));
+}
+
+/** Compare-and-set: a backup that has caught up joins the in-sync set. */
+export function expandInSync(
+  state: ClusterState,
+  command: Extract<Command, { type: 'expandInSync' }>,
+): Outcome {
+  const group = comparedGroup(state, command);
+  if ('result' in group) return group;
+  const { add, incarnation } = command;
+  if (!group.replicas.includes(add)) {
+    return refused(state, {
+      kind: 'conflict',
+      code: 'not-a-replica',
+      message: `node ${add} is no replica of portal group ${group.id}`,
+      got: add,
+      accepted: group.replicas.join(', '),
+    });
+  }
+  if (group.inSync.some((m) => m.nodeId === add)) {
+    return refused(state, {
+      kind: 'conflict',
+      code: 'already-in-sync',
+      message: `node ${add} is in sync in portal group ${group.id} already`,
+      got: add,
+      accepted: 'a replica that is not in sync',
+    });
+  }
+  // What caught up was one incarnation; a later one may have lost it again.
+  if (!isUp(state.nodes, add) || state.nodes[add]?.incarnation !== incarnation) {
+    return refused(state, {
+      kind: 'conflict',
+      code: 'not-up',
+      message: `incarnation ${incarnation} of node ${add} is not up`,
+      got: incarnation,
+      accepted: `the incarnation that is up (${state.nodes[add]?.incarnation ?? 'none'})`,
+    });
+  }
+  const inSync = [...group.inSync, { nodeId: add, incarnation }];
+  return withGroup(state, withMembership(group, inSync, group.primary));
+}
+
+function comparedGroup(
+  state: ClusterState,
+  command: { readonly group: string; readonly epoch: number; readonly primary: NodeId },
+): PortalGroupRecord | Outcome {
+  const group = lookup(state.portalGroups, command.group);
+  if (group === undefined) {
+    return refused(state, {
+      kind: 'not-found',
+      code: 'unknown-portal-group',
+      message: `there is no portal group "${command.group}"`,
+      got: command.group,
+      accepted: Object.keys(state.portalGroups).join(', '),
+    });
+  }
+  if (group.epoch !== command.epoch || group.primary !== command.primary) {
+    return refused(state, {
+      kind: 'conflict',
+      code: 'stale-epoch',
+      message: `portal group ${group.id} is at epoch ${group.epoch} under ${group.primary ?? 'no primary'}`,
+      got: { epoch: command.epoch, primary: command.primary },
+      accepted: `epoch ${group.epoch} of ${group.primary ?? 'no primary'}`,
+    });
+  }
+  return group;
+}
+
+function withGroup(state: ClusterState, group: PortalGroupRecord): Outcome {
+  const portalGroups = { ...state.portalGroups, [group.id]: group };
+  return accepted({ ...state, portalGroups }, { group: group.id, epoch: group.epoch });
+}
+
+function memberNames(members: readonly InSyncMember[]): string {
+  return members.map((m) => m.nodeId).join(', ');
+}
+
+export function unknownNode(state: ClusterState, nodeId: NodeId): Outcome {
+  return refused(state, {
+    kind: 'not-found',
+    code: 'unknown-node',
+    message: `the cluster has no node "${nodeId}"`,
+    got: nodeId,
+    accepted: Object.keys(state.nodes).join(', '),
+  });
+}

@@ -1,0 +1,16 @@
+import type { CommandRefusal, CommandResult } from './commands.ts';
+import type { ClusterState } from './model.ts';
+
+/** What applying one command gives. A refused command leaves the state the very same object. */
+export interface Outcome {
+  readonly state: ClusterState;
+  readonly result: CommandResult;
+}
+
+export function accepted(state: ClusterState, value: unknown): Outcome {
+  return { state, result: { ok: true, value } };
+}
+
+export function refused(state: ClusterState, refusal: CommandRefusal): Outcome {
+  return { state, result: { ok: false, error: refusal } };
+}

@@ -1,0 +1,59 @@
+import type { ClusterState, InSyncMember, NodeId, NodeRecord, PortalGroupRecord } from './model.ts';
+import { compareText } from './names.ts';
+
+/** The rules by which portal groups get their primaries; the same on every node from the same state. */
+
+type Nodes = Readonly<Record<NodeId, NodeRecord>>;
+type Groups = Readonly<Record<string, PortalGroupRecord>>;
+
+export function isUp(nodes: Nodes, nodeId: NodeId): boolean {
+  return nodes[nodeId]?.status === 'up';
+}
+
+/** Groups in the one order in which every change goes through them. */
+export function groupsInOrder(groups: Groups): PortalGroupRecord[] {
+  return Object.values(groups).sort((a, b) => compareText(a.id, b.id));
+}
+
+/**
+ * The in-sync member that is up and leads the fewest groups; of equals the one with the lowest id.
+ * Undefined while no in-sync member is up.
+ */
+export function choosePrimary(
+  groups: Groups,
+  nodes: Nodes,
+  inSync: readonly InSyncMember[],
+): NodeId | undefined {
+  const leads = new Map<NodeId, number>();
+  for (const { primary } of Object.values(groups)) {
+    if (primary !== undefined) leads.set(primary, (leads.get(primary) ?? 0) + 1);
+  }
+  const candidates = inSync.map((m) => m.nodeId).filter((id) => isUp(nodes, id));
+  return candidates.sort((a, b) => (leads.get(a) ?? 0) - (leads.get(b) ?? 0) || compareText(a, b))[0];
+}
+
+/** The group with another in-sync set or primary, one epoch later. */
+export function withMembership(
+  group: PortalGroupRecord,
+  inSync: readonly InSyncMember[],
+  primary: NodeId | undefined,
+): PortalGroupRecord {
+  const { primary: _, ...rest } = group;
+  return { ...rest, epoch: group.epoch + 1, inSync, ...(primary === undefined ? {} : { primary }) };
+}
+
+/**
+ * Goes through all groups in order and lets `change` say what becomes of each, seeing the changes made so
+ * far; that is how one entry spreads the groups of a dead node over all survivors.
+ */
+export function changeGroups(
+  state: ClusterState,
+  change: (group: PortalGroupRecord, groups: Groups) => PortalGroupRecord,
+): ClusterState {
+  let groups = state.portalGroups;
+  for (const group of groupsInOrder(groups)) {
+    const changed = change(group, groups);
+    if (changed !== group) groups = { ...groups, [group.id]: changed };
+  }
+  return groups === state.portalGroups ? state : { ...state, portalGroups: groups };
+}

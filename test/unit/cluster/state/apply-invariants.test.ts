@@ -1,0 +1,193 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { apply } from '../../../../cluster/state/apply.ts';
+import type { Command } from '../../../../cluster/state/commands.ts';
+import { makeGenesis } from '../../../../cluster/state/genesis.ts';
+import type { ClusterState } from '../../../../cluster/state/model.ts';
+import { addClient, addVersion, endpointsOf, genesisInput, runningCluster, sha } from './fixtures.ts';
+
+const node = fc.integer({ min: 1, max: 3 }).map((n) => `n${n}`);
+const incarnation = fc.constantFrom('', 'a', 'b', 'c', 'd', 'e');
+const group = fc.integer({ min: 1, max: 5 }).map((n) => `pg${n}`);
+
+/** Draws commands that often fit: epochs and primaries are filled in from the state when run. */
+const command: fc.Arbitrary<(state: ClusterState) => Command> = fc.oneof(
+  fc.tuple(node, incarnation).map(
+    ([nodeId, incarnation]) =>
+      (): Command => ({
+        type: 'registerNode',
+        nodeId,
+        incarnation,
+        endpoints: endpointsOf(Number(nodeId.slice(1))),
+      }),
+  ),
+  node.map(
+    (nodeId) =>
+      (state: ClusterState): Command => ({
+        type: 'fenceNode',
+        nodeId,
+        incarnation: state.nodes[nodeId]?.incarnation ?? '',
+        reason: 'drawn',
+      }),
+  ),
+  fc.tuple(group, node, fc.integer({ min: -1, max: 0 })).map(
+    ([id, remove, late]) =>
+      (state: ClusterState): Command => ({
+        type: 'shrinkInSync',
+        group: id,
+        epoch: (state.portalGroups[id]?.epoch ?? 1) + late,
+        primary: state.portalGroups[id]?.primary ?? 'n1',
+        remove,
+      }),
+  ),
+  fc.tuple(group, node).map(
+    ([id, add]) =>
+      (state: ClusterState): Command => ({
+        type: 'expandInSync',
+        group: id,
+        epoch: state.portalGroups[id]?.epoch ?? 1,
+        primary: state.portalGroups[id]?.primary ?? 'n1',
+        add,
+        incarnation: state.nodes[add]?.incarnation ?? '',
+      }),
+  ),
+  fc.tuple(fc.integer({ min: 0, max: 5 }), fc.integer({ min: 0, max: 5 })).map(
+    ([n, m]) =>
+      (): Command =>
+        addClient(`pc-${n}`, `52:54:00:00:00:0${m}`),
+  ),
+  fc.integer({ min: 0, max: 5 }).map((n) => (): Command => ({ type: 'removeClient', name: `pc-${n}` })),
+  fc.tuple(node, fc.constantFrom('a', 'b')).map(
+    ([holder, c]) =>
+      (): Command =>
+        addVersion('win', holder, sha(c)),
+  ),
+  fc.tuple(node, fc.integer({ min: 1, max: 3 })).map(
+    ([holder, version]) =>
+      (): Command => ({
+        type: 'imageHeld',
+        image: 'win',
+        version,
+        holder,
+      }),
+  ),
+);
+
+function checkState(state: ClusterState): void {
+  for (const g of Object.values(state.portalGroups)) {
+    const ids = g.inSync.map((m) => m.nodeId);
+    expect(ids.length).toBeGreaterThan(0);
+    expect(new Set(ids).size).toBe(ids.length);
+    for (const id of ids) expect(g.replicas).toContain(id);
+    for (const m of g.inSync) expect(state.nodes[m.nodeId]?.incarnation).toBe(m.incarnation);
+    if (g.primary !== undefined) {
+      expect(ids).toContain(g.primary);
+      expect(state.nodes[g.primary]?.status).not.toBe('fenced');
+    } else {
+      expect(ids.some((id) => state.nodes[id]?.status === 'up')).toBe(false);
+    }
+    // A fenced node's word counts nowhere but in a group that has nobody else.
+    if (ids.length > 1) for (const id of ids) expect(state.nodes[id]?.status).not.toBe('fenced');
+  }
+  const clients = Object.values(state.clients);
+  for (const values of [
+    clients.flatMap((c) => c.macs),
+    clients.flatMap((c) => (c.address === undefined ? [] : [c.address])),
+    clients.map((c) => c.lunId),
+    clients.map((c) => c.targetName),
+  ]) {
+    expect(new Set<unknown>(values).size).toBe(values.length);
+  }
+  for (const c of clients) expect(c.lunId).toBeLessThan(state.nextLunId);
+}
+
+function checkStep(before: ClusterState, after: ClusterState, ok: boolean): void {
+  if (!ok) expect(after).toBe(before);
+  expect(after.nextLunId).toBeGreaterThanOrEqual(before.nextLunId);
+  for (const g of Object.values(before.portalGroups)) {
+    const now = after.portalGroups[g.id];
+    const changed = now !== g;
+    expect((now?.epoch ?? 0) - g.epoch).toBe(changed ? 1 : 0);
+    // Whoever leads next was in sync before.
+    if (changed && now?.primary !== undefined) expect(g.inSync.map((m) => m.nodeId)).toContain(now.primary);
+  }
+}
+
+describe('any sequence of commands', () => {
+  it.each([
+    ['a new cluster', () => makeGenesis(genesisInput(3, 4))],
+    ['a running cluster', () => runningCluster(3, 4)],
+  ])('keeps the invariants, from %s', (_, start) => {
+    fc.assert(
+      fc.property(fc.array(command, { maxLength: 40 }), (commands) => {
+        let state = start();
+        for (const make of commands) {
+          const frozen = structuredClone(state);
+          const { state: next, result } = apply(state, make(state));
+          expect(state).toEqual(frozen);
+          checkStep(state, next, result.ok);
+          checkState(next);
+          state = next;
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('gives the same state and results every time', () => {
+    fc.assert(
+      fc.property(fc.array(command, { maxLength: 25 }), (commands) => {
+        const run = (): string => {
+          let state = runningCluster(3, 4);
+          const results: unknown[] = [];
+          for (const make of commands) {
+            const outcome = apply(state, make(state));
+            results.push(outcome.result);
+            state = outcome.state;
+          }
+          return JSON.stringify([state, results]);
+        };
+        expect(run()).toBe(run());
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('never throws, whatever it is given', () => {
+    const state = runningCluster();
+    fc.assert(
+      fc.property(
+        fc.constantFrom(
+          'registerNode',
+          'fenceNode',
+          'shrinkInSync',
+          'expandInSync',
+          'addImageVersion',
+          'imageHeld',
+          'addClient',
+          'removeClient',
+          'addBootFile',
+          'bootFileHeld',
+        ),
+        fc.dictionary(
+          fc.constantFrom(
+            'nodeId',
+            'incarnation',
+            'group',
+            'epoch',
+            'name',
+            'macs',
+            'image',
+            'holder',
+            'sha256',
+          ),
+          fc.oneof(fc.anything(), fc.constantFrom('n1', 'pg1', 'win', '__proto__', 'constructor')),
+        ),
+        (type, fields) => {
+          apply(state, { ...fields, type } as unknown as Command);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
