@@ -52,7 +52,7 @@ export function findSchemaFault(schema: TSchema, value: unknown): SchemaFault | 
   const missing = errors.find((e) => e.keyword === 'required');
   const chosen = unknownKeys ?? missing ?? first;
   const path = pointerParts(chosen.instancePath);
-  const at = schemaAt(schema as JsonSchema, path);
+  const at = schemaAt(schema, path);
   const got = valueAt(value, path);
   if (chosen.keyword === 'required') {
     const key = (chosen.params as { requiredProperties: readonly string[] }).requiredProperties[0] ?? '';
@@ -133,7 +133,7 @@ function describeAccepted(schema: JsonSchema | undefined): string {
 
 function describeScalar(schema: JsonSchema): string {
   const kind =
-    schema.type === 'string' ? 'text' : schema.type === 'null' ? 'null' : `${schema.type ?? 'a value'}`;
+    schema.type === 'string' ? 'text' : schema.type === 'null' ? 'null' : (schema.type ?? 'a value');
   const bounds = [
     schema.minimum === undefined ? '' : `at least ${schema.minimum}`,
     schema.maximum === undefined ? '' : `at most ${schema.maximum}`,

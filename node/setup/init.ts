@@ -1,0 +1,161 @@
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { errorDocument, errorText } from '../../base/error-text.ts';
+import { describeError, OperationError } from '../../base/errors.ts';
+import { type InitInputs, makeCluster, type NewCluster, PROFILE_FILE } from './init-cluster.ts';
+import { parseInitArguments } from './init-options.ts';
+import { type InitPlan, planCluster } from './init-plan.ts';
+import { writeNewFile } from './node-directory.ts';
+
+export interface InitOutput {
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+}
+
+/** What was made, as --json prints it. */
+export interface InitReport {
+  readonly clusterName: string;
+  readonly clusterId: string;
+  readonly directory: string;
+  readonly profile: string;
+  readonly nodes: readonly {
+    readonly nodeId: string;
+    readonly address: string;
+    readonly directory: string;
+  }[];
+  readonly portals: readonly string[];
+}
+
+const EXIT = { ok: 0, refused: 1, usage: 2 } as const;
+
+/**
+ * `bootfabric init`.
+ * @param args what follows "init"
+ * @returns the exit code: 0 made, 1 refused, 2 wrong usage; either way nothing is left half-made
+ */
+export async function runInit(
+  args: readonly string[],
+  inputs: InitInputs,
+  output: InitOutput,
+): Promise<number> {
+  const asJson = args.includes('--json');
+  const fail = (error: unknown): void => {
+    const document = errorDocument(error);
+    output.err(asJson ? `${JSON.stringify(document)}\n` : errorText(document));
+  };
+  const parsed = parseInitArguments(args);
+  if (parsed.kind === 'help') {
+    output.out(parsed.text);
+    return EXIT.ok;
+  }
+  if (parsed.kind === 'usage') {
+    const accepted = 'see bootfabric init --help';
+    fail(new OperationError(parsed.message, { kind: 'invalid', code: 'usage', accepted }));
+    return EXIT.usage;
+  }
+  try {
+    const plan = planCluster(parsed.options);
+    const directory = resolve(parsed.options.out);
+    await refuseTaken(directory);
+    const cluster = makeCluster(plan, inputs);
+    await writeCluster(directory, cluster);
+    const report = reportOf(plan, cluster, directory);
+    output.out(asJson ? `${JSON.stringify(report)}\n` : reportText(report));
+    return EXIT.ok;
+  } catch (error) {
+    if (!(error instanceof OperationError)) throw error;
+    fail(error);
+    return EXIT.refused;
+  }
+}
+
+/** All files go into a sibling that then takes the directory's name at once. */
+async function writeCluster(directory: string, cluster: NewCluster): Promise<void> {
+  const partial = join(dirname(directory), `.${basename(directory)}.partial-${cluster.clusterId}`);
+  try {
+    await mkdir(dirname(directory), { recursive: true });
+    await mkdir(partial, { mode: 0o700 });
+    for (const file of cluster.files) await writeNewFile(join(partial, file.path), file.text, file.mode);
+    await rename(partial, directory);
+    await syncDirectory(dirname(directory));
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true });
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOTEMPTY' || code === 'EEXIST' || code === 'ENOTDIR') throw taken(directory);
+    throw new OperationError(`${directory} cannot be written: ${describeError(error)}`, {
+      kind: code === 'ENOSPC' ? 'no-space' : 'unavailable',
+      code: 'not-written',
+      got: directory,
+      accepted: 'a directory this user may write, with some space',
+    });
+  }
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function refuseTaken(directory: string): Promise<void> {
+  let entries: string[];
+  try {
+    entries = await readdir(directory);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return;
+    if (code === 'ENOTDIR') throw taken(directory);
+    throw new OperationError(`${directory} cannot be read: ${describeError(error)}`, {
+      kind: 'unavailable',
+      code: 'not-written',
+      got: directory,
+      accepted: 'a directory this user may write',
+    });
+  }
+  if (entries.includes(PROFILE_FILE)) {
+    throw new OperationError(`${directory} has a cluster already`, {
+      kind: 'conflict',
+      code: 'cluster-exists',
+      got: directory,
+      accepted: 'a directory that does not exist or is empty',
+    });
+  }
+  if (entries.length > 0) throw taken(directory);
+}
+
+function taken(directory: string): OperationError {
+  return new OperationError(`${directory} exists and is not an empty directory`, {
+    kind: 'conflict',
+    code: 'directory-taken',
+    got: directory,
+    accepted: 'a directory that does not exist or is empty',
+  });
+}
+
+function reportOf(plan: InitPlan, cluster: NewCluster, directory: string): InitReport {
+  return {
+    clusterName: plan.clusterName,
+    clusterId: cluster.clusterId,
+    directory,
+    profile: join(directory, PROFILE_FILE),
+    nodes: plan.nodes.map((node) => ({ ...node, directory: join(directory, node.nodeId) })),
+    portals: plan.portals.map((portal) => `${portal.address}:${portal.port}`),
+  };
+}
+
+function reportText(report: InitReport): string {
+  const width = Math.max(...report.nodes.map((n) => n.nodeId.length));
+  return [
+    `Cluster ${report.clusterName} is prepared in ${report.directory}`,
+    '',
+    ...report.nodes.map((n) => `  ${n.nodeId.padEnd(width)}  ${n.address.padEnd(15)}  ${n.directory}`),
+    '',
+    'Copy each directory to its node and run there:  bootfabric start --data DIRECTORY',
+    `Administrator profile (secret):                 ${report.profile}`,
+    `Authority's key, to be kept away from nodes:    ${join(report.directory, 'ca.key')}`,
+    '',
+  ].join('\n');
+}

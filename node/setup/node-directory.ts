@@ -1,0 +1,99 @@
+import { mkdir, open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describeError, OperationError } from '../../base/errors.ts';
+import type { ClusterState } from '../../cluster/state/model.ts';
+import { CONFIG_FILE, loadConfig, type NodeConfig } from '../config.ts';
+
+/** What init writes for one node and start reads: DIR/bootfabric.yaml and the files beside it. */
+export const NODE_FILES = {
+  config: CONFIG_FILE,
+  genesis: 'genesis.json',
+  clusterSecret: 'cluster.secret',
+  authority: 'tls/ca.crt',
+  certificate: 'tls/node.crt',
+  privateKey: 'tls/node.key',
+} as const;
+
+export interface NodeDirectory {
+  readonly config: NodeConfig;
+  /** From which every node's cluster log begins; the same bytes on all. */
+  readonly genesis: ClusterState;
+  readonly tls: NodeTls;
+  /** Hexadecimal; shared by the nodes of the cluster and known to nobody else. */
+  readonly clusterSecret: string;
+}
+
+/** PEM texts. */
+export interface NodeTls {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** @throws OperationError kind "not-found" or "invalid": names the file and what is wrong with it */
+export async function loadNodeDirectory(directory: string): Promise<NodeDirectory> {
+  const config = await loadConfig(directory);
+  const text = (name: string): Promise<string> => readNodeFile(join(directory, name));
+  const genesis = parseGenesis(await text(NODE_FILES.genesis), join(directory, NODE_FILES.genesis));
+  if (!Object.hasOwn(genesis.nodes, config.nodeId)) {
+    throw new OperationError(`${join(directory, CONFIG_FILE)}: nodeId is "${config.nodeId}"`, {
+      kind: 'invalid',
+      code: 'bad-value',
+      got: config.nodeId,
+      accepted: `a node of this cluster: ${Object.keys(genesis.nodes).join(', ')}`,
+    });
+  }
+  return {
+    config,
+    genesis,
+    tls: {
+      ca: await text(NODE_FILES.authority),
+      cert: await text(NODE_FILES.certificate),
+      key: await text(NODE_FILES.privateKey),
+    },
+    clusterSecret: (await text(NODE_FILES.clusterSecret)).trim(),
+  };
+}
+
+async function readNodeFile(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw new OperationError(`${file} cannot be read: ${describeError(error)}`, {
+      kind: 'not-found',
+      code: 'no-node-file',
+      got: file,
+      accepted: 'a node directory as "bootfabric init" writes it',
+    });
+  }
+}
+
+function parseGenesis(text: string, file: string): ClusterState {
+  try {
+    const genesis = JSON.parse(text) as Partial<ClusterState> | null;
+    const whole = [genesis?.clusterId, genesis?.settings, genesis?.nodes, genesis?.portalGroups];
+    if (!whole.includes(undefined)) return genesis as ClusterState;
+  } catch {
+    // Told below, like a document that lacks parts.
+  }
+  throw new OperationError(`${file} is not the beginning of a cluster`, {
+    kind: 'invalid',
+    code: 'bad-genesis',
+    got: file,
+    accepted: 'the file that "bootfabric init" wrote, unchanged',
+  });
+}
+
+/** Writes one file durably; directories above it are made. A file that exists is an error. */
+export async function writeNewFile(file: string, text: string, mode: number): Promise<void> {
+  await mkdir(join(file, '..'), { recursive: true, mode: 0o700 });
+  const handle = await open(file, 'wx', mode);
+  try {
+    await handle.writeFile(text);
+    // The umask may have taken bits away from open, never added any.
+    await handle.chmod(mode);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
