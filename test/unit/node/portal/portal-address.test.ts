@@ -1,0 +1,89 @@
+import { describe, expect, it } from 'vitest';
+import { ManualClock } from '../../../../base/clock.ts';
+import { silentLogger } from '../../../../base/logger.ts';
+import { BIND_RETRY_MS } from '../../../../node/portal/limits.ts';
+import { PortalAddress } from '../../../../node/portal/portal-address.ts';
+
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+function makeWorld(options: { bindFailures?: number } = {}) {
+  const clock = new ManualClock();
+  const calls: string[] = [];
+  const held = new Set<string>();
+  let bindFailures = options.bindFailures ?? 0;
+  let releaseHold: (() => void) | undefined;
+  const gate = { closed: false };
+  const address = new PortalAddress({
+    address: '127.9.9.1',
+    port: 3260,
+    timers: clock,
+    logger: silentLogger,
+    ports: {
+      hold: async (a) => {
+        calls.push('hold');
+        if (gate.closed) await new Promise<void>((resolve) => (releaseHold = resolve));
+        held.add(a);
+      },
+      drop: async (a) => {
+        calls.push('drop');
+        held.delete(a);
+      },
+      listen: async () => {
+        if (bindFailures-- > 0) throw new Error('EADDRINUSE');
+        calls.push('listen');
+        return async () => {
+          calls.push('close');
+        };
+      },
+      announce: () => calls.push('announce'),
+    },
+  });
+  return { address, calls, held, clock, gate, release: () => releaseHold?.() };
+}
+
+describe('a portal address', () => {
+  it('is held, listened on and announced while wanted, then dropped before its sessions are closed', async () => {
+    const world = makeWorld();
+    world.address.setWanted(true);
+    await settle();
+    expect(world.address.listening).toBe(true);
+    world.clock.advance(0);
+    expect(world.calls).toEqual(['hold', 'listen', 'announce']);
+    world.address.setWanted(false);
+    await settle();
+    expect(world.calls).toEqual(['hold', 'listen', 'announce', 'drop', 'close']);
+    world.clock.advance(10_000);
+    expect(world.calls.filter((c) => c === 'announce')).toHaveLength(1);
+  });
+
+  it('is not kept on the interface while nobody listens, and is tried again', async () => {
+    const world = makeWorld({ bindFailures: 1 });
+    world.address.setWanted(true);
+    await settle();
+    expect(world.held.size).toBe(0);
+    expect(world.address.listening).toBe(false);
+    world.clock.advance(BIND_RETRY_MS);
+    await settle();
+    expect(world.address.listening).toBe(true);
+  });
+
+  it('given up while it is being taken ends up dropped', async () => {
+    const world = makeWorld();
+    world.gate.closed = true;
+    world.address.setWanted(true);
+    world.address.setWanted(false);
+    world.release();
+    await settle();
+    expect(world.held.size).toBe(0);
+    expect(world.calls).toEqual(['hold', 'drop']);
+  });
+
+  it('lost to the guardian is closed and taken again while the group is served here', async () => {
+    const world = makeWorld();
+    world.address.setWanted(true);
+    await settle();
+    world.address.lost();
+    await settle();
+    expect(world.calls).toEqual(['hold', 'listen', 'close', 'hold', 'listen']);
+  });
+});
