@@ -48,3 +48,12 @@ export type DropReason =
 export type ProposalResult =
   | { readonly outcome: 'accepted' }
   | { readonly outcome: 'dropped'; readonly reason: DropReason };
+
+/** What became of a message given to step(). */
+export type StepOutcome =
+  | ProposalResult
+  | {
+      readonly outcome: 'ignored';
+      /** Messages a peer must not send, answers of a node that is no member, messages with parts missing. */
+      readonly reason: 'localMessage' | 'unknownPeer' | 'malformed';
+    };

@@ -1,3 +1,5 @@
+import type { RaftTraceEvent } from './trace.ts';
+
 /** The vocabulary of the Raft core; plain data throughout. Indexes and terms are safe integers. */
 
 export const NO_NODE = 0;
@@ -133,10 +135,14 @@ export interface RaftConfig {
   /** Last index already applied when the core starts. */
   readonly applied: number;
   readonly asyncStorageWrites: boolean;
+  /** Entries in one MsgApp; 0: one entry each. */
   readonly maxSizePerMessageBytes: number;
+  /** Entries handed out for applying and not yet applied; 0: as maxSizePerMessageBytes. */
   readonly maxCommittedSizePerReadyBytes: number;
+  /** Data of proposals not yet committed, above which new ones are dropped; 0: no limit. */
   readonly maxUncommittedEntriesBytes: number;
   readonly maxInflightMessages: number;
+  /** 0: no limit. */
   readonly maxInflightBytes: number;
   readonly checkQuorum: boolean;
   readonly preVote: boolean;
@@ -148,10 +154,4 @@ export interface RaftConfig {
   readonly random: (bound: number) => number;
   /** Told of every decision, for tests and for logging in our own words. */
   readonly trace: (event: RaftTraceEvent) => void;
-}
-
-/** Declared in trace.ts as a union; here only what every member has. */
-export interface RaftTraceEvent {
-  readonly event: string;
-  readonly [field: string]: unknown;
 }
