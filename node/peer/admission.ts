@@ -1,0 +1,65 @@
+import type { Hello, Refusal } from './hello-codec.ts';
+
+/** What the certificate of a connection says about its owner, as far as it is text. */
+export interface CertifiedIdentity {
+  /** Subject common name: the node id. */
+  readonly commonName: string | undefined;
+  /** Subject organization: the cluster id. */
+  readonly organization: string | undefined;
+}
+
+export interface Expectation {
+  readonly self: Hello;
+  /** Ids of the other members. */
+  readonly peerIds: ReadonlySet<string>;
+  /** The one peer that was dialled; absent on the side that accepts. */
+  readonly dialled?: string;
+}
+
+/** Whether the other side of a connection may take part: undefined, or why not. Pure. */
+export function refusalOf(
+  hello: Hello,
+  certified: CertifiedIdentity,
+  expected: Expectation,
+): Refusal | undefined {
+  const { self, peerIds, dialled } = expected;
+  if (hello.clusterId !== self.clusterId) {
+    return {
+      code: 'other-cluster',
+      message: `node ${hello.nodeId} belongs to cluster ${hello.clusterId}, this one to ${self.clusterId}`,
+    };
+  }
+  if (hello.service !== self.service) {
+    return {
+      code: 'other-service',
+      message: `this port serves "${self.service}", the other side wants "${hello.service}"`,
+    };
+  }
+  if (hello.nodeId === self.nodeId) {
+    return {
+      code: 'same-node-id',
+      message: `another node also calls itself ${self.nodeId}; every node needs an id of its own`,
+    };
+  }
+  if (!peerIds.has(hello.nodeId)) {
+    return { code: 'unknown-node', message: `the cluster has no node "${hello.nodeId}"` };
+  }
+  if (dialled !== undefined && hello.nodeId !== dialled) {
+    return {
+      code: 'other-node',
+      message: `node ${hello.nodeId} answers at the address of node ${dialled}`,
+    };
+  }
+  if (certified.commonName !== hello.nodeId || certified.organization !== hello.clusterId) {
+    return {
+      code: 'certificate-mismatch',
+      message:
+        `the certificate is of node ${certified.commonName} of cluster ${certified.organization}, ` +
+        `its bearer says it is node ${hello.nodeId} of cluster ${hello.clusterId}`,
+    };
+  }
+  if (hello.incarnation === '') {
+    return { code: 'no-incarnation', message: `node ${hello.nodeId} gives no incarnation` };
+  }
+  return undefined;
+}

@@ -1,0 +1,83 @@
+import { ProtocolError } from '../../base/errors.ts';
+import { layout, u8, u32 } from '../../base/layout.ts';
+
+/** What goes over a connection: a length, a type and that many bytes. */
+export const FrameType = { hello: 1, refusal: 2, message: 3, ping: 4, pong: 5 } as const;
+export type FrameType = (typeof FrameType)[keyof typeof FrameType];
+
+export interface Frame {
+  readonly type: number;
+  readonly body: Uint8Array;
+}
+
+/** `lengthBytes` counts the body alone. */
+export const frameHeader = layout('frame header', 5, { lengthBytes: u32(0), type: u8(4) });
+
+export function encodeFrameHeader(type: FrameType, lengthBytes: number): Uint8Array {
+  return frameHeader.encode({ lengthBytes, type });
+}
+
+export function encodeFrame(type: FrameType, body: Uint8Array = new Uint8Array(0)): Uint8Array {
+  const frame = new Uint8Array(frameHeader.sizeBytes + body.length);
+  frameHeader.encode({ lengthBytes: body.length, type }, frame);
+  frame.set(body, frameHeader.sizeBytes);
+  return frame;
+}
+
+/**
+ * Cuts a stream into frames. A body that came in one chunk is a view of that chunk; one that came in several
+ * is put together once. What is held is never more than one frame of the size allowed.
+ */
+export class FrameDecoder {
+  /** Largest body accepted; may be raised once the other side is known. */
+  maxBodyBytes: number;
+  /** Bytes of a header that is not complete yet. */
+  #head: Uint8Array = new Uint8Array(0);
+  #partial: { readonly type: number; readonly body: Uint8Array; filledBytes: number } | undefined;
+
+  constructor(maxBodyBytes: number) {
+    this.maxBodyBytes = maxBodyBytes;
+  }
+
+  /** The frames that `chunk` completes, in order. @throws ProtocolError code "frame-too-large" */
+  *push(chunk: Uint8Array): Generator<Frame> {
+    let input = this.#head.length === 0 ? chunk : Buffer.concat([this.#head, chunk]);
+    this.#head = new Uint8Array(0);
+    while (input.length > 0) {
+      if (this.#partial !== undefined) {
+        const { body, filledBytes, type } = this.#partial;
+        const taken = input.subarray(0, body.length - filledBytes);
+        body.set(taken, filledBytes);
+        this.#partial.filledBytes += taken.length;
+        input = input.subarray(taken.length);
+        if (this.#partial.filledBytes < body.length) return;
+        this.#partial = undefined;
+        yield { type, body };
+        continue;
+      }
+      if (input.length < frameHeader.sizeBytes) {
+        this.#head = input.slice();
+        return;
+      }
+      const { type, lengthBytes } = frameHeader.decode(input);
+      this.#checkLength(lengthBytes);
+      input = input.subarray(frameHeader.sizeBytes);
+      if (input.length >= lengthBytes) {
+        const body = input.subarray(0, lengthBytes);
+        input = input.subarray(lengthBytes);
+        yield { type, body };
+      } else {
+        this.#partial = { type, body: new Uint8Array(lengthBytes), filledBytes: 0 };
+      }
+    }
+  }
+
+  #checkLength(lengthBytes: number): void {
+    if (lengthBytes <= this.maxBodyBytes) return;
+    throw new ProtocolError(`a frame of ${lengthBytes} bytes`, {
+      code: 'frame-too-large',
+      got: lengthBytes,
+      limit: this.maxBodyBytes,
+    });
+  }
+}

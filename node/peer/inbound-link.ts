@@ -1,0 +1,131 @@
+import type { TLSSocket } from 'node:tls';
+import type { CancelTimer } from '../../base/clock.ts';
+import { ProtocolError } from '../../base/errors.ts';
+import type { PeerIdentity } from '../../base/peer-transport.ts';
+import { refusalOf } from './admission.ts';
+import { encodeFrame, type Frame, FrameDecoder, FrameType } from './frame-codec.ts';
+import { decodeHello, encodeHello, encodeRefusal, type Refusal } from './hello-codec.ts';
+import {
+  HANDSHAKE_TIMEOUT_MS,
+  LINK_DEAD_AFTER_MS,
+  MAX_HELLO_BYTES,
+  MAX_MESSAGE_BYTES,
+  REFUSAL_LINGER_MS,
+} from './limits.ts';
+import { certifiedIdentity, type LinkContext } from './link-context.ts';
+
+/** A connection that a peer has dialled and sends on. Answers with a hello and with pongs only. */
+export class InboundLink {
+  readonly #socket: TLSSocket;
+  readonly #context: LinkContext;
+  readonly #onHello: (link: InboundLink, peer: PeerIdentity) => void;
+  readonly #decoder = new FrameDecoder(MAX_HELLO_BYTES);
+  #identity: PeerIdentity | undefined;
+  #cancelTimer: CancelTimer;
+  #lastReceivedMs: number;
+  #closing = false;
+
+  constructor(
+    socket: TLSSocket,
+    context: LinkContext,
+    onHello: (link: InboundLink, peer: PeerIdentity) => void,
+    onClose: (link: InboundLink) => void,
+  ) {
+    this.#socket = socket;
+    this.#context = context;
+    this.#onHello = onHello;
+    this.#lastReceivedMs = context.clock.monotonicMs();
+    this.#cancelTimer = context.timers.setTimer(HANDSHAKE_TIMEOUT_MS, () => this.close());
+    socket.setNoDelay(true);
+    socket.on('data', (chunk: Uint8Array) => this.#data(chunk));
+    socket.on('error', () => context.counters.add('peer.inbound.error'));
+    socket.once('close', () => {
+      this.#closing = true;
+      this.#cancelTimer();
+      onClose(this);
+    });
+  }
+
+  get identity(): PeerIdentity | undefined {
+    return this.#identity;
+  }
+
+  close(): void {
+    this.#closing = true;
+    this.#socket.destroy();
+  }
+
+  #data(chunk: Uint8Array): void {
+    this.#lastReceivedMs = this.#context.clock.monotonicMs();
+    try {
+      for (const frame of this.#decoder.push(chunk)) {
+        if (this.#closing) return;
+        this.#receive(frame);
+      }
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#refuse({ code: error.code, message: error.message });
+    }
+  }
+
+  #receive(frame: Frame): void {
+    if (this.#identity === undefined) {
+      this.#receiveHello(frame);
+    } else if (frame.type === FrameType.message) {
+      this.#context.counters.add('peer.received');
+      this.#context.deliver(this.#identity, frame.body);
+    } else if (frame.type === FrameType.ping) {
+      this.#socket.write(encodeFrame(FrameType.pong));
+    } else if (frame.type === FrameType.refusal) {
+      this.close();
+    } else {
+      throw new ProtocolError(`a frame of type ${frame.type} is out of place`, {
+        code: 'unexpected-frame',
+        got: frame.type,
+      });
+    }
+  }
+
+  #receiveHello(frame: Frame): void {
+    if (frame.type !== FrameType.hello) {
+      throw new ProtocolError(`a frame of type ${frame.type} comes before the hello`, {
+        code: 'unexpected-frame',
+        got: frame.type,
+      });
+    }
+    const hello = decodeHello(frame.body);
+    const { self, peerIds } = this.#context;
+    const refusal = refusalOf(hello, certifiedIdentity(this.#socket), { self, peerIds: peerIds() });
+    if (refusal !== undefined) {
+      this.#refuse(refusal, hello.nodeId);
+      return;
+    }
+    this.#identity = { nodeId: hello.nodeId, incarnation: hello.incarnation };
+    this.#decoder.maxBodyBytes = MAX_MESSAGE_BYTES;
+    this.#socket.write(encodeFrame(FrameType.hello, encodeHello(self)));
+    this.#watchSilence();
+    this.#onHello(this, this.#identity);
+  }
+
+  /** The dialling side pings, so silence means that it or the way to it is gone. */
+  #watchSilence(): void {
+    const { timers, clock } = this.#context;
+    this.#cancelTimer();
+    this.#cancelTimer = timers.setTimer(LINK_DEAD_AFTER_MS, () => {
+      if (clock.monotonicMs() - this.#lastReceivedMs >= LINK_DEAD_AFTER_MS) this.close();
+      else this.#watchSilence();
+    });
+  }
+
+  #refuse(refusal: Refusal, claimedId = this.#identity?.nodeId ?? 'unknown'): void {
+    this.#closing = true;
+    this.#context.counters.add('peer.inbound.refused');
+    this.#context.complaints.once(claimedId, 'peer.inbound.refused', {
+      peer: claimedId,
+      address: `${this.#socket.remoteAddress}:${this.#socket.remotePort}`,
+      ...refusal,
+    });
+    this.#socket.end(encodeFrame(FrameType.refusal, encodeRefusal(refusal)));
+    this.#context.timers.setTimer(REFUSAL_LINGER_MS, () => this.#socket.destroy());
+  }
+}

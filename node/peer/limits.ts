@@ -1,0 +1,26 @@
+/** Every bound of the links between nodes. */
+
+/** Largest message, and so the largest snapshot of the cluster state. */
+export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
+/** Messages waiting for one peer; one message of any allowed size may always wait alone. */
+export const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+/** What a connection may send before it has said who it is. */
+export const MAX_HELLO_BYTES = 2048;
+/** Connections accepted at a time, whether they have said who they are or not. */
+export const MAX_INBOUND_CONNECTIONS = 64;
+
+/** From the dial until the other side's hello, name resolution and TLS included. */
+export const HANDSHAKE_TIMEOUT_MS = 3000;
+/** A refused connection is given this long to read why. */
+export const REFUSAL_LINGER_MS = 500;
+export const PING_INTERVAL_MS = 500;
+/** A link over which nothing has moved for this long is taken for dead. */
+export const LINK_DEAD_AFTER_MS = 3000;
+
+export const RECONNECT_MIN_MS = 20;
+export const RECONNECT_MAX_MS = 500;
+
+/** Small messages are copied into one buffer, which is cheaper than handing over several. */
+export const COPY_BELOW_BYTES = 8192;
+/** Distinct complaints remembered, so that each is logged once. */
+export const MAX_REMEMBERED_COMPLAINTS = 128;

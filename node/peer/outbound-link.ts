@@ -1,0 +1,234 @@
+import { connect, type TLSSocket } from 'node:tls';
+import type { CancelTimer } from '../../base/clock.ts';
+import { describeError, ProtocolError } from '../../base/errors.ts';
+import type { PeerIdentity } from '../../base/peer-transport.ts';
+import { refusalOf } from './admission.ts';
+import { encodeFrame, encodeFrameHeader, type Frame, FrameDecoder, FrameType } from './frame-codec.ts';
+import { decodeHello, decodeRefusal, encodeHello, encodeRefusal, type Refusal } from './hello-codec.ts';
+import {
+  COPY_BELOW_BYTES,
+  HANDSHAKE_TIMEOUT_MS,
+  LINK_DEAD_AFTER_MS,
+  MAX_HELLO_BYTES,
+  MAX_MESSAGE_BYTES,
+  MAX_QUEUED_BYTES,
+  PING_INTERVAL_MS,
+  RECONNECT_MAX_MS,
+  RECONNECT_MIN_MS,
+  REFUSAL_LINGER_MS,
+} from './limits.ts';
+import { certifiedIdentity, type LinkContext } from './link-context.ts';
+
+export interface PeerAddress {
+  readonly nodeId: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** The connection this node dials to one peer and sends on. Dials again for ever, until stopped. */
+export class OutboundLink {
+  readonly peer: PeerAddress;
+  readonly #context: LinkContext;
+  readonly #onChange: (peer: PeerIdentity, up: boolean) => void;
+  #socket: TLSSocket | undefined;
+  /** Known once the peer has said hello. */
+  #identity: PeerIdentity | undefined;
+  #cancelHandshake: CancelTimer = () => {};
+  #cancelPing: CancelTimer = () => {};
+  #cancelRedial: CancelTimer = () => {};
+  #failures = 0;
+  #lastMovedMs = 0;
+  #corked = false;
+  #stopped = false;
+
+  constructor(peer: PeerAddress, context: LinkContext, onChange: (peer: PeerIdentity, up: boolean) => void) {
+    this.peer = peer;
+    this.#context = context;
+    this.#onChange = onChange;
+  }
+
+  get identity(): PeerIdentity | undefined {
+    return this.#identity;
+  }
+
+  get queuedBytes(): number {
+    return this.#identity === undefined ? 0 : (this.#socket?.writableLength ?? 0);
+  }
+
+  start(): void {
+    this.#dial();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancelRedial();
+    this.#socket?.destroy();
+  }
+
+  /** The peer has just dialled us: if we wait to dial, now is the time; what we had to another one is dead. */
+  met(incarnation: string): void {
+    if (this.#stopped) return;
+    if (this.#identity !== undefined && this.#identity.incarnation !== incarnation) {
+      this.#socket?.destroy();
+    } else if (this.#socket === undefined) {
+      this.#cancelRedial();
+      this.#dial();
+    }
+  }
+
+  /** @returns false when the message was dropped */
+  send(parts: readonly Uint8Array[]): boolean {
+    const socket = this.#socket;
+    if (this.#identity === undefined || socket?.writable !== true) return false;
+    let lengthBytes = 0;
+    for (const part of parts) lengthBytes += part.length;
+    const queued = socket.writableLength;
+    const tooMuch = queued > 0 && queued + lengthBytes > MAX_QUEUED_BYTES;
+    if (lengthBytes > MAX_MESSAGE_BYTES || tooMuch) {
+      this.#context.counters.add('peer.dropped.full');
+      return false;
+    }
+    this.#corkUntilNextTick(socket);
+    const header = encodeFrameHeader(FrameType.message, lengthBytes);
+    if (lengthBytes < COPY_BELOW_BYTES) {
+      socket.write(Buffer.concat([header, ...parts]), this.#moved);
+    } else {
+      socket.write(header);
+      for (const part of parts) socket.write(part, this.#moved);
+    }
+    this.#context.counters.add('peer.sent');
+    return true;
+  }
+
+  /** Many messages are sent in one turn of the event loop; they leave as one write. */
+  #corkUntilNextTick(socket: TLSSocket): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    socket.cork();
+    process.nextTick(() => {
+      this.#corked = false;
+      socket.uncork();
+    });
+  }
+
+  readonly #moved = (): void => {
+    this.#lastMovedMs = this.#context.clock.monotonicMs();
+  };
+
+  #dial(): void {
+    const { credentials, timers, counters } = this.#context;
+    counters.add('peer.dialled');
+    const socket = connect({
+      host: this.peer.host,
+      port: this.peer.port,
+      ...credentials,
+      minVersion: 'TLSv1.3',
+      // The name to check is the node id in the certificate, which #welcome does; addresses may change.
+      checkServerIdentity: () => undefined,
+    });
+    this.#socket = socket;
+    socket.setNoDelay(true);
+    this.#cancelHandshake = timers.setTimer(HANDSHAKE_TIMEOUT_MS, () => {
+      socket.destroy(new Error(`no hello within ${HANDSHAKE_TIMEOUT_MS} ms`));
+    });
+    const decoder = new FrameDecoder(MAX_HELLO_BYTES);
+    socket.once('secureConnect', () => {
+      socket.write(encodeFrame(FrameType.hello, encodeHello(this.#context.self)));
+    });
+    socket.on('data', (chunk: Uint8Array) => {
+      // Refused already; what follows is of no interest.
+      if (!socket.writable) return;
+      this.#moved();
+      try {
+        for (const frame of decoder.push(chunk)) this.#receive(socket, frame);
+      } catch (error) {
+        if (!(error instanceof ProtocolError)) throw error;
+        this.#refuse(socket, { code: error.code, message: error.message });
+      }
+    });
+    socket.on('error', (error) => this.#complain('peer.link.failed', errorCode(error), describeError(error)));
+    socket.once('close', () => this.#closed());
+  }
+
+  #receive(socket: TLSSocket, frame: Frame): void {
+    if (frame.type === FrameType.hello && this.#identity === undefined) {
+      const hello = decodeHello(frame.body);
+      const { self, peerIds } = this.#context;
+      const refusal = refusalOf(hello, certifiedIdentity(socket), {
+        self,
+        peerIds: peerIds(),
+        dialled: this.peer.nodeId,
+      });
+      if (refusal !== undefined) this.#refuse(socket, refusal);
+      else this.#welcome(socket, { nodeId: hello.nodeId, incarnation: hello.incarnation });
+    } else if (frame.type === FrameType.refusal) {
+      const { code, message } = decodeRefusal(frame.body);
+      this.#complain('peer.link.refused', code, message);
+      socket.destroy();
+    } else if (frame.type !== FrameType.pong) {
+      throw new ProtocolError(`a frame of type ${frame.type} is out of place`, {
+        code: 'unexpected-frame',
+        got: frame.type,
+      });
+    }
+  }
+
+  #welcome(socket: TLSSocket, identity: PeerIdentity): void {
+    this.#cancelHandshake();
+    this.#failures = 0;
+    this.#identity = identity;
+    this.#context.complaints.mended(this.peer.nodeId);
+    this.#context.counters.add('peer.up');
+    this.#moved();
+    this.#schedulePing(socket);
+    this.#onChange(identity, true);
+  }
+
+  #schedulePing(socket: TLSSocket): void {
+    const { timers, clock } = this.#context;
+    this.#cancelPing = timers.setTimer(PING_INTERVAL_MS, () => {
+      if (clock.monotonicMs() - this.#lastMovedMs > LINK_DEAD_AFTER_MS) {
+        socket.destroy(new Error(`nothing has moved for ${LINK_DEAD_AFTER_MS} ms`));
+        return;
+      }
+      // One unanswered ping is enough to wait for; more would only fill the queue of a dead link.
+      if (socket.writableLength === 0) socket.write(encodeFrame(FrameType.ping));
+      this.#schedulePing(socket);
+    });
+  }
+
+  #refuse(socket: TLSSocket, refusal: Refusal): void {
+    this.#complain('peer.link.refusing', refusal.code, refusal.message);
+    socket.end(encodeFrame(FrameType.refusal, encodeRefusal(refusal)));
+    this.#context.timers.setTimer(REFUSAL_LINGER_MS, () => socket.destroy());
+  }
+
+  #complain(event: string, code: string, message: string): void {
+    if (this.#stopped) return;
+    const { nodeId, host, port } = this.peer;
+    this.#context.counters.add(event);
+    this.#context.complaints.once(nodeId, event, { peer: nodeId, address: `${host}:${port}`, code, message });
+  }
+
+  #closed(): void {
+    this.#cancelHandshake();
+    this.#cancelPing();
+    const lost = this.#identity;
+    this.#identity = undefined;
+    this.#socket = undefined;
+    if (!this.#stopped) {
+      const { random, timers } = this.#context;
+      const backoffMs = Math.min(RECONNECT_MAX_MS, RECONNECT_MIN_MS * 2 ** Math.min(this.#failures, 10));
+      this.#failures += 1;
+      // Half of it at random, so that nodes that failed together do not dial together.
+      const delayMs = backoffMs / 2 + random.below(Math.ceil(backoffMs / 2) + 1);
+      this.#cancelRedial = timers.setTimer(delayMs, () => this.#dial());
+    }
+    if (lost !== undefined) this.#onChange(lost, false);
+  }
+}
+
+function errorCode(error: Error): string {
+  const { code } = error as { readonly code?: unknown };
+  return typeof code === 'string' ? code : 'error';
+}

@@ -1,0 +1,173 @@
+import { createServer, type Server } from 'node:tls';
+import type { Clock, Timers } from '../../base/clock.ts';
+import type { Counters } from '../../base/counters.ts';
+import { describeError, invariant } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
+import type { RandomSource } from '../../base/random.ts';
+import { InboundLink } from './inbound-link.ts';
+import { HANDSHAKE_TIMEOUT_MS, MAX_INBOUND_CONNECTIONS } from './limits.ts';
+import { Complaints, type LinkContext, type PeerCredentials } from './link-context.ts';
+import { OutboundLink, type PeerAddress } from './outbound-link.ts';
+
+export interface PeerMeshOptions {
+  readonly self: { readonly clusterId: string; readonly nodeId: string; readonly incarnation: string };
+  /** Keeps listeners with different work apart; both ends must say the same. Default "cluster". */
+  readonly service?: string;
+  /** Port 0 takes any; see `port`. */
+  readonly listen: { readonly host: string; readonly port: number };
+  /** The other members. May also be given, or changed, by setPeers. */
+  readonly peers: readonly PeerAddress[];
+  readonly credentials: PeerCredentials;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  readonly counters: Counters;
+}
+
+/**
+ * Links to all other members over mutual TLS. Each node dials each other and sends only on what it dialled,
+ * so two nodes have two connections and never have to agree on which one to keep. A link counts as up
+ * while the dialled connection stands and both sides have said who they are.
+ */
+export class PeerMesh implements PeerTransport {
+  readonly #options: PeerMeshOptions;
+  readonly #context: LinkContext;
+  readonly #outbound = new Map<string, OutboundLink>();
+  readonly #inbound = new Set<InboundLink>();
+  #server: Server | undefined;
+  #peerIds: ReadonlySet<string> = new Set();
+  #handler: (from: PeerIdentity, message: Uint8Array) => void = () => {};
+  readonly #linkHandlers: ((peer: PeerIdentity, up: boolean) => void)[] = [];
+
+  constructor(options: PeerMeshOptions) {
+    const { self, service = 'cluster', logger } = options;
+    this.#options = options;
+    this.#context = {
+      ...options,
+      self: { service, ...self },
+      complaints: new Complaints(logger),
+      peerIds: () => this.#peerIds,
+      deliver: (from, message) => this.#handler(from, message),
+    };
+  }
+
+  /** Listens and begins to dial. @throws when the address cannot be listened at */
+  async start(): Promise<void> {
+    const { credentials, listen, logger } = this.#options;
+    const server = createServer({
+      ...credentials,
+      requestCert: true,
+      rejectUnauthorized: true,
+      minVersion: 'TLSv1.3',
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+    });
+    server.maxConnections = MAX_INBOUND_CONNECTIONS;
+    this.#server = server;
+    server.on('secureConnection', (socket) => {
+      const link = new InboundLink(
+        socket,
+        this.#context,
+        (known, peer) => this.#met(known, peer),
+        (closed) => this.#inbound.delete(closed),
+      );
+      this.#inbound.add(link);
+    });
+    server.on('tlsClientError', (error, socket) => {
+      this.#context.counters.add('peer.inbound.tls-error');
+      const from = socket.remoteAddress ?? 'unknown';
+      this.#context.complaints.once(from, 'peer.inbound.tls-error', {
+        address: from,
+        code: (error as { code?: string }).code ?? 'error',
+        message: describeError(error),
+      });
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(listen.port, listen.host, () => {
+        server.off('error', reject);
+        server.on('error', (error) => logger.error('peer.listen.failed', { message: describeError(error) }));
+        resolve();
+      });
+    });
+    this.setPeers(this.#options.peers);
+  }
+
+  /** The port listened at. */
+  get port(): number {
+    const address = this.#server?.address();
+    invariant(typeof address === 'object' && address !== null, 'the mesh is not listening');
+    return address.port;
+  }
+
+  /** Replaces the other members: new and moved ones are dialled, links to the rest stay. */
+  setPeers(peers: readonly PeerAddress[]): void {
+    const others = peers.filter((p) => p.nodeId !== this.#options.self.nodeId);
+    this.#peerIds = new Set(others.map((p) => p.nodeId));
+    for (const [nodeId, link] of this.#outbound) {
+      const same = others.some(
+        (p) => p.nodeId === nodeId && p.host === link.peer.host && p.port === link.peer.port,
+      );
+      if (same) continue;
+      this.#outbound.delete(nodeId);
+      link.stop();
+    }
+    for (const link of this.#inbound) {
+      if (link.identity !== undefined && !this.#peerIds.has(link.identity.nodeId)) link.close();
+    }
+    for (const peer of others) {
+      if (this.#outbound.has(peer.nodeId)) continue;
+      const link = new OutboundLink(peer, this.#context, (identity, up) => this.#changed(identity, up));
+      this.#outbound.set(peer.nodeId, link);
+      link.start();
+    }
+  }
+
+  /** Closes every connection and the listener. */
+  async stop(): Promise<void> {
+    for (const link of this.#outbound.values()) link.stop();
+    for (const link of this.#inbound) link.close();
+    const server = this.#server;
+    if (server?.listening === true) await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
+
+  send(toNodeId: string, parts: readonly Uint8Array[]): boolean {
+    return this.#outbound.get(toNodeId)?.send(parts) ?? false;
+  }
+
+  queuedBytes(toNodeId: string): number {
+    return this.#outbound.get(toNodeId)?.queuedBytes ?? 0;
+  }
+
+  isUp(nodeId: string): boolean {
+    return this.#outbound.get(nodeId)?.identity !== undefined;
+  }
+
+  onMessage(handler: (from: PeerIdentity, message: Uint8Array) => void): void {
+    this.#handler = handler;
+  }
+
+  onLinkChange(handler: (peer: PeerIdentity, up: boolean) => void): void {
+    this.#linkHandlers.push(handler);
+  }
+
+  /** A peer has dialled us: its older connections are dead, and so is ours to its older incarnation. */
+  #met(link: InboundLink, peer: PeerIdentity): void {
+    for (const other of this.#inbound) {
+      if (other !== link && other.identity?.nodeId === peer.nodeId) other.close();
+    }
+    this.#outbound.get(peer.nodeId)?.met(peer.incarnation);
+  }
+
+  #changed(peer: PeerIdentity, up: boolean): void {
+    this.#options.logger.info(up ? 'peer.up' : 'peer.down', { ...peer });
+    if (up) {
+      for (const link of this.#inbound) {
+        const known = link.identity;
+        if (known?.nodeId === peer.nodeId && known.incarnation !== peer.incarnation) link.close();
+      }
+    }
+    for (const handler of this.#linkHandlers) handler(peer, up);
+  }
+}

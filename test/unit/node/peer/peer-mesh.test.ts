@@ -1,0 +1,217 @@
+import { connect, createServer, type Server } from 'node:tls';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { CounterSet } from '../../../../base/counters.ts';
+import type { Logger } from '../../../../base/logger.ts';
+import type { PeerIdentity } from '../../../../base/peer-transport.ts';
+import { SeededRandom } from '../../../../base/random.ts';
+import { encodeFrame, FrameDecoder, FrameType } from '../../../../node/peer/frame-codec.ts';
+import { decodeRefusal, encodeHello } from '../../../../node/peer/hello-codec.ts';
+import { PeerMesh, type PeerMeshOptions } from '../../../../node/peer/peer-mesh.ts';
+import { eventually, realTime } from '../../../support/real-time.ts';
+import { makeTestAuthority, type TestAuthority } from '../../../support/test-certificates.ts';
+
+const HOST = '127.0.0.1';
+let authority: TestAuthority;
+const cleanups: (() => Promise<void> | void)[] = [];
+
+interface Running {
+  readonly mesh: PeerMesh;
+  readonly counters: CounterSet;
+  readonly warnings: { event: string; code: unknown }[];
+  readonly received: { from: PeerIdentity; text: string }[];
+  readonly changes: string[];
+}
+
+beforeAll(async () => {
+  authority = await makeTestAuthority();
+});
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function startMesh(
+  nodeId: string,
+  incarnation: string,
+  change: Partial<PeerMeshOptions> & { readonly certName?: string; readonly certCluster?: string } = {},
+): Promise<Running> {
+  const counters = new CounterSet();
+  const warnings: Running['warnings'] = [];
+  const ignore = (): void => {};
+  const logger: Logger = {
+    debug: ignore,
+    info: ignore,
+    error: ignore,
+    warn: (event, fields) => warnings.push({ event, code: fields?.['code'] }),
+  };
+  const mesh = new PeerMesh({
+    self: { clusterId: 'c1', nodeId, incarnation },
+    listen: { host: HOST, port: 0 },
+    peers: [],
+    credentials: await authority.issue(change.certName ?? nodeId, change.certCluster ?? 'c1'),
+    clock: realTime,
+    timers: realTime,
+    random: new SeededRandom(7),
+    logger,
+    counters,
+    ...change,
+  });
+  const received: Running['received'] = [];
+  const changes: string[] = [];
+  mesh.onMessage((from, message) => received.push({ from, text: Buffer.from(message).toString() }));
+  mesh.onLinkChange((peer, up) => changes.push(`${peer.nodeId}:${peer.incarnation} ${up ? 'up' : 'down'}`));
+  await mesh.start();
+  cleanups.push(() => mesh.stop());
+  return { mesh, counters, warnings, received, changes };
+}
+
+function join(...nodes: readonly { id: string; node: Running }[]): void {
+  for (const { node } of nodes) {
+    node.mesh.setPeers(nodes.map((n) => ({ nodeId: n.id, host: HOST, port: n.node.mesh.port })));
+  }
+}
+
+describe('a mesh of nodes that know each other', () => {
+  it('delivers messages whole and in order, with their sender', async () => {
+    const a = await startMesh('n1', 'a1');
+    const b = await startMesh('n2', 'b1');
+    expect(a.mesh.send('n2', [Buffer.from('x')])).toBe(false);
+    join({ id: 'n1', node: a }, { id: 'n2', node: b });
+    await eventually('both links are up', () => a.mesh.isUp('n2') && b.mesh.isUp('n1'));
+    for (let i = 0; i < 500; i++)
+      expect(a.mesh.send('n2', [Buffer.from('m'), Buffer.from(`${i}`)])).toBe(true);
+    const big = Buffer.alloc(3_000_000, 'z');
+    expect(a.mesh.send('n2', [big.subarray(0, 1), big.subarray(1)])).toBe(true);
+    expect(b.mesh.send('n1', [])).toBe(true);
+    await eventually('all has arrived', () => b.received.length === 501 && a.received.length === 1);
+    expect(b.received.slice(0, 500).map((r) => r.text)).toEqual(
+      Array.from({ length: 500 }, (_, i) => `m${i}`),
+    );
+    expect(b.received[500]?.text.length).toBe(3_000_000);
+    expect(b.received[0]?.from).toEqual({ nodeId: 'n1', incarnation: 'a1' });
+    expect(a.received[0]).toEqual({ from: { nodeId: 'n2', incarnation: 'b1' }, text: '' });
+    await eventually('the queue has drained', () => a.mesh.queuedBytes('n2') === 0);
+  });
+
+  it('bounds what waits for a peer that does not read', async () => {
+    const a = await startMesh('n1', 'a1');
+    const { server, port } = await silentPeer();
+    a.mesh.setPeers([{ nodeId: 'n2', host: HOST, port }]);
+    await eventually('the link is up', () => a.mesh.isUp('n2'));
+    const part = Buffer.alloc(8_000_000);
+    let accepted = 0;
+    while (accepted < 50 && a.mesh.send('n2', [part])) accepted += 1;
+    expect(accepted).toBe(8);
+    expect(a.mesh.queuedBytes('n2')).toBeLessThanOrEqual(64 * 1024 * 1024 + 1000);
+    expect(a.counters.get('peer.dropped.full')).toBe(1);
+    // Nothing moves, so the link is taken for dead, and the peer dialled again.
+    await eventually('the dead link is noticed', () => a.changes.includes('n2:s1 down'));
+    server.close();
+  });
+
+  it('comes back to a peer that has started again, as another incarnation', async () => {
+    const a = await startMesh('n1', 'a1');
+    const b = await startMesh('n2', 'b1');
+    join({ id: 'n1', node: a }, { id: 'n2', node: b });
+    await eventually('the link is up', () => a.mesh.isUp('n2') && b.mesh.isUp('n1'));
+    const { port } = b.mesh;
+    await b.mesh.stop();
+    await eventually('the link is down', () => !a.mesh.isUp('n2'));
+    const again = await startMesh('n2', 'b2', {
+      listen: { host: HOST, port },
+      peers: [{ nodeId: 'n1', host: HOST, port: a.mesh.port }],
+    });
+    await eventually('the link is up again', () => a.mesh.isUp('n2') && again.mesh.isUp('n1'));
+    expect(a.changes).toEqual(['n2:b1 up', 'n2:b1 down', 'n2:b2 up']);
+    expect(a.mesh.send('n2', [Buffer.from('again')])).toBe(true);
+    await eventually('it arrives', () => again.received.length === 1);
+  });
+});
+
+/** A listener that says a proper hello as n2:s1 and then never reads again. */
+async function silentPeer(): Promise<{ server: Server; port: number }> {
+  const server = createServer({ ...(await authority.issue('n2', 'c1')), requestCert: true }, (socket) => {
+    socket.on('error', () => {});
+    cleanups.push(() => void socket.destroy());
+    socket.once('data', () => {
+      socket.pause();
+      const hello = { service: 'cluster', clusterId: 'c1', nodeId: 'n2', incarnation: 's1' };
+      socket.write(encodeFrame(FrameType.hello, encodeHello(hello)));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, HOST, resolve));
+  cleanups.push(() => void server.close());
+  return { server, port: (server.address() as { port: number }).port };
+}
+
+/** Dials `mesh` as n2 unless told otherwise, sends `bytes`, and gives the refusal code that comes back. */
+async function refusalOf(mesh: PeerMesh, bytes: Uint8Array, certName = 'n2'): Promise<string> {
+  const credentials = await authority.issue(certName, 'c1');
+  return await new Promise((resolve) => {
+    const decoder = new FrameDecoder(1000);
+    const socket = connect({
+      host: HOST,
+      port: mesh.port,
+      ...credentials,
+      checkServerIdentity: () => undefined,
+    });
+    socket.once('secureConnect', () => socket.write(bytes));
+    socket.on('data', (chunk: Uint8Array) => {
+      for (const frame of decoder.push(chunk)) {
+        if (frame.type === FrameType.refusal) resolve(decodeRefusal(frame.body).code);
+      }
+    });
+    socket.on('error', () => resolve('connection-error'));
+    socket.once('close', () => resolve('closed'));
+  });
+}
+
+const helloFrame = (change: Record<string, string>, version?: number): Uint8Array => {
+  const hello = { service: 'cluster', clusterId: 'c1', nodeId: 'n2', incarnation: 'x', ...change };
+  return encodeFrame(FrameType.hello, encodeHello(hello, version));
+};
+
+describe('a mesh refuses', () => {
+  it.each([
+    ['a node of another cluster', helloFrame({ clusterId: 'c2' }), 'other-cluster'],
+    ['another service', helloFrame({ service: 'replication' }), 'other-service'],
+    ['a node with its own id', helloFrame({ nodeId: 'n1' }), 'same-node-id'],
+    ['a node it does not know', helloFrame({ nodeId: 'n9' }), 'unknown-node'],
+    ['a node that bears the certificate of another', helloFrame({ nodeId: 'n3' }), 'certificate-mismatch'],
+    ['a node without an incarnation', helloFrame({ incarnation: '' }), 'no-incarnation'],
+    ['another version of the protocol', helloFrame({}, 2), 'protocol-version'],
+    ['a message before the hello', encodeFrame(FrameType.message), 'unexpected-frame'],
+    ['a hello that is too long', encodeFrame(FrameType.hello, Buffer.alloc(5000)), 'frame-too-large'],
+    ['a second hello', Buffer.concat([helloFrame({}), helloFrame({})]), 'unexpected-frame'],
+  ])('%s, and says why', async (_, bytes, code) => {
+    const a = await startMesh('n1', 'a1');
+    a.mesh.setPeers(['n2', 'n3'].map((nodeId) => ({ nodeId, host: HOST, port: 1 })));
+    expect(await refusalOf(a.mesh, bytes)).toBe(code);
+    expect(a.warnings).toContainEqual({ event: 'peer.inbound.refused', code });
+  });
+
+  it('a certificate of another authority', async () => {
+    const a = await startMesh('n1', 'a1');
+    const foreign = await (await makeTestAuthority('another')).issue('n2', 'c1');
+    const b = await startMesh('n2', 'b1', { credentials: { ...foreign } });
+    join({ id: 'n1', node: a }, { id: 'n2', node: b });
+    await eventually(
+      'both have seen it',
+      () => a.counters.get('peer.link.failed') > 1 && b.counters.get('peer.link.failed') > 1,
+    );
+    expect(a.mesh.isUp('n2')).toBe(false);
+    expect(b.mesh.isUp('n1')).toBe(false);
+    // Tried again and again, complained of once.
+    expect(a.warnings.filter((w) => w.event === 'peer.link.failed')).toHaveLength(1);
+  });
+
+  it('to send to a node that is not the one it dialled', async () => {
+    const a = await startMesh('n1', 'a1');
+    const b = await startMesh('n2', 'b1');
+    b.mesh.setPeers([{ nodeId: 'n1', host: HOST, port: a.mesh.port }]);
+    a.mesh.setPeers(['n2', 'n3'].map((nodeId) => ({ nodeId, host: HOST, port: b.mesh.port })));
+    await eventually('n2 is up', () => a.mesh.isUp('n2'));
+    await eventually('n3 is refused', () => a.warnings.some((w) => w.code === 'other-node'));
+    expect(a.mesh.isUp('n3')).toBe(false);
+  });
+});
