@@ -1,0 +1,138 @@
+import { type FileHandle, mkdir, open, readdir, rename, rm, unlink } from 'node:fs/promises';
+
+/**
+ * What storage asks of a file system. It is a port so that tests can own crashes, torn writes and full disks.
+ * Failures are Node's: errors with a `code` such as "ENOSPC" or "ENOENT".
+ */
+export interface FileSystem {
+  /** With missing parents; it is no error when the directory exists. */
+  makeDirectory(path: string): Promise<void>;
+  /** Names (not paths) of a directory's entries, in no particular order. */
+  list(directory: string): Promise<string[]>;
+  /** Makes a new, empty file, in place of any earlier one. */
+  create(path: string): Promise<OpenFile>;
+  /** Opens an existing file for reading and writing. */
+  open(path: string): Promise<OpenFile>;
+  /** Replaces an existing file at `to`; both must be on one file system. */
+  rename(from: string, to: string): Promise<void>;
+  remove(path: string): Promise<void>;
+  /** Removes a file or a directory with all it holds; it is no error when there is none. */
+  removeTree(path: string): Promise<void>;
+  /** Makes a directory's entries durable: files created, renamed and removed in it. */
+  syncDirectory(path: string): Promise<void>;
+}
+
+export interface OpenFile {
+  sizeBytes(): Promise<number>;
+  /** Fills `into`, or up to the end of the file. @returns bytes read */
+  read(into: Uint8Array, offsetBytes: number): Promise<number>;
+  /** Writes all parts one after another. When it fails, any part of them may have been written. */
+  write(parts: readonly Uint8Array[], offsetBytes: number): Promise<void>;
+  truncate(sizeBytes: number): Promise<void>;
+  /** fdatasync: the data, and the size needed to find it. */
+  syncData(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** True when an operation failed because the file system or a quota is full. */
+export function isNoSpace(error: unknown): boolean {
+  const code = errorCode(error);
+  return code === 'ENOSPC' || code === 'EDQUOT';
+}
+
+/** True when a file or directory does not exist. */
+export function isMissing(error: unknown): boolean {
+  return errorCode(error) === 'ENOENT';
+}
+
+function errorCode(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
+}
+
+/** The host's file system. */
+export const nodeFileSystem: FileSystem = {
+  async makeDirectory(path) {
+    await mkdir(path, { recursive: true });
+  },
+  list: (directory) => readdir(directory),
+  create: async (path) => new NodeFile(await open(path, 'w+')),
+  open: async (path) => new NodeFile(await open(path, 'r+')),
+  rename,
+  remove: unlink,
+  removeTree: (path) => rm(path, { recursive: true, force: true }),
+  async syncDirectory(path) {
+    const handle = await open(path, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  },
+};
+
+class NodeFile implements OpenFile {
+  readonly #handle: FileHandle;
+
+  constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  async sizeBytes(): Promise<number> {
+    return (await this.#handle.stat()).size;
+  }
+
+  async read(into: Uint8Array, offsetBytes: number): Promise<number> {
+    let done = 0;
+    while (done < into.length) {
+      const { bytesRead } = await this.#handle.read(into, done, into.length - done, offsetBytes + done);
+      if (bytesRead === 0) break;
+      done += bytesRead;
+    }
+    return done;
+  }
+
+  async write(parts: readonly Uint8Array[], offsetBytes: number): Promise<void> {
+    let left = parts.filter((part) => part.length > 0);
+    let at = offsetBytes;
+    while (left.length > 0) {
+      const written = await this.#writeSome(left, at);
+      at += written;
+      left = dropFront(left, written);
+    }
+  }
+
+  async #writeSome(parts: readonly Uint8Array[], at: number): Promise<number> {
+    const first = parts[0];
+    if (parts.length === 1 && first !== undefined) {
+      return (await this.#handle.write(first, 0, first.length, at)).bytesWritten;
+    }
+    return (await this.#handle.writev(parts as Uint8Array[], at)).bytesWritten;
+  }
+
+  truncate(sizeBytes: number): Promise<void> {
+    return this.#handle.truncate(sizeBytes);
+  }
+
+  syncData(): Promise<void> {
+    return this.#handle.datasync();
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close();
+  }
+}
+
+/** What is left of `parts` after the first `count` bytes (a write may be cut short). */
+function dropFront(parts: readonly Uint8Array[], count: number): Uint8Array[] {
+  const left: Uint8Array[] = [];
+  let skip = count;
+  for (const part of parts) {
+    if (skip >= part.length) {
+      skip -= part.length;
+      continue;
+    }
+    left.push(part.subarray(skip));
+    skip = 0;
+  }
+  return left;
+}

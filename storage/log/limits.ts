@@ -1,0 +1,22 @@
+/** Every bound of the segmented log, in one place. */
+
+/** A segment takes no further append once it would pass this size. */
+export const DEFAULT_SEGMENT_SIZE_BYTES = 64 * 1024 * 1024;
+/** One record's payload. */
+export const MAX_RECORD_BYTES = 64 * 1024 * 1024;
+/** One append call; it is never split, so a segment may pass its size by this much. */
+export const MAX_APPEND_BYTES = 1024 * 1024 * 1024;
+/** Waiting appends are joined into one write up to this size. */
+export const MAX_WRITE_BYTES = 16 * 1024 * 1024;
+/** Waiting calls; one more is a bug of the caller, who is to bound what it has in flight. */
+export const MAX_WAITING_CALLS = 65_536;
+/** Payloads shorter than this are copied beside their header; a longer one is written from where it is. */
+export const COPY_BELOW_BYTES = 2048;
+/** How much a scan reads at a time. */
+export const SCAN_CHUNK_BYTES = 1024 * 1024;
+/** Segments kept open for reading. */
+export const MAX_OPEN_SEGMENTS = 128;
+/** Sealed segments whose table of record offsets is kept in memory. */
+export const MAX_LOADED_OFFSET_TABLES = 256;
+/** Bytes that the search for records behind a damaged one may put through CRC32C before it gives up. */
+export const MAX_RESYNC_CHECKSUM_BYTES = 4 * 1024 * 1024 * 1024;

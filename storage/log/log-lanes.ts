@@ -1,0 +1,430 @@
+import type { Counters } from '../../base/counters.ts';
+import { describeError, InvariantError, invariant } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import {
+  type AppendedRecords,
+  LogFailure,
+  LogFullError,
+  type LogRecord,
+  type RecordLog,
+} from '../../base/record-log.ts';
+import type { DurableMarker } from './durable-marker.ts';
+import { isNoSpace, type OpenFile } from './file-system.ts';
+import { MAX_APPEND_BYTES, MAX_RECORD_BYTES, MAX_WAITING_CALLS, MAX_WRITE_BYTES } from './limits.ts';
+import { LogTail } from './log-tail.ts';
+import { RECORD_HEADER_BYTES, recordSizeBytes } from './segment-codec.ts';
+import type { SegmentSet } from './segment-set.ts';
+
+export interface SegmentedLogParts {
+  readonly segments: SegmentSet;
+  /** The last segment's file. */
+  readonly file: OpenFile;
+  readonly marker: DurableMarker;
+  readonly segmentSizeBytes: number;
+  readonly logger: Logger;
+  readonly counters: Counters;
+}
+
+interface WaitingAppend {
+  readonly kind: 'append';
+  readonly records: readonly Uint8Array[];
+  readonly sizeBytes: number;
+  readonly resolve: (appended: AppendedRecords) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Anything else that must happen in order with the appends. */
+interface WaitingTask {
+  readonly kind: 'task';
+  readonly run: () => Promise<void>;
+  /** What the next index is once the task is done, given what it was before. */
+  readonly nextIndexAfter: (before: number) => number;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * A RecordLog over a directory of segment files; made by openSegmentedLog. Two lanes run beside each other:
+ * the write lane carries out appends, truncations and resets in the order of the calls, the sync lane
+ * makes what is written durable.
+ */
+export class SegmentedLog implements RecordLog {
+  readonly #segments: SegmentSet;
+  readonly #tail: LogTail;
+  readonly #marker: DurableMarker;
+  readonly #segmentSizeBytes: number;
+  readonly #logger: Logger;
+  readonly #counters: Counters;
+
+  readonly #waiting: (WaitingAppend | WaitingTask)[] = [];
+  #writing: Promise<void> | undefined;
+  /** Truncations and resets called and not done: until then a read cannot tell which record it means. */
+  #pendingTasks = 0;
+  #nextIndex: number;
+  #writtenNextIndex: number;
+  #durableNextIndex: number;
+  /** Calls that came into the write lane and that left it, to know what a sync must wait for. */
+  #enteredCalls = 0;
+  #leftCalls = 0;
+  #syncWaiters: { afterCalls: number; resolve: () => void; reject: (error: Error) => void }[] = [];
+  #settleWaiters: { afterCalls: number; resolve: () => void }[] = [];
+  #syncing: Promise<void> | undefined;
+  #syncHeld = false;
+  #failure: LogFailure | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(parts: SegmentedLogParts) {
+    this.#segments = parts.segments;
+    this.#tail = new LogTail(parts.segments, parts.file, parts.counters);
+    this.#marker = parts.marker;
+    this.#segmentSizeBytes = parts.segmentSizeBytes;
+    this.#logger = parts.logger;
+    this.#counters = parts.counters;
+    // Opening has made all of it durable.
+    this.#nextIndex = this.#tail.nextIndex;
+    this.#writtenNextIndex = this.#nextIndex;
+    this.#durableNextIndex = this.#nextIndex;
+  }
+
+  get firstIndex(): number {
+    return this.#segments.first.firstIndex;
+  }
+
+  /** Counts appends that were called and are not yet written. */
+  get nextIndex(): number {
+    return this.#nextIndex;
+  }
+
+  get durableNextIndex(): number {
+    return this.#durableNextIndex;
+  }
+
+  /** When it fails with LogFullError, so do all appends called before it was known. */
+  append(records: readonly Uint8Array[]): Promise<AppendedRecords> {
+    const sizeBytes = records.reduce((sum, record) => sum + recordSizeBytes(record.length), 0);
+    invariant(sizeBytes <= MAX_APPEND_BYTES, `an append of ${sizeBytes} bytes; ${MAX_APPEND_BYTES} at most`);
+    for (const { length } of records) {
+      invariant(length <= MAX_RECORD_BYTES, `a record of ${length} bytes; ${MAX_RECORD_BYTES} at most`);
+    }
+    return new Promise((resolve, reject) => {
+      if (!this.#mayEnter(reject)) return;
+      this.#nextIndex += records.length;
+      this.#enter({ kind: 'append', records, sizeBytes, resolve, reject });
+    });
+  }
+
+  sync(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (!this.#mayEnter(reject)) return;
+      this.#syncWaiters.push({ afterCalls: this.#enteredCalls, resolve, reject });
+      this.#startSync();
+    });
+  }
+
+  async read(index: number): Promise<Uint8Array> {
+    await this.#settleFor(index);
+    return this.#segments.readRecord(index);
+  }
+
+  async *scan(fromIndex: number): AsyncGenerator<LogRecord> {
+    const untilIndex = this.#nextIndex;
+    await this.#settleFor(untilIndex - 1);
+    const kept = fromIndex >= this.firstIndex && fromIndex <= this.#writtenNextIndex;
+    invariant(kept, `scan from ${fromIndex}; kept are ${this.firstIndex} to ${this.#writtenNextIndex - 1}`);
+    const ranges = this.#segments.retain(fromIndex, untilIndex);
+    try {
+      for (const range of ranges) {
+        const { firstIndex, basePosition } = range.segment;
+        for await (const batch of this.#segments.readRange(range)) {
+          for (const { relativeIndex, offset, payload } of batch) {
+            const position = basePosition + offset + RECORD_HEADER_BYTES;
+            yield { index: firstIndex + relativeIndex, position, payload };
+          }
+        }
+      }
+    } finally {
+      for (const range of ranges) this.#segments.release(range);
+    }
+  }
+
+  async readAt(position: number, lengthBytes: number): Promise<Uint8Array> {
+    this.#throwIfUnusable();
+    return this.#segments.readPosition(position, lengthBytes);
+  }
+
+  /**
+   * Needs room for one new segment's header.
+   * @throws LogFullError when there is none; nothing was removed
+   */
+  truncateFrom(index: number): Promise<void> {
+    return this.#enterTask({
+      nextIndexAfter: (before) => Math.min(before, index),
+      run: async () => {
+        invariant(index >= this.firstIndex, `truncation at ${index}, before ${this.firstIndex}`);
+        if (index < this.#writtenNextIndex) await this.#beginSegment(index, false);
+      },
+    });
+  }
+
+  trimBefore(index: number): Promise<void> {
+    return this.#enterTask({
+      nextIndexAfter: (before) => before,
+      run: () => {
+        this.#segments.trimBefore(index);
+        return Promise.resolve();
+      },
+    });
+  }
+
+  /** @throws LogFullError as truncateFrom does */
+  resetTo(index: number): Promise<void> {
+    return this.#enterTask({ nextIndexAfter: () => index, run: () => this.#beginSegment(index, true) });
+  }
+
+  /** Makes everything durable first, unless the log has failed. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    // The caller of close() has this.#closed set only after the first await, so sync still enters.
+    const synced = this.sync();
+    try {
+      await synced;
+    } catch (error) {
+      this.#logger.warn('log.close.unsynced', { error: describeError(error) });
+    }
+    await this.#writing;
+    await this.#syncing;
+    await this.#segments.close();
+    await this.#marker.close();
+  }
+
+  #mayEnter(reject: (error: Error) => void): boolean {
+    invariant(this.#closed === undefined, 'the log was closed');
+    const calls = this.#waiting.length + this.#syncWaiters.length;
+    invariant(calls < MAX_WAITING_CALLS, `${calls} calls of the log are waiting`);
+    if (this.#failure !== undefined) reject(this.#failure);
+    return this.#failure === undefined;
+  }
+
+  #throwIfUnusable(): void {
+    invariant(this.#closed === undefined, 'the log was closed');
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #enter(call: WaitingAppend | WaitingTask): void {
+    this.#waiting.push(call);
+    this.#enteredCalls++;
+    this.#writing ??= this.#runWriteLane();
+  }
+
+  #enterTask(task: Pick<WaitingTask, 'run' | 'nextIndexAfter'>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (!this.#mayEnter(reject)) return;
+      this.#nextIndex = task.nextIndexAfter(this.#nextIndex);
+      this.#pendingTasks++;
+      this.#enter({ kind: 'task', ...task, resolve, reject });
+    });
+  }
+
+  /** Waits until `index` means the record that the calls so far give it. */
+  async #settleFor(index: number): Promise<void> {
+    this.#throwIfUnusable();
+    if (this.#pendingTasks === 0 && index < this.#writtenNextIndex) return;
+    const afterCalls = this.#enteredCalls;
+    if (this.#leftCalls < afterCalls) {
+      await new Promise<void>((resolve) => {
+        this.#settleWaiters.push({ afterCalls, resolve });
+      });
+    }
+    this.#throwIfUnusable();
+  }
+
+  async #runWriteLane(): Promise<void> {
+    // Calls made one after another in the same turn are to share a write.
+    await Promise.resolve();
+    for (let call = this.#waiting[0]; call !== undefined; call = this.#waiting[0]) {
+      if (this.#failure !== undefined) {
+        this.#rejectWaiting(this.#failure);
+        break;
+      }
+      if (call.kind === 'append') await this.#runAppends(call);
+      else await this.#runTask(call);
+      this.#startSync();
+    }
+    this.#writing = undefined;
+    this.#startSync();
+  }
+
+  async #runTask(task: WaitingTask): Promise<void> {
+    try {
+      await task.run();
+      this.#leave([task]);
+      task.resolve();
+    } catch (error) {
+      const failure = this.#translate(error);
+      this.#leave([task]);
+      this.#recountNextIndex();
+      task.reject(failure);
+    }
+  }
+
+  async #runAppends(first: WaitingAppend): Promise<void> {
+    let group: WaitingAppend[] = [first];
+    try {
+      const isFull = this.#segments.last.endOffset + first.sizeBytes > this.#segmentSizeBytes;
+      if (isFull && this.#segments.last.recordCount > 0)
+        await this.#beginSegment(this.#writtenNextIndex, false);
+      group = this.#takeGroup(first);
+      await this.#write(group);
+    } catch (error) {
+      const failure = this.#translate(error);
+      this.#leave(group);
+      for (const append of group) append.reject(failure);
+      if (failure instanceof LogFullError) this.#rejectWaitingAppends(failure);
+    }
+  }
+
+  /** The appends at the head of the queue that go into one write. */
+  #takeGroup(first: WaitingAppend): WaitingAppend[] {
+    const group: WaitingAppend[] = [first];
+    let sizeBytes = first.sizeBytes;
+    const roomBytes = Math.min(MAX_WRITE_BYTES, this.#segmentSizeBytes - this.#tail.used.bytes);
+    for (let i = 1; i < this.#waiting.length; i++) {
+      const call = this.#waiting[i];
+      if (call?.kind !== 'append' || sizeBytes + call.sizeBytes > roomBytes) break;
+      group.push(call);
+      sizeBytes += call.sizeBytes;
+    }
+    return group;
+  }
+
+  async #write(group: readonly WaitingAppend[]): Promise<void> {
+    let firstIndex = this.#writtenNextIndex;
+    const records = group.flatMap((append) => append.records);
+    const positions = await this.#tail.write(records, this.#durableNextIndex);
+    this.#writtenNextIndex = this.#tail.nextIndex;
+    this.#leave(group);
+    let at = 0;
+    for (const append of group) {
+      const count = append.records.length;
+      append.resolve({ firstIndex, positions: positions.slice(at, at + count) });
+      at += count;
+      firstIndex += count;
+    }
+  }
+
+  /** Goes on in a new segment from `index`. All before it is made durable, so that only the last can be torn. */
+  async #beginSegment(index: number, startsOver: boolean): Promise<void> {
+    this.#syncHeld = true;
+    try {
+      await this.#syncing;
+      this.#throwIfUnusable();
+      if (!startsOver) await this.#tail.sync();
+      await this.#tail.begin(index, startsOver);
+      this.#writtenNextIndex = index;
+      this.#durableNextIndex = index;
+    } finally {
+      this.#syncHeld = false;
+    }
+  }
+
+  #startSync(): void {
+    if (this.#syncing !== undefined || this.#syncHeld) return;
+    if (this.#failure !== undefined) {
+      for (const waiter of this.#syncWaiters.splice(0)) waiter.reject(this.#failure);
+      return;
+    }
+    const isReady = (waiter: { afterCalls: number }): boolean => waiter.afterCalls <= this.#leftCalls;
+    if (!this.#syncWaiters.some(isReady)) return;
+    const ready = this.#syncWaiters.filter(isReady);
+    this.#syncWaiters = this.#syncWaiters.filter((waiter) => !isReady(waiter));
+    if (this.#durableNextIndex === this.#writtenNextIndex) {
+      for (const waiter of ready) waiter.resolve();
+      return;
+    }
+    this.#syncing = this.#runSync(ready);
+  }
+
+  async #runSync(waiters: readonly { resolve: () => void; reject: (error: Error) => void }[]): Promise<void> {
+    const nextIndex = this.#writtenNextIndex;
+    const position = this.#tail.endPosition;
+    try {
+      await this.#tail.sync();
+      this.#durableNextIndex = nextIndex;
+      for (const waiter of waiters) waiter.resolve();
+    } catch (error) {
+      const failure = this.#translate(error);
+      for (const waiter of waiters) waiter.reject(failure);
+    }
+    this.#syncing = undefined;
+    this.#startSync();
+    // Under load, records written later carry the durable end themselves.
+    if (this.#syncing === undefined) this.#noteDurable(position);
+  }
+
+  #noteDurable(position: number): void {
+    if (this.#failure !== undefined) return;
+    this.#marker.advance(position).catch((error: unknown) => this.#fail('writing the durable marker', error));
+  }
+
+  #leave(calls: readonly (WaitingAppend | WaitingTask)[]): void {
+    const left = this.#waiting.splice(0, calls.length);
+    invariant(left[0] === calls[0], 'calls leave the write lane in order');
+    this.#pendingTasks -= calls.filter((call) => call.kind === 'task').length;
+    this.#countLeft(calls.length);
+  }
+
+  #countLeft(calls: number): void {
+    this.#leftCalls += calls;
+    if (this.#settleWaiters.length === 0) return;
+    const settled = this.#settleWaiters.filter((waiter) => waiter.afterCalls <= this.#leftCalls);
+    this.#settleWaiters = this.#settleWaiters.filter((waiter) => waiter.afterCalls > this.#leftCalls);
+    for (const waiter of settled) waiter.resolve();
+  }
+
+  #translate(error: unknown): Error {
+    if (error instanceof LogFullError || error instanceof InvariantError) return error;
+    if (isNoSpace(error))
+      return new LogFullError('the file system has no space for the log', { cause: error });
+    return this.#fail('writing the log', error);
+  }
+
+  #fail(doing: string, error: unknown): LogFailure {
+    if (this.#failure === undefined) {
+      const failure =
+        error instanceof LogFailure
+          ? error
+          : new LogFailure(`${doing} failed: ${describeError(error)}`, { cause: error });
+      this.#failure = failure;
+      this.#logger.error('log.failed', { error: failure.message });
+      this.#counters.add('log.failures');
+    }
+    return this.#failure;
+  }
+
+  #rejectWaiting(failure: LogFailure): void {
+    const calls = this.#waiting.slice();
+    this.#leave(calls);
+    for (const call of calls) call.reject(failure);
+  }
+
+  /** Their callers counted on the one that failed: with it gone, their records would take its numbers. */
+  #rejectWaitingAppends(full: LogFullError): void {
+    const rejected = this.#waiting.filter((call) => call.kind === 'append');
+    const kept = this.#waiting.filter((call) => call.kind === 'task');
+    this.#waiting.splice(0, this.#waiting.length, ...kept);
+    for (const append of rejected) append.reject(full);
+    this.#recountNextIndex();
+    this.#countLeft(rejected.length);
+  }
+
+  #recountNextIndex(): void {
+    this.#nextIndex = this.#waiting.reduce(
+      (next, call) => (call.kind === 'append' ? next + call.records.length : call.nextIndexAfter(next)),
+      this.#writtenNextIndex,
+    );
+  }
+}

@@ -1,0 +1,101 @@
+import type { Counters } from '../../base/counters.ts';
+import { describeError } from '../../base/errors.ts';
+import { LogFailure } from '../../base/record-log.ts';
+import { isNoSpace, type OpenFile } from './file-system.ts';
+import { frameRecords, RECORD_HEADER_BYTES } from './segment-codec.ts';
+import type { SegmentSet } from './segment-set.ts';
+
+/** The end of the log: the file that records are added to. One call at a time, but for sync beside write. */
+export class LogTail {
+  readonly #segments: SegmentSet;
+  #file: OpenFile;
+  readonly #counters: Counters;
+
+  constructor(segments: SegmentSet, file: OpenFile, counters: Counters) {
+    this.#segments = segments;
+    this.#file = file;
+    this.#counters = counters;
+  }
+
+  get nextIndex(): number {
+    return this.#segments.last.nextIndex;
+  }
+
+  /** Position after all that is written. */
+  get endPosition(): number {
+    return this.#segments.last.endPosition;
+  }
+
+  /** Bytes of the current segment in use, and whether it holds a record. */
+  get used(): { bytes: number; hasRecords: boolean } {
+    const { endOffset, recordCount } = this.#segments.last;
+    return { bytes: endOffset, hasRecords: recordCount > 0 };
+  }
+
+  /**
+   * Adds records in one write.
+   * @param durableNextIndex every record below it is known to be durable
+   * @returns positions of their payloads
+   * @throws whatever the file system does; when it is full, nothing was added
+   */
+  async write(records: readonly Uint8Array[], durableNextIndex: number): Promise<number[]> {
+    const segment = this.#segments.last;
+    const { parts, sizeBytes, offsets } = frameRecords(records, {
+      seed: segment.seed,
+      offset: segment.endOffset,
+      firstRelativeIndex: segment.recordCount,
+      durableEnd: this.#durableEnd(durableNextIndex),
+    });
+    if (sizeBytes > 0) await this.#writeOrUndo(parts, segment.endOffset);
+    segment.endOffset += sizeBytes;
+    segment.recordCount += offsets.length;
+    for (const offset of offsets) segment.offsets?.push(offset);
+    this.#counters.add('log.appended.records', offsets.length);
+    this.#counters.add('log.appended.bytes', sizeBytes);
+    this.#counters.add('log.writes');
+    return offsets.map((offset) => segment.basePosition + offset + RECORD_HEADER_BYTES);
+  }
+
+  /** @throws LogFailure whatever the reason: the system may have dropped the data and not say so again */
+  async sync(): Promise<void> {
+    try {
+      await this.#file.syncData();
+    } catch (error) {
+      throw new LogFailure(`fdatasync failed: ${describeError(error)}`, { cause: error });
+    }
+    this.#counters.add('log.syncs');
+  }
+
+  /** Goes on in a new segment from `index`; what is before must be durable. See SegmentSet.add. */
+  async begin(index: number, startsOver: boolean): Promise<void> {
+    const { file } = await this.#segments.add(index, startsOver);
+    this.#file = file;
+    this.#counters.add('log.segments.created');
+  }
+
+  /** A full disk may have taken a part: it is cut off durably, lest it come back after a crash. */
+  async #writeOrUndo(parts: readonly Uint8Array[], offset: number): Promise<void> {
+    try {
+      await this.#file.write(parts, offset);
+    } catch (error) {
+      if (!isNoSpace(error)) throw error;
+      this.#counters.add('log.full');
+      try {
+        await this.#file.truncate(offset);
+        await this.#file.syncData();
+      } catch (undoing) {
+        throw new LogFailure(`undoing a partial write failed: ${describeError(undoing)}`, { cause: undoing });
+      }
+      throw error;
+    }
+  }
+
+  /** Offset in the segment below which everything is known to be durable. */
+  #durableEnd(durableNextIndex: number): number {
+    const segment = this.#segments.last;
+    const durableRecords = durableNextIndex - segment.firstIndex;
+    if (durableRecords <= 0) return 0;
+    if (durableRecords >= segment.recordCount) return segment.endOffset;
+    return segment.offsets?.at(durableRecords) ?? 0;
+  }
+}

@@ -1,0 +1,253 @@
+import { crc32c } from '../../base/crc32c.ts';
+import { bytes, layout, u32, u64 } from '../../base/layout.ts';
+import { COPY_BELOW_BYTES, MAX_RECORD_BYTES } from './limits.ts';
+
+/**
+ * Bytes of a segment file: one header, then records, each at a multiple of 8. All numbers are big-endian.
+ *
+ *     record   0  length of the payload
+ *              4  CRC32C over base position of the segment, bytes 0-3 and 8-15 of this header, payload
+ *              8  durable end: every byte of this segment below this offset was on stable storage
+ *                 when the record was written
+ *             12  index, counted from the segment's first
+ *             16  payload, then zeros up to a multiple of 8
+ *
+ * The base position and the index in the checksum catch a whole record that stands in the wrong place.
+ */
+
+export const SEGMENT_HEADER_BYTES = 48;
+export const RECORD_HEADER_BYTES = 16;
+const ALIGNMENT_BYTES = 8;
+const FORMAT_VERSION = 1;
+const MAGIC = Buffer.from('bfLogSeg', 'latin1');
+const FLAG_STARTS_OVER = 1;
+
+const headerLayout = layout('log segment header', SEGMENT_HEADER_BYTES, {
+  magic: bytes(0, 8),
+  version: u32(8),
+  flags: u32(12),
+  firstIndex: u64(16),
+  basePosition: u64(24),
+  crc: u32(44),
+});
+
+export interface SegmentHeader {
+  /** Index of the segment's first record. */
+  readonly firstIndex: number;
+  /** Position of the file's first byte; positions inside are this plus the offset. */
+  readonly basePosition: number;
+  /** All earlier segments, whatever they hold, are void (resetTo). */
+  readonly startsOver: boolean;
+}
+
+export function encodeSegmentHeader(header: SegmentHeader): Uint8Array {
+  const out = headerLayout.encode({
+    magic: MAGIC,
+    version: FORMAT_VERSION,
+    flags: header.startsOver ? FLAG_STARTS_OVER : 0,
+    firstIndex: BigInt(header.firstIndex),
+    basePosition: BigInt(header.basePosition),
+  });
+  new DataView(out.buffer, out.byteOffset).setUint32(44, crc32c(out.subarray(0, 44)));
+  return out;
+}
+
+/** @returns why the bytes are not a header, instead of one */
+export function decodeSegmentHeader(input: Uint8Array): SegmentHeader | { readonly bad: string } {
+  if (input.length < SEGMENT_HEADER_BYTES) return { bad: `the file has only ${input.length} bytes` };
+  const raw = headerLayout.decode(input);
+  if (Buffer.compare(raw.magic, MAGIC) !== 0) return { bad: 'it does not begin as a log segment' };
+  if (raw.crc !== crc32c(input.subarray(0, 44))) return { bad: 'the header does not match its checksum' };
+  if (raw.version !== FORMAT_VERSION) {
+    return { bad: `format version ${raw.version} is unknown; ${FORMAT_VERSION} is supported` };
+  }
+  if (raw.firstIndex > MAX_SAFE || raw.basePosition > MAX_SAFE) return { bad: 'a number is out of range' };
+  return {
+    firstIndex: Number(raw.firstIndex),
+    basePosition: Number(raw.basePosition),
+    startsOver: (raw.flags & FLAG_STARTS_OVER) !== 0,
+  };
+}
+
+const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER);
+
+/** What every record's checksum in a segment begins with. */
+export function segmentSeed(basePosition: number): number {
+  const out = Buffer.allocUnsafe(8);
+  out.writeBigUInt64BE(BigInt(basePosition));
+  return crc32c(out);
+}
+
+/** Bytes a record takes in the file. */
+export function recordSizeBytes(payloadBytes: number): number {
+  return RECORD_HEADER_BYTES + aligned(payloadBytes);
+}
+
+function aligned(lengthBytes: number): number {
+  return Math.ceil(lengthBytes / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
+}
+
+export interface FrameContext {
+  readonly seed: number;
+  /** Offset in the file at which the first record will stand. */
+  readonly offset: number;
+  readonly firstRelativeIndex: number;
+  readonly durableEnd: number;
+}
+
+export interface FramedRecords {
+  /** To be written one after another at the context's offset. Long payloads are the caller's own arrays. */
+  readonly parts: readonly Uint8Array[];
+  readonly sizeBytes: number;
+  /** Where each record (its header) begins in the file. */
+  readonly offsets: readonly number[];
+}
+
+export function frameRecords(payloads: readonly Uint8Array[], context: FrameContext): FramedRecords {
+  const arena = Buffer.allocUnsafe(arenaBytes(payloads));
+  const parts: Uint8Array[] = [];
+  const offsets: number[] = [];
+  let at = context.offset;
+  let used = 0;
+  let flushed = 0;
+  for (const [i, payload] of payloads.entries()) {
+    offsets.push(at);
+    encodeRecordHeader(arena, used, payload, context, context.firstRelativeIndex + i);
+    used += RECORD_HEADER_BYTES;
+    if (payload.length < COPY_BELOW_BYTES) {
+      arena.set(payload, used);
+      used += payload.length;
+    } else {
+      parts.push(arena.subarray(flushed, used), payload);
+      flushed = used;
+    }
+    const padding = aligned(payload.length) - payload.length;
+    arena.fill(0, used, used + padding);
+    used += padding;
+    at += recordSizeBytes(payload.length);
+  }
+  if (used > flushed) parts.push(arena.subarray(flushed, used));
+  return { parts, sizeBytes: at - context.offset, offsets };
+}
+
+function arenaBytes(payloads: readonly Uint8Array[]): number {
+  let total = 0;
+  for (const payload of payloads) {
+    total += recordSizeBytes(payload.length);
+    if (payload.length >= COPY_BELOW_BYTES) total -= payload.length;
+  }
+  return total;
+}
+
+function encodeRecordHeader(
+  out: Buffer,
+  at: number,
+  payload: Uint8Array,
+  context: FrameContext,
+  relativeIndex: number,
+): void {
+  out.writeUInt32BE(payload.length, at);
+  out.writeUInt32BE(context.durableEnd, at + 8);
+  out.writeUInt32BE(relativeIndex, at + 12);
+  out.writeUInt32BE(recordChecksum(out, at, payload, context.seed), at + 4);
+}
+
+function recordChecksum(header: Uint8Array, at: number, payload: Uint8Array, seed: number): number {
+  const overLength = crc32c(header.subarray(at, at + 4), seed);
+  const overHeader = crc32c(header.subarray(at + 8, at + RECORD_HEADER_BYTES), overLength);
+  return crc32c(payload, overHeader);
+}
+
+export type DecodedRecord =
+  | {
+      readonly kind: 'record';
+      /** A view of the input. */
+      readonly payload: Uint8Array;
+      readonly relativeIndex: number;
+      readonly durableEnd: number;
+      /** With header and padding. */
+      readonly sizeBytes: number;
+    }
+  /** The input ends before the record does. */
+  | { readonly kind: 'incomplete'; readonly neededBytes: number }
+  | { readonly kind: 'bad'; readonly reason: string };
+
+/** @param expected the relative index that must stand here; undefined accepts any */
+export function decodeRecord(
+  input: Uint8Array,
+  at: number,
+  seed: number,
+  expected: number | undefined,
+): DecodedRecord {
+  const available = input.length - at;
+  if (available < RECORD_HEADER_BYTES) return { kind: 'incomplete', neededBytes: RECORD_HEADER_BYTES };
+  const lengthBytes = readU32(input, at);
+  if (lengthBytes > MAX_RECORD_BYTES) return { kind: 'bad', reason: `length ${lengthBytes} is out of range` };
+  const relativeIndex = readU32(input, at + 12);
+  if (expected !== undefined && relativeIndex !== expected) {
+    return { kind: 'bad', reason: `record ${relativeIndex} of the segment stands in place of ${expected}` };
+  }
+  const sizeBytes = recordSizeBytes(lengthBytes);
+  if (available < sizeBytes) return { kind: 'incomplete', neededBytes: sizeBytes };
+  const payload = input.subarray(at + RECORD_HEADER_BYTES, at + RECORD_HEADER_BYTES + lengthBytes);
+  if (recordChecksum(input, at, payload, seed) !== readU32(input, at + 4)) {
+    return { kind: 'bad', reason: 'the record does not match its checksum' };
+  }
+  return { kind: 'record', payload, relativeIndex, durableEnd: readU32(input, at + 8), sizeBytes };
+}
+
+function readU32(input: Uint8Array, at: number): number {
+  const [a, b, c, d] = [input[at], input[at + 1], input[at + 2], input[at + 3]] as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
+}
+
+export interface Resync {
+  /** Whole records found behind the damage. */
+  readonly records: number;
+  /** The highest durable end any of them states, 0 when there is none. */
+  readonly durableEnd: number;
+  /** The search was given up: too much looked like a record. */
+  readonly exhausted: boolean;
+}
+
+/**
+ * Looks for whole records behind a damaged one, at every place where one could begin.
+ * @param input the segment's bytes from `offset` of the file on, where the damaged record begins
+ * @param damagedRelativeIndex which record is damaged; only later ones count
+ */
+export function resync(
+  input: Uint8Array,
+  offset: number,
+  seed: number,
+  damagedRelativeIndex: number,
+  checksumBudgetBytes: number,
+): Resync {
+  let budget = checksumBudgetBytes;
+  let records = 0;
+  let durableEnd = 0;
+  let at = ALIGNMENT_BYTES;
+  while (input.length - at >= RECORD_HEADER_BYTES) {
+    const lengthBytes = readU32(input, at);
+    const fits = recordSizeBytes(lengthBytes) <= input.length - at;
+    if (!fits || readU32(input, at + 12) <= damagedRelativeIndex || readU32(input, at + 8) > offset + at) {
+      at += ALIGNMENT_BYTES;
+      continue;
+    }
+    budget -= lengthBytes;
+    if (budget < 0) return { records, durableEnd, exhausted: true };
+    const found = decodeRecord(input, at, seed, undefined);
+    if (found.kind === 'record') {
+      records++;
+      durableEnd = Math.max(durableEnd, found.durableEnd);
+      at += found.sizeBytes;
+    } else {
+      at += ALIGNMENT_BYTES;
+    }
+  }
+  return { records, durableEnd, exhausted: false };
+}

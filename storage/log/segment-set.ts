@@ -1,0 +1,268 @@
+import { join } from 'node:path';
+import { describeError, invariant } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import { LogCorruptionError } from '../../base/record-log.ts';
+import { type FileSystem, isMissing, type OpenFile } from './file-system.ts';
+import { MAX_LOADED_OFFSET_TABLES, MAX_RECORD_BYTES } from './limits.ts';
+import { damaged } from './recovery.ts';
+import { createSegment, RecordOffsets, type Segment, SegmentFiles } from './segment.ts';
+import { decodeRecord, RECORD_HEADER_BYTES, recordSizeBytes, SEGMENT_HEADER_BYTES } from './segment-codec.ts';
+import { readRecords, type StoredRecord } from './segment-reader.ts';
+
+/** The segments of one log, in order: finding, reading and removing them. Appending is SegmentedLog's. */
+export class SegmentSet {
+  readonly #fileSystem: FileSystem;
+  readonly #directory: string;
+  readonly #files: SegmentFiles;
+  readonly #logger: Logger;
+  #segments: Segment[] = [];
+  /** Sealed segments whose offsets are loaded, the least recently used first. */
+  readonly #loaded = new Set<Segment>();
+  #removals: Promise<void> = Promise.resolve();
+  #closing = false;
+  #leaveBehind = false;
+  #stopWaiting: (() => void) | undefined;
+
+  constructor(fileSystem: FileSystem, directory: string, logger: Logger) {
+    this.#fileSystem = fileSystem;
+    this.#directory = directory;
+    this.#files = new SegmentFiles(fileSystem, directory);
+    this.#logger = logger;
+  }
+
+  get first(): Segment {
+    const first = this.#segments[0];
+    invariant(first !== undefined, 'a log has at least one segment');
+    return first;
+  }
+
+  get last(): Segment {
+    const last = this.#segments.at(-1);
+    invariant(last !== undefined, 'a log has at least one segment');
+    return last;
+  }
+
+  get count(): number {
+    return this.#segments.length;
+  }
+
+  /** Starts from what recovery found; the last segment's file is kept open for appending. */
+  adopt(segments: readonly Segment[], lastFile: OpenFile): void {
+    this.#segments = [...segments];
+    this.last.users++;
+    this.#files.adopt(this.last, lastFile);
+  }
+
+  /**
+   * Adds a segment to append to. When this returns, it is durable and has taken effect: earlier records
+   * from its first index on (or all of them) no longer count.
+   */
+  async add(firstIndex: number, startsOver: boolean): Promise<{ segment: Segment; file: OpenFile }> {
+    const previous = this.#segments.at(-1);
+    const basePosition = previous?.endPosition ?? 0;
+    const header = { firstIndex, basePosition, startsOver };
+    const created = await createSegment(this.#fileSystem, this.#directory, header);
+    const kept = startsOver ? [] : this.#segments.filter((s) => s.firstIndex < firstIndex);
+    const dropped = this.#segments.filter((s) => !kept.includes(s));
+    for (const segment of kept) segment.cutFrom(firstIndex);
+    this.#segments = [...kept, created.segment];
+    created.segment.users++;
+    this.#files.adopt(created.segment, created.file);
+    if (previous !== undefined) {
+      this.#files.release(previous);
+      if (kept.includes(previous)) this.#noteLoaded(previous);
+    }
+    for (const segment of dropped) this.remove(segment);
+    return created;
+  }
+
+  /** Drops whole segments that hold only records before `index`; never the last. */
+  trimBefore(index: number): void {
+    while (this.#segments.length > 1 && this.first.nextIndex <= index) {
+      this.remove(this.first);
+      this.#segments.shift();
+    }
+  }
+
+  /**
+   * Removes a file once nobody reads it. One after another, each made durable: were a later one gone and
+   * an earlier one back after a crash, the gap would look like damage. So after one that fails, all stay.
+   */
+  remove(segment: Segment): void {
+    this.#loaded.delete(segment);
+    this.#removals = this.#removals.then(async () => {
+      try {
+        if (segment.users > 0 && !this.#closing) {
+          await new Promise<void>((resolve) => {
+            segment.whenUnused = resolve;
+            this.#stopWaiting = resolve;
+          });
+        }
+        // What stays behind is superseded or trimmed again; this and all later removals are left out.
+        if (this.#closing && segment.users > 0) this.#leaveBehind = true;
+        if (this.#leaveBehind) return;
+        await this.#files.closeSegment(segment);
+        await this.#fileSystem.remove(join(this.#directory, segment.name));
+        await this.#fileSystem.syncDirectory(this.#directory);
+      } catch (error) {
+        if (isMissing(error)) return;
+        this.#leaveBehind = true;
+        this.#logger.warn('log.segment.not-removed', { segment: segment.name, error: describeError(error) });
+      }
+    });
+  }
+
+  /** The segment holding `index`. */
+  ofIndex(index: number): Segment {
+    const segment = this.#segments[this.#search((s) => s.firstIndex <= index)];
+    invariant(segment !== undefined && index < segment.nextIndex, `record ${index} is not in the log`);
+    return segment;
+  }
+
+  async readPosition(position: number, lengthBytes: number): Promise<Uint8Array> {
+    const segment = this.#segments[this.#search((s) => s.basePosition <= position)];
+    invariant(segment !== undefined, `position ${position} lies before the log`);
+    const offset = position - segment.basePosition;
+    const out = Buffer.allocUnsafe(lengthBytes);
+    const length = await this.#files.use(segment, (file) => readOrDamage(file, out, offset, segment));
+    if (length < lengthBytes) throw damaged('the file ends inside a payload', segment.name, offset);
+    return out;
+  }
+
+  async readRecord(index: number): Promise<Uint8Array> {
+    const segment = this.ofIndex(index);
+    const offsets = await this.#offsets(segment);
+    const relativeIndex = index - segment.firstIndex;
+    const offset = offsets.at(relativeIndex);
+    const isLast = relativeIndex + 1 >= offsets.length;
+    const end = isLast ? undefined : offsets.at(relativeIndex + 1);
+    const knownBytes = end === undefined ? undefined : end - offset;
+    return this.#files.use(segment, async (file) => {
+      const sizeBytes = knownBytes ?? (await statedSizeBytes(file, segment, offset));
+      const input = Buffer.allocUnsafe(sizeBytes);
+      const length = await readOrDamage(file, input, offset, segment);
+      const decoded = decodeRecord(input.subarray(0, length), 0, segment.seed, relativeIndex);
+      if (decoded.kind === 'record') return decoded.payload;
+      const reason = decoded.kind === 'bad' ? decoded.reason : 'the file ends inside it';
+      throw damaged(`record ${index}: ${reason}`, segment.name, offset);
+    });
+  }
+
+  /** The segments that hold records from `fromIndex` to before `untilIndex`, kept until released. */
+  retain(fromIndex: number, untilIndex: number): RetainedRange[] {
+    const ranges: RetainedRange[] = [];
+    for (const segment of this.#segments) {
+      const from = Math.max(fromIndex, segment.firstIndex);
+      const until = Math.min(untilIndex, segment.nextIndex);
+      if (from >= until) continue;
+      segment.users++;
+      ranges.push({ segment, fromIndex: from, untilIndex: until });
+    }
+    return ranges;
+  }
+
+  release(range: RetainedRange): void {
+    this.#files.release(range.segment);
+  }
+
+  async *readRange({
+    segment,
+    fromIndex,
+    untilIndex,
+  }: RetainedRange): AsyncGenerator<readonly StoredRecord[]> {
+    const relativeIndex = fromIndex - segment.firstIndex;
+    const offset =
+      relativeIndex === 0 ? SEGMENT_HEADER_BYTES : (await this.#offsets(segment)).at(relativeIndex);
+    const file = await this.#files.use(segment, (file) => Promise.resolve(file));
+    const from = { offset, relativeIndex, maxRecords: untilIndex - fromIndex };
+    const reading = readRecords(file, segment, from);
+    for (;;) {
+      const next = await asDamage(reading.next(), segment, offset);
+      if (next.done !== true) {
+        yield next.value;
+        continue;
+      }
+      const reached = segment.firstIndex + next.value.relativeIndex;
+      if (reached >= untilIndex) return;
+      throw damaged(`record ${reached}: ${next.value.reason}`, segment.name, next.value.offset);
+    }
+  }
+
+  /** Waits for removals under way, though not for readers that never end, then closes every file. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.#stopWaiting?.();
+    await this.#removals;
+    await this.#files.closeAll();
+  }
+
+  /** Index of the last segment for which `holds`, which is true up to some segment and false after it. */
+  #search(holds: (segment: Segment) => boolean): number {
+    let low = -1;
+    let high = this.#segments.length;
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (holds(this.#segments[middle] as Segment)) low = middle;
+      else high = middle;
+    }
+    return low;
+  }
+
+  async #offsets(segment: Segment): Promise<RecordOffsets> {
+    if (segment.offsets !== undefined) {
+      if (this.#loaded.has(segment)) this.#noteLoaded(segment);
+      return segment.offsets;
+    }
+    const offsets = new RecordOffsets();
+    const untilIndex = segment.nextIndex;
+    await this.#files.use(segment, async () => {
+      const range = { segment, fromIndex: segment.firstIndex, untilIndex };
+      for await (const batch of this.readRange(range)) {
+        for (const record of batch) offsets.push(record.offset);
+      }
+    });
+    // A truncation may have shortened the segment meanwhile.
+    offsets.cut(segment.recordCount);
+    segment.offsets = offsets;
+    if (this.#segments.includes(segment)) this.#noteLoaded(segment);
+    return offsets;
+  }
+
+  #noteLoaded(segment: Segment): void {
+    this.#loaded.delete(segment);
+    this.#loaded.add(segment);
+    if (this.#loaded.size <= MAX_LOADED_OFFSET_TABLES) return;
+    for (const oldest of this.#loaded) {
+      oldest.offsets = undefined;
+      this.#loaded.delete(oldest);
+      return;
+    }
+  }
+}
+
+export interface RetainedRange {
+  readonly segment: Segment;
+  readonly fromIndex: number;
+  readonly untilIndex: number;
+}
+
+/** What a record's header says it takes; nothing follows it from which that could be told. */
+async function statedSizeBytes(file: OpenFile, segment: Segment, offset: number): Promise<number> {
+  const header = Buffer.alloc(RECORD_HEADER_BYTES);
+  await readOrDamage(file, header, offset, segment);
+  return recordSizeBytes(Math.min(header.readUInt32BE(0), MAX_RECORD_BYTES));
+}
+
+function readOrDamage(file: OpenFile, into: Uint8Array, offset: number, segment: Segment): Promise<number> {
+  return asDamage(file.read(into, offset), segment, offset);
+}
+
+/** What the device cannot read back is as lost as what it reads back wrong. */
+async function asDamage<T>(reading: Promise<T>, segment: Segment, offset: number): Promise<T> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof LogCorruptionError) throw error;
+    throw damaged(describeError(error), segment.name, offset);
+  }
+}

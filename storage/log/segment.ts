@@ -1,0 +1,197 @@
+import { join } from 'node:path';
+import { describeError, invariant } from '../../base/errors.ts';
+import { LogFailure } from '../../base/record-log.ts';
+import type { FileSystem, OpenFile } from './file-system.ts';
+import { MAX_OPEN_SEGMENTS } from './limits.ts';
+import {
+  encodeSegmentHeader,
+  SEGMENT_HEADER_BYTES,
+  type SegmentHeader,
+  segmentSeed,
+} from './segment-codec.ts';
+
+const NAME = /^(\d{16})\.segment$/;
+const NAME_DIGITS = 16;
+
+/** Files are named by their base position, so that names in order are segments in the order of creation. */
+export function segmentName(basePosition: number): string {
+  return `${String(basePosition).padStart(NAME_DIGITS, '0')}.segment`;
+}
+
+/** @returns undefined when the name is not a segment's */
+export function basePositionOfName(name: string): number | undefined {
+  const digits = NAME.exec(name)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
+/** One segment as known in memory. */
+export class Segment {
+  readonly name: string;
+  readonly firstIndex: number;
+  readonly basePosition: number;
+  readonly startsOver: boolean;
+  readonly seed: number;
+  /** Records that count; a truncation leaves the bytes of the others behind in the file. */
+  recordCount = 0;
+  /** Where the next record goes; meaningful only for the segment being appended to. */
+  endOffset = SEGMENT_HEADER_BYTES;
+  /** Where each record begins. Always there for the last segment; loaded when needed for a sealed one. */
+  offsets: RecordOffsets | undefined = new RecordOffsets();
+  /** Readers in progress; the file stays until they are done. */
+  users = 0;
+  /** Resolves waiting removal once the last reader has gone. */
+  whenUnused: (() => void) | undefined;
+
+  constructor(header: SegmentHeader) {
+    this.name = segmentName(header.basePosition);
+    this.firstIndex = header.firstIndex;
+    this.basePosition = header.basePosition;
+    this.startsOver = header.startsOver;
+    this.seed = segmentSeed(header.basePosition);
+  }
+
+  get nextIndex(): number {
+    return this.firstIndex + this.recordCount;
+  }
+
+  get endPosition(): number {
+    return this.basePosition + this.endOffset;
+  }
+
+  /** Drops `index` and later records from what counts. */
+  cutFrom(index: number): void {
+    this.recordCount = Math.min(this.recordCount, index - this.firstIndex);
+    this.offsets?.cut(this.recordCount);
+  }
+}
+
+/** A growing table of file offsets, 4 bytes a record. */
+export class RecordOffsets {
+  #table = new Uint32Array(64);
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  push(offset: number): void {
+    if (this.#length === this.#table.length) {
+      const grown = new Uint32Array(this.#table.length * 2);
+      grown.set(this.#table);
+      this.#table = grown;
+    }
+    this.#table[this.#length++] = offset;
+  }
+
+  at(i: number): number {
+    invariant(i >= 0 && i < this.#length, `record ${i} of ${this.#length}`);
+    return this.#table[i] as number;
+  }
+
+  cut(length: number): void {
+    this.#length = Math.min(this.#length, length);
+  }
+}
+
+/**
+ * Makes a segment that appears whole or not at all: its header is durable before its name is.
+ * @throws LogFailure when it is not known which; any other error means not at all
+ */
+export async function createSegment(
+  fileSystem: FileSystem,
+  directory: string,
+  header: SegmentHeader,
+): Promise<{ segment: Segment; file: OpenFile }> {
+  const segment = new Segment(header);
+  const temporary = join(directory, `${segment.name}.tmp`);
+  const file = await fileSystem.create(temporary);
+  try {
+    await file.write([encodeSegmentHeader(header)], 0);
+    await file.syncData();
+    await fileSystem.rename(temporary, join(directory, segment.name));
+  } catch (error) {
+    await file.close();
+    await fileSystem.removeTree(temporary);
+    throw error;
+  }
+  try {
+    await fileSystem.syncDirectory(directory);
+  } catch (error) {
+    // It may come to be there after a crash, and void what is appended elsewhere until then.
+    await file.close();
+    throw new LogFailure(`syncing the log's directory failed: ${describeError(error)}`, { cause: error });
+  }
+  return { segment, file };
+}
+
+/** Open files of segments, the least recently used closed first. */
+export class SegmentFiles {
+  readonly #fileSystem: FileSystem;
+  readonly #directory: string;
+  readonly #open = new Map<Segment, Promise<OpenFile>>();
+
+  constructor(fileSystem: FileSystem, directory: string) {
+    this.#fileSystem = fileSystem;
+    this.#directory = directory;
+  }
+
+  /** Takes over a file that is already open. */
+  adopt(segment: Segment, file: OpenFile): void {
+    this.#open.set(segment, Promise.resolve(file));
+  }
+
+  /** Runs `use` with the segment's file, which is neither closed nor removed meanwhile. */
+  async use<T>(segment: Segment, use: (file: OpenFile) => Promise<T>): Promise<T> {
+    segment.users++;
+    try {
+      return await use(await this.#file(segment));
+    } finally {
+      this.release(segment);
+    }
+  }
+
+  /** Ends one use counted in `segment.users`. */
+  release(segment: Segment): void {
+    segment.users--;
+    if (segment.users === 0) segment.whenUnused?.();
+  }
+
+  async closeSegment(segment: Segment): Promise<void> {
+    const opening = this.#open.get(segment);
+    this.#open.delete(segment);
+    if (opening !== undefined) await (await opening).close();
+  }
+
+  async closeAll(): Promise<void> {
+    const all = [...this.#open.keys()];
+    for (const segment of all) await this.closeSegment(segment);
+  }
+
+  async #file(segment: Segment): Promise<OpenFile> {
+    const known = this.#open.get(segment);
+    if (known !== undefined) {
+      // Re-inserting makes it the most recently used one.
+      this.#open.delete(segment);
+      this.#open.set(segment, known);
+      return known;
+    }
+    await this.#makeRoom();
+    const opening = this.#open.get(segment) ?? this.#fileSystem.open(join(this.#directory, segment.name));
+    this.#open.set(segment, opening);
+    try {
+      return await opening;
+    } catch (error) {
+      this.#open.delete(segment);
+      throw error;
+    }
+  }
+
+  async #makeRoom(): Promise<void> {
+    if (this.#open.size < MAX_OPEN_SEGMENTS) return;
+    for (const segment of this.#open.keys()) {
+      if (segment.users > 0) continue;
+      await this.closeSegment(segment);
+      return;
+    }
+  }
+}
