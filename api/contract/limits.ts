@@ -1,0 +1,12 @@
+/** Bounds of the API that both its ends know. */
+
+/** Where all routes of the API begin. */
+export const API_PREFIX = '/api/v1';
+/** A JSON body. */
+export const MAX_JSON_BODY_BYTES = 64 * 1024;
+/** As the cluster accepts them: an image is addressed by firmware in 512-byte sectors, up to 2 TiB. */
+export const SECTOR_BYTES = 512;
+export const MAX_IMAGE_BYTES = 2 * 1024 ** 4;
+/** A network boot program; the largest builds of iPXE are a few MiB. */
+export const MAX_BOOT_FILE_BYTES = 64 * 1024 * 1024;
+export const MAX_MACS_PER_CLIENT = 16;

@@ -1,0 +1,159 @@
+import type { Static, TObject, TSchema } from 'typebox';
+import Type from 'typebox';
+import { addedBootFileSchema, bootFileListSchema, bootFileParamsSchema } from './boot-files.ts';
+import { clientListSchema, clientParamsSchema, clientSchema, newClientSchema } from './clients.ts';
+import {
+  imageListSchema,
+  imageParamsSchema,
+  imageVersionParamsSchema,
+  imageVersionSchema,
+  importedSchema,
+  importQuerySchema,
+} from './images.ts';
+import { API_PREFIX } from './limits.ts';
+import { lunListSchema } from './luns.ts';
+import { fillPath } from './peer-content.ts';
+import { nodeStatusSchema } from './status.ts';
+import { readQuerySchema } from './values.ts';
+
+/**
+ * One route: what server, command line, web pages and OpenAPI know of it. Its path begins after API_PREFIX
+ * and names parameters as ":name".
+ */
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly path: string;
+  readonly summary: string;
+  readonly params?: TObject;
+  readonly query?: TObject;
+  /** A JSON body; "bytes" is an application/octet-stream. */
+  readonly body?: TSchema | 'bytes';
+  /** Status of success. */
+  readonly status: 200 | 201;
+  readonly response: TSchema;
+}
+
+type PartOf<R, K extends string> = R extends { readonly [key in K]: infer S extends TSchema }
+  ? Static<S>
+  : undefined;
+export type RouteParams<R extends Route> = PartOf<R, 'params'>;
+export type RouteQuery<R extends Route> = PartOf<R, 'query'>;
+export type RouteBody<R extends Route> = PartOf<R, 'body'>;
+export type RouteResponse<R extends Route> = Static<R['response']>;
+
+const define = <const R extends Route>(route: R): R => route;
+
+export const routes = {
+  getStatus: define({
+    method: 'GET',
+    path: '/status',
+    summary: 'How this node and its cluster are',
+    status: 200,
+    response: nodeStatusSchema,
+  }),
+  listImages: define({
+    method: 'GET',
+    path: '/images',
+    summary: 'All images and their versions',
+    query: readQuerySchema,
+    status: 200,
+    response: imageListSchema,
+  }),
+  getImageVersion: define({
+    method: 'GET',
+    path: '/images/:name/versions/:version',
+    summary: 'One version of an image, and which nodes hold it',
+    params: imageVersionParamsSchema,
+    query: readQuerySchema,
+    status: 200,
+    response: imageVersionSchema,
+  }),
+  importImage: define({
+    method: 'PUT',
+    path: '/images/:name/versions',
+    summary: 'Give an image its next version: the raw bytes of a disk',
+    params: imageParamsSchema,
+    query: importQuerySchema,
+    body: 'bytes',
+    status: 201,
+    response: importedSchema,
+  }),
+  listClients: define({
+    method: 'GET',
+    path: '/clients',
+    summary: 'All clients',
+    query: readQuerySchema,
+    status: 200,
+    response: clientListSchema,
+  }),
+  getClient: define({
+    method: 'GET',
+    path: '/clients/:name',
+    summary: 'One client',
+    params: clientParamsSchema,
+    query: readQuerySchema,
+    status: 200,
+    response: clientSchema,
+  }),
+  addClient: define({
+    method: 'POST',
+    path: '/clients',
+    summary: 'Register a machine by its MAC addresses and give it a disk',
+    body: newClientSchema,
+    status: 201,
+    response: clientSchema,
+  }),
+  removeClient: define({
+    method: 'DELETE',
+    path: '/clients/:name',
+    summary: 'Forget a machine, and drop its writes',
+    params: clientParamsSchema,
+    status: 200,
+    response: clientSchema,
+  }),
+  listLuns: define({
+    method: 'GET',
+    path: '/luns',
+    summary: 'The disks of all clients, as this node knows them',
+    status: 200,
+    response: lunListSchema,
+  }),
+  listBootFiles: define({
+    method: 'GET',
+    path: '/boot-files',
+    summary: 'Uploaded network boot programs',
+    query: readQuerySchema,
+    status: 200,
+    response: bootFileListSchema,
+  }),
+  addBootFile: define({
+    method: 'PUT',
+    path: '/boot-files/:name',
+    summary: 'Upload a network boot program, replacing one of that name',
+    params: bootFileParamsSchema,
+    body: 'bytes',
+    status: 201,
+    response: addedBootFileSchema,
+  }),
+  getOpenApi: define({
+    method: 'GET',
+    path: '/openapi.json',
+    summary: 'This API, described in OpenAPI 3.1',
+    status: 200,
+    response: Type.Unknown({ description: 'an OpenAPI document' }),
+  }),
+} as const satisfies Readonly<Record<string, Route>>;
+
+/** The path of a route with its parameters and query filled in, to go after "https://HOST:PORT". */
+export function routePath(
+  route: Route,
+  params: Readonly<Record<string, unknown>> = {},
+  query: Readonly<Record<string, unknown>> = {},
+): string {
+  const path = fillPath(route.path, params);
+  const given = Object.entries(query).filter(([, value]) => value !== undefined);
+  const search = new URLSearchParams(
+    given.map(([key, value]): [string, string] => [key, String(value)]),
+  ).toString();
+  return `${API_PREFIX}${path}${search === '' ? '' : `?${search}`}`;
+}

@@ -1,0 +1,81 @@
+import Type, { type Static } from 'typebox';
+
+const nullable = <S extends Parameters<typeof Type.Union>[0][number]>(schema: S, description: string) =>
+  Type.Union([schema, Type.Null()], { description });
+
+const clusterStatusSchema = Type.Object({
+  role: Type.String({ description: 'leader, follower, candidate or pre-candidate' }),
+  leader: nullable(Type.String(), 'null: none is known'),
+  term: Type.Integer(),
+  commitIndex: Type.Integer(),
+  appliedIndex: Type.Integer(),
+  lastIndex: Type.Integer(),
+});
+
+const memberSchema = Type.Object({
+  nodeId: Type.String(),
+  address: Type.String({ description: 'HOST:PORT of its API' }),
+  status: Type.Union([Type.Literal('new'), Type.Literal('up'), Type.Literal('fenced')], {
+    description: 'new (never started), up, or fenced (its word does not count)',
+  }),
+  linkUp: nullable(Type.Boolean(), 'whether this node is connected to it; null: it is this node itself'),
+  matchIndex: nullable(Type.Integer(), 'on the leader: the last entry it is known to have'),
+  lastContactMs: nullable(Type.Number(), 'on the leader: milliseconds since it was last heard'),
+});
+
+const catchUpSchema = Type.Object({
+  nodeId: Type.String(),
+  detail: Type.String({ description: 'how far it is, in words' }),
+});
+
+const portalGroupSchema = Type.Object({
+  id: Type.String(),
+  portal: Type.String({ description: 'ADDRESS:PORT, movable' }),
+  epoch: Type.Integer(),
+  primary: nullable(Type.String(), 'null: no in-sync replica is up'),
+  inSync: Type.Array(Type.String()),
+  replicas: Type.Array(Type.String()),
+  minInSync: Type.Integer(),
+  durability: Type.Union([Type.Literal('write-back'), Type.Literal('durable')]),
+  role: Type.Union([Type.Literal('primary'), Type.Literal('backup'), Type.Literal('none')], {
+    description: 'of this node',
+  }),
+  serving: Type.Boolean({ description: 'whether this node holds the portal and serves its LUNs' }),
+  catchUp: Type.Array(catchUpSchema, { description: 'replicas that this node is bringing up to date' }),
+});
+
+const sessionSchema = Type.Object({
+  portalGroup: nullable(Type.String(), 'null: before its login is done'),
+  client: nullable(Type.String(), 'null: before its login is done'),
+  initiatorName: Type.String(),
+  remoteAddress: Type.String({ description: 'HOST:PORT' }),
+});
+
+const heldImageSchema = Type.Object({
+  image: Type.String(),
+  version: Type.Integer(),
+  held: Type.Boolean({ description: 'whether this node holds all of it, verified' }),
+});
+
+export const nodeStatusSchema = Type.Object(
+  {
+    nodeId: Type.String({ description: 'the node that answers' }),
+    clusterId: Type.String(),
+    clusterName: Type.String(),
+    incarnation: Type.String({ description: 'differs from one start of the node to the next' }),
+    startedAt: Type.String({ description: 'ISO 8601, UTC' }),
+    cluster: clusterStatusSchema,
+    nodes: Type.Array(memberSchema),
+    portalGroups: Type.Array(portalGroupSchema),
+    sessions: Type.Array(sessionSchema),
+    images: Type.Array(heldImageSchema),
+    counters: Type.Record(Type.String(), Type.Number(), {
+      description: 'named event counts since the start',
+    }),
+    missing: Type.Array(Type.String(), {
+      description: 'what this node lacks to do all of its work, each in words; empty when nothing',
+    }),
+  },
+  { description: 'one node as it sees itself and its cluster, without asking the others' },
+);
+export type NodeStatusDocument = Static<typeof nodeStatusSchema>;

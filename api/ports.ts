@@ -1,0 +1,33 @@
+import type { AddedBootFileDocument } from './contract/boot-files.ts';
+import type { LunDocument } from './contract/luns.ts';
+import type { NodeStatusDocument } from './contract/status.ts';
+
+/** What the API needs of its node besides the cluster's view (cluster/ports.ts). */
+export interface NodeServices {
+  /**
+   * Stores an image's next version here and tells the cluster of it. Reads the source to its end, at the
+   * pace of the disk. When the source throws or the signal aborts, nothing remains.
+   * @throws OperationError
+   */
+  importImage(request: ImportRequest): Promise<{ readonly image: string; readonly version: number }>;
+  /** Stores a boot file here and tells the cluster of it. @throws OperationError */
+  addBootFile(name: string, bytes: Uint8Array): Promise<AddedBootFileDocument>;
+  status(): Promise<NodeStatusDocument>;
+  luns(): Promise<LunDocument[]>;
+  readonly content: HeldContent;
+}
+
+export interface ImportRequest {
+  readonly name: string;
+  /** Exactly sizeBytes bytes, or it throws. */
+  readonly source: AsyncIterable<Uint8Array>;
+  readonly sizeBytes: number;
+  readonly signal: AbortSignal;
+}
+
+/** What other nodes may fetch from this one; undefined when it is not held here. */
+export interface HeldContent {
+  imageManifest(name: string, version: number): Promise<Uint8Array | undefined>;
+  imageChunk(name: string, version: number, index: number): Promise<Uint8Array | undefined>;
+  bootFile(name: string, sha256: string): Promise<Uint8Array | undefined>;
+}

@@ -1,0 +1,30 @@
+import type { FastifyInstance } from 'fastify';
+import type { Static, TObject } from 'typebox';
+import { ApiError } from '../api-error.ts';
+import { peerRoutes } from '../contract/peer-content.ts';
+import type { ApiContext } from '../serve-route.ts';
+
+/** What nodes fetch from each other. The caller has been found to be a node before any of this runs. */
+export function peerContentRoutes(app: FastifyInstance, { services }: ApiContext): void {
+  const { content } = services;
+  serveBytes(app, peerRoutes.imageManifest, ({ name, version }) => content.imageManifest(name, version));
+  serveBytes(app, peerRoutes.imageChunk, ({ name, version, index }) =>
+    content.imageChunk(name, version, index),
+  );
+  serveBytes(app, peerRoutes.bootFile, ({ name, sha256 }) => content.bootFile(name, sha256));
+}
+
+function serveBytes<P extends TObject>(
+  app: FastifyInstance,
+  route: { readonly path: string; readonly params: P },
+  read: (params: Static<P>) => Promise<Uint8Array | undefined>,
+): void {
+  app.get(route.path, { schema: { params: route.params, hide: true } }, async (request, reply) => {
+    const bytes = await read(request.params as Static<P>);
+    if (bytes === undefined) {
+      throw new ApiError('not-held', 'this node does not hold the content asked for', { got: request.url });
+    }
+    const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return reply.type('application/octet-stream').send(view);
+  });
+}

@@ -1,0 +1,157 @@
+import { createHash } from 'node:crypto';
+import { Agent, request } from 'node:https';
+import { checkServerIdentity, type PeerCertificate } from 'node:tls';
+import { fillPath, peerRoutes } from '../../api/contract/peer-content.ts';
+import { describeError, OperationError } from '../../base/errors.ts';
+import type { NodeId } from '../../cluster/state/model.ts';
+import {
+  CONTENT_CONNECTIONS_PER_NODE,
+  CONTENT_IDLE_TIMEOUT_MS,
+  CONTENT_KEEP_ALIVE_MS,
+  CONTENT_REQUEST_TIMEOUT_MS,
+  MAX_BOOT_FILE_BYTES,
+  MAX_CHUNK_BYTES,
+  MAX_MANIFEST_BYTES,
+} from './content-limits.ts';
+
+export interface ContentClientOptions {
+  /** PEM: the cluster's authority, and this node's certificate and key. */
+  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
+  readonly clusterId: string;
+  /** "HOST:PORT" of a node's API, undefined when there is no such node. */
+  readonly apiEndpoint: (nodeId: NodeId) => string | undefined;
+}
+
+/**
+ * Fetches images and boot files from other nodes over mutual TLS. Time and size are bounded; connections are
+ * kept for the next request. What arrives is not trusted further than that: whoever asked checks its hash
+ * (boot files are checked here, since the request names theirs).
+ */
+export class ContentClient {
+  readonly #options: ContentClientOptions;
+  readonly #agent = new Agent({
+    keepAlive: true,
+    keepAliveMsecs: CONTENT_KEEP_ALIVE_MS,
+    maxSockets: CONTENT_CONNECTIONS_PER_NODE,
+  });
+
+  constructor(options: ContentClientOptions) {
+    this.#options = options;
+  }
+
+  /** @throws OperationError kind "unavailable" (not reached, broke off) or "not-found" (not held there) */
+  manifest(from: NodeId, image: { readonly name: string; readonly version: number }): Promise<Uint8Array> {
+    return this.#fetch(from, fillPath(peerRoutes.imageManifest.path, { ...image }), MAX_MANIFEST_BYTES);
+  }
+
+  /** @throws as manifest */
+  chunk(
+    from: NodeId,
+    image: { readonly name: string; readonly version: number },
+    index: number,
+  ): Promise<Uint8Array> {
+    return this.#fetch(from, fillPath(peerRoutes.imageChunk.path, { ...image, index }), MAX_CHUNK_BYTES);
+  }
+
+  /** @throws as manifest; also "unavailable" when the bytes do not have that SHA-256 */
+  async bootFile(from: NodeId, name: string, sha256: string): Promise<Uint8Array> {
+    const path = fillPath(peerRoutes.bootFile.path, { name, sha256 });
+    const bytes = await this.#fetch(from, path, MAX_BOOT_FILE_BYTES);
+    const got = createHash('sha256').update(bytes).digest('hex');
+    if (got === sha256) return bytes;
+    throw unavailable(`node ${from} sent a damaged copy of ${name}`, got, `SHA-256 ${sha256}`);
+  }
+
+  /** Ends all connections; requests under way fail. */
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  #fetch(from: NodeId, path: string, limitBytes: number): Promise<Uint8Array> {
+    const endpoint = this.#options.apiEndpoint(from);
+    if (endpoint === undefined) {
+      return Promise.reject(unavailable(`node ${from} is not known here`, from, 'a node of this cluster'));
+    }
+    const colon = endpoint.lastIndexOf(':');
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown): void => {
+        reject(
+          error instanceof OperationError
+            ? error
+            : unavailable(
+                `fetching from node ${from} failed: ${describeError(error)}`,
+                endpoint,
+                'a node that answers',
+              ),
+        );
+      };
+      const outgoing = request(
+        {
+          host: endpoint.slice(0, colon),
+          port: Number(endpoint.slice(colon + 1)),
+          path,
+          agent: this.#agent,
+          ...this.#options.tls,
+          minVersion: 'TLSv1.3',
+          timeout: CONTENT_IDLE_TIMEOUT_MS,
+          signal: AbortSignal.timeout(CONTENT_REQUEST_TIMEOUT_MS),
+          checkServerIdentity: (host, certificate) => this.#checkServer(from, host, certificate),
+        },
+        (response) => {
+          collect(response, from, limitBytes).then(resolve, (error: unknown) => {
+            outgoing.destroy();
+            fail(error);
+          });
+        },
+      );
+      outgoing.on('timeout', () =>
+        outgoing.destroy(new Error(`nothing came for ${CONTENT_IDLE_TIMEOUT_MS} ms`)),
+      );
+      outgoing.on('error', fail);
+      outgoing.end();
+    });
+  }
+
+  /** The certificate must name the very node that is meant, not only its address. */
+  #checkServer(nodeId: NodeId, host: string, certificate: PeerCertificate): Error | undefined {
+    const { CN, O } = certificate.subject;
+    if (CN !== nodeId || O !== this.#options.clusterId) {
+      return new Error(`the certificate at ${host} is of node ${String(CN)} in cluster ${String(O)}`);
+    }
+    return checkServerIdentity(host, certificate);
+  }
+}
+
+async function collect(
+  response: AsyncIterable<Uint8Array> & { readonly statusCode?: number | undefined },
+  from: NodeId,
+  limitBytes: number,
+): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for await (const part of response) {
+    length += part.length;
+    if (length > limitBytes) {
+      throw unavailable(
+        `node ${from} sent too much`,
+        `more than ${limitBytes}`,
+        `at most ${limitBytes} bytes`,
+      );
+    }
+    parts.push(part);
+  }
+  const status = response.statusCode ?? 0;
+  if (status === 200) return Buffer.concat(parts, length);
+  if (status === 404) {
+    throw new OperationError(`node ${from} does not hold it`, {
+      kind: 'not-found',
+      code: 'not-held',
+      got: from,
+    });
+  }
+  throw unavailable(`node ${from} answered with HTTP status ${status}`, status, '200');
+}
+
+function unavailable(message: string, got: unknown, accepted: string): OperationError {
+  return new OperationError(message, { kind: 'unavailable', code: 'content-not-fetched', got, accepted });
+}
