@@ -1,5 +1,5 @@
 import { invariant } from '../../base/errors.ts';
-import { isVoter, voterIds } from './configuration.ts';
+import { voterIds } from './configuration.ts';
 import type { RaftCore } from './raft-core.ts';
 import { type Message, NO_NODE } from './types.ts';
 
@@ -13,9 +13,9 @@ const TRANSFER_CONTEXT = new TextEncoder().encode('transfer');
 /** Starts a campaign if this node may. */
 export function startElection(core: RaftCore, kind: CampaignKind): void {
   if (core.role === 'leader') {
-    core.trace({ event: 'campaignRefused', reason: 'alreadyLeader' });
+    core.trace({ event: 'campaignRefused', reason: 'alreadyLeader', term: core.term });
   } else if (!core.isPromotable()) {
-    core.trace({ event: 'campaignRefused', reason: 'unpromotable' });
+    core.trace({ event: 'campaignRefused', reason: 'unpromotable', term: core.term });
   } else if (hasUnappliedConfChange(core)) {
     // It would campaign, and then lead, in a configuration that is no longer the one in force.
     core.trace({ event: 'campaignRefused', reason: 'unappliedConfChange', term: core.term });
@@ -124,11 +124,6 @@ export function handleVoteRequest(core: RaftCore, request: VoteRequest): void {
 export function rejectVote(core: RaftCore, request: VoteRequest): void {
   core.trace({ event: 'voteRejected', ...requestSeen(core, request) });
   core.send({ type: answerTo(request.type), to: request.from, term: core.term, reject: true });
-}
-
-/** Whether this node votes in either half of the configuration. */
-export function votes(core: RaftCore): boolean {
-  return isVoter(core.tracker.configuration, core.id);
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

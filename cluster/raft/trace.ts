@@ -53,8 +53,11 @@ interface VoteRequestSeen extends LastEntry {
 
 export type ElectionEvent =
   | { readonly event: 'electionStarted'; readonly term: number }
-  | { readonly event: 'campaignRefused'; readonly reason: 'alreadyLeader' | 'unpromotable' }
-  | { readonly event: 'campaignRefused'; readonly reason: 'unappliedConfChange'; readonly term: number }
+  | {
+      readonly event: 'campaignRefused';
+      readonly reason: 'alreadyLeader' | 'unpromotable' | 'unappliedConfChange';
+      readonly term: number;
+    }
   | (LastEntry & {
       readonly event: 'voteRequested';
       readonly type: MessageType;
