@@ -14,6 +14,11 @@ import {
 
 const seed = segmentSeed(4096);
 
+/** Joins groups of digits that stand apart only for reading. */
+function hex(...groups: string[]): string {
+  return groups.join('').replaceAll(' ', '');
+}
+
 function frame(payloads: readonly Uint8Array[], durableEnd = 0): Buffer {
   const context = { seed, offset: SEGMENT_HEADER_BYTES, firstRelativeIndex: 0, durableEnd };
   return Buffer.concat(frameRecords(payloads, context).parts);
@@ -25,7 +30,7 @@ describe('segment header', () => {
   it('has its bytes in the documented places', () => {
     const out = Buffer.from(encodeSegmentHeader(header));
     expect(out.subarray(0, 44).toString('hex')).toBe(
-      `62664c6f67536567${'00000001'}${'00000001'}${'0000000000000007'}${'0000000000001000'}${'00'.repeat(12)}`,
+      hex('62664c6f67536567 00000001 00000001 0000000000000007 0000000000001000', '00'.repeat(12)),
     );
     expect(out.readUInt32BE(44)).toBe(crc32c(out.subarray(0, 44)));
   });
@@ -46,7 +51,7 @@ describe('durable marker slot', () => {
   it('has its bytes in the documented places', () => {
     const out = Buffer.from(encodeMarkerSlot({ sequence: 2, position: 258 }));
     expect(out.subarray(0, 28).toString('hex')).toBe(
-      `62664d6b${'0000000000000002'}${'0000000000000102'}${'00'.repeat(8)}`,
+      hex('62664d6b 0000000000000002 0000000000000102 0000000000000000'),
     );
   });
 
@@ -72,9 +77,9 @@ describe('record', () => {
     });
     const bytes = Buffer.concat(out.parts);
     const base = '0000000000001000';
-    const summed = Buffer.from(`${base}${'00000003'}${'00000030'}${'00000005'}616263`, 'hex');
+    const summed = Buffer.from(hex(base, '00000003 00000030 00000005 616263'), 'hex');
     const crc = crc32c(summed).toString(16).padStart(8, '0');
-    expect(bytes.toString('hex')).toBe(`00000003${crc}${'00000030'}${'00000005'}6162630000000000`);
+    expect(bytes.toString('hex')).toBe(hex('00000003', crc, '00000030 00000005 6162630000000000'));
     expect(out.offsets).toEqual([64]);
   });
 

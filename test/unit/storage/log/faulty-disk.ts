@@ -5,11 +5,11 @@ import type { FileSystem, OpenFile } from '../../../../storage/log/file-system.t
 const SECTOR_BYTES = 512;
 
 /**
- * A file system in memory that forgets as a real one may. Each file has what programs see and what is on
+ * A disk in memory that forgets as a real one may; mount() is how one life of a program sees it. Each file has what programs see and what is on
  * the disk. crash() makes of each sector written and not synced, independently, either the old or the new
  * one, and of each directory entry not synced likewise; a sector may also be torn within.
  */
-export class FaultyFileSystem implements FileSystem {
+export class FaultyDisk {
   /** Bytes that all files together may take. */
   capacityBytes = Number.MAX_SAFE_INTEGER;
   /** Consulted before every operation; what it returns is thrown. */
@@ -17,13 +17,19 @@ export class FaultyFileSystem implements FileSystem {
   /** Names of operations, as "write durable.marker". */
   readonly operations: string[] = [];
   readonly #random: RandomSource;
+  #life = 0;
   readonly #directories = new Map<string, Directory>();
 
   constructor(random: RandomSource) {
     this.#random = random;
   }
 
-  /** Loses power: all that was not synced may be lost, in part. Files open before are dead. */
+  /** For one life of a program: after a crash or a kill, no call of it ever returns or does anything. */
+  mount(): FileSystem {
+    return new Mount(this, this.#life);
+  }
+
+  /** Loses power: all that was not synced may be lost, in part. */
   crash(): void {
     for (const directory of this.#directories.values()) {
       directory.durable = this.#surviving(directory);
@@ -31,118 +37,88 @@ export class FaultyFileSystem implements FileSystem {
     }
     const kept = new Set([...this.#directories.values()].flatMap((d) => [...d.visible.values()]));
     for (const file of kept) file.crash(this.#random);
+    this.#life++;
   }
 
   /** The process dies and the system lives on: everything written is there. */
   kill(): void {
-    for (const file of this.#files()) file.generation++;
+    this.#life++;
   }
 
   /** Flips a bit of a file, on the disk and in memory. */
   corrupt(path: string, offsetBytes: number): void {
-    const file = this.#file(path);
+    const file = this.file(path);
     for (const bytes of [file.visible, file.durable]) bytes[offsetBytes] = (bytes[offsetBytes] ?? 0) ^ 0x10;
   }
 
+  get usedBytes(): number {
+    return this.#files().reduce((sum, file) => sum + file.visible.length, 0);
+  }
+
   contents(path: string): Uint8Array {
-    return this.#file(path).visible.slice();
+    return this.file(path).visible.slice();
   }
 
   /** Replaces what a file holds, durably. */
   replace(path: string, bytes: Uint8Array): void {
-    const file = this.#file(path);
+    const file = this.file(path);
     file.visible = bytes.slice();
     file.durable = bytes.slice();
   }
 
-  async makeDirectory(path: string): Promise<void> {
-    await this.#begin('makeDirectory', path);
+  makeDirectory(path: string): void {
     if (!this.#directories.has(path)) this.#directories.set(path, new Directory());
   }
 
-  async list(directory: string): Promise<string[]> {
-    await this.#begin('list', directory);
+  list(directory: string): string[] {
     return [...this.#directory(directory).visible.keys()];
   }
 
-  async create(path: string): Promise<OpenFile> {
-    await this.#begin('create', path);
+  create(path: string): StoredFile {
     const file = new StoredFile();
     this.#directory(dirname(path)).visible.set(basename(path), file);
-    return this.#handle(path, file);
+    return file;
   }
 
-  async open(path: string): Promise<OpenFile> {
-    await this.#begin('open', path);
-    return this.#handle(path, this.#file(path));
-  }
-
-  async rename(from: string, to: string): Promise<void> {
-    await this.#begin('rename', to);
-    const file = this.#file(from);
+  rename(from: string, to: string): void {
+    const file = this.file(from);
     this.#directory(dirname(to)).visible.set(basename(to), file);
     this.#directory(dirname(from)).visible.delete(basename(from));
   }
 
-  async remove(path: string): Promise<void> {
-    await this.#begin('remove', path);
-    this.#file(path);
+  remove(path: string): void {
+    this.file(path);
     this.#directory(dirname(path)).visible.delete(basename(path));
   }
 
-  async removeTree(path: string): Promise<void> {
-    await this.#begin('removeTree', path);
+  removeTree(path: string): void {
     this.#directories.get(dirname(path))?.visible.delete(basename(path));
   }
 
-  async syncDirectory(path: string): Promise<void> {
-    await this.#begin('syncDirectory', path);
+  syncDirectory(path: string): void {
     const directory = this.#directory(path);
     directory.durable = new Map(directory.visible);
   }
 
-  #handle(path: string, file: StoredFile): OpenFile {
-    const generation = file.generation;
-    const begin = async (operation: string): Promise<void> => {
-      if (file.generation === generation) await this.#begin(operation, path);
-      // Whoever held the file is gone with its process: it must never hear of it again.
-      if (file.generation !== generation) await new Promise(() => {});
-    };
-    return {
-      async sizeBytes() {
-        await begin('sizeBytes');
-        return file.visible.length;
-      },
-      async read(into, offsetBytes) {
-        await begin('read');
-        const part = file.visible.subarray(offsetBytes, offsetBytes + into.length);
-        into.set(part);
-        return part.length;
-      },
-      write: async (parts, offsetBytes) => {
-        await begin('write');
-        this.#write(file, Buffer.concat(parts), offsetBytes);
-      },
-      async truncate(sizeBytes) {
-        await begin('truncate');
-        file.visible = resized(file.visible, sizeBytes);
-      },
-      async syncData() {
-        const seen = file.visible.slice();
-        await begin('syncData');
-        // What was written during the call may or may not be covered; here it is not.
-        file.durable = seen;
-      },
-      async close() {
-        await begin('close');
-      },
-    };
+  file(path: string): StoredFile {
+    const file = this.#directory(dirname(path)).visible.get(basename(path));
+    if (file === undefined) throw systemError('ENOENT');
+    return file;
   }
 
-  #write(file: StoredFile, bytes: Uint8Array, offsetBytes: number): void {
-    const used = this.#files().reduce((sum, f) => sum + f.visible.length, 0);
+  async enter(life: number, operation: string, path: string): Promise<void> {
+    if (life === this.#life) {
+      this.operations.push(`${operation} ${basename(path)}`);
+      await Promise.resolve();
+    }
+    if (life !== this.#life) await new Promise(() => {});
+    const error = this.fault(operation, path);
+    if (error !== undefined) throw error;
+  }
+
+  write(file: StoredFile, bytes: Uint8Array, offsetBytes: number): void {
     const grows = Math.max(0, offsetBytes + bytes.length - file.visible.length);
-    const room = this.capacityBytes - used;
+    const room = this.capacityBytes - this.usedBytes;
     const isFull = grows > room;
     const taken = isFull ? bytes.subarray(0, Math.max(0, bytes.length - (grows - room))) : bytes;
     if (taken.length > 0) {
@@ -172,18 +148,92 @@ export class FaultyFileSystem implements FileSystem {
     if (directory === undefined) throw systemError('ENOENT');
     return directory;
   }
+}
 
-  #file(path: string): StoredFile {
-    const file = this.#directory(dirname(path)).visible.get(basename(path));
-    if (file === undefined) throw systemError('ENOENT');
-    return file;
+class Mount implements FileSystem {
+  readonly #disk: FaultyDisk;
+  readonly #life: number;
+
+  constructor(disk: FaultyDisk, life: number) {
+    this.#disk = disk;
+    this.#life = life;
   }
 
-  async #begin(operation: string, path: string): Promise<void> {
-    this.operations.push(`${operation} ${basename(path)}`);
-    await Promise.resolve();
-    const error = this.fault(operation, path);
-    if (error !== undefined) throw error;
+  async makeDirectory(path: string): Promise<void> {
+    await this.#enter('makeDirectory', path);
+    this.#disk.makeDirectory(path);
+  }
+
+  async list(directory: string): Promise<string[]> {
+    await this.#enter('list', directory);
+    return this.#disk.list(directory);
+  }
+
+  async create(path: string): Promise<OpenFile> {
+    await this.#enter('create', path);
+    return this.#handle(path, this.#disk.create(path));
+  }
+
+  async open(path: string): Promise<OpenFile> {
+    await this.#enter('open', path);
+    return this.#handle(path, this.#disk.file(path));
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    await this.#enter('rename', to);
+    this.#disk.rename(from, to);
+  }
+
+  async remove(path: string): Promise<void> {
+    await this.#enter('remove', path);
+    this.#disk.remove(path);
+  }
+
+  async removeTree(path: string): Promise<void> {
+    await this.#enter('removeTree', path);
+    this.#disk.removeTree(path);
+  }
+
+  async syncDirectory(path: string): Promise<void> {
+    await this.#enter('syncDirectory', path);
+    this.#disk.syncDirectory(path);
+  }
+
+  #enter(operation: string, path: string): Promise<void> {
+    return this.#disk.enter(this.#life, operation, path);
+  }
+
+  #handle(path: string, file: StoredFile): OpenFile {
+    const enter = (operation: string): Promise<void> => this.#enter(operation, path);
+    return {
+      async sizeBytes() {
+        await enter('sizeBytes');
+        return file.visible.length;
+      },
+      async read(into, offsetBytes) {
+        await enter('read');
+        const part = file.visible.subarray(offsetBytes, offsetBytes + into.length);
+        into.set(part);
+        return part.length;
+      },
+      write: async (parts, offsetBytes) => {
+        await enter('write');
+        this.#disk.write(file, Buffer.concat(parts), offsetBytes);
+      },
+      async truncate(sizeBytes) {
+        await enter('truncate');
+        file.visible = resized(file.visible, sizeBytes);
+      },
+      async syncData() {
+        // What is written during the call may or may not be covered; here it is not.
+        const seen = file.visible.slice();
+        await enter('syncData');
+        file.durable = seen;
+      },
+      async close() {
+        await enter('close');
+      },
+    };
   }
 }
 
@@ -199,7 +249,6 @@ class Directory {
 class StoredFile {
   visible: Uint8Array = new Uint8Array(0);
   durable: Uint8Array = new Uint8Array(0);
-  generation = 0;
 
   crash(random: RandomSource): void {
     const sizes = [this.durable.length, this.visible.length];
@@ -214,7 +263,6 @@ class StoredFile {
     }
     this.visible = survivor;
     this.durable = survivor.slice();
-    this.generation++;
   }
 }
 
