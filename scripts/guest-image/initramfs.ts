@@ -1,0 +1,86 @@
+import { chmodSync, copyFileSync, cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { run, runForBytes } from './run.ts';
+
+const MODULES = ['virtio_pci', 'virtio_net', 'iscsi_tcp', 'iscsi_ibft', 'sd_mod', 'crc32c_generic', 'ext4'];
+const PROGRAMS = ['iscsid', 'iscsiadm'];
+
+/** A gzipped cpio archive: busybox, the modules in loading order, open-iscsi with its libraries, init.sh. */
+export function makeInitramfs(unpacked: string, sources: string, folder: string): Buffer {
+  const tree = join(folder, 'initramfs');
+  for (const name of [
+    'bin',
+    'sbin',
+    'lib',
+    'lib64',
+    'proc',
+    'sys',
+    'dev',
+    'run',
+    'root',
+    'modules',
+    'etc/iscsi',
+  ]) {
+    mkdirSync(join(tree, name), { recursive: true });
+  }
+  cpSync('/bin/busybox', join(tree, 'bin/busybox'), { dereference: true });
+  copyFileSync(join(sources, 'init.sh'), join(tree, 'init'));
+  chmodSync(join(tree, 'init'), 0o755);
+  copyFileSync(join(sources, 'iscsid.conf'), join(tree, 'etc/iscsi/iscsid.conf'));
+  // iscsid looks up the name of the user that talks to it.
+  writeFileSync(join(tree, 'etc/passwd'), 'root:x:0:0:root:/:/bin/sh\n');
+  copyModules(unpacked, tree);
+  copyPrograms(unpacked, tree);
+  run('touch', ['--no-dereference', '--date=@0', ...allPaths(tree)]);
+  const names = Buffer.from(run('find', ['.'], { cwd: tree }).trim().split('\n').sort().join('\n'));
+  const archive = runForBytes('cpio', ['--quiet', '-o', '-H', 'newc', '--reproducible', '-R', '0:0'], {
+    cwd: tree,
+    input: names,
+  });
+  return gzipSync(archive, { level: 9 });
+}
+
+export function kernelVersion(unpacked: string): string {
+  const [version, ...others] = readdirSync(join(unpacked, 'lib/modules'));
+  if (version === undefined || others.length > 0) throw new Error('exactly one kernel is expected');
+  return version;
+}
+
+function copyModules(unpacked: string, tree: string): void {
+  const version = kernelVersion(unpacked);
+  run('depmod', ['-b', unpacked, version]);
+  const paths = new Set<string>();
+  for (const module of MODULES) {
+    const lines = run('modprobe', ['-d', unpacked, '-S', version, '--show-depends', module]);
+    for (const match of lines.matchAll(/^insmod (\S+)/gm)) paths.add(match[1] ?? '');
+  }
+  // A module that wants instructions the emulated processor lacks would fail to load; its plain twin is there.
+  const wanted = [...paths].filter((path) => !path.includes('/arch/x86/crypto/'));
+  for (const path of wanted) copyFileSync(path, join(tree, 'modules', basename(path)));
+  writeFileSync(join(tree, 'modules/order'), `${wanted.map((path) => basename(path)).join('\n')}\n`);
+}
+
+function copyPrograms(unpacked: string, tree: string): void {
+  const folders = ['lib', 'usr/lib'].flatMap((lib) =>
+    readdirSync(join(unpacked, lib))
+      .filter((name) => name.endsWith('-linux-gnu'))
+      .map((n) => join(unpacked, lib, n)),
+  );
+  const libraries = new Set<string>();
+  for (const program of PROGRAMS) {
+    const path = join(unpacked, 'sbin', program);
+    copyFileSync(path, join(tree, 'sbin', program));
+    const lines = run('ldd', [path], { env: { LD_LIBRARY_PATH: folders.join(':') } });
+    if (lines.includes('not found')) throw new Error(`${program} lacks a library:\n${lines}`);
+    for (const match of lines.matchAll(/(\/\S+) \(0x/g)) libraries.add(match[1] ?? '');
+  }
+  for (const library of libraries) {
+    const isLoader = basename(dirname(library)) === 'lib64';
+    cpSync(library, join(tree, isLoader ? 'lib64' : 'lib', basename(library)), { dereference: true });
+  }
+}
+
+function allPaths(tree: string): string[] {
+  return run('find', [tree]).trim().split('\n');
+}

@@ -1,0 +1,47 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { describeWhere } from '../../support/requirements.ts';
+import { Capture } from '../support/capture.ts';
+import { Machine } from '../support/machine.ts';
+import { SiteDhcp } from '../support/site-dhcp.ts';
+import { type BootLab, PROXY_DHCP, startBootLab } from './boot-lab.ts';
+import { BOOT_NEEDS, fiveSteps } from './five-steps.ts';
+
+const CASE_TIMEOUT_MS = 600_000;
+const START_TIMEOUT_MS = 300_000;
+
+describeWhere(BOOT_NEEDS, "machines boot beside the site's own DHCP server", () => {
+  let boot: BootLab;
+  let site: SiteDhcp | undefined;
+  beforeAll(async () => {
+    boot = await startBootLab(PROXY_DHCP);
+    site = new SiteDhcp(boot.lab, boot.site, boot.folder);
+  }, START_TIMEOUT_MS);
+  afterAll(async () => {
+    await site?.stop();
+    await boot?.remove();
+  });
+
+  it('leaves an unregistered MAC to the site alone', { timeout: CASE_TIMEOUT_MS }, async () => {
+    const capture = new Capture(boot.lab, 'udp src port 67 or udp src port 4011');
+    await capture.listening();
+    const mac = '52:54:00:77:00:99';
+    const machine = new Machine(boot.lab, { mac, firmware: 'uefi', folder: boot.folder });
+    try {
+      await machine.console.waitFor(/PXE-E\d\d|No bootable option|Shell>/, 120_000);
+    } finally {
+      await machine.powerOff();
+    }
+    const seen = await capture.stop();
+    expect(seen, 'the site gave it an address').toMatch(/10\.77\.0\.2\.67 >/);
+    expect(seen, 'no node spoke').not.toMatch(/10\.77\.0\.1[123]\.(67|4011) >/);
+  });
+
+  for (const firmware of ['bios', 'uefi'] as const) {
+    it(firmware.toUpperCase(), { timeout: CASE_TIMEOUT_MS }, async () => {
+      const mac = firmware === 'bios' ? '52:54:00:77:00:03' : '52:54:00:77:00:04';
+      const name = `${firmware}-proxy`;
+      await boot.cluster.addClient(name, mac, boot.image);
+      await fiveSteps(boot.lab, boot.cluster, boot.folder, { name, client: name, mac, firmware, kills: 1 });
+    });
+  }
+});

@@ -1,0 +1,41 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import type { Lab } from './lab.ts';
+
+/** Frames on the bridge that match a filter, as tcpdump prints them. */
+export class Capture {
+  readonly lines: string[] = [];
+  readonly #process: ChildProcess;
+  readonly #listening: Promise<void>;
+
+  constructor(lab: Lab, filter: string) {
+    this.#process = lab.spawnOnBridge(
+      'tcpdump',
+      ['-i', 'br0', '-n', '-l', '-e', '-v', '-A', filter],
+      ['ignore', 'pipe', 'pipe'],
+    );
+    this.#process.stdout
+      ?.setEncoding('utf8')
+      .on('data', (text: string) => this.lines.push(...text.split('\n')));
+    this.#listening = new Promise((resolve, reject) => {
+      let said = '';
+      this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
+        said += text;
+        if (said.includes('listening on')) resolve();
+      });
+      this.#process.once('exit', () => reject(new Error(`tcpdump ended: ${said}`)));
+    });
+  }
+
+  async listening(): Promise<void> {
+    await this.#listening;
+  }
+
+  /** SIGINT lets tcpdump write out what it still holds. */
+  async stop(): Promise<string> {
+    const gone = once(this.#process, 'close');
+    this.#process.kill('SIGINT');
+    await gone;
+    return this.lines.join('\n');
+  }
+}

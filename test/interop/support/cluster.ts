@@ -1,0 +1,185 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { ClientDocument } from '../../../api/contract/clients.ts';
+import type { LunDocument, LunListDocument } from '../../../api/contract/luns.ts';
+import type { NodeStatusDocument } from '../../../api/contract/status.ts';
+import { finishAsync, kill, systemEnvironment } from './process-run.ts';
+
+const PROGRAM = resolve('dist/api/cli/main.js');
+const NODE_PROGRAM = resolve('dist/node/main.js');
+const POLL_MS = 200;
+const LOG_TAIL_LINES = 40;
+const IMPORT_TIMEOUT_MS = 120_000;
+
+export interface ClusterNode {
+  readonly id: string;
+  readonly address: string;
+}
+
+export interface ClusterOptions {
+  /** Everything of the cluster lives below it. */
+  readonly folder: string;
+  readonly nodes: readonly ClusterNode[];
+  /** Each "ADDRESS" or "ADDRESS:PORT". */
+  readonly portals: readonly string[];
+  /** Further options of init, as typed. */
+  readonly initArguments: readonly string[];
+  /** The command line that runs a program where a node is; undefined: where an administrator is. */
+  readonly commandAt?: (
+    node: string | undefined,
+    command: string,
+    args: readonly string[],
+  ) => [string, string[]];
+}
+
+/** A cluster of real node processes, started and administered by the programs a user has. */
+export class TestCluster {
+  readonly #options: ClusterOptions;
+  readonly #processes = new Map<string, ChildProcess>();
+
+  constructor(options: ClusterOptions) {
+    for (const program of [PROGRAM, NODE_PROGRAM]) {
+      if (!existsSync(program)) throw new Error(`${program} is missing: npm run build`);
+    }
+    this.#options = options;
+    mkdirSync(options.folder, { recursive: true });
+  }
+
+  /** Prepares the cluster's files and starts every node. */
+  async start(): Promise<void> {
+    const { nodes, portals, initArguments } = this.#options;
+    await this.#command([
+      'init',
+      '--cluster',
+      'it',
+      '--out',
+      this.#path('cluster'),
+      ...nodes.flatMap((node) => ['--node', `${node.id}=${node.address}`]),
+      ...portals.flatMap((portal) => ['--portal', portal]),
+      ...initArguments,
+    ]);
+    for (const node of nodes) this.startNode(node.id);
+  }
+
+  startNode(id: string): void {
+    const log = openSync(this.logFile(id), 'a');
+    const at = this.#options.commandAt ?? plainCommand;
+    const args = ['--enable-source-maps', NODE_PROGRAM, 'start', '--data', this.#path(`cluster/${id}`)];
+    const [program, all] = at(id, process.execPath, args);
+    const child = spawn(program, all, { stdio: ['ignore', log, log], env: systemEnvironment() });
+    closeSync(log);
+    this.#processes.set(id, child);
+  }
+
+  /** Ends a node as a power failure would, but for its operating system. */
+  async killNode(id: string): Promise<void> {
+    const child = this.#processes.get(id);
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) {
+      throw new Error(`node ${id} does not run\n${this.logTail(id)}`);
+    }
+    await kill(child);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#processes.values()].map((child) => kill(child)));
+  }
+
+  /** Runs the command line as its administrator and returns the JSON document it prints. */
+  async admin(args: readonly string[], timeoutMs = 60_000): Promise<unknown> {
+    const stdout = await this.#command(
+      [...args, '--profile', this.#path('cluster/admin.json'), '--json'],
+      timeoutMs,
+    );
+    return stdout.trim() === '' ? undefined : (JSON.parse(stdout) as unknown);
+  }
+
+  async status(): Promise<NodeStatusDocument> {
+    return (await this.admin(['status'], 10_000)) as NodeStatusDocument;
+  }
+
+  /** Waits until the status satisfies the condition. @throws Error with the last status and the nodes' logs */
+  async waitForStatus(
+    what: string,
+    holds: (status: NodeStatusDocument) => boolean,
+    timeoutMs: number,
+  ): Promise<NodeStatusDocument> {
+    const deadlineMs = performance.now() + timeoutMs;
+    let last = 'no status';
+    while (performance.now() < deadlineMs) {
+      try {
+        const status = await this.status();
+        if (holds(status)) return status;
+        last = JSON.stringify(status);
+      } catch (error) {
+        last = String(error);
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+    throw new Error(`${what}: not within ${timeoutMs} ms; last: ${last}\n${this.allLogTails()}`);
+  }
+
+  /** Every portal group has a primary, all nodes in sync and nothing left to bring up to date. */
+  async waitUntilWhole(timeoutMs: number): Promise<NodeStatusDocument> {
+    return await this.waitForStatus(
+      'every portal group whole',
+      (status) =>
+        status.portalGroups.length > 0 &&
+        status.portalGroups.every(
+          (group) => group.primary !== null && group.inSync.length === this.#options.nodes.length,
+        ),
+      timeoutMs,
+    );
+  }
+
+  async importImage(name: string, file: string): Promise<void> {
+    await this.admin(['image', 'import', name, file], IMPORT_TIMEOUT_MS);
+  }
+
+  async addClient(name: string, mac: string, image: string): Promise<ClientDocument> {
+    return (await this.admin(['client', 'add', name, '--mac', mac, '--image', image])) as ClientDocument;
+  }
+
+  /** A client's disk, and which node serves it at this moment. */
+  async lunOf(client: string): Promise<LunDocument & { readonly primary: string }> {
+    const { luns } = (await this.admin(['lun', 'list'])) as LunListDocument;
+    const lun = luns.find((candidate) => candidate.client === client);
+    if (lun === undefined || lun.primary === null)
+      throw new Error(`${client} has no disk in ${JSON.stringify(luns)}`);
+    return { ...lun, primary: lun.primary };
+  }
+
+  logFile(id: string): string {
+    return this.#path(`${id}.log`);
+  }
+
+  logTail(id: string): string {
+    const file = this.logFile(id);
+    const lines = existsSync(file) ? readFileSync(file, 'utf8').trimEnd().split('\n') : ['no log'];
+    return [`-- ${id}`, ...lines.slice(-LOG_TAIL_LINES)].join('\n');
+  }
+
+  allLogTails(): string {
+    return this.#options.nodes.map((node) => this.logTail(node.id)).join('\n');
+  }
+
+  async #command(args: readonly string[], timeoutMs = 60_000): Promise<string> {
+    const at = this.#options.commandAt ?? plainCommand;
+    const [program, all] = at(undefined, process.execPath, [PROGRAM, ...args]);
+    const { status, stdout, stderr } = await finishAsync(program, all, timeoutMs);
+    if (status !== 0) throw new Error(`bootfabric ${args.join(' ')} failed (${status}): ${stderr}${stdout}`);
+    return stdout;
+  }
+
+  #path(name: string): string {
+    return join(this.#options.folder, name);
+  }
+}
+
+function plainCommand(
+  _node: string | undefined,
+  command: string,
+  args: readonly string[],
+): [string, string[]] {
+  return [command, [...args]];
+}
