@@ -4,6 +4,7 @@ import type { Logger } from '../base/logger.ts';
 import type { ClusterView } from '../cluster/ports.ts';
 import type { Command } from '../cluster/state/commands.ts';
 import type { ClusterState } from '../cluster/state/model.ts';
+import { ApiError } from './api-error.ts';
 import { errorSchema } from './contract/errors.ts';
 import { API_PREFIX } from './contract/limits.ts';
 import type { Route, RouteBody, RouteParams, RouteQuery, RouteResponse } from './contract/routes.ts';
@@ -35,6 +36,7 @@ export function serveRoute<R extends Route>(
     method: route.method,
     url: `${API_PREFIX}${route.path}`,
     schema: schemaOf(route),
+    onRequest: async (http) => checkMediaType(route, http.headers['content-type']),
     handler: async (http, reply) => {
       const document = await handler({
         params: http.params as RouteParams<R>,
@@ -45,6 +47,18 @@ export function serveRoute<R extends Route>(
       });
       return reply.code(route.status).send(document);
     },
+  });
+}
+
+/** Both parsers exist on every route; which of them it takes is said here. @throws ApiError "bad-media-type" */
+function checkMediaType(route: Route, header: string | undefined): void {
+  if (route.body === undefined) return;
+  const wanted = route.body === 'bytes' ? 'application/octet-stream' : 'application/json';
+  const given = header?.split(';')[0]?.trim().toLowerCase();
+  if (given === wanted) return;
+  throw new ApiError('bad-media-type', 'the body is of another kind than this route takes', {
+    ...(header === undefined ? {} : { got: header }),
+    accepted: `Content-Type: ${wanted}`,
   });
 }
 

@@ -11,7 +11,7 @@ export async function* uploadedBytes(
 ): AsyncGenerator<Uint8Array> {
   let received = 0;
   try {
-    for await (const part of request as AsyncIterable<Uint8Array>) {
+    for await (const part of partsOf(request)) {
       received += part.length;
       if (received > sizeBytes) throw wrongLength(`more than ${sizeBytes}`, sizeBytes);
       yield part;
@@ -23,6 +23,11 @@ export async function* uploadedBytes(
   if (received !== sizeBytes) throw wrongLength(received, sizeBytes);
 }
 
+/** A taker that stops early must still be able to answer, so that leaves the connection open. */
+function partsOf(request: IncomingMessage): AsyncIterable<Uint8Array> {
+  return request.iterator({ destroyOnReturn: false });
+}
+
 /** All bytes of a small upload. @throws ApiError "body-too-large" */
 export async function collectUpload(request: IncomingMessage, limitBytes: number): Promise<Uint8Array> {
   refuseAnnounced(request, (announced) => {
@@ -30,7 +35,7 @@ export async function collectUpload(request: IncomingMessage, limitBytes: number
   });
   const parts: Uint8Array[] = [];
   let received = 0;
-  for await (const part of request as AsyncIterable<Uint8Array>) {
+  for await (const part of partsOf(request)) {
     received += part.length;
     if (received > limitBytes) throw tooLarge(`more than ${limitBytes}`, limitBytes);
     parts.push(part);

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { ApiError } from '../api-error.ts';
 import { MAX_BOOT_FILE_BYTES } from '../contract/limits.ts';
 import { routes } from '../contract/routes.ts';
 import { bootFileDocument } from '../documents.ts';
@@ -14,6 +15,12 @@ export function bootFileRoutes(app: FastifyInstance, { cluster, services }: ApiC
 
   serveRoute(app, routes.addBootFile, async ({ params, http }) => {
     const bytes = await collectUpload(http.raw, MAX_BOOT_FILE_BYTES);
+    if (bytes.length === 0) {
+      throw new ApiError('wrong-length', 'the file is empty', {
+        got: 0,
+        accepted: `1 to ${MAX_BOOT_FILE_BYTES} bytes`,
+      });
+    }
     return services.addBootFile(params.name, bytes);
   });
 }

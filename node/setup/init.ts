@@ -1,11 +1,19 @@
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import type { Clock } from '../../base/clock.ts';
 import { errorDocument, errorText } from '../../base/error-text.ts';
 import { describeError, OperationError } from '../../base/errors.ts';
-import { type InitInputs, makeCluster, type NewCluster, PROFILE_FILE } from './init-cluster.ts';
+import type { RandomSource } from '../../base/random.ts';
+import { AUTHORITY_KEY_FILE, makeCluster, type NewCluster, PROFILE_FILE } from './init-cluster.ts';
 import { parseInitArguments } from './init-options.ts';
 import { type InitPlan, planCluster } from './init-plan.ts';
 import { writeNewFile } from './node-directory.ts';
+
+/** Randomness must be cryptographically strong: secrets and the cluster id come from it. */
+export interface InitSources {
+  readonly clock: Clock;
+  readonly random: RandomSource;
+}
 
 export interface InitOutput {
   readonly out: (text: string) => void;
@@ -35,7 +43,7 @@ const EXIT = { ok: 0, refused: 1, usage: 2 } as const;
  */
 export async function runInit(
   args: readonly string[],
-  inputs: InitInputs,
+  sources: InitSources,
   output: InitOutput,
 ): Promise<number> {
   const asJson = args.includes('--json');
@@ -57,7 +65,7 @@ export async function runInit(
     const plan = planCluster(parsed.options);
     const directory = resolve(parsed.options.out);
     await refuseTaken(directory);
-    const cluster = makeCluster(plan, inputs);
+    const cluster = makeCluster(plan, { nowMs: sources.clock.wallMs(), random: sources.random });
     await writeCluster(directory, cluster);
     const report = reportOf(plan, cluster, directory);
     output.out(asJson ? `${JSON.stringify(report)}\n` : reportText(report));
@@ -155,7 +163,7 @@ function reportText(report: InitReport): string {
     '',
     'Copy each directory to its node and run there:  bootfabric start --data DIRECTORY',
     `Administrator profile (secret):                 ${report.profile}`,
-    `Authority's key, to be kept away from nodes:    ${join(report.directory, 'ca.key')}`,
+    `Authority's key, to be kept away from nodes:    ${join(report.directory, AUTHORITY_KEY_FILE)}`,
     '',
   ].join('\n');
 }

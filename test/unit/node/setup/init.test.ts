@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ManualClock } from '../../../../base/clock.ts';
 import { SeededRandom } from '../../../../base/random.ts';
 import type { ClusterState } from '../../../../cluster/state/model.ts';
 import { runInit } from '../../../../node/setup/init.ts';
@@ -26,7 +27,7 @@ async function init(args: readonly string[], seed = 1) {
   let err = '';
   const code = await runInit(
     args,
-    { nowMs: NOW_MS, random: new SeededRandom(seed) },
+    { clock: new ManualClock(NOW_MS), random: new SeededRandom(seed) },
     {
       out: (text) => {
         out += text;

@@ -1,0 +1,150 @@
+import { createHash } from 'node:crypto';
+import type { LunDocument } from '../../api/contract/luns.ts';
+import type { NodeStatusDocument } from '../../api/contract/status.ts';
+import type { HeldContent, ImportRequest, NodeServices } from '../../api/ports.ts';
+import { OperationError } from '../../base/errors.ts';
+import type { FakeCluster } from './fake-cluster.ts';
+
+/** Keeps what it is given in memory, as the node keeps it on disk. */
+export class FakeNodeServices implements NodeServices {
+  readonly images = new Map<string, Uint8Array>();
+  readonly bootFiles = new Map<string, Uint8Array>();
+  /** How the last import ended. */
+  ended: 'whole' | 'refused' | undefined;
+  /** Bytes of the import under way that have arrived. */
+  arrivedBytes = 0;
+  aborted = false;
+  /** Thrown by status. */
+  statusError: Error | undefined;
+  /** The disk is full once so much of an import has arrived. */
+  fullAfterBytes = Number.POSITIVE_INFINITY;
+  readonly #cluster: FakeCluster;
+
+  constructor(cluster: FakeCluster) {
+    this.#cluster = cluster;
+  }
+
+  async importImage({ name, source, signal }: ImportRequest): Promise<{ image: string; version: number }> {
+    this.arrivedBytes = 0;
+    signal.addEventListener('abort', () => {
+      this.aborted = true;
+    });
+    const parts: Uint8Array[] = [];
+    try {
+      for await (const part of source) {
+        parts.push(part);
+        this.arrivedBytes += part.length;
+        if (this.arrivedBytes >= this.fullAfterBytes) {
+          throw new OperationError('the disk is full', { kind: 'no-space', code: 'no-space' });
+        }
+      }
+    } catch (error) {
+      this.ended = 'refused';
+      throw error;
+    }
+    this.ended = 'whole';
+    this.images.set(name, Buffer.concat(parts));
+    this.#cluster.addImage(name, ['n1', 'n2']);
+    return { image: name, version: 1 };
+  }
+
+  async addBootFile(name: string, bytes: Uint8Array) {
+    this.bootFiles.set(name, bytes);
+    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    this.#cluster.apply({ type: 'addBootFile', name, sizeBytes: bytes.length, sha256, holder: 'n1' });
+    return { name, sizeBytes: bytes.length, sha256 };
+  }
+
+  async status(): Promise<NodeStatusDocument> {
+    if (this.statusError !== undefined) throw this.statusError;
+    return SAMPLE_STATUS;
+  }
+
+  async luns(): Promise<LunDocument[]> {
+    return [SAMPLE_LUN];
+  }
+
+  readonly content: HeldContent = {
+    imageManifest: async (name, version) =>
+      name === 'win11' && version === 1 ? Buffer.from('manifest') : undefined,
+    imageChunk: async (name, version, index) =>
+      name === 'win11' && version === 1 && index < 2 ? Buffer.alloc(1 << 20, index + 1) : undefined,
+    bootFile: async (name) => this.bootFiles.get(name),
+  };
+}
+
+export const SAMPLE_LUN: LunDocument = {
+  lunId: 1,
+  client: 'pc1',
+  targetName: 'iqn.2026-11.net.bootfabric:lab:client-pc1',
+  image: 'win11',
+  imageVersion: 1,
+  sizeBytes: 1 << 30,
+  writeCache: 'discard',
+  writtenBytes: 4096,
+  portalGroup: 'pg1',
+  portal: '127.0.0.21:3260',
+  primary: 'n1',
+  sessions: 1,
+};
+
+export const SAMPLE_STATUS: NodeStatusDocument = {
+  nodeId: 'n1',
+  clusterId: 'c0ffee00c0ffee00c0ffee00c0ffee00',
+  clusterName: 'lab',
+  incarnation: 'n1-first',
+  startedAt: '2026-11-20T00:00:00.000Z',
+  cluster: { role: 'leader', leader: 'n1', term: 2, commitIndex: 7, appliedIndex: 7, lastIndex: 7 },
+  nodes: [
+    {
+      nodeId: 'n1',
+      address: '127.0.0.11:7443',
+      status: 'up',
+      linkUp: null,
+      matchIndex: null,
+      lastContactMs: null,
+    },
+    {
+      nodeId: 'n2',
+      address: '127.0.0.12:7443',
+      status: 'up',
+      linkUp: true,
+      matchIndex: 7,
+      lastContactMs: 12,
+    },
+    {
+      nodeId: 'n3',
+      address: '127.0.0.13:7443',
+      status: 'fenced',
+      linkUp: false,
+      matchIndex: null,
+      lastContactMs: null,
+    },
+  ],
+  portalGroups: [
+    {
+      id: 'pg1',
+      portal: '127.0.0.21:3260',
+      epoch: 3,
+      primary: 'n1',
+      inSync: ['n1', 'n2'],
+      replicas: ['n1', 'n2', 'n3'],
+      minInSync: 1,
+      durability: 'write-back',
+      role: 'primary',
+      serving: true,
+      catchUp: [{ nodeId: 'n3', detail: '120 records behind' }],
+    },
+  ],
+  sessions: [
+    {
+      portalGroup: 'pg1',
+      client: 'pc1',
+      initiatorName: 'iqn.2026-11.net.bootfabric:lab:initiator-pc1',
+      remoteAddress: '127.0.0.1:40000',
+    },
+  ],
+  images: [{ image: 'win11', version: 1, held: true }],
+  counters: { 'tftp.malformed': 2 },
+  missing: ['undionly.kpxe is not in /usr/lib/ipxe: BIOS machines cannot boot'],
+};
