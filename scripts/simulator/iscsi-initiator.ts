@@ -1,0 +1,492 @@
+import { serialAdd, serialLess, serialLessOrEqual } from '../../base/serial-number.ts';
+import type { PduFrame } from '../../node/iscsi/framer.ts';
+import { opcode, RESERVED_TAG } from '../../node/iscsi/opcode.ts';
+import * as pdu from '../../node/iscsi/pdu.ts';
+import { decodeTextKeys, encodeTextKeys } from '../../node/iscsi/text-keys.ts';
+import { inquiryCdb, readCapacity16Cdb, rw16Cdb, opcode as scsiOpcode } from '../../node/scsi/cdb.ts';
+import { capacity16 } from '../../node/scsi/parameter-command.ts';
+import { ConnectionLostError, type LoggedIn, type LoginOptions, login, type Wire } from './iscsi-wire.ts';
+
+/** An iSCSI initiator for tests and the demo: asynchronous, true to the protocol, for one LUN of one target. */
+
+export interface InitiatorOptions extends LoginOptions {
+  readonly targetName: string;
+  readonly lun?: number;
+  /** Commands kept outstanding at most; the target's window may allow fewer. */
+  readonly queueDepth?: number;
+  /** iPXE's manner: NOP-In from the target goes unanswered. */
+  readonly ignoresNopIn?: boolean;
+}
+
+export interface ScsiReply {
+  readonly status: number;
+  /** Fixed format sense data, empty unless the status is CHECK CONDITION. */
+  readonly sense: Uint8Array;
+  readonly data: Uint8Array;
+  /** Positive: more data than was expected; negative: less. */
+  readonly residual: number;
+}
+
+/** A command ended with something else than GOOD. */
+export class ScsiStatusError extends Error {
+  readonly reply: ScsiReply;
+
+  constructor(what: string, reply: ScsiReply) {
+    const { status, sense } = reply;
+    const hex = (n: number | undefined): string => (n ?? 0).toString(16).padStart(2, '0');
+    super(
+      `${what} ended with status 0x${hex(status)}, sense ${hex((sense[2] ?? 0) & 15)}/${hex(sense[12])}/${hex(sense[13])}`,
+    );
+    this.name = 'ScsiStatusError';
+    this.reply = reply;
+  }
+}
+
+export interface ScsiRequest {
+  readonly cdb: Uint8Array;
+  /** Bytes expected from the target. */
+  readonly readBytes?: number;
+  /** Data for the target; `writeBytes` overrides the length announced. */
+  readonly write?: Uint8Array;
+  readonly writeBytes?: number;
+  readonly lun?: number;
+}
+
+interface PendingCommand {
+  readonly request: ScsiRequest;
+  readonly data: Uint8Array;
+  readonly resolve: (reply: ScsiReply) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface PendingAnswer {
+  readonly resolve: (frame: PduFrame) => void;
+  readonly reject: (error: Error) => void;
+}
+
+const DEFAULT_QUEUE_DEPTH = 64;
+const BLOCK_BYTES = 512;
+const UNIT_ATTENTION = 6;
+const MAX_ATTENTIONS = 8;
+
+/**
+ * Logs in, waits until the unit is ready and reads its capacity.
+ * @throws LoginRefusedError, ConnectionLostError, ScsiStatusError
+ */
+export async function connectInitiator(options: InitiatorOptions): Promise<Initiator> {
+  const initiator = new Initiator(await login(options), options);
+  try {
+    await initiator.awaitReady();
+    return initiator;
+  } catch (error) {
+    initiator.destroy();
+    throw error;
+  }
+}
+
+export class Initiator {
+  /** Of the LUN, as READ CAPACITY (16) told it. */
+  capacity = { blocks: 0, blockBytes: BLOCK_BYTES };
+  readonly loggedIn: LoggedIn;
+  readonly #wire: Wire;
+  readonly #options: InitiatorOptions;
+  readonly #commands = new Map<number, PendingCommand>();
+  readonly #answers = new Map<number, PendingAnswer>();
+  readonly #waiting: PendingCommand[] = [];
+  readonly #closeListeners: ((why: Error) => void)[] = [];
+  #nextTag = 1;
+  #cmdSN: number;
+  #expStatSN: number;
+  #maxCmdSN: number;
+  /** Asynchronous messages, rejects and pings seen, for tests. */
+  readonly seen = { rejects: 0, pings: 0, asyncMessages: 0 };
+
+  constructor(loggedIn: LoggedIn, options: InitiatorOptions) {
+    this.loggedIn = loggedIn;
+    this.#wire = loggedIn.wire;
+    this.#options = options;
+    this.#cmdSN = loggedIn.nextCmdSN;
+    this.#expStatSN = loggedIn.expStatSN;
+    this.#maxCmdSN = loggedIn.maxCmdSN;
+    this.#wire.onFrame((frame) => this.#onFrame(frame));
+    this.#wire.onClose((why) => this.#onClose(why));
+  }
+
+  /** Called once, when the connection is gone for whatever reason. */
+  onClose(listener: (why: Error) => void): void {
+    this.#closeListeners.push(listener);
+    if (this.#wire.lost !== undefined) listener(this.#wire.lost);
+  }
+
+  /** Commands sent or waiting to be sent. */
+  get outstanding(): number {
+    return this.#commands.size + this.#waiting.length;
+  }
+
+  /** Takes the unit attentions of a new session, then reads the capacity. */
+  async awaitReady(): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      const reply = await this.command({ cdb: new Uint8Array(6) });
+      if (reply.status === 0) break;
+      if (((reply.sense[2] ?? 0) & 15) !== UNIT_ATTENTION || attempt >= MAX_ATTENTIONS) {
+        throw new ScsiStatusError('TEST UNIT READY', reply);
+      }
+    }
+    const cdb = readCapacity16Cdb.encode({ serviceAction: 0x10, allocationLength: capacity16.sizeBytes });
+    cdb[0] = scsiOpcode.serviceActionIn16;
+    const reply = await this.#good('READ CAPACITY(16)', { cdb, readBytes: capacity16.sizeBytes });
+    const { lastLba, blockLength } = capacity16.decode(reply.data);
+    this.capacity = { blocks: Number(lastLba) + 1, blockBytes: blockLength };
+  }
+
+  /** @throws ScsiStatusError, ConnectionLostError */
+  async read(lba: number, blocks: number): Promise<Uint8Array> {
+    const cdb = rw16(scsiOpcode.read16, lba, blocks, false);
+    return (await this.#good('READ(16)', { cdb, readBytes: blocks * BLOCK_BYTES })).data;
+  }
+
+  /**
+   * Resolves only once the target has answered GOOD. The data must not change until then.
+   * @throws ScsiStatusError, ConnectionLostError (the blocks may or may not have been written)
+   */
+  async write(lba: number, data: Uint8Array, options: { forceUnitAccess?: boolean } = {}): Promise<void> {
+    const cdb = rw16(scsiOpcode.write16, lba, data.length / BLOCK_BYTES, options.forceUnitAccess ?? false);
+    await this.#good('WRITE(16)', { cdb, write: data });
+  }
+
+  /** SYNCHRONIZE CACHE over the whole unit. @throws ScsiStatusError, ConnectionLostError */
+  async flush(): Promise<void> {
+    const cdb = new Uint8Array(10);
+    cdb[0] = scsiOpcode.synchronizeCache10;
+    await this.#good('SYNCHRONIZE CACHE(10)', { cdb });
+  }
+
+  /** Standard INQUIRY data, or a VPD page. */
+  async inquiry(pageCode?: number): Promise<Uint8Array> {
+    const fields = { evpd: pageCode !== undefined, pageCode: pageCode ?? 0, allocationLength: 255 };
+    const cdb = inquiryCdb.encode(fields);
+    cdb[0] = scsiOpcode.inquiry;
+    return (await this.#good('INQUIRY', { cdb, readBytes: 255 })).data;
+  }
+
+  async #good(what: string, request: ScsiRequest): Promise<ScsiReply> {
+    const reply = await this.command(request);
+    if (reply.status !== 0) throw new ScsiStatusError(what, reply);
+    return reply;
+  }
+
+  /** Any command; resolves with whatever status it ended. @throws ConnectionLostError */
+  command(request: ScsiRequest): Promise<ScsiReply> {
+    return new Promise((resolve, reject) => {
+      if (this.#wire.lost !== undefined) {
+        reject(this.#wire.lost);
+        return;
+      }
+      this.#waiting.push({ request, data: new Uint8Array(request.readBytes ?? 0), resolve, reject });
+      this.#sendWaiting();
+    });
+  }
+
+  #sendWaiting(): void {
+    const depth = this.#options.queueDepth ?? DEFAULT_QUEUE_DEPTH;
+    while (this.#waiting.length > 0 && this.#commands.size < depth) {
+      if (!serialLessOrEqual(this.#cmdSN, this.#maxCmdSN)) return;
+      this.#sendCommand(this.#waiting.shift() as PendingCommand);
+    }
+  }
+
+  #sendCommand(pending: PendingCommand): void {
+    const { request } = pending;
+    const { parameters } = this.loggedIn;
+    const tag = this.#takeTag();
+    this.#commands.set(tag, pending);
+    const data = request.write ?? new Uint8Array();
+    const expected = request.writeBytes ?? request.write?.length ?? request.readBytes ?? 0;
+    const firstBurst = Math.min(data.length, parameters.firstBurstBytes);
+    const immediate = parameters.immediateData ? Math.min(firstBurst, parameters.maxSendDataSegmentBytes) : 0;
+    const unsolicited = !parameters.initialR2T && firstBurst > immediate;
+    const header = this.#wire.header();
+    pdu.scsiCommand.encode(
+      {
+        opcode: opcode.scsiCommand,
+        final: !unsolicited,
+        read: request.readBytes !== undefined,
+        write: request.write !== undefined,
+        // A simple task.
+        attributes: 1,
+        dataSegmentLength: immediate,
+        lunHigh: (request.lun ?? this.#options.lun ?? 0) << 16,
+        initiatorTaskTag: tag,
+        expectedDataTransferLength: expected,
+        cmdSN: this.#takeCmdSN(),
+        expStatSN: this.#expStatSN,
+      },
+      header,
+    );
+    header.set(request.cdb, pdu.CDB_OFFSET);
+    this.#wire.send(header, [data.subarray(0, immediate)], immediate);
+    if (unsolicited) this.#sendData(tag, pending, RESERVED_TAG, immediate, firstBurst - immediate);
+  }
+
+  #sendData(
+    tag: number,
+    pending: PendingCommand,
+    transferTag: number,
+    from: number,
+    lengthBytes: number,
+  ): void {
+    const data = pending.request.write ?? new Uint8Array();
+    const limit = this.loggedIn.parameters.maxSendDataSegmentBytes;
+    const end = from + lengthBytes;
+    for (let at = from, dataSN = 0; at < end; dataSN++) {
+      const size = Math.min(limit, end - at);
+      const header = this.#wire.header();
+      pdu.dataOut.encode(
+        {
+          opcode: opcode.dataOut,
+          final: at + size === end,
+          dataSegmentLength: size,
+          lunHigh: (pending.request.lun ?? this.#options.lun ?? 0) << 16,
+          initiatorTaskTag: tag,
+          targetTransferTag: transferTag,
+          expStatSN: this.#expStatSN,
+          dataSN,
+          bufferOffset: at,
+        },
+        header,
+      );
+      this.#wire.send(header, [data.subarray(at, at + size)], size);
+      at += size;
+    }
+  }
+
+  #takeTag(): number {
+    const tag = this.#nextTag;
+    this.#nextTag = tag >= 0xffff_fff0 ? 1 : tag + 1;
+    return tag;
+  }
+
+  #takeCmdSN(): number {
+    const cmdSN = this.#cmdSN;
+    this.#cmdSN = serialAdd(cmdSN, 1);
+    return cmdSN;
+  }
+
+  /** NOP-Out; resolves with the data echoed. */
+  async ping(data: Uint8Array = new Uint8Array()): Promise<Uint8Array> {
+    const tag = this.#takeTag();
+    const header = this.#wire.header();
+    const fields = { opcode: opcode.nopOut, immediate: true, final: true, targetTransferTag: RESERVED_TAG };
+    const numbers = { initiatorTaskTag: tag, cmdSN: this.#cmdSN, expStatSN: this.#expStatSN };
+    pdu.nopOut.encode({ ...fields, ...numbers }, header);
+    const frame = this.#answer(tag);
+    this.#wire.sendWith(header, data);
+    return Buffer.concat((await frame).data);
+  }
+
+  /**
+   * A task management function on the LUN; resolves with the response code. Commands it ends stay pending
+   * here until abandon() or the end of the connection.
+   */
+  async taskManagement(code: number, referencedTaskTag = RESERVED_TAG, refCmdSN = 0): Promise<number> {
+    const tag = this.#takeTag();
+    const header = this.#wire.header();
+    pdu.taskManagementRequest.encode(
+      {
+        opcode: opcode.taskManagementRequest,
+        immediate: true,
+        final: true,
+        function: code,
+        lunHigh: (this.#options.lun ?? 0) << 16,
+        initiatorTaskTag: tag,
+        referencedTaskTag,
+        cmdSN: this.#cmdSN,
+        expStatSN: this.#expStatSN,
+        refCmdSN,
+      },
+      header,
+    );
+    const frame = this.#answer(tag);
+    this.#wire.send(header);
+    const { header: bytes, at } = await frame;
+    return pdu.taskManagementResponse.decode(bytes, at).response;
+  }
+
+  /** Initiator task tags of commands in flight, oldest first. */
+  taskTags(): number[] {
+    return [...this.#commands.keys()];
+  }
+
+  /** Gives up commands the target was told to end; their promises reject. */
+  abandon(reason = 'aborted'): void {
+    for (const pending of this.#commands.values()) pending.reject(new Error(reason));
+    this.#commands.clear();
+  }
+
+  /** Text of a Text Request, as "SendTargets=All". */
+  async text(keys: Readonly<Record<string, string>>): Promise<ReturnType<typeof decodeTextKeys>> {
+    const pairs = Object.entries(keys).map(([key, value]) => ({ key, value }));
+    let data = encodeTextKeys(pairs);
+    let transferTag = RESERVED_TAG;
+    const received: Uint8Array[] = [];
+    const tag = this.#takeTag();
+    for (;;) {
+      const header = this.#wire.header();
+      const fields = { opcode: opcode.textRequest, immediate: true, final: true, initiatorTaskTag: tag };
+      const numbers = { targetTransferTag: transferTag, cmdSN: this.#cmdSN, expStatSN: this.#expStatSN };
+      pdu.textRequest.encode({ ...fields, ...numbers }, header);
+      const answer = this.#answer(tag);
+      this.#wire.sendWith(header, data);
+      const frame = await answer;
+      received.push(...frame.data);
+      const { final, targetTransferTag } = pdu.textResponse.decode(frame.header, frame.at);
+      if (final) return decodeTextKeys(Buffer.concat(received));
+      transferTag = targetTransferTag;
+      data = new Uint8Array();
+    }
+  }
+
+  /** Logs out and waits for the target's response. */
+  async logout(): Promise<void> {
+    const tag = this.#takeTag();
+    const header = this.#wire.header();
+    const fields = {
+      opcode: opcode.logoutRequest,
+      immediate: true,
+      final: true,
+      initiatorTaskTag: tag,
+      cid: 1,
+    };
+    pdu.logoutRequest.encode({ ...fields, cmdSN: this.#cmdSN, expStatSN: this.#expStatSN }, header);
+    const frame = this.#answer(tag);
+    this.#wire.send(header);
+    await frame;
+    this.#wire.destroy();
+  }
+
+  /** Cuts the connection without a word, as a crash would. */
+  destroy(): void {
+    this.#wire.destroy();
+  }
+
+  #answer(tag: number): Promise<PduFrame> {
+    return new Promise((resolve, reject) => {
+      if (this.#wire.lost === undefined) this.#answers.set(tag, { resolve, reject });
+      else reject(this.#wire.lost);
+    });
+  }
+
+  #onFrame(frame: PduFrame): void {
+    const code = (frame.header[frame.at] as number) & 0x3f;
+    this.#takeNumbers(code, frame);
+    switch (code) {
+      case opcode.dataIn:
+        this.#onDataIn(frame);
+        break;
+      case opcode.scsiResponse:
+        this.#onScsiResponse(frame);
+        break;
+      case opcode.readyToTransfer: {
+        const fields = pdu.readyToTransfer.decode(frame.header, frame.at);
+        const pending = this.#commands.get(fields.initiatorTaskTag);
+        const { targetTransferTag, bufferOffset, desiredDataTransferLength } = fields;
+        if (pending !== undefined) {
+          this.#sendData(
+            fields.initiatorTaskTag,
+            pending,
+            targetTransferTag,
+            bufferOffset,
+            desiredDataTransferLength,
+          );
+        }
+        break;
+      }
+      case opcode.nopIn:
+        this.#onNopIn(frame);
+        break;
+      case opcode.reject:
+        this.seen.rejects++;
+        break;
+      case opcode.asyncMessage:
+        this.seen.asyncMessages++;
+        break;
+      default: {
+        const { initiatorTaskTag } = pdu.basicHeader.decode(frame.header, frame.at);
+        this.#answers.get(initiatorTaskTag)?.resolve(frame);
+        this.#answers.delete(initiatorTaskTag);
+      }
+    }
+    this.#sendWaiting();
+  }
+
+  #takeNumbers(code: number, frame: PduFrame): void {
+    const { statSN, maxCmdSN } = pdu.nopIn.decode(frame.header, frame.at);
+    if (serialLess(this.#maxCmdSN, maxCmdSN)) this.#maxCmdSN = maxCmdSN;
+    const flags = frame.header[frame.at + 1] as number;
+    const carriesStatus = code !== opcode.readyToTransfer && (code !== opcode.dataIn || (flags & 1) === 1);
+    if (carriesStatus && serialLessOrEqual(this.#expStatSN, statSN)) this.#expStatSN = serialAdd(statSN, 1);
+  }
+
+  #onDataIn(frame: PduFrame): void {
+    const fields = pdu.dataIn.decode(frame.header, frame.at);
+    const pending = this.#commands.get(fields.initiatorTaskTag);
+    if (pending === undefined) return;
+    let at = fields.bufferOffset;
+    for (const part of frame.data) {
+      pending.data.set(part, at);
+      at += part.length;
+    }
+    if (!fields.hasStatus) return;
+    const residual = fields.overflow ? fields.residualCount : -fields.residualCount;
+    this.#settle(fields.initiatorTaskTag, { status: fields.status, sense: new Uint8Array(), residual });
+  }
+
+  #onScsiResponse(frame: PduFrame): void {
+    const fields = pdu.scsiResponse.decode(frame.header, frame.at);
+    const residual = fields.overflow ? fields.residualCount : -fields.residualCount;
+    const sense = Buffer.concat(frame.data).subarray(2);
+    this.#settle(fields.initiatorTaskTag, { status: fields.status, sense, residual });
+  }
+
+  #settle(tag: number, outcome: Omit<ScsiReply, 'data'>): void {
+    const pending = this.#commands.get(tag);
+    if (pending === undefined) return;
+    this.#commands.delete(tag);
+    const received = pending.data.length + Math.min(outcome.residual, 0);
+    const data = outcome.status === 0 ? pending.data.subarray(0, Math.max(received, 0)) : new Uint8Array();
+    pending.resolve({ ...outcome, data });
+  }
+
+  #onNopIn(frame: PduFrame): void {
+    const fields = pdu.nopIn.decode(frame.header, frame.at);
+    if (fields.initiatorTaskTag !== RESERVED_TAG) {
+      this.#answers.get(fields.initiatorTaskTag)?.resolve(frame);
+      this.#answers.delete(fields.initiatorTaskTag);
+      return;
+    }
+    this.seen.pings++;
+    if (fields.targetTransferTag === RESERVED_TAG || this.#options.ignoresNopIn === true) return;
+    const header = this.#wire.header();
+    const answer = { opcode: opcode.nopOut, immediate: true, final: true, initiatorTaskTag: RESERVED_TAG };
+    const { lunHigh, lunLow, targetTransferTag } = fields;
+    const numbers = { targetTransferTag, cmdSN: this.#cmdSN, expStatSN: this.#expStatSN };
+    pdu.nopOut.encode({ ...answer, lunHigh, lunLow, ...numbers }, header);
+    this.#wire.send(header);
+  }
+
+  #onClose(why: ConnectionLostError): void {
+    const pending = [...this.#commands.values(), ...this.#waiting, ...this.#answers.values()];
+    this.#commands.clear();
+    this.#waiting.length = 0;
+    this.#answers.clear();
+    for (const one of pending) one.reject(why);
+    for (const listener of this.#closeListeners) listener(why);
+  }
+}
+
+function rw16(code: number, lba: number, length: number, fua: boolean): Uint8Array {
+  const lbaHigh = Math.floor(lba / 0x1_0000_0000);
+  const cdb = rw16Cdb.encode({ fua, lbaHigh, lbaLow: lba >>> 0, length });
+  cdb[0] = code;
+  return cdb;
+}
