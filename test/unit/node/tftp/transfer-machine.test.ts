@@ -47,7 +47,7 @@ describe('negotiation', () => {
     [{ windowsize: '0' }, { windowsize: 1 }, {}],
     [{ multicast: '' }, {}, {}],
   ])('%j', (asked, granted, acknowledged) => {
-    const result = terms(1000, asked as Record<string, string>);
+    const result = terms(1000, asked);
     expect(result).toMatchObject(granted);
     expect(Object.fromEntries(result.acknowledged)).toEqual(acknowledged);
   });
