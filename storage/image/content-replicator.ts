@@ -1,0 +1,164 @@
+import type { CancelTimer, Clock, Timers } from '../../base/clock.ts';
+import type { Counters } from '../../base/counters.ts';
+import { describeError, invariant } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { BootFileStore } from './boot-file-store.ts';
+import { type ContentFetcher, fetchFromAny } from './content-fetcher.ts';
+import { sha256Hex } from './content-hash.ts';
+import { ImageReceiver } from './image-receiver.ts';
+import type { ImageStore } from './image-store.ts';
+import {
+  type ContentItem,
+  decideReplication,
+  failed,
+  held,
+  type ItemState,
+  itemKey,
+  itemsOf,
+  type WantedContent,
+  working,
+} from './replication-decision.ts';
+
+export interface ContentReplicatorOptions {
+  readonly nodeId: string;
+  readonly images: ImageStore;
+  readonly bootFiles: BootFileStore;
+  readonly fetcher: ContentFetcher;
+  /** Tells the cluster that this node holds something; rejects when it is not known to have been told. */
+  readonly held: (item: ContentItem) => Promise<void>;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly counters: Counters;
+}
+
+/** For people: one thing this node is to hold. */
+export interface ContentStatus {
+  readonly item: ContentItem;
+  readonly phase: 'waiting' | 'working' | 'failed' | 'held';
+  /** Images being fetched: chunks verified, of those that are stored at all. */
+  readonly doneChunks?: number;
+  readonly totalChunks?: number;
+  readonly lastError?: string;
+}
+
+/** Keeps this node's stores holding everything the cluster wants held. */
+export class ContentReplicator {
+  readonly #options: ContentReplicatorOptions;
+  readonly #receiver: ImageReceiver;
+  readonly #abort = new AbortController();
+  #wanted: WantedContent = { images: [], bootFiles: [] };
+  readonly #states = new Map<string, ItemState>();
+  readonly #progress = new Map<string, { doneChunks: number; totalChunks: number }>();
+  readonly #errors = new Map<string, string>();
+  readonly #running = new Set<Promise<void>>();
+  #cancelWake: CancelTimer | undefined;
+
+  constructor(options: ContentReplicatorOptions) {
+    this.#options = options;
+    const { images: store, fetcher, logger, counters } = options;
+    this.#receiver = new ImageReceiver({ store, fetcher, logger, counters });
+  }
+
+  /** Takes what is wanted from now on; cheap to call with every change of the cluster's state. */
+  update(wanted: WantedContent): void {
+    this.#wanted = wanted;
+    const keys = new Set(itemsOf(wanted).map(itemKey));
+    for (const [key, state] of this.#states) {
+      if (!keys.has(key) && state.phase !== 'working') this.#forget(key);
+    }
+    this.#decide();
+  }
+
+  status(): ContentStatus[] {
+    return itemsOf(this.#wanted).map((item) => {
+      const key = itemKey(item);
+      const lastError = this.#errors.get(key);
+      return {
+        item,
+        phase: this.#states.get(key)?.phase ?? 'waiting',
+        ...this.#progress.get(key),
+        ...(lastError === undefined ? {} : { lastError }),
+      };
+    });
+  }
+
+  /** Starts nothing more; resolves once what is under way has ended. */
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    this.#cancelWake?.();
+    await Promise.all(this.#running);
+  }
+
+  #decide(): void {
+    if (this.#abort.signal.aborted) return;
+    this.#cancelWake?.();
+    this.#cancelWake = undefined;
+    const nowMs = this.#options.clock.monotonicMs();
+    const { start, wakeAtMs } = decideReplication(this.#wanted, this.#states, nowMs);
+    for (const item of start) this.#start(item);
+    if (wakeAtMs === undefined) return;
+    this.#cancelWake = this.#options.timers.setTimer(wakeAtMs - nowMs, () => this.#decide());
+  }
+
+  #start(item: ContentItem): void {
+    const key = itemKey(item);
+    this.#states.set(key, working(item, this.#states.get(key)));
+    const run = this.#work(item, key).finally(() => {
+      this.#running.delete(run);
+      this.#decide();
+    });
+    this.#running.add(run);
+  }
+
+  async #work(item: ContentItem, key: string): Promise<void> {
+    const { clock, logger, counters } = this.#options;
+    let after: (before: ItemState) => ItemState = held;
+    try {
+      await this.#bring(item, key);
+      if (!item.holders.includes(this.#options.nodeId)) await this.#options.held(item);
+      this.#errors.delete(key);
+    } catch (error) {
+      after = (before) => failed(before, clock.monotonicMs());
+      this.#errors.set(key, describeError(error));
+      counters.add('content.failed');
+      logger.warn('content.failed', { key, error: describeError(error) });
+    }
+    this.#progress.delete(key);
+    const before = this.#states.get(key);
+    invariant(before?.phase === 'working', `${key} is being worked on`);
+    this.#states.set(key, after(before));
+  }
+
+  async #bring(item: ContentItem, key: string): Promise<void> {
+    const { nodeId, images, bootFiles, fetcher, counters } = this.#options;
+    const holders = item.holders.filter((holder) => holder !== nodeId);
+    if (item.kind === 'image') {
+      if (await images.holds(item, item.manifestSha256)) return;
+      if (await images.adoptOrphan(item, item.manifestSha256)) return;
+      await this.#receiver.receive(
+        { ...item, holders },
+        {
+          onProgress: (doneChunks, totalChunks) => this.#progress.set(key, { doneChunks, totalChunks }),
+          signal: this.#abort.signal,
+        },
+      );
+      return;
+    }
+    if ((await bootFiles.get(item.sha256)) !== undefined) return;
+    const content = await fetchFromAny({
+      holders,
+      startAt: 0,
+      what: `boot file ${item.name}`,
+      fetch: (from) => fetcher.bootFile(from, item.name, item.sha256),
+      isSound: async (input) => (await sha256Hex(input)) === item.sha256,
+      onRefused: (_, error) => counters.add(error === undefined ? 'boot-file.damaged' : 'boot-file.failed'),
+    });
+    await bootFiles.put(item.name, content);
+  }
+
+  #forget(key: string): void {
+    this.#states.delete(key);
+    this.#errors.delete(key);
+  }
+}

@@ -1,0 +1,181 @@
+import { join } from 'node:path';
+import type { Counters } from '../../base/counters.ts';
+import { describeError, OperationError, ProtocolError } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { OpenFile } from '../log/file-system.ts';
+import { type ContentFetcher, fetchFromAny } from './content-fetcher.ts';
+import { isAllZeros, sha256Hex } from './content-hash.ts';
+import {
+  explainNoSpace,
+  MANIFEST_FILE,
+  openIfThere,
+  RAW_FILE,
+  readWhole,
+  writeWhole,
+} from './image-directory.ts';
+import { ImageManifest } from './image-manifest.ts';
+import type { ImageVersionRef } from './image-source.ts';
+import { type ImageStore, isChunk } from './image-store.ts';
+import { MAX_CHUNK_FETCHES } from './limits.ts';
+
+export interface ImageReceiverOptions {
+  readonly store: ImageStore;
+  readonly fetcher: ContentFetcher;
+  readonly logger: Logger;
+  readonly counters: Counters;
+}
+
+export interface WantedImage extends ImageVersionRef {
+  /** Hexadecimal. */
+  readonly manifestSha256: string;
+  /** Other nodes that hold it. */
+  readonly holders: readonly string[];
+}
+
+export interface ReceiveOptions {
+  readonly onProgress?: (doneChunks: number, totalChunks: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Fetches image versions from other nodes. What was fetched survives a restart: chunks are looked for in the
+ * staged file and verified there, so that no note of progress can be wrong.
+ */
+export class ImageReceiver {
+  readonly #store: ImageStore;
+  readonly #fetcher: ContentFetcher;
+  readonly #logger: Logger;
+  readonly #counters: Counters;
+
+  constructor(options: ImageReceiverOptions) {
+    this.#store = options.store;
+    this.#fetcher = options.fetcher;
+    this.#logger = options.logger;
+    this.#counters = options.counters;
+  }
+
+  /**
+   * Brings the version into the store, whole and verified. One call at a time for one version.
+   * @throws OperationError kind "unavailable" (no holder gave a sound copy, aborted) or "no-space"; what was
+   *   fetched is kept for the next try
+   */
+  async receive(wanted: WantedImage, options: ReceiveOptions = {}): Promise<void> {
+    const { fileSystem, directory } = this.#store;
+    const staged = directory.fetch(wanted);
+    try {
+      await fileSystem.makeDirectory(staged);
+      const manifest = await this.#manifest(wanted, staged);
+      const path = join(staged, RAW_FILE);
+      const existing = await openIfThere(fileSystem, path);
+      const file = existing ?? (await fileSystem.create(path));
+      try {
+        await file.truncate(manifest.sizeBytes);
+        await this.#chunks(wanted, manifest, file, { ...options, isNew: existing === undefined });
+        await file.syncData();
+      } finally {
+        await file.close();
+      }
+      await fileSystem.syncDirectory(staged);
+      await this.#store.commitDirectory(staged, wanted);
+      this.#counters.add('image.received');
+    } catch (error) {
+      throw explainNoSpace(error, `fetching image ${wanted.name} version ${wanted.version}`);
+    }
+  }
+
+  async #manifest(wanted: WantedImage, staged: string): Promise<ImageManifest> {
+    const path = join(staged, MANIFEST_FILE);
+    const isSound = async (input: Uint8Array): Promise<boolean> =>
+      (await sha256Hex(input)) === wanted.manifestSha256;
+    const known = await readWhole(this.#store.fileSystem, path);
+    if (known !== undefined && (await isSound(known))) return decodeManifest(known);
+    const encoded = await fetchFromAny({
+      holders: wanted.holders,
+      startAt: 0,
+      what: `the manifest of image ${wanted.name} version ${wanted.version}`,
+      fetch: (from) => this.#fetcher.manifest(from, wanted),
+      isSound,
+      onRefused: (from, error) => this.#refused('image.manifest', from, error),
+    });
+    const manifest = decodeManifest(encoded);
+    await writeWhole(this.#store.fileSystem, path, encoded);
+    return manifest;
+  }
+
+  /** Several at a time, in order; the first that fails ends all. */
+  async #chunks(
+    wanted: WantedImage,
+    manifest: ImageManifest,
+    file: OpenFile,
+    options: ReceiveOptions & { readonly isNew: boolean },
+  ): Promise<void> {
+    const left = manifest.storedChunks();
+    const totalChunks = left.length;
+    let doneChunks = 0;
+    let next = 0;
+    let failure: { error: unknown } | undefined;
+    options.onProgress?.(0, totalChunks);
+    const work = async (): Promise<void> => {
+      while (failure === undefined) {
+        const index = left[next++];
+        if (index === undefined) return;
+        try {
+          throwIfAborted(options.signal);
+          if (options.isNew || !(await isThere(file, manifest, index))) {
+            await file.write([await this.#chunk(wanted, manifest, index)], index * manifest.chunkSizeBytes);
+          }
+          options.onProgress?.(++doneChunks, totalChunks);
+        } catch (error) {
+          failure ??= { error };
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: MAX_CHUNK_FETCHES }, work));
+    if (failure !== undefined) throw failure.error;
+  }
+
+  async #chunk(wanted: WantedImage, manifest: ImageManifest, index: number): Promise<Uint8Array> {
+    const chunk = await fetchFromAny({
+      holders: wanted.holders,
+      startAt: index,
+      what: `chunk ${index} of image ${wanted.name} version ${wanted.version}`,
+      fetch: (from) => this.#fetcher.chunk(from, wanted, index),
+      isSound: (input) => isChunk(input, manifest, index),
+      onRefused: (from, error) => this.#refused('image.chunk', from, error),
+    });
+    this.#counters.add('image.chunk.fetched');
+    return chunk;
+  }
+
+  #refused(what: string, from: string, error: unknown): void {
+    this.#counters.add(error === undefined ? `${what}.damaged` : `${what}.failed`);
+    const reason = error === undefined ? 'it does not match its SHA-256' : describeError(error);
+    this.#logger.warn(`${what}.refused`, { from, reason });
+  }
+}
+
+async function isThere(file: OpenFile, manifest: ImageManifest, index: number): Promise<boolean> {
+  const chunk = Buffer.allocUnsafe(manifest.chunkLengthBytes(index));
+  const length = await file.read(chunk, index * manifest.chunkSizeBytes);
+  // Mostly a hole, and comparing with zeros is much cheaper than hashing them.
+  return length === chunk.length && !isAllZeros(chunk) && isChunk(chunk, manifest, index);
+}
+
+/** The manifest has the hash the cluster agreed on; that it is of a form unknown here is nobody's lie. */
+function decodeManifest(encoded: Uint8Array): ImageManifest {
+  try {
+    return ImageManifest.decode(encoded);
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    throw new OperationError(`the image cannot be kept by this version: ${error.message}`, {
+      kind: 'unavailable',
+      code: 'unknown-manifest',
+      got: error.got,
+    });
+  }
+}
+
+function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted !== true) return;
+  throw new OperationError('fetching was broken off', { kind: 'unavailable', code: 'fetch-aborted' });
+}

@@ -1,0 +1,20 @@
+/** Every bound of the image and boot file stores, in one place. */
+
+/** Images are hashed, stored and fetched by chunks of this size. */
+export const CHUNK_BYTES = 1024 * 1024;
+/** 1 TiB: 2^20 chunks, whose manifest takes 32 MiB. */
+export const MAX_IMAGE_BYTES = 1024 ** 4;
+/** Uploads in progress at a time; each holds one chunk in memory. */
+export const MAX_IMPORTS = 8;
+/** Chunks of one image being fetched at a time. */
+export const MAX_CHUNK_FETCHES = 4;
+/** Images and boot files being fetched at a time. */
+export const MAX_FETCHES = 2;
+/** How often each holder is asked for one chunk before the whole fetch is put off. */
+export const TRIES_PER_HOLDER = 2;
+/** Wait before something that failed is tried again; doubles with every failure, up to the second. */
+export const RETRY_FIRST_MS = 500;
+export const RETRY_LAST_MS = 30_000;
+export const MAX_BOOT_FILE_BYTES = 16 * 1024 * 1024;
+/** One read of an image. */
+export const MAX_READ_BYTES = 64 * 1024 * 1024;
