@@ -25,3 +25,6 @@ export const TRANSFERS_MAX = 512;
 export const TRANSFERS_PER_ADDRESS_MAX = 16;
 
 export const FILE_NAME_CHARACTERS_MAX = 128;
+
+/** What the kernel may queue of requests: a chassis that is powered on sends hundreds at once. */
+export const RECEIVE_BUFFER_BYTES = 1 << 20;

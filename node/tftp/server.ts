@@ -4,7 +4,12 @@ import type { Counters } from '../../base/counters.ts';
 import { describeError, InvariantError, ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import { plainFileName } from './file-name.ts';
-import { REQUEST_BYTES_MAX, TRANSFERS_MAX, TRANSFERS_PER_ADDRESS_MAX } from './limits.ts';
+import {
+  RECEIVE_BUFFER_BYTES,
+  REQUEST_BYTES_MAX,
+  TRANSFERS_MAX,
+  TRANSFERS_PER_ADDRESS_MAX,
+} from './limits.ts';
 import { negotiate } from './negotiation.ts';
 import { toNetascii } from './netascii.ts';
 import {
@@ -49,6 +54,7 @@ export interface TftpServer {
 export async function startTftpServer(options: TftpServerOptions): Promise<TftpServer> {
   const socket = await bind(options.address, options.port);
   const transfers = new TransferTable();
+  socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES);
   socket.on('message', (bytes, sender) => {
     const request = readRequest(bytes, options.counters);
     if (request !== undefined) receiveRequest(request, sender, socket, transfers, options);

@@ -91,12 +91,12 @@ describe('DHCP server behind a relay, on loopback', () => {
     await start(NODES[0] as string, port, counters);
     const random = new SeededRandom(3);
     const socket = createSocket('udp4');
-    for (let i = 0; i < 200; i++) {
+    for (let i = 0; i < 60; i++) {
       await new Promise((sent) => socket.send(random.bytes(random.below(400)), port, NODES[0], sent));
     }
     socket.close();
     await boot(port, 'pxe');
-    expect(counters.get('dhcp.malformed')).toBe(200);
+    await expect.poll(() => counters.get('dhcp.malformed')).toBe(60);
   });
 
   it('reports a port that is taken', async () => {

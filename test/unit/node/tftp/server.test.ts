@@ -176,13 +176,13 @@ describe('TFTP server on loopback', () => {
 
   it('drops and counts rubbish, and still serves', async () => {
     const noise = new SeededRandom(9);
-    const rubbish = Array.from({ length: 100 }, () => ({
+    const rubbish = Array.from({ length: 40 }, () => ({
       bytes: Uint8Array.of(0, 7 + noise.below(200), ...noise.bytes(noise.below(600))),
       port: server.port,
     }));
     const stray = { bytes: encodeTftpPacket({ kind: 'ack', block: 1 }), port: server.port };
     expect(await talk([...rubbish, stray], 20)).toEqual([]);
-    expect(counters.get('tftp.malformed') + counters.get('tftp.stray')).toBe(101);
+    await expect.poll(() => counters.get('tftp.malformed') + counters.get('tftp.stray')).toBe(41);
     expect((await get('empty.bin')).bytes.length).toBe(0);
   });
 
