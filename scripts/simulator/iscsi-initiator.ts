@@ -6,6 +6,7 @@ import { decodeTextKeys, encodeTextKeys } from '../../node/iscsi/text-keys.ts';
 import { inquiryCdb, readCapacity16Cdb, rw16Cdb, opcode as scsiOpcode } from '../../node/scsi/cdb.ts';
 import { capacity16 } from '../../node/scsi/parameter-command.ts';
 import { ConnectionLostError, type LoggedIn, type LoginOptions, login, type Wire } from './iscsi-wire.ts';
+import { type ScsiReply, type ScsiRequest, ScsiStatusError } from './scsi-exchange.ts';
 
 /** An iSCSI initiator for tests and the demo: asynchronous, true to the protocol, for one LUN of one target. */
 
@@ -16,40 +17,6 @@ export interface InitiatorOptions extends LoginOptions {
   readonly queueDepth?: number;
   /** iPXE's manner: NOP-In from the target goes unanswered. */
   readonly ignoresNopIn?: boolean;
-}
-
-export interface ScsiReply {
-  readonly status: number;
-  /** Fixed format sense data, empty unless the status is CHECK CONDITION. */
-  readonly sense: Uint8Array;
-  readonly data: Uint8Array;
-  /** Positive: more data than was expected; negative: less. */
-  readonly residual: number;
-}
-
-/** A command ended with something else than GOOD. */
-export class ScsiStatusError extends Error {
-  readonly reply: ScsiReply;
-
-  constructor(what: string, reply: ScsiReply) {
-    const { status, sense } = reply;
-    const hex = (n: number | undefined): string => (n ?? 0).toString(16).padStart(2, '0');
-    super(
-      `${what} ended with status 0x${hex(status)}, sense ${hex((sense[2] ?? 0) & 15)}/${hex(sense[12])}/${hex(sense[13])}`,
-    );
-    this.name = 'ScsiStatusError';
-    this.reply = reply;
-  }
-}
-
-export interface ScsiRequest {
-  readonly cdb: Uint8Array;
-  /** Bytes expected from the target. */
-  readonly readBytes?: number;
-  /** Data for the target; `writeBytes` overrides the length announced. */
-  readonly write?: Uint8Array;
-  readonly writeBytes?: number;
-  readonly lun?: number;
 }
 
 interface PendingCommand {

@@ -1,0 +1,271 @@
+import type { Socket } from 'node:net';
+import type { Clock } from '../../base/clock.ts';
+import type { Counters } from '../../base/counters.ts';
+import { describeError, ProtocolError } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import { Framer, type PduFrame } from './framer.ts';
+import { LOGIN_DATA_SEGMENT_BYTES, MAX_OUTBOUND_BYTES, MAX_RECV_DATA_SEGMENT_BYTES } from './limits.ts';
+import {
+  type CompletedLogin,
+  initialLogin,
+  type LoginEffect,
+  type LoginEvent,
+  type LoginState,
+  stepLogin,
+} from './login-machine.ts';
+import { opcode, rejectReason } from './opcode.ts';
+import { Outbox } from './outbox.ts';
+import { HEADER_BYTES, loginRequest, loginResponse } from './pdu.ts';
+import type { LoginDecision, LoginRequestInfo } from './ports.ts';
+import type { Session, SessionTransport } from './session.ts';
+
+export interface ConnectionHost {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly counters: Counters;
+  decide(request: LoginRequestInfo): Promise<LoginDecision>;
+  /** Makes the session of a finished login, once any session it replaces has ended; undefined when it cannot. */
+  establish(connection: Connection, login: CompletedLogin): Promise<Session | undefined>;
+  /** Called once, after the socket has closed. */
+  closed(connection: Connection): void;
+}
+
+/**
+ * One TCP connection: cuts its bytes into PDUs, runs the login, then feeds the session. Executes what the
+ * login machine and the session decide, and holds back the initiator when too much is on its way to it.
+ */
+export class Connection implements SessionTransport {
+  readonly remote: string;
+  readonly #socket: Socket;
+  readonly #host: ConnectionHost;
+  readonly #framer = new Framer(LOGIN_DATA_SEGMENT_BYTES);
+  readonly #outbox: Outbox;
+  #login: LoginState | undefined = initialLogin;
+  #session: Session | undefined;
+  /** Target asked for at login, granted or not. */
+  #targetName: string | undefined;
+  #lastHeardMs: number;
+  #pingedMs: number | undefined;
+  #paused = false;
+  #ended = false;
+
+  constructor(socket: Socket, host: ConnectionHost) {
+    this.#socket = socket;
+    this.#host = host;
+    this.remote = `${socket.remoteAddress ?? '?'}:${socket.remotePort ?? 0}`;
+    this.#lastHeardMs = host.clock.monotonicMs();
+    this.#outbox = new Outbox(
+      socket,
+      (flush) => setImmediate(flush),
+      () => this.#onWritten(),
+    );
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    socket.on('error', (error) => this.#host.counters.add(`iscsi.socket.${errorCode(error)}`));
+    socket.on('close', () => this.#onClose());
+  }
+
+  get session(): Session | undefined {
+    return this.#session;
+  }
+
+  get targetName(): string | undefined {
+    return this.#targetName;
+  }
+
+  get lastHeardMs(): number {
+    return this.#lastHeardMs;
+  }
+
+  header(): Buffer {
+    return this.#outbox.header();
+  }
+
+  send(header: Buffer, data: readonly Uint8Array[], dataLengthBytes: number): void {
+    if (!this.#ended) this.#outbox.send(header, data, dataLengthBytes);
+  }
+
+  end(): void {
+    if (this.#ended) return;
+    this.#outbox.flush();
+    this.#ended = true;
+    // A peer that never closes its side must not keep ours open.
+    this.#socket.destroySoon();
+  }
+
+  /** Resets the connection, so that the initiator sees at once that it is gone. */
+  destroy(reason: string): void {
+    if (!this.#socket.destroyed) {
+      this.#host.counters.add(`iscsi.connection.dropped.${reason}`);
+      this.#host.logger.debug('iscsi.connection.dropped', { remote: this.remote, reason });
+    }
+    this.#ended = true;
+    this.#socket.resetAndDestroy();
+  }
+
+  /** Asks a silent initiator for a sign of life, and gives it up when none comes. */
+  checkAlive(nowMs: number, idleMs: number, timeoutMs: number): void {
+    const session = this.#session;
+    if (session === undefined || !session.answersNopIn || nowMs - this.#lastHeardMs < idleMs) return;
+    if (this.#pingedMs === undefined) {
+      this.#pingedMs = nowMs;
+      session.ping();
+    } else if (nowMs - this.#pingedMs >= timeoutMs) {
+      this.destroy('nop-timeout');
+    }
+  }
+
+  #onData(chunk: Buffer): void {
+    this.#lastHeardMs = this.#host.clock.monotonicMs();
+    this.#pingedMs = undefined;
+    this.#framer.push(chunk);
+    this.#pump();
+  }
+
+  /** Takes PDUs as long as there are whole ones and nothing holds the connection back. */
+  #pump(): void {
+    try {
+      while (!this.#ended) {
+        const session = this.#session;
+        if (session === undefined) {
+          if (!this.#pumpLogin()) return;
+          continue;
+        }
+        if (this.#outbox.queuedBytes + session.readingBytes > MAX_OUTBOUND_BYTES) {
+          this.#pause();
+          return;
+        }
+        const frame = this.#framer.next();
+        if (frame === undefined) return;
+        session.receive(frame);
+      }
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#onBrokenStream(error);
+    }
+  }
+
+  #pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#host.counters.add('iscsi.connection.paused');
+    this.#socket.pause();
+  }
+
+  #onWritten(): void {
+    if (!this.#paused || this.#ended) return;
+    const busyBytes = this.#outbox.queuedBytes + (this.#session?.readingBytes ?? 0);
+    if (busyBytes > MAX_OUTBOUND_BYTES / 2) return;
+    this.#paused = false;
+    this.#socket.resume();
+    this.#pump();
+  }
+
+  /** The framing is lost, or a digest was wrong: at error recovery level 0 that ends the session (§7.12). */
+  #onBrokenStream(error: ProtocolError): void {
+    this.#host.counters.add(`iscsi.stream.${error.code}`);
+    this.#host.logger.warn('iscsi.stream.broken', { remote: this.remote, error: describeError(error) });
+    const reason = error.code === 'data-digest' ? rejectReason.dataDigestError : rejectReason.protocolError;
+    if (this.#session === undefined) {
+      this.destroy(error.code);
+      return;
+    }
+    this.#session.rejectFrame(reason, new Uint8Array(HEADER_BYTES));
+    this.end();
+  }
+
+  /** @returns whether to go on at once; false when more bytes, or a decision, must come first */
+  #pumpLogin(): boolean {
+    const login = this.#login;
+    if (login === undefined || (login.phase !== 'start' && login.phase !== 'negotiating')) return false;
+    const frame = this.#framer.next();
+    if (frame === undefined) return false;
+    if (((frame.header[frame.at] as number) & 0x3f) !== opcode.loginRequest) {
+      // Before the end of login nothing else may come, and nothing else is answered (§6.3).
+      this.destroy('not-a-login');
+      return false;
+    }
+    this.#step({ kind: 'request', fields: decodeLogin(frame), text: Buffer.concat(frame.data) });
+    return true;
+  }
+
+  #step(event: LoginEvent): void {
+    if (this.#login === undefined || this.#ended) return;
+    const { state, effects } = stepLogin(this.#login, event);
+    this.#login = state;
+    for (const effect of effects) this.#execute(effect);
+  }
+
+  #execute(effect: LoginEffect): void {
+    switch (effect.kind) {
+      case 'respond':
+        this.#respond(effect);
+        return;
+      case 'ask-directory':
+        this.#targetName = effect.targetName;
+        this.#askDirectory(effect);
+        return;
+      case 'establish':
+        void this.#establish(effect.login);
+        return;
+      case 'close':
+        this.#host.counters.add(`iscsi.login.refused.${effect.status.toString(16).padStart(4, '0')}`);
+        this.end();
+    }
+  }
+
+  /** Header and text in one buffer: iPXE takes a redirect only when it comes in one piece. */
+  #respond(effect: Extract<LoginEffect, { kind: 'respond' }>): void {
+    const { fields, text } = effect;
+    const whole = Buffer.alloc(HEADER_BYTES + ((text.length + 3) & ~3));
+    loginResponse.encode({ opcode: opcode.loginResponse, dataSegmentLength: text.length, ...fields }, whole);
+    whole.set(text, HEADER_BYTES);
+    this.#socket.write(whole);
+  }
+
+  #askDirectory(request: LoginRequestInfo): void {
+    void this.#host
+      .decide({ targetName: request.targetName, initiatorName: request.initiatorName })
+      .then((decision) => {
+        this.#step({ kind: 'decided', decision });
+        this.#pump();
+      });
+  }
+
+  async #establish(login: CompletedLogin): Promise<void> {
+    const session = await this.#host.establish(this, login);
+    if (this.#ended || this.#socket.destroyed) {
+      await session?.close();
+      return;
+    }
+    if (session === undefined) {
+      this.#step({ kind: 'not-established' });
+      return;
+    }
+    this.#step({ kind: 'established', tsih: session.options.tsih });
+    this.#login = undefined;
+    this.#session = session;
+    const { parameters } = session.options;
+    this.#framer.maxDataSegmentBytes = MAX_RECV_DATA_SEGMENT_BYTES;
+    this.#framer.headerDigest = parameters.headerDigest;
+    this.#framer.dataDigest = parameters.dataDigest;
+    this.#outbox.headerDigest = parameters.headerDigest;
+    this.#outbox.dataDigest = parameters.dataDigest;
+    this.#pump();
+  }
+
+  #onClose(): void {
+    this.#ended = true;
+    void this.#session?.close();
+    this.#host.closed(this);
+  }
+}
+
+function decodeLogin(frame: PduFrame): ReturnType<typeof loginRequest.decode> {
+  const fields = loginRequest.decode(frame.header, frame.at);
+  // The ISID outlives the chunk it came in.
+  return { ...fields, isid: fields.isid.slice() };
+}
+
+function errorCode(error: Error): string {
+  return 'code' in error && typeof error.code === 'string' ? error.code.toLowerCase() : 'error';
+}

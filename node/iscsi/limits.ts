@@ -1,0 +1,50 @@
+/** Largest data segment accepted from an initiator once logged in (our MaxRecvDataSegmentLength). */
+export const MAX_RECV_DATA_SEGMENT_BYTES = 262_144;
+/** Largest data segment either side may send during login (RFC 7143 §13.12, the default). */
+export const LOGIN_DATA_SEGMENT_BYTES = 8192;
+/** Largest data segment sent, whatever the initiator says it would take. */
+export const MAX_SEND_DATA_SEGMENT_BYTES = 1_048_576;
+export const MAX_BURST_BYTES = 1_048_576;
+export const FIRST_BURST_BYTES = 262_144;
+/** Text of one negotiation, over all its PDUs. */
+export const MAX_TEXT_BYTES = 65_536;
+export const MAX_TEXT_KEYS = 128;
+/** Login requests of one login, over all stages. */
+export const MAX_LOGIN_REQUESTS = 32;
+/** Commands one session may have outstanding: the width of its CmdSN window. */
+export const QUEUE_DEPTH = 128;
+/** Immediate commands (NOP-Out, task management, text) outstanding beside the window. */
+export const MAX_IMMEDIATE_TASKS = 64;
+/** Data being read for, or on its way to, one initiator; above it no further request is taken from the socket. */
+export const MAX_OUTBOUND_BYTES = 16 * 1_048_576;
+/** Data solicited from one initiator by R2T and not yet written; one command may exceed it. */
+export const MAX_SOLICITED_BYTES = 32 * 1_048_576;
+/** Answers waiting for the end of the turn are sent early beyond this. */
+export const EARLY_FLUSH_BYTES = 1_048_576;
+export const SOCKET_READ_BUFFER_BYTES = 1_048_576;
+/** Header buffers kept for reuse by one connection. */
+export const MAX_POOLED_HEADERS = 1024;
+
+/** What the composition root may set for one portal. */
+export interface PortalLimits {
+  readonly maxConnections: number;
+  /** From connect to the end of login. */
+  readonly loginTimeoutMs: number;
+  /** Silence after which an initiator that answers NOP-In is asked for a sign of life. */
+  readonly nopIdleMs: number;
+  /** How long it then has to say anything at all. */
+  readonly nopTimeoutMs: number;
+  /** Silence after which TCP itself probes the peer; finds initiators that were replaced by an OS. */
+  readonly tcpKeepAliveMs: number;
+  /** How long a login waits for the writes of the session that it replaces. */
+  readonly reinstatementTimeoutMs: number;
+}
+
+export const DEFAULT_PORTAL_LIMITS: PortalLimits = {
+  maxConnections: 4096,
+  loginTimeoutMs: 15_000,
+  nopIdleMs: 15_000,
+  nopTimeoutMs: 15_000,
+  tcpKeepAliveMs: 10_000,
+  reinstatementTimeoutMs: 10_000,
+};

@@ -1,0 +1,292 @@
+import { ProtocolError, unreachable } from '../../base/errors.ts';
+import { serialAdd } from '../../base/serial-number.ts';
+import { MAX_LOGIN_REQUESTS, MAX_TEXT_BYTES, QUEUE_DEPTH } from './limits.ts';
+import { loginKeyTable, negotiate } from './login-keys.ts';
+import { type LoginStatus, loginStatus } from './login-status.ts';
+import type { loginRequest, loginResponse } from './pdu.ts';
+import type { LoginDecision, LoginGranted } from './ports.ts';
+import { decodeTextKeys, encodeTextKeys, type TextKey } from './text-keys.ts';
+
+/**
+ * The target's side of login (RFC 7143 §6.3, §11.12, §11.13), pure. Stages: security (0), operational
+ * negotiation (1), full feature (3).
+ *
+ *     start --request--> asking --decided--> negotiating --request, T and NSG=3--> establishing
+ *       |                   |                   |  ^____request____|                    |
+ *       +-------------------+----- a refusal ---+---------> ended <----established------+
+ */
+
+export type LoginRequestFields = ReturnType<typeof loginRequest.decode>;
+export type LoginResponseFields = Partial<ReturnType<typeof loginResponse.decode>>;
+
+export type LoginEvent =
+  | { readonly kind: 'request'; readonly fields: LoginRequestFields; readonly text: Uint8Array }
+  | { readonly kind: 'decided'; readonly decision: LoginDecision }
+  /** The session now exists and any session that it replaces is gone. */
+  | { readonly kind: 'established'; readonly tsih: number }
+  | { readonly kind: 'not-established' };
+
+export type LoginEffect =
+  | { readonly kind: 'respond'; readonly fields: LoginResponseFields; readonly text: Uint8Array }
+  | { readonly kind: 'ask-directory'; readonly targetName: string; readonly initiatorName: string }
+  | { readonly kind: 'establish'; readonly login: CompletedLogin }
+  /** The last response was a refusal. */
+  | { readonly kind: 'close'; readonly status: LoginStatus };
+
+export interface CompletedLogin {
+  readonly initiatorName: string;
+  /** Hexadecimal. */
+  readonly isid: string;
+  readonly cid: number;
+  /** undefined in a discovery session. */
+  readonly granted: LoginGranted | undefined;
+  readonly values: ReadonlyMap<string, number | string>;
+  /** CmdSN of the first command to come. */
+  readonly firstCmdSN: number;
+  /** StatSN of the first response after the login. */
+  readonly nextStatSN: number;
+}
+
+export interface LoginState {
+  readonly phase: 'start' | 'asking' | 'negotiating' | 'establishing' | 'ended';
+  readonly requestCount: number;
+  readonly stage: number;
+  readonly statSN: number;
+  /** Text of a request that came in several PDUs. */
+  readonly text: Uint8Array;
+  readonly seenKeys: ReadonlySet<string>;
+  readonly values: ReadonlyMap<string, number | string>;
+  readonly initiatorName: string;
+  readonly discovery: boolean;
+  readonly granted: LoginGranted | undefined;
+  readonly saidPortalGroup: boolean;
+  readonly saidDataSegmentLength: boolean;
+  /** The request being answered, and its keys. */
+  readonly pending: { readonly fields: LoginRequestFields; readonly keys: readonly TextKey[] } | undefined;
+}
+
+export interface LoginStep {
+  readonly state: LoginState;
+  readonly effects: readonly LoginEffect[];
+}
+
+export const initialLogin: LoginState = {
+  phase: 'start',
+  requestCount: 0,
+  stage: 0,
+  statSN: 0,
+  text: new Uint8Array(),
+  seenKeys: new Set(),
+  values: new Map(),
+  initiatorName: '',
+  discovery: false,
+  granted: undefined,
+  saidPortalGroup: false,
+  saidDataSegmentLength: false,
+  pending: undefined,
+};
+
+const stage = { security: 0, operational: 1, fullFeature: 3 } as const;
+const MAX_NAME_LENGTH = 223;
+const NO_TEXT = new Uint8Array();
+
+/** @throws nothing: what is wrong with a request becomes a refusal */
+export function stepLogin(state: LoginState, event: LoginEvent): LoginStep {
+  switch (event.kind) {
+    case 'request':
+      return onRequest(state, event.fields, event.text);
+    case 'decided':
+      return onDecision(state, event.decision);
+    case 'established':
+      return onEstablished(state, event.tsih);
+    case 'not-established':
+      return refuse(state, loginStatus.outOfResources);
+    default:
+      return unreachable(event);
+  }
+}
+
+function onRequest(before: LoginState, fields: LoginRequestFields, text: Uint8Array): LoginStep {
+  const first = before.phase === 'start' && before.requestCount === 0;
+  const state: LoginState = {
+    ...before,
+    requestCount: before.requestCount + 1,
+    // The first response's StatSN is ours to choose; the initiator's expectation saves it a surprise.
+    statSN: first ? fields.expStatSN : before.statSN,
+    stage: first ? fields.currentStage : before.stage,
+    pending: { fields, keys: [] },
+  };
+  const wrong = checkRequest(state, fields);
+  if (wrong !== undefined) return refuse(state, wrong);
+  if (state.text.length + text.length > MAX_TEXT_BYTES) return refuse(state, loginStatus.initiatorError);
+  const gathered = Buffer.concat([state.text, text]);
+  if (fields.continues) return respond({ ...state, text: gathered }, {}, NO_TEXT);
+  let keys: TextKey[];
+  try {
+    keys = decodeTextKeys(gathered);
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    return refuse(state, loginStatus.initiatorError);
+  }
+  const ready: LoginState = { ...state, text: NO_TEXT, pending: { fields, keys } };
+  return ready.phase === 'start' ? onLeadingKeys(ready, keys) : answerKeys(ready);
+}
+
+function checkRequest(state: LoginState, fields: LoginRequestFields): LoginStatus | undefined {
+  if (state.phase !== 'start' && state.phase !== 'negotiating') return loginStatus.initiatorError;
+  if (state.requestCount > MAX_LOGIN_REQUESTS) return loginStatus.initiatorError;
+  if (fields.versionMin > 0) return loginStatus.unsupportedVersion;
+  // One connection a session: nothing can be joined.
+  if (fields.tsih !== 0) return loginStatus.sessionDoesNotExist;
+  const { currentStage, nextStage, transit, continues } = fields;
+  if (currentStage !== state.stage || currentStage > stage.operational) return loginStatus.initiatorError;
+  if (transit && (continues || nextStage === 2 || nextStage <= currentStage))
+    return loginStatus.initiatorError;
+  return undefined;
+}
+
+/** InitiatorName, SessionType and TargetName come with the first request (RFC 7143 §6.3.1). */
+function onLeadingKeys(state: LoginState, keys: readonly TextKey[]): LoginStep {
+  const valueOf = (key: string): string | undefined => keys.find((k) => k.key === key)?.value;
+  const initiatorName = valueOf('InitiatorName');
+  const targetName = valueOf('TargetName');
+  const sessionType = valueOf('SessionType') ?? 'Normal';
+  if (initiatorName === undefined || initiatorName === '') return refuse(state, loginStatus.missingParameter);
+  if (initiatorName.length > MAX_NAME_LENGTH) return refuse(state, loginStatus.initiatorError);
+  const named = { ...state, initiatorName };
+  if (sessionType === 'Discovery') return answerKeys({ ...named, phase: 'negotiating', discovery: true });
+  if (sessionType !== 'Normal') return refuse(named, loginStatus.sessionTypeNotSupported);
+  if (targetName === undefined || targetName === '') return refuse(named, loginStatus.missingParameter);
+  if (targetName.length > MAX_NAME_LENGTH) return refuse(named, loginStatus.notFound);
+  return {
+    state: { ...named, phase: 'asking' },
+    effects: [{ kind: 'ask-directory', targetName, initiatorName }],
+  };
+}
+
+function onDecision(state: LoginState, decision: LoginDecision): LoginStep {
+  if (state.phase !== 'asking') return { state, effects: [] };
+  switch (decision.kind) {
+    case 'granted':
+      return answerKeys({ ...state, phase: 'negotiating', granted: decision });
+    case 'redirect': {
+      const host = decision.address.includes(':') ? `[${decision.address}]` : decision.address;
+      // Port and portal group tag are always given: iPXE misreads an address without a port.
+      const text = encodeTextKeys([{ key: 'TargetAddress', value: `${host}:${decision.port},1` }]);
+      return refuse(state, loginStatus.targetMovedTemporarily, text);
+    }
+    case 'refused':
+      return refuse(state, REFUSALS[decision.reason]);
+    default:
+      return unreachable(decision);
+  }
+}
+
+const REFUSALS = {
+  'not-found': loginStatus.notFound,
+  forbidden: loginStatus.forbidden,
+  unavailable: loginStatus.serviceUnavailable,
+} as const;
+
+/** Keys that only state something and are not answered. */
+const DECLARATIONS: ReadonlySet<string> = new Set([
+  'InitiatorName',
+  'InitiatorAlias',
+  'TargetName',
+  'TargetAlias',
+  'TargetAddress',
+  'TargetPortalGroupTag',
+  'SessionType',
+]);
+
+function answerKeys(state: LoginState): LoginStep {
+  const { fields, keys } = state.pending as NonNullable<LoginState['pending']>;
+  const seenKeys = new Set(state.seenKeys);
+  const values = new Map(state.values);
+  const answers: TextKey[] = [];
+  for (const offer of keys) {
+    // A key may be negotiated once in a login (RFC 7143 §6.3).
+    if (seenKeys.has(offer.key)) return refuse(state, loginStatus.initiatorError);
+    seenKeys.add(offer.key);
+    if (DECLARATIONS.has(offer.key)) continue;
+    if (offer.key === 'AuthMethod') {
+      if (!offer.value.split(',').includes('None')) return refuse(state, loginStatus.authenticationFailure);
+      answers.push({ key: 'AuthMethod', value: 'None' });
+      continue;
+    }
+    const { answer, value } = negotiate(offer);
+    if (answer !== undefined) answers.push(answer);
+    if (value !== undefined) values.set(offer.key, value);
+  }
+  const { announced, next } = announce({ ...state, seenKeys, values });
+  const text = encodeTextKeys([...announced, ...answers]);
+  if (fields.transit && fields.nextStage === stage.fullFeature) return establish(next, text);
+  const answered: LoginState = { ...next, stage: fields.transit ? fields.nextStage : next.stage };
+  return respond(answered, transition(fields), text);
+}
+
+/** What we say unasked: the portal group once, our own data segment limit when operational keys are due. */
+function announce(state: LoginState): { announced: TextKey[]; next: LoginState } {
+  const announced: TextKey[] = [];
+  const sayPortalGroup = !state.saidPortalGroup && !state.discovery;
+  if (sayPortalGroup) announced.push({ key: 'TargetPortalGroupTag', value: '1' });
+  const sayLength = !state.saidDataSegmentLength && state.stage === stage.operational;
+  if (sayLength) announced.push({ key: RECEIVE_LIMIT.name, value: String(RECEIVE_LIMIT.ours) });
+  const next = {
+    ...state,
+    saidPortalGroup: state.saidPortalGroup || sayPortalGroup,
+    saidDataSegmentLength: state.saidDataSegmentLength || sayLength,
+  };
+  return { announced, next };
+}
+
+const RECEIVE_LIMIT = loginKeyTable.find((row) => row.rule === 'declare') as { name: string; ours: number };
+
+/** The last response is held back, as text, until the session stands. */
+function establish(state: LoginState, text: Uint8Array): LoginStep {
+  const { fields } = state.pending as NonNullable<LoginState['pending']>;
+  const login: CompletedLogin = {
+    initiatorName: state.initiatorName,
+    isid: Buffer.from(fields.isid).toString('hex'),
+    cid: fields.cid,
+    granted: state.granted,
+    values: state.values,
+    firstCmdSN: fields.cmdSN,
+    nextStatSN: serialAdd(state.statSN, 1),
+  };
+  return { state: { ...state, phase: 'establishing', text }, effects: [{ kind: 'establish', login }] };
+}
+
+function onEstablished(state: LoginState, tsih: number): LoginStep {
+  if (state.phase !== 'establishing') return { state, effects: [] };
+  const { fields } = state.pending as NonNullable<LoginState['pending']>;
+  return respond({ ...state, phase: 'ended' }, { ...transition(fields), tsih }, state.text);
+}
+
+function transition(fields: LoginRequestFields): LoginResponseFields {
+  return fields.transit ? { transit: true, nextStage: fields.nextStage } : {};
+}
+
+function refuse(state: LoginState, status: LoginStatus, text: Uint8Array = NO_TEXT): LoginStep {
+  const fields = { statusClass: status >>> 8, statusDetail: status & 0xff };
+  const answered = respond({ ...state, phase: 'ended' }, fields, text);
+  return { state: answered.state, effects: [...answered.effects, { kind: 'close', status }] };
+}
+
+function respond(state: LoginState, extra: LoginResponseFields, text: Uint8Array): LoginStep {
+  const { fields } = state.pending as NonNullable<LoginState['pending']>;
+  const response: LoginResponseFields = {
+    currentStage: fields.currentStage,
+    isid: fields.isid,
+    tsih: fields.tsih,
+    initiatorTaskTag: fields.initiatorTaskTag,
+    statSN: state.statSN,
+    expCmdSN: fields.cmdSN,
+    maxCmdSN: serialAdd(fields.cmdSN, QUEUE_DEPTH - 1),
+    ...extra,
+  };
+  return {
+    state: { ...state, statSN: serialAdd(state.statSN, 1) },
+    effects: [{ kind: 'respond', fields: response, text }],
+  };
+}

@@ -1,0 +1,115 @@
+import { crc32c } from '../../base/crc32c.ts';
+import { EARLY_FLUSH_BYTES, MAX_POOLED_HEADERS } from './limits.ts';
+import { HEADER_BYTES } from './pdu.ts';
+
+/** What an outbox needs of a socket. */
+export interface ByteSink {
+  cork(): void;
+  uncork(): void;
+  write(chunk: Uint8Array, done?: () => void): unknown;
+}
+
+const PADDING = [0, 3, 2, 1].map((lengthBytes) => Buffer.alloc(lengthBytes));
+const DIGEST_BYTES = 4;
+
+/**
+ * PDUs on their way out of one connection. All that one turn of the event loop produces leaves in one
+ * gathering write, since a write of its own for each answer costs several times the answer itself. Data is
+ * never copied; header buffers are used again once the write that held them is done.
+ */
+export class Outbox {
+  headerDigest = false;
+  dataDigest = false;
+  readonly #sink: ByteSink;
+  readonly #defer: (flush: () => void) => void;
+  readonly #onWritten: () => void;
+  readonly #pool: Buffer[] = [];
+  #pieces: Uint8Array[] = [];
+  #headers: Buffer[] = [];
+  #pendingBytes = 0;
+  #queuedBytes = 0;
+  #scheduled = false;
+  readonly #flushTurn = (): void => {
+    this.#scheduled = false;
+    this.flush();
+  };
+
+  /**
+   * @param defer runs its argument at the end of this turn of the event loop
+   * @param onWritten called each time some of the queue was taken by the operating system
+   */
+  constructor(sink: ByteSink, defer: (flush: () => void) => void, onWritten: () => void) {
+    this.#sink = sink;
+    this.#defer = defer;
+    this.#onWritten = onWritten;
+  }
+
+  /** Bytes given to send and not yet taken by the operating system. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  /** A header buffer to encode into; its content is stale. Hand it to send. */
+  header(): Buffer {
+    return this.#pool.pop() ?? Buffer.allocUnsafeSlow(HEADER_BYTES);
+  }
+
+  /** Queues one PDU whose header already tells its data length. The data must not change any more. */
+  send(header: Buffer, data: readonly Uint8Array[], dataLengthBytes: number): void {
+    const pieces = this.#pieces;
+    this.#headers.push(header);
+    pieces.push(header);
+    let lengthBytes = HEADER_BYTES;
+    if (this.headerDigest) lengthBytes += this.#pushDigest(crc32c(header));
+    if (dataLengthBytes > 0) {
+      for (const part of data) pieces.push(part);
+      const padding = PADDING[dataLengthBytes & 3] as Buffer;
+      if (padding.length > 0) pieces.push(padding);
+      lengthBytes += dataLengthBytes + padding.length;
+      if (this.dataDigest) {
+        const crc = data.reduce((crc, part) => crc32c(part, crc), 0);
+        lengthBytes += this.#pushDigest(crc32c(padding, crc));
+      }
+    }
+    this.#pendingBytes += lengthBytes;
+    this.#queuedBytes += lengthBytes;
+    if (this.#pendingBytes >= EARLY_FLUSH_BYTES) this.flush();
+    else if (!this.#scheduled) {
+      this.#scheduled = true;
+      this.#defer(this.#flushTurn);
+    }
+  }
+
+  #pushDigest(crc: number): number {
+    const digest = Buffer.allocUnsafe(DIGEST_BYTES);
+    digest.writeUInt32LE(crc);
+    this.#pieces.push(digest);
+    return DIGEST_BYTES;
+  }
+
+  /** Gives everything queued to the socket now. */
+  flush(): void {
+    const pieces = this.#pieces;
+    if (pieces.length === 0) return;
+    const headers = this.#headers;
+    const lengthBytes = this.#pendingBytes;
+    this.#pieces = [];
+    this.#headers = [];
+    this.#pendingBytes = 0;
+    const sink = this.#sink;
+    const last = pieces.length - 1;
+    sink.cork();
+    for (let i = 0; i < last; i++) sink.write(pieces[i] as Uint8Array);
+    sink.write(pieces[last] as Uint8Array, () => this.#written(headers, lengthBytes));
+    sink.uncork();
+  }
+
+  #written(headers: Buffer[], lengthBytes: number): void {
+    this.#queuedBytes -= lengthBytes;
+    for (const header of headers) {
+      if (this.#pool.length >= MAX_POOLED_HEADERS) break;
+      this.#pool.push(header);
+    }
+    this.#onWritten();
+  }
+}

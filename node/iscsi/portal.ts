@@ -1,0 +1,307 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import type { CancelTimer, Clock, Timers } from '../../base/clock.ts';
+import type { Counters } from '../../base/counters.ts';
+import { describeError, InvariantError } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import { LogicalUnit } from '../scsi/logical-unit.ts';
+import { Reservation } from '../scsi/reservation.ts';
+import { Connection, type ConnectionHost } from './connection.ts';
+import {
+  DEFAULT_PORTAL_LIMITS,
+  MAX_SEND_DATA_SEGMENT_BYTES,
+  type PortalLimits,
+  SOCKET_READ_BUFFER_BYTES,
+} from './limits.ts';
+import { sessionParameters } from './login-keys.ts';
+import type { CompletedLogin } from './login-machine.ts';
+import type {
+  LoginDecision,
+  LoginGranted,
+  LoginRequestInfo,
+  PortalAddress,
+  TargetDirectory,
+} from './ports.ts';
+import { Session } from './session.ts';
+
+export interface IscsiPortalOptions {
+  readonly directory: TargetDirectory;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly counters: Counters;
+  readonly limits?: Partial<PortalLimits>;
+}
+
+/** One session as shown to people. */
+export interface SessionInfo {
+  readonly initiatorName: string;
+  /** undefined in a discovery session. */
+  readonly targetName: string | undefined;
+  /** "ADDRESS:PORT" of the initiator. */
+  readonly remote: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly sinceWallMs: number;
+  readonly reads: number;
+  readonly writes: number;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+}
+
+interface SessionRecord {
+  readonly session: Session;
+  readonly connection: Connection;
+  readonly sinceWallMs: number;
+}
+
+const ALIVE_CHECK_MS = 1000;
+const MAX_TSIH = 0xffff;
+
+/**
+ * The iSCSI target of one node: listens, logs initiators in to the disks the directory grants them, and
+ * carries their sessions. Knows nothing of where the blocks are kept.
+ */
+export class IscsiPortal {
+  readonly #options: IscsiPortalOptions;
+  readonly #limits: PortalLimits;
+  readonly #servers = new Set<Server>();
+  /** Every open connection, with what cancels its login timeout. */
+  readonly #connections = new Map<Connection, CancelTimer>();
+  readonly #sessions = new Map<number, SessionRecord>();
+  /** Sessions whose connection is gone and whose writes may still be under way. */
+  readonly #ending = new Set<Promise<void>>();
+  /** Reservations by target and LUN; they live as long as a session of the target does. */
+  readonly #reservations = new Map<string, Map<number, Reservation>>();
+  readonly #host: ConnectionHost;
+  #nextTsih = 1;
+  #cancelAliveCheck: CancelTimer | undefined;
+  #closed = false;
+
+  constructor(options: IscsiPortalOptions) {
+    this.#options = options;
+    this.#limits = { ...DEFAULT_PORTAL_LIMITS, ...options.limits };
+    this.#host = {
+      clock: options.clock,
+      logger: options.logger,
+      counters: options.counters,
+      decide: (request) => this.#decide(request),
+      establish: (connection, login) => this.#establish(connection, login),
+      closed: (connection) => this.#onConnectionClosed(connection),
+    };
+    this.#scheduleAliveCheck();
+  }
+
+  /**
+   * Starts to listen; may be called several times. Port 0 takes a free one.
+   * @returns the address in use
+   * @throws the system's error, such as EADDRINUSE or EADDRNOTAVAIL
+   */
+  listen(at: { readonly host: string; readonly port: number }): Promise<PortalAddress> {
+    const server = createServer({ noDelay: true, highWaterMark: SOCKET_READ_BUFFER_BYTES }, (socket) =>
+      this.#accept(socket),
+    );
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host: at.host, port: at.port }, () => {
+        server.off('error', reject);
+        server.on('error', (error) =>
+          this.#options.logger.error('iscsi.listener.failed', { error: error.message }),
+        );
+        this.#servers.add(server);
+        const address = server.address();
+        const port = typeof address === 'object' && address !== null ? address.port : at.port;
+        resolve({ address: at.host, port });
+      });
+    });
+  }
+
+  /** Stops listening at an address, as when the portal has moved; sessions stay until closeTarget. */
+  async unlisten(at: PortalAddress): Promise<void> {
+    for (const server of this.#servers) {
+      const address = server.address();
+      if (typeof address !== 'object' || address === null) continue;
+      if (address.address !== at.address || address.port !== at.port) continue;
+      this.#servers.delete(server);
+      server.close();
+    }
+  }
+
+  sessions(): SessionInfo[] {
+    return [...this.#sessions.values()].map(({ session, connection, sinceWallMs }) => ({
+      initiatorName: session.options.initiatorName,
+      targetName: session.options.targetName,
+      remote: connection.remote,
+      sinceWallMs,
+      ...session.traffic,
+    }));
+  }
+
+  /**
+   * Drops every connection to a target, logins under way included. Nothing more is answered, and the
+   * initiators see the reset and come again at once.
+   */
+  closeTarget(targetName: string): void {
+    for (const connection of this.#connections.keys()) {
+      if (connection.targetName === targetName) connection.destroy('target-closed');
+    }
+  }
+
+  /** Drops everything. Resolves once no session can change a block any more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancelAliveCheck?.();
+    const servers = [...this.#servers].map(
+      (server) => new Promise<void>((resolve) => server.close(() => resolve())),
+    );
+    for (const connection of this.#connections.keys()) connection.destroy('portal-closed');
+    await Promise.all(servers);
+    await Promise.all(this.#ending);
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#closed || this.#connections.size >= this.#limits.maxConnections) {
+      this.#options.counters.add('iscsi.connection.too-many');
+      socket.resetAndDestroy();
+      return;
+    }
+    socket.setKeepAlive(true, this.#limits.tcpKeepAliveMs);
+    this.#options.counters.add('iscsi.connection.accepted');
+    const connection = new Connection(socket, this.#host);
+    const cancelTimeout = this.#options.timers.setTimer(this.#limits.loginTimeoutMs, () => {
+      if (connection.session === undefined) connection.destroy('login-timeout');
+    });
+    this.#connections.set(connection, cancelTimeout);
+  }
+
+  /** What keeps the directory from deciding is for its logs; the initiator is told to come again. */
+  async #decide(request: LoginRequestInfo): Promise<LoginDecision> {
+    try {
+      return await this.#options.directory.login(request);
+    } catch (error) {
+      if (error instanceof InvariantError) throw error;
+      this.#options.logger.error('iscsi.login.undecided', { ...request, error: describeError(error) });
+      return { kind: 'refused', reason: 'unavailable' };
+    }
+  }
+
+  async #establish(connection: Connection, login: CompletedLogin): Promise<Session | undefined> {
+    if (!(await this.#endReplaced(login))) return undefined;
+    const tsih = this.#takeTsih();
+    if (tsih === undefined || !this.#connections.has(connection)) return undefined;
+    const { granted, initiatorName } = login;
+    const session: Session = new Session({
+      initiatorName,
+      targetName: granted?.targetName,
+      isid: login.isid,
+      tsih,
+      cid: login.cid,
+      parameters: sessionParameters(login.values, MAX_SEND_DATA_SEGMENT_BYTES),
+      firstCmdSN: login.firstCmdSN,
+      firstStatSN: login.nextStatSN,
+      units: granted === undefined ? new Map() : this.#makeUnits(granted),
+      transport: connection,
+      counters: this.#options.counters,
+      listTargets: () => this.#options.directory.list(initiatorName),
+      sessionsOfTarget: () => this.#sessionsOf(granted?.targetName),
+    });
+    const sinceWallMs = this.#options.clock.wallMs();
+    this.#sessions.set(tsih, { session, connection, sinceWallMs });
+    this.#options.logger.info('iscsi.session.started', {
+      initiatorName,
+      targetName: granted?.targetName,
+      remote: connection.remote,
+    });
+    return session;
+  }
+
+  /**
+   * Session reinstatement (RFC 7143 §6.3.5): a login with the name and ISID of a session of the same target
+   * ends that one first, to the last write. @returns false when its writes did not end in time
+   */
+  async #endReplaced(login: CompletedLogin): Promise<boolean> {
+    if (login.granted === undefined) return true;
+    const ending: Promise<void>[] = [];
+    for (const { session, connection } of this.#sessions.values()) {
+      const { initiatorName, targetName, isid } = session.options;
+      if (initiatorName !== login.initiatorName || targetName !== login.granted.targetName) continue;
+      if (isid !== login.isid) continue;
+      connection.destroy('reinstated');
+      ending.push(session.close());
+    }
+    if (ending.length === 0) return true;
+    return this.#within(this.#limits.reinstatementTimeoutMs, Promise.all(ending));
+  }
+
+  #within(timeoutMs: number, work: Promise<unknown>): Promise<boolean> {
+    return new Promise((resolve) => {
+      const cancel = this.#options.timers.setTimer(timeoutMs, () => resolve(false));
+      void work.then(() => {
+        cancel();
+        resolve(true);
+      });
+    });
+  }
+
+  #takeTsih(): number | undefined {
+    if (this.#sessions.size >= MAX_TSIH) return undefined;
+    while (this.#sessions.has(this.#nextTsih)) this.#nextTsih = (this.#nextTsih % MAX_TSIH) + 1;
+    const tsih = this.#nextTsih;
+    this.#nextTsih = (tsih % MAX_TSIH) + 1;
+    return tsih;
+  }
+
+  #makeUnits(granted: LoginGranted): Map<number, LogicalUnit> {
+    let reservations = this.#reservations.get(granted.targetName);
+    if (reservations === undefined) {
+      reservations = new Map();
+      this.#reservations.set(granted.targetName, reservations);
+    }
+    const identity = { ...granted.identity, targetName: granted.targetName };
+    const luns = [...granted.luns.keys()].sort((a, b) => a - b);
+    const units = new Map<number, LogicalUnit>();
+    for (const [lun, device] of granted.luns) {
+      const reservation = reservations.get(lun) ?? new Reservation();
+      reservations.set(lun, reservation);
+      units.set(lun, new LogicalUnit({ device, identity, luns, reservation }));
+    }
+    return units;
+  }
+
+  *#sessionsOf(targetName: string | undefined): Generator<Session> {
+    for (const { session } of this.#sessions.values()) {
+      if (session.options.targetName === targetName) yield session;
+    }
+  }
+
+  #onConnectionClosed(connection: Connection): void {
+    this.#connections.get(connection)?.();
+    this.#connections.delete(connection);
+    for (const [tsih, record] of this.#sessions) {
+      if (record.connection !== connection) continue;
+      this.#endSession(tsih, record);
+    }
+  }
+
+  /** The record stays until the last write has ended, so that a reinstating login still finds it. */
+  #endSession(tsih: number, { session }: SessionRecord): void {
+    const { initiatorName, targetName } = session.options;
+    const ended = session.close().then(() => {
+      this.#sessions.delete(tsih);
+      this.#ending.delete(ended);
+      if (targetName !== undefined && this.#sessionsOf(targetName).next().done === true) {
+        this.#reservations.delete(targetName);
+      }
+      this.#options.logger.info('iscsi.session.ended', { initiatorName, targetName, ...session.traffic });
+    });
+    this.#ending.add(ended);
+  }
+
+  #scheduleAliveCheck(): void {
+    this.#cancelAliveCheck = this.#options.timers.setTimer(ALIVE_CHECK_MS, () => {
+      const nowMs = this.#options.clock.monotonicMs();
+      for (const connection of this.#connections.keys()) {
+        connection.checkAlive(nowMs, this.#limits.nopIdleMs, this.#limits.nopTimeoutMs);
+      }
+      this.#scheduleAliveCheck();
+    });
+  }
+}

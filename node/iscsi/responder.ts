@@ -1,0 +1,303 @@
+import { serialAdd } from '../../base/serial-number.ts';
+import { type ScsiOutcome, scsiStatus } from '../scsi/prepared-command.ts';
+import { encodeSense } from '../scsi/sense.ts';
+import type { CommandWindow } from './command-window.ts';
+import type { DataRequest } from './data-out.ts';
+import type { SessionParameters } from './login-keys.ts';
+import { opcode, RESERVED_TAG } from './opcode.ts';
+import * as pdu from './pdu.ts';
+
+/** Where a session's PDUs go. */
+export interface PduSink {
+  /** A buffer to encode a header into. */
+  header(): Buffer;
+  send(header: Buffer, data: readonly Uint8Array[], dataLengthBytes: number): void;
+}
+
+/** What a SCSI answer needs to know of the command. */
+export interface AnsweredTask {
+  readonly initiatorTaskTag: number;
+  readonly lunHigh: number;
+  readonly lunLow: number;
+  /** Expected Data Transfer Length, in the direction of the command. */
+  readonly expectedBytes: number;
+  readonly isRead: boolean;
+  /** Data the command itself asks for or, of a write, needs. */
+  readonly commandBytes: number;
+}
+
+const NO_DATA: readonly Uint8Array[] = [];
+
+/** Numbers and writes what a session sends (RFC 7143 §4.2.2): StatSN, and the window told with every PDU. */
+export class Responder {
+  readonly #sink: PduSink;
+  readonly #window: CommandWindow;
+  readonly #parameters: SessionParameters;
+  #statSN: number;
+
+  constructor(sink: PduSink, window: CommandWindow, parameters: SessionParameters, firstStatSN: number) {
+    this.#sink = sink;
+    this.#window = window;
+    this.#parameters = parameters;
+    this.#statSN = firstStatSN;
+  }
+
+  /** The numbers of a PDU that carries status. */
+  #status(): { statSN: number; expCmdSN: number; maxCmdSN: number } {
+    const statSN = this.#statSN;
+    this.#statSN = serialAdd(statSN, 1);
+    return { statSN, expCmdSN: this.#window.expCmdSN, maxCmdSN: this.#window.maxCmdSN };
+  }
+
+  scsi(task: AnsweredTask, outcome: Exclude<ScsiOutcome, { kind: 'not-serving' }>): void {
+    switch (outcome.kind) {
+      case 'good':
+        if (outcome.lengthBytes > 0 && task.isRead && task.expectedBytes > 0) {
+          this.#dataIn(task, outcome.dataIn, outcome.lengthBytes);
+        } else {
+          this.#scsiResponse(
+            task,
+            scsiStatus.good,
+            Math.max(outcome.lengthBytes, task.commandBytes),
+            NO_DATA,
+            0,
+          );
+        }
+        return;
+      case 'check-condition': {
+        const sense = encodeSense(outcome.sense);
+        const length = Uint8Array.of(sense.length >>> 8, sense.length & 0xff);
+        const moved = task.isRead ? 0 : task.commandBytes;
+        this.#scsiResponse(task, scsiStatus.checkCondition, moved, [length, sense], 2 + sense.length);
+        return;
+      }
+      case 'reservation-conflict':
+        this.#scsiResponse(task, scsiStatus.reservationConflict, 0, NO_DATA, 0);
+    }
+  }
+
+  /** Status of a command whose data, of `actualBytes`, did not come with it. */
+  #scsiResponse(
+    task: AnsweredTask,
+    status: number,
+    actualBytes: number,
+    data: readonly Uint8Array[],
+    dataBytes: number,
+  ): void {
+    const header = this.#sink.header();
+    const residual = actualBytes - task.expectedBytes;
+    pdu.scsiResponse.encode(
+      {
+        opcode: opcode.scsiResponse,
+        final: true,
+        overflow: residual > 0,
+        underflow: residual < 0,
+        status,
+        dataSegmentLength: dataBytes,
+        initiatorTaskTag: task.initiatorTaskTag,
+        ...this.#status(),
+        residualCount: Math.abs(residual),
+      },
+      header,
+    );
+    this.#sink.send(header, data, dataBytes);
+  }
+
+  /** Data in as few PDUs as the initiator allows, the last of them with the status (§11.7.3). */
+  #dataIn(task: AnsweredTask, parts: readonly Uint8Array[], actualBytes: number): void {
+    const sendBytes = Math.min(actualBytes, task.expectedBytes);
+    const { maxSendDataSegmentBytes, maxBurstBytes } = this.#parameters;
+    const cursor = new PartsCursor(parts);
+    let offset = 0;
+    let burstLeft = maxBurstBytes;
+    for (let dataSN = 0; offset < sendBytes; dataSN++) {
+      const lengthBytes = Math.min(maxSendDataSegmentBytes, burstLeft, sendBytes - offset);
+      const last = offset + lengthBytes === sendBytes;
+      burstLeft -= lengthBytes;
+      const endsBurst = burstLeft === 0 || last;
+      if (burstLeft === 0) burstLeft = maxBurstBytes;
+      this.#dataInPdu(task, { dataSN, offset, lengthBytes, last, endsBurst, actualBytes }, cursor);
+      offset += lengthBytes;
+    }
+  }
+
+  #dataInPdu(task: AnsweredTask, segment: DataInSegment, cursor: PartsCursor): void {
+    const header = this.#sink.header();
+    const residual = segment.last ? segment.actualBytes - task.expectedBytes : 0;
+    const statSN = this.#statSN;
+    if (segment.last) this.#statSN = serialAdd(statSN, 1);
+    pdu.dataIn.encode(
+      {
+        opcode: opcode.dataIn,
+        final: segment.endsBurst,
+        overflow: residual > 0,
+        underflow: residual < 0,
+        hasStatus: segment.last,
+        dataSegmentLength: segment.lengthBytes,
+        initiatorTaskTag: task.initiatorTaskTag,
+        targetTransferTag: RESERVED_TAG,
+        statSN: segment.last ? statSN : 0,
+        expCmdSN: this.#window.expCmdSN,
+        maxCmdSN: this.#window.maxCmdSN,
+        dataSN: segment.dataSN,
+        bufferOffset: segment.offset,
+        residualCount: Math.abs(residual),
+      },
+      header,
+    );
+    this.#sink.send(header, cursor.take(segment.lengthBytes), segment.lengthBytes);
+  }
+
+  readyToTransfer(task: AnsweredTask, targetTransferTag: number, request: DataRequest): void {
+    const header = this.#sink.header();
+    pdu.readyToTransfer.encode(
+      {
+        opcode: opcode.readyToTransfer,
+        final: true,
+        lunHigh: task.lunHigh,
+        lunLow: task.lunLow,
+        initiatorTaskTag: task.initiatorTaskTag,
+        targetTransferTag,
+        // The next StatSN, which stays unused (§11.8.4).
+        statSN: this.#statSN,
+        expCmdSN: this.#window.expCmdSN,
+        maxCmdSN: this.#window.maxCmdSN,
+        r2tSN: request.r2tSN,
+        bufferOffset: request.bufferOffset,
+        desiredDataTransferLength: request.lengthBytes,
+      },
+      header,
+    );
+    this.#sink.send(header, NO_DATA, 0);
+  }
+
+  taskManagement(initiatorTaskTag: number, response: number): void {
+    const header = this.#sink.header();
+    const fields = { opcode: opcode.taskManagementResponse, final: true, initiatorTaskTag, response };
+    pdu.taskManagementResponse.encode({ ...fields, ...this.#status() }, header);
+    this.#sink.send(header, NO_DATA, 0);
+  }
+
+  /** @param data the ping data to echo, of which only what the initiator can take is sent */
+  nopReply(initiatorTaskTag: number, lun: { lunHigh: number; lunLow: number }, data: Uint8Array): void {
+    const echoed = data.subarray(0, this.#parameters.maxSendDataSegmentBytes);
+    const header = this.#sink.header();
+    pdu.nopIn.encode(
+      {
+        opcode: opcode.nopIn,
+        final: true,
+        ...lun,
+        dataSegmentLength: echoed.length,
+        initiatorTaskTag,
+        targetTransferTag: RESERVED_TAG,
+        ...this.#status(),
+      },
+      header,
+    );
+    this.#sink.send(header, [echoed], echoed.length);
+  }
+
+  /** Asks the initiator for a sign of life; StatSN does not move (§11.19). */
+  nopPing(targetTransferTag: number): void {
+    const header = this.#sink.header();
+    pdu.nopIn.encode(
+      {
+        opcode: opcode.nopIn,
+        final: true,
+        initiatorTaskTag: RESERVED_TAG,
+        targetTransferTag,
+        statSN: this.#statSN,
+        expCmdSN: this.#window.expCmdSN,
+        maxCmdSN: this.#window.maxCmdSN,
+      },
+      header,
+    );
+    this.#sink.send(header, NO_DATA, 0);
+  }
+
+  text(initiatorTaskTag: number, data: Uint8Array, targetTransferTag: number): void {
+    const final = targetTransferTag === RESERVED_TAG;
+    const header = this.#sink.header();
+    pdu.textResponse.encode(
+      {
+        opcode: opcode.textResponse,
+        final,
+        continues: !final,
+        dataSegmentLength: data.length,
+        initiatorTaskTag,
+        targetTransferTag,
+        ...this.#status(),
+      },
+      header,
+    );
+    this.#sink.send(header, [data], data.length);
+  }
+
+  logout(initiatorTaskTag: number, response: number): void {
+    const header = this.#sink.header();
+    const fields = { opcode: opcode.logoutResponse, final: true, initiatorTaskTag, response };
+    pdu.logoutResponse.encode({ ...fields, ...this.#status() }, header);
+    this.#sink.send(header, NO_DATA, 0);
+  }
+
+  /** @param refused the 48 header bytes of the PDU that is refused */
+  reject(reason: number, refused: Uint8Array): void {
+    const header = this.#sink.header();
+    pdu.reject.encode(
+      {
+        opcode: opcode.reject,
+        final: true,
+        reason,
+        dataSegmentLength: refused.length,
+        initiatorTaskTag: RESERVED_TAG,
+        ...this.#status(),
+      },
+      header,
+    );
+    this.#sink.send(header, [refused], refused.length);
+  }
+}
+
+interface DataInSegment {
+  readonly dataSN: number;
+  readonly offset: number;
+  readonly lengthBytes: number;
+  /** Carries the status. */
+  readonly last: boolean;
+  readonly endsBurst: boolean;
+  readonly actualBytes: number;
+}
+
+/** Walks a list of parts as one run of bytes. */
+class PartsCursor {
+  readonly #parts: readonly Uint8Array[];
+  #index = 0;
+  #offset = 0;
+
+  constructor(parts: readonly Uint8Array[]) {
+    this.#parts = parts;
+  }
+
+  take(lengthBytes: number): readonly Uint8Array[] {
+    const first = this.#parts[this.#index] as Uint8Array;
+    // One whole part, or all of them, is what nearly every read takes.
+    if (this.#offset === 0 && first.length === lengthBytes) {
+      this.#index++;
+      return this.#parts.length === 1 ? this.#parts : [first];
+    }
+    const out: Uint8Array[] = [];
+    let left = lengthBytes;
+    while (left > 0) {
+      const part = this.#parts[this.#index] as Uint8Array;
+      const taken = part.subarray(this.#offset, this.#offset + left);
+      out.push(taken);
+      left -= taken.length;
+      this.#offset += taken.length;
+      if (this.#offset === part.length) {
+        this.#index++;
+        this.#offset = 0;
+      }
+    }
+    return out;
+  }
+}

@@ -1,0 +1,359 @@
+import type { Counters } from '../../base/counters.ts';
+import { ProtocolError } from '../../base/errors.ts';
+import type { LogicalUnit } from '../scsi/logical-unit.ts';
+import { decodeLun } from '../scsi/parameter-command.ts';
+import { type Sense, sense } from '../scsi/sense.ts';
+import { CommandWindow } from './command-window.ts';
+import { answerTextRequest } from './discovery.ts';
+import type { PduFrame } from './framer.ts';
+import { MAX_TEXT_BYTES, QUEUE_DEPTH } from './limits.ts';
+import type { SessionParameters } from './login-keys.ts';
+import { opcode, RESERVED_TAG, rejectReason } from './opcode.ts';
+import * as pdu from './pdu.ts';
+import type { TargetListing } from './ports.ts';
+import { type PduSink, Responder } from './responder.ts';
+import { planTaskManagement, type TaskManagementPlan, taskResponse } from './task-management.ts';
+import { TaskSet, type Traffic } from './task-set.ts';
+import { decodeTextKeys } from './text-keys.ts';
+
+/** The connection a session lives on. */
+export interface SessionTransport extends PduSink {
+  /** Closes once everything sent so far has left. */
+  end(): void;
+  /** Closes at once; what has not left is lost. */
+  destroy(reason: string): void;
+}
+
+export interface SessionOptions {
+  readonly initiatorName: string;
+  /** undefined in a discovery session. */
+  readonly targetName: string | undefined;
+  /** Hexadecimal. */
+  readonly isid: string;
+  readonly tsih: number;
+  readonly cid: number;
+  readonly parameters: SessionParameters;
+  readonly firstCmdSN: number;
+  readonly firstStatSN: number;
+  readonly units: ReadonlyMap<number, LogicalUnit>;
+  readonly transport: SessionTransport;
+  readonly counters: Counters;
+  /** What the initiator may see, for SendTargets. */
+  readonly listTargets: () => readonly TargetListing[];
+  /** Sessions of the same target, this one among them. */
+  readonly sessionsOfTarget: () => Iterable<Session>;
+}
+
+const COMMAND_SN_OFFSET = 24;
+const logoutReason = { closeSession: 0, closeConnection: 1, removeForRecovery: 2 } as const;
+const logoutAnswer = { closed: 0, cidNotFound: 1, recoveryNotSupported: 2 } as const;
+
+/**
+ * A session in full feature phase (RFC 7143 §4.3, §4.4): one connection, error recovery level 0. Takes PDUs in
+ * the order they arrive, acts on commands in the order of their CmdSN, answers through the transport.
+ */
+export class Session {
+  readonly options: SessionOptions;
+  readonly #window: CommandWindow;
+  readonly #responder: Responder;
+  readonly #tasks: TaskSet;
+  /** Commands ahead of a gap in CmdSN; as many as the window is wide. */
+  readonly #held = new Map<number, PduFrame>();
+  #sawNopOut = false;
+  #nextPingTag = 0;
+  #pendingText: { readonly tag: number; rest: Uint8Array } | undefined;
+  #textRequest: Uint8Array = new Uint8Array();
+  #closing: Promise<void> | undefined;
+
+  constructor(options: SessionOptions) {
+    this.options = options;
+    this.#window = new CommandWindow(options.firstCmdSN, QUEUE_DEPTH);
+    const { transport, parameters } = options;
+    this.#responder = new Responder(transport, this.#window, parameters, options.firstStatSN);
+    this.#tasks = new TaskSet({
+      units: options.units,
+      parameters,
+      window: this.#window,
+      responder: this.#responder,
+      counters: options.counters,
+      onNotServing: () => transport.destroy('not-serving'),
+    });
+  }
+
+  get traffic(): Traffic {
+    return this.#tasks.traffic;
+  }
+
+  /** Data asked of devices for reads and not yet given to the transport. */
+  get readingBytes(): number {
+    return this.#tasks.readingBytes;
+  }
+
+  /** Whether the initiator can be trusted to answer a NOP-In; iPXE never does. */
+  get answersNopIn(): boolean {
+    return this.#sawNopOut || this.options.parameters.offeredImmediateData;
+  }
+
+  ping(): void {
+    this.#nextPingTag = (this.#nextPingTag + 1) % RESERVED_TAG;
+    this.#responder.nopPing(this.#nextPingTag);
+  }
+
+  /** Tells the initiator why its stream is given up; the caller closes. */
+  rejectFrame(reason: number, header: Uint8Array): void {
+    this.#responder.reject(reason, header);
+  }
+
+  /** One PDU from the initiator. */
+  receive(frame: PduFrame): void {
+    if (this.#closing !== undefined) return;
+    const code = (frame.header[frame.at] as number) & 0x3f;
+    if (code === opcode.dataOut) {
+      this.#tasks.dataOut(frame);
+      return;
+    }
+    if (!COMMANDS.has(code)) {
+      this.#reject(
+        code === opcode.snackRequest ? rejectReason.snackReject : rejectReason.commandNotSupported,
+        frame,
+      );
+      return;
+    }
+    if (((frame.header[frame.at] as number) & 0x40) !== 0) {
+      this.#deliver(code, frame, true);
+      return;
+    }
+    const cmdSN = readU32(frame.header, frame.at + COMMAND_SN_OFFSET);
+    switch (this.#window.arrive(cmdSN)) {
+      case 'deliver':
+        this.#deliver(code, frame, false);
+        if (this.#held.size > 0) this.#deliverHeld();
+        return;
+      case 'hold':
+        this.#held.set(cmdSN, frame);
+        return;
+      case 'ignore':
+        this.options.counters.add('iscsi.command.outside-window');
+    }
+  }
+
+  #deliverHeld(): void {
+    for (;;) {
+      const cmdSN = this.#window.releaseHeld();
+      if (cmdSN === undefined) return;
+      const frame = this.#held.get(cmdSN) as PduFrame;
+      this.#held.delete(cmdSN);
+      this.#deliver((frame.header[frame.at] as number) & 0x3f, frame, false);
+    }
+  }
+
+  #deliver(code: number, frame: PduFrame, immediate: boolean): void {
+    if (code === opcode.scsiCommand) {
+      const reason =
+        this.options.targetName === undefined ? rejectReason.protocolError : this.#tasks.command(frame);
+      if (reason === undefined) return;
+      if (!immediate) this.#window.answered();
+      this.#reject(reason, frame);
+      return;
+    }
+    // The rest is answered in one go, or holds no place in the window while it is not.
+    if (!immediate) this.#window.answered();
+    switch (code) {
+      case opcode.nopOut:
+        return this.#nopOut(frame);
+      case opcode.taskManagementRequest:
+        return this.#taskManagement(frame);
+      case opcode.textRequest:
+        return this.#text(frame);
+      case opcode.logoutRequest:
+        return this.#logout(frame);
+      default:
+        return this.#reject(rejectReason.protocolError, frame);
+    }
+  }
+
+  #reject(reason: number, frame: PduFrame): void {
+    this.options.counters.add(`iscsi.rejected.${reason}`);
+    this.#responder.reject(reason, frame.header.slice(frame.at, frame.at + pdu.HEADER_BYTES));
+  }
+
+  #nopOut(frame: PduFrame): void {
+    const fields = pdu.nopOut.decode(frame.header, frame.at);
+    this.#sawNopOut = true;
+    // An answer to our own ping.
+    if (fields.initiatorTaskTag === RESERVED_TAG) return;
+    this.#responder.nopReply(fields.initiatorTaskTag, fields, joined(frame.data));
+  }
+
+  #taskManagement(frame: PduFrame): void {
+    const fields = pdu.taskManagementRequest.decode(frame.header, frame.at);
+    if (this.options.targetName === undefined) {
+      this.#reject(rejectReason.protocolError, frame);
+      return;
+    }
+    this.options.counters.add(`iscsi.task-management.${fields.function}`);
+    const plan = planTaskManagement(fields.function);
+    void this.#manageTasks(plan, fields).then((response) => {
+      if (this.#closing !== undefined) return;
+      this.#responder.taskManagement(fields.initiatorTaskTag, response);
+      if (plan.kind === 'target' && plan.cold) {
+        for (const session of this.options.sessionsOfTarget()) session.options.transport.end();
+      }
+    });
+  }
+
+  async #manageTasks(
+    plan: TaskManagementPlan,
+    fields: ReturnType<typeof pdu.taskManagementRequest.decode>,
+  ): Promise<number> {
+    switch (plan.kind) {
+      case 'answer':
+        return plan.response;
+      case 'abort-task':
+        return this.#abortTask(fields);
+      case 'logical-unit': {
+        const lun = decodeLun(fields.lunHigh, fields.lunLow);
+        const unit = this.options.units.get(lun);
+        if (unit === undefined) return taskResponse.lunDoesNotExist;
+        if (plan.reset) unit.resetReservation();
+        const sessions = plan.everyInitiator ? [...this.options.sessionsOfTarget()] : [this];
+        await Promise.all(
+          sessions.map((session) =>
+            session.endTasks(session === this && !plan.reset ? undefined : plan.attention, lun),
+          ),
+        );
+        return taskResponse.complete;
+      }
+      case 'target': {
+        for (const unit of this.options.units.values()) unit.resetReservation();
+        const sessions = [...this.options.sessionsOfTarget()];
+        await Promise.all(sessions.map((session) => session.endTasks(sense.busReset)));
+        return taskResponse.complete;
+      }
+    }
+  }
+
+  async #abortTask(fields: ReturnType<typeof pdu.taskManagementRequest.decode>): Promise<number> {
+    const lun = decodeLun(fields.lunHigh, fields.lunLow);
+    if (this.#tasks.has(fields.referencedTaskTag, lun)) {
+      await this.#tasks.abort(fields.referencedTaskTag);
+      return taskResponse.complete;
+    }
+    // A command that is yet to come counts as received, and is ignored when it does (§11.5.5).
+    if (this.#window.skip(fields.refCmdSN)) {
+      this.#deliverHeld();
+      return taskResponse.complete;
+    }
+    return taskResponse.taskDoesNotExist;
+  }
+
+  /** Ends tasks of one LUN or all, without responses, and tells the initiator by `attention` that it happened. */
+  async endTasks(attention: Sense | undefined, lun?: number): Promise<void> {
+    const ended = this.#tasks.abortAll(lun);
+    for (const [number, unit] of this.options.units) {
+      if (attention !== undefined && (lun === undefined || number === lun)) unit.raiseAttention(attention);
+    }
+    await ended;
+  }
+
+  #text(frame: PduFrame): void {
+    const fields = pdu.textRequest.decode(frame.header, frame.at);
+    if (fields.targetTransferTag !== RESERVED_TAG) {
+      if (this.#pendingText?.tag !== fields.targetTransferTag) {
+        this.#reject(rejectReason.invalidPduField, frame);
+        return;
+      }
+      this.#sendText(fields.initiatorTaskTag, this.#pendingText.rest);
+      return;
+    }
+    const request = Buffer.concat([this.#textRequest, ...frame.data]);
+    if (request.length > MAX_TEXT_BYTES) {
+      this.#textRequest = new Uint8Array();
+      this.#reject(rejectReason.protocolError, frame);
+      return;
+    }
+    if (fields.continues) {
+      this.#textRequest = request;
+      // Asks for the rest of the text by an empty response (§11.11.2).
+      this.#responder.text(fields.initiatorTaskTag, new Uint8Array(), RESERVED_TAG);
+      return;
+    }
+    this.#textRequest = new Uint8Array();
+    try {
+      const { listTargets, targetName } = this.options;
+      this.#sendText(
+        fields.initiatorTaskTag,
+        answerTextRequest(decodeTextKeys(request), listTargets(), targetName),
+      );
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#reject(rejectReason.protocolError, frame);
+    }
+  }
+
+  /** Sends as much as the initiator takes at once; the rest waits for its next, empty, request. */
+  #sendText(initiatorTaskTag: number, text: Uint8Array): void {
+    const limit = this.options.parameters.maxSendDataSegmentBytes;
+    if (text.length <= limit) {
+      this.#pendingText = undefined;
+      this.#responder.text(initiatorTaskTag, text, RESERVED_TAG);
+      return;
+    }
+    const tag = this.#pendingText?.tag ?? ++this.#nextPingTag;
+    this.#pendingText = { tag, rest: text.subarray(limit) };
+    this.#responder.text(initiatorTaskTag, text.subarray(0, limit), tag);
+  }
+
+  #logout(frame: PduFrame): void {
+    const fields = pdu.logoutRequest.decode(frame.header, frame.at);
+    if (fields.reason === logoutReason.removeForRecovery) {
+      this.#responder.logout(fields.initiatorTaskTag, logoutAnswer.recoveryNotSupported);
+      return;
+    }
+    if (fields.reason > logoutReason.removeForRecovery) {
+      this.#reject(rejectReason.invalidPduField, frame);
+      return;
+    }
+    if (fields.reason === logoutReason.closeConnection && fields.cid !== this.options.cid) {
+      this.#responder.logout(fields.initiatorTaskTag, logoutAnswer.cidNotFound);
+      return;
+    }
+    void this.close().then(() => {
+      this.#responder.logout(fields.initiatorTaskTag, logoutAnswer.closed);
+      this.options.transport.end();
+    });
+  }
+
+  /**
+   * Ends the session: nothing is answered from here on. Resolves once no task of it can change a block any
+   * more. Closing again waits for the same end.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#tasks.close().then(() => {
+      for (const unit of this.options.units.values()) unit.detach();
+    });
+    return this.#closing;
+  }
+}
+
+const COMMANDS: ReadonlySet<number> = new Set([
+  opcode.nopOut,
+  opcode.scsiCommand,
+  opcode.taskManagementRequest,
+  opcode.textRequest,
+  opcode.logoutRequest,
+]);
+
+function readU32(bytes: Uint8Array, at: number): number {
+  return (
+    (((bytes[at] as number) << 24) |
+      ((bytes[at + 1] as number) << 16) |
+      ((bytes[at + 2] as number) << 8) |
+      (bytes[at + 3] as number)) >>>
+    0
+  );
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
+}

@@ -1,0 +1,35 @@
+/** One SCSI command as an initiator sees it. */
+
+export interface ScsiReply {
+  readonly status: number;
+  /** Fixed format sense data, empty unless the status is CHECK CONDITION. */
+  readonly sense: Uint8Array;
+  readonly data: Uint8Array;
+  /** Positive: more data than was expected; negative: less. */
+  readonly residual: number;
+}
+
+/** A command ended with something else than GOOD. */
+export class ScsiStatusError extends Error {
+  readonly reply: ScsiReply;
+
+  constructor(what: string, reply: ScsiReply) {
+    const { status, sense } = reply;
+    const hex = (n: number | undefined): string => (n ?? 0).toString(16).padStart(2, '0');
+    super(
+      `${what} ended with status 0x${hex(status)}, sense ${hex((sense[2] ?? 0) & 15)}/${hex(sense[12])}/${hex(sense[13])}`,
+    );
+    this.name = 'ScsiStatusError';
+    this.reply = reply;
+  }
+}
+
+export interface ScsiRequest {
+  readonly cdb: Uint8Array;
+  /** Bytes expected from the target. */
+  readonly readBytes?: number;
+  /** Data for the target; `writeBytes` overrides the length announced. */
+  readonly write?: Uint8Array;
+  readonly writeBytes?: number;
+  readonly lun?: number;
+}
