@@ -63,7 +63,6 @@ export class ImageReceiver {
     const { fileSystem, directory } = this.#store;
     const staged = directory.fetch(wanted);
     try {
-      await fileSystem.makeDirectory(staged);
       const manifest = await this.#manifest(wanted, staged);
       const path = join(staged, RAW_FILE);
       const existing = await openIfThere(fileSystem, path);
@@ -84,10 +83,11 @@ export class ImageReceiver {
   }
 
   async #manifest(wanted: WantedImage, staged: string): Promise<ImageManifest> {
+    const { fileSystem } = this.#store;
     const path = join(staged, MANIFEST_FILE);
     const isSound = async (input: Uint8Array): Promise<boolean> =>
       (await sha256Hex(input)) === wanted.manifestSha256;
-    const known = await readWhole(this.#store.fileSystem, path);
+    const known = await readWhole(fileSystem, path);
     if (known !== undefined && (await isSound(known))) return decodeManifest(known);
     const encoded = await fetchFromAny({
       holders: wanted.holders,
@@ -98,7 +98,10 @@ export class ImageReceiver {
       onRefused: (from, error) => this.#refused('image.manifest', from, error),
     });
     const manifest = decodeManifest(encoded);
-    await writeWhole(this.#store.fileSystem, path, encoded);
+    // A file staged under another manifest may hold data where this one has zeros.
+    await fileSystem.removeTree(staged);
+    await fileSystem.makeDirectory(staged);
+    await writeWhole(fileSystem, path, encoded);
     return manifest;
   }
 
