@@ -1,0 +1,210 @@
+import { ByteReader } from '../../base/byte-reader.ts';
+import { ByteWriter } from '../../base/byte-writer.ts';
+import { crc32c } from '../../base/crc32c.ts';
+import { invariant, ProtocolError } from '../../base/errors.ts';
+import { layout, u8, u16, u32 } from '../../base/layout.ts';
+import type { ImageVersionRef } from '../image/image-source.ts';
+import { MAX_BLOCKS_PER_RECORD, MAX_IMAGE_NAME_BYTES, STORED_BLOCK_BYTES } from './limits.ts';
+
+/**
+ * What one record of a portal group's log says. `epoch` is the one in which the primary that wrote the
+ * record took office: it and the record's number name the content for ever.
+ */
+export type GroupRecord = EpochStartRecord | WriteRecord | ResetLunRecord | DropLunRecord;
+
+/** A primary takes office. All records up to the next of these are its own. */
+export interface EpochStartRecord {
+  readonly kind: 'epochStart';
+  readonly epoch: number;
+  readonly primary: string;
+}
+
+/** Whole blocks of one LUN. */
+export interface WriteRecord {
+  readonly kind: 'write';
+  readonly epoch: number;
+  readonly lunId: number;
+  /** In blocks of 4 KiB. */
+  readonly firstBlock: number;
+  readonly blockCount: number;
+  /** The record as encoded; the checksums and the data are read out of it. */
+  readonly payload: Uint8Array;
+}
+
+/** The LUN begins anew over a base image: whatever was written to it before is gone. */
+export interface ResetLunRecord {
+  readonly kind: 'resetLun';
+  readonly epoch: number;
+  readonly lunId: number;
+  /** The number of this record: rises with every reset. */
+  readonly generation: number;
+  readonly base: ImageVersionRef;
+  /** In logical blocks of 512 bytes. */
+  readonly lengthBlocks: number;
+}
+
+export interface DropLunRecord {
+  readonly kind: 'dropLun';
+  readonly epoch: number;
+  readonly lunId: number;
+}
+
+const KIND = { epochStart: 1, write: 2, resetLun: 3, dropLun: 4 } as const;
+
+const recordHeader = layout('log record', 16, {
+  kind: u8(0),
+  reserved: u8(1),
+  blockCount: u16(2),
+  epoch: u32(4),
+  lunId: u32(8),
+  firstBlock: u32(12),
+});
+
+const CRC_BYTES = 4;
+
+/** Bytes before the data of a write record. */
+export function writeHeaderBytes(blockCount: number): number {
+  return recordHeader.sizeBytes + blockCount * CRC_BYTES;
+}
+
+export function writeRecordBytes(blockCount: number): number {
+  return writeHeaderBytes(blockCount) + blockCount * STORED_BLOCK_BYTES;
+}
+
+/** One block's content inside an encoded write record, as a view. */
+export function blockOfWrite(payload: Uint8Array, blockCount: number, i: number): Uint8Array {
+  const at = writeHeaderBytes(blockCount) + i * STORED_BLOCK_BYTES;
+  return payload.subarray(at, at + STORED_BLOCK_BYTES);
+}
+
+/** One block's CRC32C as the record states it. */
+export function crcOfWrite(payload: Uint8Array, i: number): number {
+  const at = recordHeader.sizeBytes + i * CRC_BYTES;
+  const b = payload as unknown as { readonly [at: number]: number };
+  return (
+    (((b[at] as number) << 24) |
+      ((b[at + 1] as number) << 16) |
+      ((b[at + 2] as number) << 8) |
+      (b[at + 3] as number)) >>>
+    0
+  );
+}
+
+/**
+ * Completes a write record whose data has been put in place: `payload` has writeRecordBytes(blockCount)
+ * bytes, the last blockCount * 4096 of which are the data.
+ */
+export function sealWriteRecord(
+  payload: Uint8Array,
+  fields: { epoch: number; lunId: number; firstBlock: number; blockCount: number },
+): void {
+  const { blockCount } = fields;
+  invariant(blockCount >= 1 && blockCount <= MAX_BLOCKS_PER_RECORD, `a record of ${blockCount} blocks`);
+  invariant(payload.length === writeRecordBytes(blockCount), 'a write record has the size of its blocks');
+  recordHeader.encode({ ...fields, kind: KIND.write }, payload);
+  let at = recordHeader.sizeBytes;
+  for (let i = 0; i < blockCount; i++) {
+    const crc = crc32c(blockOfWrite(payload, blockCount, i));
+    payload[at++] = crc >>> 24;
+    payload[at++] = crc >>> 16;
+    payload[at++] = crc >>> 8;
+    payload[at++] = crc;
+  }
+}
+
+/** Whether every block of a write record matches its checksum. */
+export function writeRecordIsIntact(record: WriteRecord): boolean {
+  for (let i = 0; i < record.blockCount; i++) {
+    const block = blockOfWrite(record.payload, record.blockCount, i);
+    if (crc32c(block) !== crcOfWrite(record.payload, i)) return false;
+  }
+  return true;
+}
+
+/** Encodes the records that carry no blocks; those that do are built in place (sealWriteRecord). */
+export function encodeControlRecord(record: EpochStartRecord | ResetLunRecord | DropLunRecord): Uint8Array {
+  const writer = new ByteWriter(64);
+  const lunId = record.kind === 'epochStart' ? 0 : record.lunId;
+  writer.bytes(recordHeader.encode({ kind: KIND[record.kind], epoch: record.epoch, lunId }));
+  if (record.kind === 'epochStart') {
+    writeShortText(writer, record.primary);
+  } else if (record.kind === 'resetLun') {
+    writer.u64(BigInt(record.generation)).u64(BigInt(record.lengthBlocks)).u32(record.base.version);
+    writeShortText(writer, record.base.name);
+  }
+  return writer.finish();
+}
+
+function writeShortText(writer: ByteWriter, text: string): void {
+  const bytes = Buffer.from(text, 'utf8');
+  invariant(bytes.length <= MAX_IMAGE_NAME_BYTES, `"${text}" is too long for a record`);
+  writer.u8(bytes.length).bytes(bytes);
+}
+
+/** @throws ProtocolError code "truncated", "bad-record" */
+export function decodeGroupRecord(payload: Uint8Array): GroupRecord {
+  const header = recordHeader.decode(payload);
+  const { epoch, lunId } = header;
+  const reader = new ByteReader(payload, 'log record', recordHeader.sizeBytes);
+  switch (header.kind) {
+    case KIND.write:
+      return decodeWrite(payload, header);
+    case KIND.epochStart: {
+      const primary = readShortText(reader);
+      expectEnd(reader);
+      return { kind: 'epochStart', epoch, primary };
+    }
+    case KIND.resetLun: {
+      const generation = readSafeInteger(reader);
+      const lengthBlocks = readSafeInteger(reader);
+      const version = reader.u32();
+      const name = readShortText(reader);
+      expectEnd(reader);
+      return { kind: 'resetLun', epoch, lunId, generation, lengthBlocks, base: { name, version } };
+    }
+    case KIND.dropLun:
+      expectEnd(reader);
+      return { kind: 'dropLun', epoch, lunId };
+    default:
+      throw badRecord(`of kind ${header.kind}`, header.kind);
+  }
+}
+
+function decodeWrite(
+  payload: Uint8Array,
+  header: { epoch: number; lunId: number; firstBlock: number; blockCount: number },
+): WriteRecord {
+  const { epoch, lunId, firstBlock, blockCount } = header;
+  if (blockCount < 1 || blockCount > MAX_BLOCKS_PER_RECORD) {
+    throw badRecord(`of ${blockCount} blocks`, blockCount);
+  }
+  const expected = writeRecordBytes(blockCount);
+  if (payload.length < expected) {
+    throw new ProtocolError(`log record of ${blockCount} blocks needs ${expected} bytes`, {
+      code: 'truncated',
+      got: payload.length,
+      limit: expected,
+    });
+  }
+  if (payload.length > expected)
+    throw badRecord(`with ${payload.length - expected} bytes too many`, payload.length);
+  return { kind: 'write', epoch, lunId, firstBlock, blockCount, payload };
+}
+
+function readShortText(reader: ByteReader): string {
+  return Buffer.from(reader.bytes(reader.u8())).toString('utf8');
+}
+
+function readSafeInteger(reader: ByteReader): number {
+  const value = Number(reader.u64());
+  if (!Number.isSafeInteger(value)) throw badRecord(`with the number ${value}`, value);
+  return value;
+}
+
+function expectEnd(reader: ByteReader): void {
+  if (reader.remaining !== 0) throw badRecord(`with ${reader.remaining} bytes too many`, reader.remaining);
+}
+
+function badRecord(what: string, got: unknown): ProtocolError {
+  return new ProtocolError(`log record ${what}`, { code: 'bad-record', got });
+}

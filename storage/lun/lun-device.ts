@@ -1,0 +1,243 @@
+import { invariant } from '../../base/errors.ts';
+import { type BlockDevice, DeviceError, LOGICAL_BLOCK_BYTES } from '../block-device.ts';
+import { MAX_BLOCKS_PER_RECORD, STORED_BLOCK_BYTES } from './limits.ts';
+import { blockOfWrite, sealWriteRecord, writeHeaderBytes, writeRecordBytes } from './log-record.ts';
+import { type ReadAt, readCommitted } from './lun-reader.ts';
+import type { Lun } from './lun-table.ts';
+
+/** What a device needs of the portal group it belongs to. */
+export interface LunHost {
+  readonly writeCacheEnabled: boolean;
+  readonly readAt: ReadAt;
+  /** Whether `lun` is still the present generation. */
+  isCurrent(lun: Lun): boolean;
+  /** @throws DeviceError kind "not-serving" unless this node is the serving primary */
+  assertServing(): void;
+  /**
+   * Makes sure, after the work and before the answer, that no other node can be serving.
+   * @returns undefined when that is certain at once
+   * @throws DeviceError kind "not-serving"
+   */
+  confirmServing(): Promise<void> | undefined;
+  /** Waits until so many bytes may be in flight. @throws DeviceError kind "not-serving" */
+  admit(lengthBytes: number): Promise<void> | undefined;
+  /** The epoch new records carry. */
+  recordEpoch(): number;
+  /** Gives the records their places in the log at once; `done` settles as BlockDevice.write does. */
+  submit(
+    records: readonly Uint8Array[],
+    forceUnitAccess: boolean,
+  ): { firstIndex: number; done: Promise<void> };
+  flush(): Promise<void>;
+  /** Brackets a read, so that the log keeps what it may still fetch. */
+  readBegins(): () => void;
+}
+
+/** A block of which a write covers only a part, as read before the merge. */
+interface Underlay {
+  readonly block: number;
+  readonly position: number;
+  readonly bytes: Uint8Array;
+}
+
+/** One generation of a LUN as a disk. */
+export class LunDevice implements BlockDevice {
+  readonly #lun: Lun;
+  readonly #host: LunHost;
+  readonly lengthBlocks: number;
+  readonly readOnly = false;
+
+  constructor(lun: Lun, host: LunHost) {
+    this.#lun = lun;
+    this.#host = host;
+    this.lengthBlocks = lun.description.lengthBlocks;
+  }
+
+  get writeCacheEnabled(): boolean {
+    return this.#host.writeCacheEnabled;
+  }
+
+  async read(lba: number, lengthBlocks: number): Promise<readonly Uint8Array[]> {
+    this.#checkRange(lba, lengthBlocks);
+    this.#assertCurrent();
+    const startByte = lba * LOGICAL_BLOCK_BYTES;
+    const readEnds = this.#host.readBegins();
+    try {
+      const endByte = startByte + lengthBlocks * LOGICAL_BLOCK_BYTES;
+      const parts = await readCommitted(this.#lun, this.#host.readAt, startByte, endByte);
+      const confirmation = this.#host.confirmServing();
+      if (confirmation !== undefined) await confirmation;
+      this.#assertCurrent();
+      return parts;
+    } catch (error) {
+      // Where this node has ceased to serve, that is the reason, whatever the read ran into.
+      this.#assertCurrent();
+      throw error;
+    } finally {
+      readEnds();
+    }
+  }
+
+  async write(
+    lba: number,
+    parts: readonly Uint8Array[],
+    options: { forceUnitAccess: boolean },
+  ): Promise<void> {
+    let lengthBytes = 0;
+    for (const part of parts) lengthBytes += part.length;
+    invariant(lengthBytes % LOGICAL_BLOCK_BYTES === 0, 'a write has whole logical blocks');
+    this.#checkRange(lba, lengthBytes / LOGICAL_BLOCK_BYTES);
+    if (lengthBytes === 0) return;
+    this.#assertCurrent();
+    const admission = this.#host.admit(lengthBytes);
+    if (admission !== undefined) await admission;
+    const startByte = lba * LOGICAL_BLOCK_BYTES;
+    const underlays = await this.#readUnderlays(startByte, startByte + lengthBytes);
+    // From here to submit nothing waits, so that what was merged is still the newest.
+    this.#assertCurrent();
+    if (this.#lun.endingIndex !== Number.POSITIVE_INFINITY)
+      throw new DeviceError('not-serving', 'the LUN is being reset');
+    const records = this.#buildRecords(startByte, lengthBytes, parts, underlays);
+    const { firstIndex, done } = this.#host.submit(records.payloads, options.forceUnitAccess);
+    this.#noteInFlight(records.firstBlock, records.payloads, firstIndex);
+    await done;
+    const confirmation = this.#host.confirmServing();
+    if (confirmation !== undefined) await confirmation;
+  }
+
+  async flush(): Promise<void> {
+    this.#assertCurrent();
+    await this.#host.flush();
+    this.#assertCurrent();
+  }
+
+  #checkRange(lba: number, lengthBlocks: number): void {
+    if (lba < 0 || lengthBlocks < 0 || lba + lengthBlocks > this.lengthBlocks) {
+      throw new DeviceError(
+        'out-of-range',
+        `LBA ${lba} and ${lengthBlocks} blocks do not lie within ${this.lengthBlocks} blocks`,
+      );
+    }
+  }
+
+  #assertCurrent(): void {
+    this.#host.assertServing();
+    if (!this.#host.isCurrent(this.#lun)) throw new DeviceError('not-serving', 'the LUN has been reset');
+  }
+
+  /** The newest content of the blocks at both ends that the write covers in part, if any. */
+  async #readUnderlays(startByte: number, endByte: number): Promise<Underlay[]> {
+    const partial = partialBlocks(startByte, endByte);
+    if (partial.length === 0) return [];
+    for (;;) {
+      const pending = partial.map((block) => this.#readUnderlay(block));
+      const underlays: Underlay[] = [];
+      for (const one of pending) underlays.push(one instanceof Promise ? await one : one);
+      // Another write may have changed a block during the wait. One in flight was given its place before
+      // this one, so it lies underneath; one that has been committed meanwhile has moved the block.
+      const settled = underlays.map((underlay) => this.#newestUnderlay(underlay));
+      if (settled.every((underlay) => underlay !== undefined)) return settled;
+      this.#assertCurrent();
+    }
+  }
+
+  #readUnderlay(block: number): Underlay | Promise<Underlay> {
+    const position = this.#lun.blocks.position(block);
+    const inFlight = this.#lun.inFlight.get(block);
+    if (inFlight !== undefined) return { block, position, bytes: inFlight.bytes };
+    const readEnds = this.#host.readBegins();
+    const startByte = block * STORED_BLOCK_BYTES;
+    return readCommitted(this.#lun, this.#host.readAt, startByte, startByte + STORED_BLOCK_BYTES)
+      .then((parts) => ({ block, position, bytes: parts[0] as Uint8Array }))
+      .finally(readEnds);
+  }
+
+  #newestUnderlay(read: Underlay): Underlay | undefined {
+    const inFlight = this.#lun.inFlight.get(read.block);
+    if (inFlight !== undefined) return { ...read, bytes: inFlight.bytes };
+    return this.#lun.blocks.position(read.block) === read.position ? read : undefined;
+  }
+
+  /** Copies the data once, into the records as they will stand in the log. */
+  #buildRecords(
+    startByte: number,
+    lengthBytes: number,
+    parts: readonly Uint8Array[],
+    underlays: readonly Underlay[],
+  ): { firstBlock: number; payloads: Uint8Array[] } {
+    const endByte = startByte + lengthBytes;
+    const firstBlock = Math.floor(startByte / STORED_BLOCK_BYTES);
+    const endBlock = Math.ceil(endByte / STORED_BLOCK_BYTES);
+    const payloads: Uint8Array[] = [];
+    const source = new PartCursor(parts);
+    for (let block = firstBlock; block < endBlock; block += MAX_BLOCKS_PER_RECORD) {
+      const blockCount = Math.min(MAX_BLOCKS_PER_RECORD, endBlock - block);
+      const payload = Buffer.allocUnsafe(writeRecordBytes(blockCount));
+      for (const underlay of underlays) {
+        const i = underlay.block - block;
+        if (i >= 0 && i < blockCount) blockOfWrite(payload, blockCount, i).set(underlay.bytes);
+      }
+      const recordStart = block * STORED_BLOCK_BYTES;
+      const from = Math.max(startByte, recordStart) - recordStart;
+      const to = Math.min(endByte, recordStart + blockCount * STORED_BLOCK_BYTES) - recordStart;
+      const header = writeHeaderBytes(blockCount);
+      source.copyTo(payload, header + from, header + to);
+      const { lunId } = this.#lun.description;
+      sealWriteRecord(payload, { epoch: this.#host.recordEpoch(), lunId, firstBlock: block, blockCount });
+      payloads.push(payload);
+    }
+    return { firstBlock, payloads };
+  }
+
+  #noteInFlight(firstBlock: number, payloads: readonly Uint8Array[], firstIndex: number): void {
+    let block = firstBlock;
+    for (const [n, payload] of payloads.entries()) {
+      const blockCount = recordBlockCount(payload);
+      for (let i = 0; i < blockCount; i++) {
+        const bytes = blockOfWrite(payload, blockCount, i);
+        this.#lun.inFlight.set(block++, { index: firstIndex + n, bytes });
+      }
+    }
+  }
+}
+
+function recordBlockCount(payload: Uint8Array): number {
+  return Math.floor(payload.length / STORED_BLOCK_BYTES);
+}
+
+function partialBlocks(startByte: number, endByte: number): number[] {
+  const blocks: number[] = [];
+  if (startByte % STORED_BLOCK_BYTES !== 0) blocks.push(Math.floor(startByte / STORED_BLOCK_BYTES));
+  if (endByte % STORED_BLOCK_BYTES !== 0) {
+    const last = Math.floor(endByte / STORED_BLOCK_BYTES);
+    if (blocks[0] !== last) blocks.push(last);
+  }
+  return blocks;
+}
+
+/** Takes bytes in order out of several parts. */
+class PartCursor {
+  readonly #parts: readonly Uint8Array[];
+  #part = 0;
+  #offset = 0;
+
+  constructor(parts: readonly Uint8Array[]) {
+    this.#parts = parts;
+  }
+
+  copyTo(target: Uint8Array, start: number, end: number): void {
+    let at = start;
+    while (at < end) {
+      const part = this.#parts[this.#part];
+      invariant(part !== undefined, 'the parts add up to the range');
+      const take = Math.min(part.length - this.#offset, end - at);
+      target.set(part.subarray(this.#offset, this.#offset + take), at);
+      at += take;
+      this.#offset += take;
+      if (this.#offset === part.length) {
+        this.#part++;
+        this.#offset = 0;
+      }
+    }
+  }
+}

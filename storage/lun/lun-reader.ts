@@ -1,0 +1,96 @@
+import { crc32c } from '../../base/crc32c.ts';
+import { describeError } from '../../base/errors.ts';
+import { DeviceError, LOGICAL_BLOCK_BYTES } from '../block-device.ts';
+import { MAX_READ_RUN_BLOCKS, STORED_BLOCK_BYTES } from './limits.ts';
+import type { Lun } from './lun-table.ts';
+
+/** Reads bytes of the log at positions taken from an index. */
+export type ReadAt = (position: number, lengthBytes: number) => Promise<Uint8Array>;
+
+/** Neighbouring blocks that one read can fetch. */
+interface Run {
+  firstBlock: number;
+  blockCount: number;
+  /** In the log; 0 when the base image has them. */
+  position: number;
+}
+
+/** Divides a range into runs, each from one place, as the index stands now. */
+export function planRuns(lun: Lun, firstBlock: number, blockCount: number): readonly Run[] {
+  const runs: Run[] = [];
+  let run: Run | undefined;
+  for (let block = firstBlock; block < firstBlock + blockCount; block++) {
+    const position = lun.blocks.position(block);
+    const follows =
+      run !== undefined &&
+      run.blockCount < MAX_READ_RUN_BLOCKS &&
+      (run.position === 0 ? position === 0 : position === run.position + run.blockCount * STORED_BLOCK_BYTES);
+    if (run !== undefined && follows) {
+      run.blockCount++;
+    } else {
+      run = { firstBlock: block, blockCount: 1, position };
+      runs.push(run);
+    }
+  }
+  return runs;
+}
+
+/**
+ * The committed content of a byte range, as views whose lengths add up to it. Where each block is read from
+ * is settled before the first wait, so the answer is the content as of the call.
+ * @throws DeviceError kind "medium-error" for a block that does not match its checksum, "not-serving" when
+ *   the base image is not on this node
+ */
+export async function readCommitted(
+  lun: Lun,
+  readAt: ReadAt,
+  startByte: number,
+  endByte: number,
+): Promise<Uint8Array[]> {
+  const firstBlock = Math.floor(startByte / STORED_BLOCK_BYTES);
+  const blockCount = Math.ceil(endByte / STORED_BLOCK_BYTES) - firstBlock;
+  const runs = planRuns(lun, firstBlock, blockCount).map((run) => ({
+    run,
+    crcs: Array.from({ length: run.position === 0 ? 0 : run.blockCount }, (_, i) =>
+      lun.blocks.crc(run.firstBlock + i),
+    ),
+  }));
+  return Promise.all(
+    runs.map(({ run, crcs }) => {
+      const runStart = run.firstBlock * STORED_BLOCK_BYTES;
+      const from = Math.max(startByte, runStart);
+      const to = Math.min(endByte, runStart + run.blockCount * STORED_BLOCK_BYTES);
+      return run.position === 0
+        ? readImage(lun, from, to - from)
+        : readLogged(run, crcs, readAt).then((bytes) => bytes.subarray(from - runStart, to - runStart));
+    }),
+  );
+}
+
+async function readImage(lun: Lun, offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
+  const image = await lun.image();
+  if (image === undefined) {
+    const { name, version } = lun.description.base;
+    throw new DeviceError('not-serving', `image ${name} version ${version} is not on this node`);
+  }
+  return image.read(offsetBytes, lengthBytes);
+}
+
+async function readLogged(run: Run, crcs: readonly number[], readAt: ReadAt): Promise<Uint8Array> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readAt(run.position, run.blockCount * STORED_BLOCK_BYTES);
+  } catch (error) {
+    throw new DeviceError('medium-error', `the log cannot be read: ${describeError(error)}`, {
+      cause: error,
+    });
+  }
+  for (let i = 0; i < run.blockCount; i++) {
+    const block = bytes.subarray(i * STORED_BLOCK_BYTES, (i + 1) * STORED_BLOCK_BYTES);
+    if (block.length !== STORED_BLOCK_BYTES || crc32c(block) !== crcs[i]) {
+      const lba = ((run.firstBlock + i) * STORED_BLOCK_BYTES) / LOGICAL_BLOCK_BYTES;
+      throw new DeviceError('medium-error', `the data at LBA ${lba} does not match its checksum`);
+    }
+  }
+  return bytes;
+}

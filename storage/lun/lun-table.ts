@@ -1,0 +1,230 @@
+import { invariant } from '../../base/errors.ts';
+import type { LogRecord } from '../../base/record-log.ts';
+import type { ImageSource, ImageVersionRef, OpenImage } from '../image/image-source.ts';
+import { BlockIndex } from './block-index.ts';
+import { POSITION_SAMPLE_RECORDS, STORED_BLOCK_BYTES } from './limits.ts';
+import { crcOfWrite, decodeGroupRecord, type GroupRecord, writeHeaderBytes } from './log-record.ts';
+
+/** What is known of a LUN apart from its blocks. */
+export interface LunDescription {
+  readonly lunId: number;
+  /** The number of the record that made it what it is. */
+  readonly generation: number;
+  readonly base: ImageVersionRef;
+  /** In logical blocks of 512 bytes. */
+  readonly lengthBlocks: number;
+}
+
+/** A block that has been given its place in the log and is not committed yet. */
+export interface InFlightBlock {
+  readonly index: number;
+  readonly bytes: Uint8Array;
+}
+
+/** One generation of a LUN. A reset makes a new one; the old then no longer stands in the table. */
+export class Lun {
+  readonly description: LunDescription;
+  readonly blocks = new BlockIndex();
+  /** The newest content of blocks in flight; only a primary has any. */
+  readonly inFlight = new Map<number, InFlightBlock>();
+  /** Number of the first reset or drop that has been given its place in the log: no write may come after it. */
+  endingIndex = Number.POSITIVE_INFINITY;
+  readonly #images: ImageSource;
+  #image: Promise<OpenImage | undefined> | undefined;
+
+  constructor(description: LunDescription, images: ImageSource) {
+    this.description = description;
+    this.#images = images;
+  }
+
+  /** @returns undefined while this node does not hold the image; asks anew at the next call */
+  async image(): Promise<OpenImage | undefined> {
+    this.#image ??= this.#images.open(this.description.base);
+    const opening = this.#image;
+    try {
+      const image = await opening;
+      if (image === undefined && this.#image === opening) this.#image = undefined;
+      return image;
+    } catch (error) {
+      if (this.#image === opening) this.#image = undefined;
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    const opening = this.#image;
+    this.#image = undefined;
+    await (await opening?.catch(() => undefined))?.close();
+  }
+}
+
+interface Unapplied {
+  readonly index: number;
+  readonly position: number;
+  readonly record: GroupRecord;
+}
+
+/**
+ * The LUNs of one portal group as of its committed log. Records are handed in as they are appended and take
+ * effect, in order, when they are committed.
+ */
+export class LunTable {
+  readonly #images: ImageSource;
+  readonly #luns = new Map<number, Lun>();
+  /** Appended and not yet committed, a gapless run that ends at the end of the log. */
+  #unapplied: Unapplied[] = [];
+  #unappliedHead = 0;
+  #appliedIndex: number;
+  readonly #onRetired: (lun: Lun) => void;
+  /** Record numbers and positions, rising, of some of the applied records. */
+  #samples: { index: number; position: number }[] = [];
+
+  constructor(images: ImageSource, onRetired: (lun: Lun) => void) {
+    this.#images = images;
+    this.#appliedIndex = 0;
+    this.#onRetired = onRetired;
+  }
+
+  /** Every record below this has taken effect. */
+  get appliedIndex(): number {
+    return this.#appliedIndex;
+  }
+
+  /** The first record held in memory and not applied; records between appliedIndex and it must be scanned. */
+  get firstHeldIndex(): number | undefined {
+    return this.#unapplied[this.#unappliedHead]?.index;
+  }
+
+  get(lunId: number): Lun | undefined {
+    return this.#luns.get(lunId);
+  }
+
+  all(): IterableIterator<Lun> {
+    return this.#luns.values();
+  }
+
+  /** Starts over from a list of LUNs that stood just before record `index`. */
+  restart(index: number, luns: readonly LunDescription[]): void {
+    for (const lun of this.#luns.values()) this.#onRetired(lun);
+    this.#luns.clear();
+    for (const description of luns) {
+      this.#luns.set(description.lunId, new Lun(description, this.#images));
+    }
+    this.#unapplied = [];
+    this.#unappliedHead = 0;
+    this.#samples = [];
+    this.#appliedIndex = index;
+  }
+
+  describe(): LunDescription[] {
+    return Array.from(this.#luns.values(), (lun) => lun.description);
+  }
+
+  /** A record has been appended at `index`, its payload beginning at `position`. */
+  hold(index: number, position: number, record: GroupRecord): void {
+    const last = this.#unapplied.at(-1);
+    invariant(
+      last === undefined || this.#unappliedHead === this.#unapplied.length || last.index === index - 1,
+      'records are held without gaps',
+    );
+    this.#unapplied.push({ index, position, record });
+  }
+
+  /** Forgets held records from `index` on; they were taken off the log. */
+  release(index: number): void {
+    invariant(index >= this.#appliedIndex, `record ${index} is committed and cannot be taken off the log`);
+    while (
+      this.#unapplied.length > this.#unappliedHead &&
+      (this.#unapplied.at(-1) as Unapplied).index >= index
+    ) {
+      this.#unapplied.pop();
+    }
+  }
+
+  /** Lets held records below `commitIndex` take effect, as far as they are held. */
+  applyHeld(commitIndex: number): void {
+    let head = this.#unappliedHead;
+    for (; head < this.#unapplied.length; head++) {
+      const { index, position, record } = this.#unapplied[head] as Unapplied;
+      if (index >= commitIndex || index > this.#appliedIndex) break;
+      if (index === this.#appliedIndex) this.#apply(index, position, record);
+    }
+    this.#unappliedHead = head;
+    if (head === this.#unapplied.length || head > 4096) {
+      this.#unapplied = this.#unapplied.slice(head);
+      this.#unappliedHead = 0;
+    }
+  }
+
+  /** Lets a committed record read back from the log take effect. @throws ProtocolError for a damaged one */
+  applyScanned(scanned: LogRecord): GroupRecord | undefined {
+    if (scanned.index !== this.#appliedIndex) return undefined;
+    const record = decodeGroupRecord(scanned.payload);
+    this.#apply(scanned.index, scanned.position, record);
+    return record;
+  }
+
+  #apply(index: number, position: number, record: GroupRecord): void {
+    this.#appliedIndex = index + 1;
+    if (index % POSITION_SAMPLE_RECORDS === 0) this.#samples.push({ index, position });
+    switch (record.kind) {
+      case 'epochStart':
+        return;
+      case 'write': {
+        const lun = this.#luns.get(record.lunId);
+        // A list of LUNs may be newer than the records replayed over it; those of an older generation are void.
+        if (lun === undefined || index < lun.description.generation) return;
+        const dataAt = position + writeHeaderBytes(record.blockCount);
+        for (let i = 0; i < record.blockCount; i++) {
+          const block = record.firstBlock + i;
+          lun.blocks.set(block, dataAt + i * STORED_BLOCK_BYTES, crcOfWrite(record.payload, i));
+          if (lun.inFlight.get(block)?.index === index) lun.inFlight.delete(block);
+        }
+        return;
+      }
+      case 'resetLun': {
+        const { lunId, generation, base, lengthBlocks } = record;
+        const old = this.#luns.get(lunId);
+        if (old !== undefined && index < old.description.generation) return;
+        this.#luns.set(lunId, new Lun({ lunId, generation, base, lengthBlocks }, this.#images));
+        if (old !== undefined) this.#onRetired(old);
+        return;
+      }
+      case 'dropLun': {
+        const old = this.#luns.get(record.lunId);
+        if (old === undefined || index < old.description.generation) return;
+        this.#luns.delete(record.lunId);
+        this.#onRetired(old);
+      }
+    }
+  }
+
+  /** Records from `fromIndex` on were never appended, or are no longer ours to follow. */
+  forgetInFlight(fromIndex = 0): void {
+    for (const lun of this.#luns.values()) {
+      for (const [block, { index }] of lun.inFlight) if (index >= fromIndex) lun.inFlight.delete(block);
+      if (lun.endingIndex >= fromIndex) lun.endingIndex = Number.POSITIVE_INFINITY;
+    }
+  }
+
+  /**
+   * A record number below which no record holds a block still in use. Records from there on, over
+   * describe(), give the present content.
+   */
+  firstNeededIndex(): number {
+    let lowest = Number.POSITIVE_INFINITY;
+    for (const lun of this.#luns.values()) lowest = Math.min(lowest, lun.blocks.lowestPosition());
+    if (lowest === Number.POSITIVE_INFINITY) return this.#appliedIndex;
+    let needed = 0;
+    for (const sample of this.#samples) {
+      if (sample.position > lowest) break;
+      needed = sample.index;
+    }
+    return needed;
+  }
+
+  /** Forgets what is known of record numbers below `index`. */
+  forgetBefore(index: number): void {
+    this.#samples = this.#samples.filter((sample) => sample.index >= index);
+  }
+}

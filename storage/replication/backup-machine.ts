@@ -1,0 +1,295 @@
+import type { GroupRecord } from '../lun/log-record.ts';
+import { persistEffect, type ReplicaCore, type ReplicaEffect, type ReplicaEvent } from './core.ts';
+import { type EpochEntry, epochAt, epochsBefore, withEpoch } from './epoch-table.ts';
+import type { AppendFrame, PrimaryFrame, ResetFrame, TruncateFrame } from './frame.ts';
+import type { MemberIdentity } from './group-state.ts';
+import { CLOCK_DRIFT, FULL_RETRY_MS, LEASE_MARGIN_MS } from './limits.ts';
+
+/** What a member knows while another one is primary. */
+export interface BackupState {
+  readonly core: ReplicaCore;
+  /** The primary, by the epoch it took office in, with whose log ours has been brought to agree; 0: none. */
+  alignedReign: number;
+  /** What the newest frame said; answers go there and echo it. */
+  heard: Heard | undefined;
+  /** When an append failed for want of space; undefined after one that did not. */
+  fullSinceMs: number | undefined;
+}
+
+interface Heard {
+  readonly from: string;
+  readonly reign: number;
+  readonly sentAtMs: number;
+  readonly leaseMs: number;
+  readonly commitIndex: number;
+  readonly syncIndex: number;
+}
+
+export function newBackup(core: ReplicaCore): BackupState {
+  return { core, alignedReign: 0, heard: undefined, fullSinceMs: undefined };
+}
+
+/** How long a grant binds the one who gave it: longer than the other can count it, whatever their clocks. */
+export function grantMs(leaseMs: number): number {
+  return leaseMs * (1 + 2 * CLOCK_DRIFT) + LEASE_MARGIN_MS;
+}
+
+/** Changes `state` and says what to do. Frames have a known sender; `nowMs` is monotonic. */
+export function stepBackup(state: BackupState, event: ReplicaEvent, nowMs: number): ReplicaEffect[] {
+  const { log } = state.core;
+  switch (event.kind) {
+    case 'frame':
+      return isPrimaryFrame(event.frame) ? onFrame(state, event.from, event.frame, event.records, nowMs) : [];
+    case 'appended':
+      if (event.cut !== log.cut) return [];
+      log.appendedIndex = event.appendedIndex;
+      state.fullSinceMs = undefined;
+      return afterAppend(state);
+    case 'appendFailed':
+      if (event.cut !== log.cut) return [];
+      log.appendedIndex = event.appendedIndex;
+      log.nextIndex = event.appendedIndex;
+      log.epochs = epochsBefore(log.epochs, log.nextIndex);
+      state.fullSinceMs = nowMs;
+      return answer(state);
+    case 'synced':
+      if (event.cut !== log.cut) return [];
+      log.durableIndex = Math.max(log.durableIndex, event.durableIndex);
+      return answer(state);
+    case 'imagesReady':
+      state.core.imagesReady = event.ready;
+      return [];
+    case 'trimmed':
+      log.baseIndex = event.baseIndex;
+      return [];
+    case 'link':
+      if (!event.up && event.peer.nodeId === state.heard?.from) state.heard = undefined;
+      return [];
+    // The rest is a primary's business, or came too late for one.
+    case 'state':
+    case 'assigned':
+    case 'applied':
+    case 'streamed':
+    case 'proposed':
+    case 'wantSync':
+    case 'tick':
+      return [];
+  }
+}
+
+function isPrimaryFrame(frame: { readonly kind: string }): frame is PrimaryFrame {
+  return (
+    frame.kind === 'heartbeat' ||
+    frame.kind === 'append' ||
+    frame.kind === 'truncate' ||
+    frame.kind === 'reset'
+  );
+}
+
+function onFrame(
+  state: BackupState,
+  from: MemberIdentity,
+  frame: PrimaryFrame,
+  records: readonly GroupRecord[],
+  nowMs: number,
+): ReplicaEffect[] {
+  const { core } = state;
+  if (frame.epoch < core.epoch) {
+    const { groupId: group, epoch, primary } = core;
+    return [{ kind: 'send', to: from.nodeId, frame: { kind: 'reject', group, epoch, primary } }];
+  }
+  const effects: ReplicaEffect[] = [];
+  if (frame.epoch === core.epoch && core.primary !== '' && core.primary !== from.nodeId) {
+    return [complaint('replication.second-primary', { epoch: frame.epoch, from: from.nodeId })];
+  }
+  const mustPersist = frame.epoch > core.epoch || frame.leaseMs !== core.leaseMs;
+  core.epoch = frame.epoch;
+  core.primary = from.nodeId;
+  core.leaseMs = frame.leaseMs;
+  // Nothing may be said under an epoch, nor a grant given, that a restart could forget.
+  if (mustPersist) effects.push(persistEffect(core));
+  core.grantUntilMs = Math.max(core.grantUntilMs, nowMs + grantMs(frame.leaseMs));
+  const { reign, sentAtMs, leaseMs, commitIndex, syncIndex } = frame;
+  state.heard = { from: from.nodeId, reign, sentAtMs, leaseMs, commitIndex, syncIndex };
+  if (state.alignedReign !== reign) state.alignedReign = 0;
+  // Space may have been made; the primary sends again when we no longer say that there is none.
+  if (nowMs - (state.fullSinceMs ?? nowMs) >= FULL_RETRY_MS) state.fullSinceMs = undefined;
+  effects.push(...onAccepted(state, frame, records), ...advance(state));
+  return effects;
+}
+
+function onAccepted(
+  state: BackupState,
+  frame: PrimaryFrame,
+  records: readonly GroupRecord[],
+): ReplicaEffect[] {
+  switch (frame.kind) {
+    case 'heartbeat':
+      return answer(state);
+    case 'append':
+      return onAppend(state, frame, records);
+    case 'truncate':
+      return onTruncate(state, frame);
+    case 'reset':
+      return onReset(state, frame);
+  }
+}
+
+function onAppend(state: BackupState, frame: AppendFrame, records: readonly GroupRecord[]): ReplicaEffect[] {
+  const { core } = state;
+  const { log } = core;
+  if (state.alignedReign === 0) {
+    const follows =
+      frame.firstIndex === log.nextIndex && frame.previousEpoch === epochAt(log.epochs, frame.firstIndex - 1);
+    if (!follows) return answer(state);
+    state.alignedReign = frame.reign;
+  }
+  // Aligned: what we already have of these records is the same, and what we lack must follow at once.
+  const known = log.nextIndex - frame.firstIndex;
+  if (known < 0) return positionAnswer(state);
+  if (known >= records.length) return answer(state);
+  const fresh = records.slice(known);
+  const epochs = epochsAfter(log.epochs, log.nextIndex, fresh);
+  if (epochs === undefined) {
+    return [complaint('replication.bad-record', { firstIndex: frame.firstIndex, reign: frame.reign })];
+  }
+  const effects: ReplicaEffect[] = [];
+  if (epochs !== log.epochs) {
+    // The table on disk must never lack an epoch that the log has.
+    log.epochs = epochs;
+    effects.push(persistEffect(core));
+  }
+  log.nextIndex += fresh.length;
+  effects.push({
+    kind: 'append',
+    cut: log.cut,
+    records: fresh.map((record, i) => ({ record, payload: frame.records[known + i] as Uint8Array })),
+  });
+  return effects;
+}
+
+/** The table with those records added; undefined when they contradict it. */
+function epochsAfter(
+  epochs: readonly EpochEntry[],
+  firstIndex: number,
+  records: readonly GroupRecord[],
+): readonly EpochEntry[] | undefined {
+  let table = epochs;
+  for (const [i, record] of records.entries()) {
+    const last = table.at(-1)?.epoch ?? 0;
+    if (record.kind === 'epochStart') {
+      if (record.epoch <= last) return undefined;
+      table = withEpoch(table, { epoch: record.epoch, startIndex: firstIndex + i });
+    } else if (record.epoch !== last) {
+      return undefined;
+    }
+  }
+  return table;
+}
+
+function onTruncate(state: BackupState, frame: TruncateFrame): ReplicaEffect[] {
+  const { core } = state;
+  const { log } = core;
+  // A repeated order could cut what has been taken from this very primary since.
+  if (state.alignedReign !== 0 || frame.fromIndex > log.nextIndex) return answer(state);
+  if (frame.fromIndex < log.commitIndex) {
+    return [complaint('replication.refused-truncate', { from: frame.fromIndex, committed: log.commitIndex })];
+  }
+  log.cut++;
+  log.nextIndex = frame.fromIndex;
+  log.appendedIndex = Math.min(log.appendedIndex, frame.fromIndex);
+  log.durableIndex = Math.min(log.durableIndex, frame.fromIndex);
+  log.epochs = epochsBefore(log.epochs, frame.fromIndex);
+  state.alignedReign = frame.reign;
+  return [{ kind: 'truncate', fromIndex: frame.fromIndex }, persistEffect(core), ...answer(state)];
+}
+
+function onReset(state: BackupState, frame: ResetFrame): ReplicaEffect[] {
+  const { log } = state.core;
+  if (state.alignedReign !== 0 && log.nextIndex >= frame.baseIndex) return answer(state);
+  if (frame.baseIndex < log.commitIndex) {
+    return [complaint('replication.refused-reset', { base: frame.baseIndex, committed: log.commitIndex })];
+  }
+  const { baseIndex, epochs, snapshot } = frame;
+  log.cut++;
+  log.baseIndex = baseIndex;
+  log.nextIndex = baseIndex;
+  log.appendedIndex = baseIndex;
+  log.durableIndex = baseIndex;
+  log.commitIndex = baseIndex;
+  log.epochs = epochs;
+  state.core.imagesReady = false;
+  state.alignedReign = frame.reign;
+  return [{ kind: 'reset', baseIndex, epochs, snapshot }, ...answer(state)];
+}
+
+function afterAppend(state: BackupState): ReplicaEffect[] {
+  const { log } = state.core;
+  const effects = advance(state);
+  // Where all of it is to be durable, one answer after the sync says both.
+  const syncFirst =
+    (state.heard?.syncIndex ?? 0) >= log.appendedIndex && log.durableIndex < log.appendedIndex;
+  if (!syncFirst) effects.push(...answer(state));
+  return effects;
+}
+
+/** Follows the primary's commit and sync marks as far as our own log reaches. */
+function advance(state: BackupState): ReplicaEffect[] {
+  const { log } = state.core;
+  const { heard } = state;
+  if (heard === undefined || state.alignedReign !== heard.reign) return [];
+  const effects: ReplicaEffect[] = [];
+  const commitIndex = Math.min(heard.commitIndex, log.appendedIndex);
+  if (commitIndex > log.commitIndex) {
+    log.commitIndex = commitIndex;
+    effects.push({ kind: 'commit' });
+  }
+  if (Math.min(heard.syncIndex, log.appendedIndex) > log.durableIndex) effects.push({ kind: 'sync' });
+  return effects;
+}
+
+/** Says where we stand, with a lease for the newest frame heard. */
+function answer(state: BackupState): ReplicaEffect[] {
+  const { heard } = state;
+  if (heard === undefined) return [];
+  if (state.alignedReign !== heard.reign) return positionAnswer(state);
+  const { log } = state.core;
+  return [
+    {
+      kind: 'send',
+      to: heard.from,
+      frame: { kind: 'ack', ...commonFields(state, heard), nextIndex: log.appendedIndex },
+    },
+  ];
+}
+
+function positionAnswer(state: BackupState): ReplicaEffect[] {
+  const { heard } = state;
+  if (heard === undefined) return [];
+  const { nextIndex, epochs } = state.core.log;
+  return [
+    {
+      kind: 'send',
+      to: heard.from,
+      frame: { kind: 'position', ...commonFields(state, heard), nextIndex, epochs },
+    },
+  ];
+}
+
+function commonFields(state: BackupState, heard: Heard) {
+  const { core } = state;
+  return {
+    group: core.groupId,
+    epoch: core.epoch,
+    reign: heard.reign,
+    echoMs: heard.sentAtMs,
+    leaseMs: heard.leaseMs,
+    durableIndex: core.log.durableIndex,
+    imagesReady: core.imagesReady,
+    full: state.fullSinceMs !== undefined,
+  };
+}
+
+function complaint(event: string, fields: Readonly<Record<string, unknown>>): ReplicaEffect {
+  return { kind: 'complain', event, fields };
+}

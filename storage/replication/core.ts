@@ -1,0 +1,135 @@
+import type { GroupRecord } from '../lun/log-record.ts';
+import type { EpochEntry } from './epoch-table.ts';
+import type { Frame } from './frame.ts';
+import type {
+  DeliberateFaults,
+  MemberIdentity,
+  PortalGroupState,
+  ProposalOutcome,
+  ReplicationNode,
+} from './group-state.ts';
+
+/** Where a member's log stands. Moves ahead of the file: what has been decided, not what has been done. */
+export interface LogView {
+  /** Records below are gone; the list of LUNs in the meta file stands for them. */
+  baseIndex: number;
+  /** Number of the next record to be given its place. */
+  nextIndex: number;
+  /** Records below have been written to the operating system. */
+  appendedIndex: number;
+  /** Records below are on stable storage. */
+  durableIndex: number;
+  /** Records below are known to be committed. */
+  commitIndex: number;
+  epochs: readonly EpochEntry[];
+  /** Rises when the log is cut, so that the completion of an earlier append is not taken for a later one's. */
+  cut: number;
+}
+
+export interface LinkState {
+  readonly incarnation: string;
+  readonly up: boolean;
+  readonly sinceMs: number;
+}
+
+/** What a member of a group knows in either role. Changed in place by the machines and by nothing else. */
+export interface ReplicaCore {
+  readonly groupId: string;
+  readonly self: MemberIdentity;
+  /** The highest epoch seen. Persisted before anything is said under it. */
+  epoch: number;
+  /** Primary of that epoch; "" when not known. */
+  primary: string;
+  leaseMs: number;
+  /** Until then another node may be serving on the strength of a grant of ours. */
+  grantUntilMs: number;
+  readonly log: LogView;
+  readonly links: Map<string, LinkState>;
+  imagesReady: boolean;
+  readonly faults: DeliberateFaults;
+}
+
+export type MembershipChange =
+  | { readonly kind: 'shrink'; readonly epoch: number; readonly remove: string }
+  | { readonly kind: 'expand'; readonly epoch: number; readonly add: string; readonly incarnation: string };
+
+export type ReplicaEvent =
+  | {
+      readonly kind: 'state';
+      /** Undefined keeps the last one. */
+      readonly group: PortalGroupState;
+      readonly nodes: readonly ReplicationNode[];
+      readonly leaseMs: number;
+    }
+  | { readonly kind: 'link'; readonly peer: MemberIdentity; readonly up: boolean }
+  /** `records`: those of an append, decoded and intact. */
+  | {
+      readonly kind: 'frame';
+      readonly from: MemberIdentity;
+      readonly frame: Frame;
+      readonly records: readonly GroupRecord[];
+    }
+  | { readonly kind: 'assigned'; readonly nextIndex: number }
+  | { readonly kind: 'appended'; readonly cut: number; readonly appendedIndex: number }
+  /** No space: neither that append nor any given its place after it has taken effect. */
+  | { readonly kind: 'appendFailed'; readonly cut: number; readonly appendedIndex: number }
+  | { readonly kind: 'synced'; readonly cut: number; readonly durableIndex: number }
+  | { readonly kind: 'applied' }
+  | {
+      readonly kind: 'streamed';
+      readonly to: MemberIdentity;
+      readonly fromIndex: number;
+      readonly sent: SentRecords;
+    }
+  | { readonly kind: 'proposed'; readonly change: MembershipChange; readonly outcome: ProposalOutcome }
+  | { readonly kind: 'imagesReady'; readonly ready: boolean }
+  | { readonly kind: 'wantSync'; readonly index: number }
+  | { readonly kind: 'trimmed'; readonly baseIndex: number }
+  | { readonly kind: 'tick' };
+
+/** Undefined when the link would not take them. */
+export type SentRecords = { readonly nextIndex: number; readonly lengthBytes: number } | undefined;
+
+/** Carried out strictly in order; one that takes time holds up those after it. */
+export type ReplicaEffect =
+  /** Epoch, grant and table of epochs onto stable storage. */
+  | {
+      readonly kind: 'persist';
+      readonly epoch: number;
+      readonly leaseMs: number;
+      readonly epochs: readonly EpochEntry[];
+    }
+  | { readonly kind: 'send'; readonly to: string; readonly frame: Frame }
+  /** Send the list of LUNs, from which the member starts over. */
+  | { readonly kind: 'sendReset'; readonly to: string }
+  /** Send records from the log; answered by `streamed`. */
+  | {
+      readonly kind: 'stream';
+      readonly to: MemberIdentity;
+      readonly fromIndex: number;
+      readonly maxBytes: number;
+    }
+  | {
+      readonly kind: 'append';
+      readonly cut: number;
+      readonly records: readonly { readonly payload: Uint8Array; readonly record: GroupRecord }[];
+    }
+  | { readonly kind: 'sync' }
+  | { readonly kind: 'truncate'; readonly fromIndex: number }
+  | {
+      readonly kind: 'reset';
+      readonly baseIndex: number;
+      readonly epochs: readonly EpochEntry[];
+      readonly snapshot: Uint8Array;
+    }
+  | { readonly kind: 'commit' }
+  /** Append the record with which this primary takes office. */
+  | { readonly kind: 'beginEpoch'; readonly epoch: number; readonly cut: number }
+  | { readonly kind: 'propose'; readonly change: MembershipChange }
+  | { readonly kind: 'demoted' }
+  /** Something that must not happen and was not obeyed, or a peer's mistake. */
+  | { readonly kind: 'complain'; readonly event: string; readonly fields: Readonly<Record<string, unknown>> };
+
+export function persistEffect(core: ReplicaCore): ReplicaEffect {
+  return { kind: 'persist', epoch: core.epoch, leaseMs: core.leaseMs, epochs: core.log.epochs };
+}

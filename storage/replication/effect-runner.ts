@@ -1,0 +1,271 @@
+import type { Clock } from '../../base/clock.ts';
+import type { Counters } from '../../base/counters.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { PeerTransport } from '../../base/peer-transport.ts';
+import { decodeGroupRecord, encodeControlRecord } from '../lun/log-record.ts';
+import type { LunTable } from '../lun/lun-table.ts';
+import type { CommitApplier } from './commit-applier.ts';
+import type { MembershipChange, ReplicaCore, ReplicaEffect, ReplicaEvent } from './core.ts';
+import { epochsBefore } from './epoch-table.ts';
+import { encodeFrame } from './frame.ts';
+import { decodeLuns, encodeLuns } from './group-meta.ts';
+import type { MemberIdentity, ProposalOutcome } from './group-state.ts';
+import type { ImageWatch } from './image-watch.ts';
+import { MAX_APPEND_RECORDS } from './limits.ts';
+import type { LogTrimmer } from './log-trimmer.ts';
+import type { LogWriter } from './log-writer.ts';
+import { appendFrame, commonFields } from './primary-machine.ts';
+import type { PrimaryState } from './primary-state.ts';
+import type { ReplicaFiles } from './replica-files.ts';
+import type { TailCache } from './tail-cache.ts';
+import type { WritePath } from './write-path.ts';
+
+export interface EffectPorts {
+  readonly groupId: string;
+  readonly self: MemberIdentity;
+  readonly core: ReplicaCore;
+  readonly files: ReplicaFiles;
+  readonly transport: PeerTransport;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly counters: Counters;
+  readonly table: LunTable;
+  readonly writer: LogWriter;
+  readonly applier: CommitApplier;
+  readonly writes: WritePath;
+  readonly tail: TailCache;
+  readonly imageWatch: ImageWatch;
+  readonly trimmer: LogTrimmer;
+  readonly primary: () => PrimaryState | undefined;
+  readonly step: (event: ReplicaEvent) => void;
+  readonly propose: (change: MembershipChange) => Promise<ProposalOutcome>;
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** Something of the shell's own that has to take its turn among the effects. */
+interface OwnEffect {
+  readonly kind: 'trim';
+  readonly baseIndex: number;
+}
+
+/**
+ * Carries out effects strictly in order. One that touches stable storage holds up all after it: so nothing is
+ * sent under an epoch, or acknowledged, before what it rests on has been persisted.
+ */
+export class EffectRunner {
+  readonly #ports: EffectPorts;
+  #queue: (ReplicaEffect | OwnEffect)[] = [];
+  #isRunning = false;
+  #blocked: Promise<void> | undefined;
+  #isTrimming = false;
+
+  constructor(ports: EffectPorts) {
+    this.#ports = ports;
+  }
+
+  run(effects: readonly (ReplicaEffect | OwnEffect)[]): void {
+    for (const effect of effects) this.#queue.push(effect);
+    if (!this.#isRunning && this.#blocked === undefined) this.#drain();
+  }
+
+  /** Resolves when nothing is under way; what is queued is dropped. */
+  async idle(): Promise<void> {
+    this.#queue = [];
+    await this.#blocked;
+  }
+
+  #drain(): void {
+    this.#isRunning = true;
+    try {
+      for (let effect = this.#queue.shift(); effect !== undefined; effect = this.#queue.shift()) {
+        const wait = this.#carryOut(effect);
+        if (wait !== undefined) {
+          this.#waitFor(wait);
+          return;
+        }
+      }
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  #waitFor(wait: Promise<void>): void {
+    this.#blocked = wait.then(
+      () => {
+        this.#blocked = undefined;
+        this.#drain();
+        this.#ports.writes.settle();
+      },
+      (error: unknown) => this.#ports.onFailure(error),
+    );
+  }
+
+  #carryOut(effect: ReplicaEffect | OwnEffect): Promise<void> | undefined {
+    const { core, files, transport, writer, applier, logger, counters, groupId } = this.#ports;
+    switch (effect.kind) {
+      case 'persist':
+        return files.saveEpoch(effect.epoch, effect.leaseMs, effect.epochs);
+      case 'send':
+        if (!transport.send(effect.to, encodeFrame(effect.frame))) counters.add('replication.not-sent');
+        return undefined;
+      case 'sendReset':
+        this.#sendReset(effect.to);
+        return undefined;
+      case 'stream':
+        this.#stream(effect.to, effect.fromIndex, effect.maxBytes);
+        return undefined;
+      case 'append':
+        if (effect.cut === core.log.cut) writer.append(effect.cut, effect.records);
+        return undefined;
+      case 'beginEpoch':
+        this.#beginEpoch(effect.epoch, effect.cut);
+        return undefined;
+      case 'sync':
+        writer.sync(core.log.cut);
+        return undefined;
+      case 'truncate':
+        return this.#truncate(effect.fromIndex);
+      case 'reset':
+        return this.#reset(effect);
+      case 'commit':
+        applier.apply();
+        return undefined;
+      case 'propose':
+        this.#propose(effect.change);
+        return undefined;
+      case 'demoted':
+        this.#ports.writes.failAll();
+        this.#ports.tail.clear();
+        return undefined;
+      case 'complain':
+        counters.add(effect.event);
+        logger.error(effect.event, { group: groupId, ...effect.fields });
+        return undefined;
+      case 'trim':
+        return this.#trim(effect.baseIndex);
+    }
+  }
+
+  #beginEpoch(epoch: number, cut: number): void {
+    const { core, self, writer } = this.#ports;
+    if (cut !== core.log.cut) return;
+    const payload = encodeControlRecord({ kind: 'epochStart', epoch, primary: self.nodeId });
+    writer.append(cut, [{ payload, record: decodeGroupRecord(payload) }]);
+  }
+
+  async #truncate(fromIndex: number): Promise<void> {
+    const { core, writer, table } = this.#ports;
+    await writer.truncate(core.log.cut, fromIndex);
+    table.release(fromIndex);
+  }
+
+  async #reset(effect: Extract<ReplicaEffect, { kind: 'reset' }>): Promise<void> {
+    const { core, files, writer, table, applier, imageWatch } = this.#ports;
+    const { baseIndex, epochs } = effect;
+    const luns = decodeLuns(effect.snapshot);
+    await applier.pause();
+    await files.replace({ baseIndex, luns, epochs }, () => writer.reset(core.log.cut, baseIndex));
+    table.restart(baseIndex, luns);
+    imageWatch.invalidate();
+    applier.resume();
+  }
+
+  #propose(change: MembershipChange): void {
+    const { propose, step, logger, groupId } = this.#ports;
+    logger.info('replication.propose', { group: groupId, ...change });
+    propose(change).then(
+      (outcome) => step({ kind: 'proposed', change, outcome }),
+      () => step({ kind: 'proposed', change, outcome: 'unknown' }),
+    );
+  }
+
+  #sendReset(to: string): void {
+    const { core, files, transport, clock, logger, groupId } = this.#ports;
+    const primary = this.#ports.primary();
+    if (primary === undefined) return;
+    const { baseIndex, luns } = files.meta;
+    const epochs = epochsBefore(core.log.epochs, baseIndex);
+    const common = commonFields(primary, clock.monotonicMs());
+    const snapshot = encodeLuns(luns);
+    logger.info('replication.reset-member', { group: groupId, member: to, baseIndex });
+    transport.send(to, encodeFrame({ kind: 'reset', ...common, baseIndex, epochs, snapshot }));
+  }
+
+  #stream(to: MemberIdentity, fromIndex: number, maxBytes: number): void {
+    const cached = this.#ports.tail.take(fromIndex, maxBytes);
+    if (cached !== undefined) {
+      this.#sendRecords(to, fromIndex, cached);
+      return;
+    }
+    this.#readRecords(fromIndex, maxBytes).then(
+      (records) => this.#sendRecords(to, fromIndex, records),
+      (error: unknown) => this.#ports.onFailure(error),
+    );
+  }
+
+  async #readRecords(fromIndex: number, maxBytes: number): Promise<Uint8Array[]> {
+    const records: Uint8Array[] = [];
+    let lengthBytes = 0;
+    for await (const { payload } of this.#ports.files.log.scan(fromIndex)) {
+      const isFull = records.length === MAX_APPEND_RECORDS || lengthBytes + payload.length > maxBytes;
+      if (records.length > 0 && isFull) break;
+      records.push(payload);
+      lengthBytes += payload.length;
+    }
+    return records;
+  }
+
+  #sendRecords(to: MemberIdentity, fromIndex: number, records: readonly Uint8Array[]): void {
+    const { transport, clock, step } = this.#ports;
+    const primary = this.#ports.primary();
+    if (primary === undefined) return;
+    // Reading may have gone past what counts as appended so far.
+    const count = Math.min(records.length, primary.core.log.appendedIndex - fromIndex);
+    const sending = records.slice(0, Math.max(0, count));
+    let lengthBytes = 0;
+    for (const record of sending) lengthBytes += record.length;
+    const frame = appendFrame(primary, fromIndex, sending, clock.monotonicMs());
+    const isSent = count > 0 && transport.send(to.nodeId, encodeFrame(frame));
+    const sent = isSent ? { nextIndex: fromIndex + count, lengthBytes } : undefined;
+    step({ kind: 'streamed', to, fromIndex, sent });
+  }
+
+  /** Lets go of the head of the log where nothing there is in use. */
+  maybeTrim(nowMs: number): void {
+    if (this.#isTrimming) return;
+    const baseIndex = this.#ports.trimmer.propose(nowMs, this.#stillSending());
+    if (baseIndex === undefined) return;
+    this.#isTrimming = true;
+    this.run([{ kind: 'trim', baseIndex }]);
+  }
+
+  #stillSending(): number {
+    let keepFrom = Number.POSITIVE_INFINITY;
+    for (const member of this.#ports.primary()?.members.values() ?? []) {
+      if (member.linkUp && member.mode === 'streaming') keepFrom = Math.min(keepFrom, member.ackedIndex);
+    }
+    return keepFrom;
+  }
+
+  async #trim(baseIndex: number): Promise<void> {
+    const { files, table, trimmer, step, core } = this.#ports;
+    // Effects before this one may have replaced the log.
+    if (baseIndex <= core.log.baseIndex || baseIndex > table.appliedIndex) {
+      this.#isTrimming = false;
+      return;
+    }
+    await files.saveBase(baseIndex, table.describe());
+    step({ kind: 'trimmed', baseIndex });
+    table.forgetBefore(baseIndex);
+    const isClear = trimmer.beginTurn();
+    // Reads that began earlier may still fetch blocks that lay below the new base.
+    this.#removeHead(baseIndex, isClear).catch((error: unknown) => this.#ports.onFailure(error));
+  }
+
+  async #removeHead(baseIndex: number, isClear: () => boolean): Promise<void> {
+    const { files, trimmer } = this.#ports;
+    while (!isClear()) await trimmer.nextReadEnd();
+    await files.log.trimBefore(baseIndex);
+    this.#isTrimming = false;
+  }
+}

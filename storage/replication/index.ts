@@ -1,0 +1,11 @@
+export type { GroupMeta, MetaStore } from './group-meta.ts';
+export type {
+  DeliberateFaults,
+  MemberIdentity,
+  PortalGroupState,
+  ProposalOutcome,
+  ReplicationClusterState,
+  ReplicationNode,
+} from './group-state.ts';
+export type { CatchUpStatus, LunInfo, MemberStatus, PortalGroup, PortalGroupStatus } from './portal-group.ts';
+export { ReplicationHost, type ReplicationHostOptions } from './replication-host.ts';

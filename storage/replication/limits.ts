@@ -1,0 +1,53 @@
+/** How often a group looks at its timeouts. */
+export const TICK_MS = 50;
+/** An idle link hears from the primary this often; each answer renews the lease. */
+export const HEARTBEAT_MS = 100;
+/** A member in sync that is silent, or owes an acknowledgement, for this long is put out of the set. */
+export const SLOW_MS = 300;
+/** The same for data that was to be made durable: disks may take that long to flush. */
+export const SLOW_SYNC_MS = 1_000;
+/** A new primary gives the others this long more, to record the epoch and mend their logs. */
+export const PROMOTION_GRACE_MS = 700;
+/** A tick that comes so late tells of a pause of this process, not of silence of the others. */
+export const OWN_PAUSE_MS = 200;
+/** The same where the link is known to be down. */
+export const LINK_GRACE_MS = 50;
+/** How far two monotonic clocks may drift apart, each way. */
+export const CLOCK_DRIFT = 0.001;
+/** Added to every grant. */
+export const LEASE_MARGIN_MS = 50;
+/** Grant assumed after a restart where none is on record. */
+export const DEFAULT_LEASE_MS = 800;
+/** A read or an acknowledgement waits this long for a lapsed lease to be renewed. */
+export const LEASE_WAIT_MS = 1_000;
+/** Between two tries to have the in-sync set changed. */
+export const PROPOSAL_RETRY_MS = 100;
+/** A change that was accepted should show in the state by then; else it is proposed again. */
+export const PROPOSAL_VISIBLE_MS = 1_000;
+/** A joining member has this long to catch up with the rest before writes stop waiting for it. */
+export const JOIN_MS = 300;
+/** Pause after a failed attempt to join. */
+export const JOIN_RETRY_MS = 1_000;
+/** A member at most so many records behind may join. */
+export const JOIN_DISTANCE_RECORDS = 1_024;
+/** Sent to one member and not yet acknowledged, at most. */
+export const WINDOW_BYTES = 8 * 1024 * 1024;
+/** Records in one message, at most (a single record may be larger). */
+export const MAX_APPEND_BYTES = 1024 * 1024;
+export const MAX_APPEND_RECORDS = 1_024;
+/** Newest records a primary keeps in memory to send from. */
+export const TAIL_CACHE_BYTES = 16 * 1024 * 1024;
+/** Writes taken in and not yet committed; further ones wait with their senders. */
+export const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
+/** Longest wait before a primary that found its log full tries again to begin its epoch. */
+export const FULL_RETRY_MS = 1_000;
+/** Changes of primary remembered; older ones lie before anything a log still holds. */
+export const MAX_EPOCH_ENTRIES = 1_024;
+/** How often a group looks whether the head of its log can go. */
+export const TRIM_CHECK_MS = 10_000;
+/** Log growth that makes such a look worthwhile. */
+export const TRIM_GROWTH_BYTES = 64 * 1024 * 1024;
+/** Bytes of a member's list of LUNs that may be sent to another. */
+export const MAX_SNAPSHOT_BYTES = 16 * 1024 * 1024;
+/** How often a candidate looks again for base images it lacks. */
+export const IMAGE_CHECK_MS = 1_000;

@@ -1,0 +1,135 @@
+import { LogFullError, type RecordLog } from '../../base/record-log.ts';
+import type { GroupRecord } from '../lun/log-record.ts';
+import { MAX_APPEND_RECORDS, WINDOW_BYTES } from './limits.ts';
+
+export interface LoggedRecord {
+  readonly payload: Uint8Array;
+  readonly record: GroupRecord;
+}
+
+export interface LogWriterEvents {
+  /** Before `appended`: where each record came to lie. */
+  onPlaced(index: number, position: number, logged: LoggedRecord): void;
+  onAppended(cut: number): void;
+  /** No space: neither those records nor any waiting behind them were added. */
+  onFull(cut: number): void;
+  onSynced(cut: number): void;
+  /** The device failed. Final. */
+  onFailure(error: unknown): void;
+}
+
+/**
+ * Appends in order, one call at a time: what arrives during a call goes out together in the next. Were two
+ * calls under way, the second could succeed after the first found no space, and records would lie under
+ * wrong numbers.
+ */
+export class LogWriter {
+  readonly #log: RecordLog;
+  readonly #events: LogWriterEvents;
+  #waiting: LoggedRecord[] = [];
+  #cut = 0;
+  #appending: Promise<void> | undefined;
+  #syncing = false;
+  #syncAgain = false;
+  #stopped = false;
+
+  constructor(log: RecordLog, events: LogWriterEvents) {
+    this.#log = log;
+    this.#events = events;
+  }
+
+  append(cut: number, records: readonly LoggedRecord[]): void {
+    this.#cut = cut;
+    for (const record of records) this.#waiting.push(record);
+    this.#next();
+  }
+
+  #next(): void {
+    if (this.#appending !== undefined || this.#waiting.length === 0 || this.#stopped) return;
+    let count = 0;
+    let lengthBytes = 0;
+    while (count < this.#waiting.length && count < MAX_APPEND_RECORDS && lengthBytes < WINDOW_BYTES) {
+      lengthBytes += (this.#waiting[count++] as LoggedRecord).payload.length;
+    }
+    const batch = this.#waiting.splice(0, count);
+    this.#appending = this.#append(batch, this.#cut);
+  }
+
+  async #append(batch: readonly LoggedRecord[], cut: number): Promise<void> {
+    try {
+      const { firstIndex, positions } = await this.#log.append(batch.map((r) => r.payload));
+      this.#appending = undefined;
+      for (const [i, logged] of batch.entries()) {
+        this.#events.onPlaced(firstIndex + i, positions[i] as number, logged);
+      }
+      // The next batch is on its way to the file while the others hear of this one.
+      this.#next();
+      this.#events.onAppended(cut);
+    } catch (error) {
+      this.#appending = undefined;
+      this.#onError(error, cut);
+    }
+  }
+
+  #onError(error: unknown, cut: number): void {
+    if (this.#stopped) return;
+    if (error instanceof LogFullError) {
+      this.#waiting = [];
+      this.#events.onFull(cut);
+    } else {
+      this.#stopped = true;
+      this.#events.onFailure(error);
+    }
+  }
+
+  /** Makes all that has been appended durable. Calls during a sync share the next one. */
+  sync(cut: number): void {
+    this.#cut = cut;
+    if (this.#stopped) return;
+    if (this.#syncing) {
+      this.#syncAgain = true;
+      return;
+    }
+    if (this.#log.durableNextIndex >= this.#log.nextIndex) {
+      this.#events.onSynced(cut);
+      return;
+    }
+    this.#syncing = true;
+    this.#syncAgain = false;
+    this.#log.sync().then(
+      () => {
+        this.#syncing = false;
+        this.#events.onSynced(cut);
+        if (this.#syncAgain) this.sync(this.#cut);
+      },
+      (error: unknown) => {
+        this.#syncing = false;
+        this.#onError(error, cut);
+      },
+    );
+  }
+
+  /** Takes off records from `fromIndex` on, and all that were waiting. */
+  async truncate(cut: number, fromIndex: number): Promise<void> {
+    await this.#settle(cut);
+    if (this.#log.nextIndex > fromIndex) await this.#log.truncateFrom(fromIndex);
+  }
+
+  async reset(cut: number, baseIndex: number): Promise<void> {
+    await this.#settle(cut);
+    await this.#log.resetTo(baseIndex);
+  }
+
+  async #settle(cut: number): Promise<void> {
+    this.#waiting = [];
+    this.#cut = cut;
+    while (this.#appending !== undefined) await this.#appending;
+  }
+
+  /** Nothing more is written; resolves when the last call has returned. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#waiting = [];
+    await this.#appending;
+  }
+}

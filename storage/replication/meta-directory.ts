@@ -1,0 +1,47 @@
+import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { invariant } from '../../base/errors.ts';
+import type { MetaStore } from './group-meta.ts';
+
+/** One file per group, replaced as a whole: written aside, synced, renamed, and the directory synced. */
+export class MetaDirectory implements MetaStore {
+  readonly #directory: string;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  async load(groupId: string): Promise<Uint8Array | undefined> {
+    try {
+      return await readFile(this.#path(groupId));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  async save(groupId: string, bytes: Uint8Array): Promise<void> {
+    await mkdir(this.#directory, { recursive: true });
+    const path = this.#path(groupId);
+    const aside = `${path}.new`;
+    const file = await open(aside, 'w', 0o600);
+    try {
+      await file.writeFile(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(aside, path);
+    const directory = await open(this.#directory, 'r');
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  }
+
+  #path(groupId: string): string {
+    invariant(/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(groupId), `"${groupId}" can be a file name`);
+    return join(this.#directory, `${groupId}.meta`);
+  }
+}

@@ -1,0 +1,147 @@
+import { DeviceError } from '../block-device.ts';
+import { MAX_IN_FLIGHT_BYTES } from './limits.ts';
+
+interface PendingWrite {
+  readonly firstIndex: number;
+  readonly endIndex: number;
+  readonly lengthBytes: number;
+  readonly forceUnitAccess: boolean;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface DurableWaiter extends Waiter {
+  readonly index: number;
+}
+
+interface LeaseWaiter extends Waiter {
+  readonly deadlineMs: number;
+}
+
+/** What callers of a serving primary wait for: commitment, stable storage, room, a renewed lease. */
+export class PendingWrites {
+  /** In the order of the log. */
+  #writes: PendingWrite[] = [];
+  #head = 0;
+  #inFlightBytes = 0;
+  #durable: DurableWaiter[] = [];
+  #admission: Waiter[] = [];
+  #lease: LeaseWaiter[] = [];
+
+  get count(): number {
+    return this.#writes.length - this.#head;
+  }
+
+  get hasDurableWaiters(): boolean {
+    return this.#durable.length > 0;
+  }
+
+  get hasLeaseWaiters(): boolean {
+    return this.#lease.length > 0;
+  }
+
+  /** @returns undefined when there is room now; callers that wait are let in in order */
+  admit(): Promise<void> | undefined {
+    if (this.#admission.length === 0 && this.#inFlightBytes < MAX_IN_FLIGHT_BYTES) return undefined;
+    return new Promise((resolve, reject) => this.#admission.push({ resolve, reject }));
+  }
+
+  add(firstIndex: number, endIndex: number, lengthBytes: number, forceUnitAccess: boolean): Promise<void> {
+    this.#inFlightBytes += lengthBytes;
+    return new Promise((resolve, reject) => {
+      this.#writes.push({ firstIndex, endIndex, lengthBytes, forceUnitAccess, resolve, reject });
+    });
+  }
+
+  /** Records below are committed, and readable. */
+  onCommitted(commitIndex: number, durableIndex: number): void {
+    let head = this.#head;
+    for (; head < this.#writes.length; head++) {
+      const write = this.#writes[head] as PendingWrite;
+      if (write.endIndex > commitIndex) break;
+      this.#inFlightBytes -= write.lengthBytes;
+      const { endIndex: index, resolve, reject } = write;
+      if (write.forceUnitAccess && durableIndex < index) this.#durable.push({ index, resolve, reject });
+      else resolve();
+    }
+    this.#head = head;
+    if (head === this.#writes.length) {
+      this.#writes = [];
+      this.#head = 0;
+    } else if (head > 1024) {
+      this.#writes = this.#writes.slice(head);
+      this.#head = 0;
+    }
+    this.#letIn();
+  }
+
+  #letIn(): void {
+    // Those let in count from when they are added, a little later; the bound is exceeded by these few at most.
+    let room = MAX_IN_FLIGHT_BYTES - this.#inFlightBytes;
+    while (room > 0 && this.#admission.length > 0) {
+      (this.#admission.shift() as Waiter).resolve();
+      room -= MAX_IN_FLIGHT_BYTES / 64;
+    }
+  }
+
+  awaitDurable(index: number): Promise<void> {
+    return new Promise((resolve, reject) => this.#durable.push({ index, resolve, reject }));
+  }
+
+  onDurable(durableIndex: number): void {
+    if (this.#durable.length === 0) return;
+    const waiting = this.#durable;
+    this.#durable = waiting.filter((waiter) => waiter.index > durableIndex);
+    for (const waiter of waiting) if (waiter.index <= durableIndex) waiter.resolve();
+  }
+
+  awaitLease(deadlineMs: number): Promise<void> {
+    return new Promise((resolve, reject) => this.#lease.push({ deadlineMs, resolve, reject }));
+  }
+
+  onLease(isServing: boolean, nowMs: number): void {
+    if (this.#lease.length === 0) return;
+    const waiting = this.#lease;
+    this.#lease = [];
+    for (const waiter of waiting) {
+      if (isServing) waiter.resolve();
+      else if (nowMs < waiter.deadlineMs) this.#lease.push(waiter);
+      else waiter.reject(new DeviceError('not-serving', 'the lease lapsed and was not renewed in time'));
+    }
+  }
+
+  /** Records from `fromIndex` on were not appended. */
+  failFrom(fromIndex: number, error: () => DeviceError): void {
+    const failed: PendingWrite[] = [];
+    while (this.#writes.length > this.#head) {
+      const last = this.#writes.at(-1) as PendingWrite;
+      if (last.endIndex <= fromIndex) break;
+      this.#writes.pop();
+      this.#inFlightBytes -= last.lengthBytes;
+      failed.push(last);
+    }
+    for (const write of failed.reverse()) write.reject(error());
+    this.#letIn();
+  }
+
+  failAll(error: () => DeviceError): void {
+    const waiters: Waiter[] = [
+      ...this.#writes.slice(this.#head),
+      ...this.#durable,
+      ...this.#admission,
+      ...this.#lease,
+    ];
+    this.#writes = [];
+    this.#head = 0;
+    this.#inFlightBytes = 0;
+    this.#durable = [];
+    this.#admission = [];
+    this.#lease = [];
+    for (const waiter of waiters) waiter.reject(error());
+  }
+}

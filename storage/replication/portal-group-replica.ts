@@ -1,0 +1,297 @@
+import type { CancelTimer, Clock, Timers } from '../../base/clock.ts';
+import type { Counters } from '../../base/counters.ts';
+import { describeError, ProtocolError } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { PeerTransport } from '../../base/peer-transport.ts';
+import type { BlockDevice } from '../block-device.ts';
+import type { ImageSource, ImageVersionRef } from '../image/image-source.ts';
+import { STORED_BLOCK_BYTES } from '../lun/limits.ts';
+import {
+  decodeGroupRecord,
+  encodeControlRecord,
+  type GroupRecord,
+  writeRecordIsIntact,
+} from '../lun/log-record.ts';
+import { LunDevice } from '../lun/lun-device.ts';
+import { LunTable } from '../lun/lun-table.ts';
+import { grantMs } from './backup-machine.ts';
+import { CommitApplier } from './commit-applier.ts';
+import type { ReplicaCore, ReplicaEvent } from './core.ts';
+import { type EffectPorts, EffectRunner } from './effect-runner.ts';
+import { decodeFrame } from './frame.ts';
+import type { DeliberateFaults, MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
+import { ImageWatch } from './image-watch.ts';
+import { DEFAULT_LEASE_MS, TICK_MS } from './limits.ts';
+import { LogTrimmer, type TrimBounds } from './log-trimmer.ts';
+import { LogWriter } from './log-writer.ts';
+import type { LunInfo, PortalGroup, PortalGroupStatus } from './portal-group.ts';
+import { isServing, leaseUntilMs } from './primary-state.ts';
+import type { ReplicaFiles } from './replica-files.ts';
+import { newReplica, type ReplicaState, stepReplica } from './replica-machine.ts';
+import { replicaStatus } from './replica-status.ts';
+import { TailCache } from './tail-cache.ts';
+import { WritePath } from './write-path.ts';
+
+export interface ReplicaOptions {
+  readonly groupId: string;
+  readonly self: MemberIdentity;
+  readonly files: ReplicaFiles;
+  readonly transport: PeerTransport;
+  readonly images: ImageSource;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly counters: Counters;
+  readonly propose: EffectPorts['propose'];
+  readonly onServingChange: (serving: boolean) => void;
+  readonly onFatal: (error: unknown) => void;
+  readonly faults: DeliberateFaults;
+  readonly trim: TrimBounds;
+}
+
+/** This node's member of one portal group: carries out what the machine says and tells it what came of it. */
+export class PortalGroupReplica implements PortalGroup {
+  readonly #options: ReplicaOptions;
+  readonly #core: ReplicaCore;
+  readonly #state: ReplicaState;
+  readonly #table: LunTable;
+  readonly #writer: LogWriter;
+  readonly #applier: CommitApplier;
+  readonly #writes: WritePath;
+  readonly #trimmer: LogTrimmer;
+  readonly #imageWatch: ImageWatch;
+  readonly #tail = new TailCache();
+  readonly #effects: EffectRunner;
+  #wasServing = false;
+  #cancelTick: CancelTimer | undefined;
+  #isStopped = false;
+
+  constructor(options: ReplicaOptions) {
+    this.#options = options;
+    const { files, clock } = options;
+    this.#core = newCore(options);
+    this.#state = newReplica(this.#core);
+    const view = this.#core.log;
+    this.#table = new LunTable(options.images, (lun) => {
+      lun.close().catch((error: unknown) => this.#warn('replication.image-close', error));
+    });
+    this.#table.restart(files.meta.baseIndex, files.meta.luns);
+    this.#trimmer = new LogTrimmer(this.#table, view, options.trim);
+    this.#imageWatch = new ImageWatch(this.#table);
+    this.#writer = this.#makeWriter();
+    this.#applier = new CommitApplier(files.log, view, this.#table, {
+      onApplied: () => this.step({ kind: 'applied' }),
+      onFailure: (error) => this.#fail(error),
+    });
+    this.#writes = new WritePath({
+      view,
+      table: this.#table,
+      writer: this.#writer,
+      readAt: (position, lengthBytes) => files.log.readAt(position, lengthBytes),
+      readBegins: () => this.#trimmer.readBegins(),
+      nowMs: () => clock.monotonicMs(),
+      primary: () => this.#state.primary,
+      step: (event) => this.step(event),
+    });
+    this.#effects = new EffectRunner({
+      ...options,
+      core: this.#core,
+      table: this.#table,
+      writer: this.#writer,
+      applier: this.#applier,
+      writes: this.#writes,
+      tail: this.#tail,
+      imageWatch: this.#imageWatch,
+      trimmer: this.#trimmer,
+      primary: () => this.#state.primary,
+      step: (event) => this.step(event),
+      onFailure: (error) => this.#fail(error),
+    });
+  }
+
+  #makeWriter(): LogWriter {
+    const view = this.#core.log;
+    const { log } = this.#options.files;
+    return new LogWriter(log, {
+      onPlaced: (index, position, { payload, record }) => {
+        this.#table.hold(index, position, record);
+        this.#trimmer.grew(payload.length);
+        if (this.#state.primary !== undefined) this.#tail.add(index, payload);
+      },
+      onAppended: (cut) => this.step({ kind: 'appended', cut, appendedIndex: log.nextIndex }),
+      onFull: (cut) => {
+        this.#options.logger.error('replication.log-full', { group: this.#options.groupId });
+        if (cut === view.cut) this.#writes.failUnappended(log.nextIndex);
+        this.step({ kind: 'appendFailed', cut, appendedIndex: log.nextIndex });
+      },
+      onSynced: (cut) => this.step({ kind: 'synced', cut, durableIndex: log.durableNextIndex }),
+      onFailure: (error) => this.#fail(error),
+    });
+  }
+
+  start(): void {
+    this.#tick();
+  }
+
+  /** One step of the machine, and whatever follows from it. */
+  step(event: ReplicaEvent): void {
+    if (this.#isStopped) return;
+    try {
+      const nowMs = this.#options.clock.monotonicMs();
+      const effects = stepReplica(this.#state, event, nowMs, this.#table.appliedIndex);
+      this.#effects.run(effects);
+      this.#writes.settle();
+      this.#noteServing();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #tick(): void {
+    this.step({ kind: 'tick' });
+    if (this.#isStopped) return;
+    const nowMs = this.#options.clock.monotonicMs();
+    if (this.#table.appliedIndex >= this.#core.log.commitIndex) {
+      this.#imageWatch.check(nowMs, (ready) => this.step({ kind: 'imagesReady', ready }));
+    }
+    this.#effects.maybeTrim(nowMs);
+    this.#cancelTick = this.#options.timers.setTimer(TICK_MS, () => this.#tick());
+  }
+
+  #noteServing(): void {
+    const serving = this.isServing();
+    if (serving === this.#wasServing) return;
+    this.#wasServing = serving;
+    const { groupId, logger } = this.#options;
+    logger.info('replication.serving', { group: groupId, serving, epoch: this.#core.epoch });
+    this.#options.onServingChange(serving);
+  }
+
+  applyState(group: PortalGroupState, nodes: readonly ReplicationNode[], leaseMs: number): void {
+    this.step({ kind: 'state', group, nodes, leaseMs });
+  }
+
+  linkChanged(peer: MemberIdentity, up: boolean): void {
+    this.step({ kind: 'link', peer, up });
+  }
+
+  /** A message for this group; one that is malformed is dropped and counted. */
+  receive(from: MemberIdentity, message: Uint8Array): void {
+    try {
+      const frame = decodeFrame(message);
+      const records: GroupRecord[] = frame.kind === 'append' ? frame.records.map(decodeIntact) : [];
+      this.step({ kind: 'frame', from, frame, records });
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#options.counters.add(`replication.${error.code}`);
+      this.#warn('replication.bad-message', error);
+    }
+  }
+
+  isServing(): boolean {
+    const { primary } = this.#state;
+    return primary !== undefined && isServing(primary, this.#options.clock.monotonicMs());
+  }
+
+  leaseRemainingMs(): number {
+    const { primary } = this.#state;
+    if (primary?.phase !== 'serving') return 0;
+    return Math.max(0, leaseUntilMs(primary) - this.#options.clock.monotonicMs());
+  }
+
+  luns(): LunInfo[] {
+    return Array.from(this.#table.all(), ({ description, blocks }) => ({
+      lunId: description.lunId,
+      base: description.base,
+      lengthBlocks: description.lengthBlocks,
+      writtenBytes: blocks.writtenBlocks * STORED_BLOCK_BYTES,
+    }));
+  }
+
+  async resetLun(lun: { lunId: number; base: ImageVersionRef; lengthBlocks: number }): Promise<void> {
+    await this.#submitControl(lun.lunId, (epoch, generation) =>
+      encodeControlRecord({ kind: 'resetLun', epoch, generation, ...lun }),
+    );
+  }
+
+  async dropLun(lunId: number): Promise<void> {
+    if (this.#table.get(lunId) === undefined) {
+      this.#writes.assertServing();
+      return;
+    }
+    await this.#submitControl(lunId, (epoch) => encodeControlRecord({ kind: 'dropLun', epoch, lunId }));
+  }
+
+  async #submitControl(lunId: number, encode: (epoch: number, index: number) => Uint8Array): Promise<void> {
+    this.#writes.assertServing();
+    const index = this.#writes.nextIndex;
+    const payload = encode(this.#writes.recordEpoch(), index);
+    const lun = this.#table.get(lunId);
+    // From now on no write of this generation is given a place, so none can lie after the record.
+    if (lun !== undefined) lun.endingIndex = Math.min(lun.endingIndex, index);
+    await this.#writes.submit([payload], false).done;
+    await this.#writes.confirmServing();
+  }
+
+  openDevice(lunId: number): BlockDevice | undefined {
+    const lun = this.#table.get(lunId);
+    if (lun === undefined || this.#state.primary?.phase !== 'serving') return undefined;
+    return new LunDevice(lun, this.#writes);
+  }
+
+  status(): PortalGroupStatus {
+    return replicaStatus(this.#state, this.#options.clock.monotonicMs());
+  }
+
+  /** Serves no more and lets go of the log; what is under way fails as not serving. */
+  async stop(): Promise<void> {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#cancelTick?.();
+    this.#state.primary = undefined;
+    this.#writes.failAll();
+    if (this.#wasServing) this.#options.onServingChange(false);
+    await Promise.all([this.#effects.idle(), this.#writer.stop(), this.#applier.pause()]);
+    await Promise.all(Array.from(this.#table.all(), (lun) => lun.close()));
+    await this.#options.files.log.close();
+  }
+
+  #fail(error: unknown): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#cancelTick?.();
+    this.#state.primary = undefined;
+    this.#writes.failAll();
+    this.#options.onFatal(error);
+  }
+
+  #warn(event: string, error: unknown): void {
+    this.#options.logger.warn(event, { group: this.#options.groupId, reason: describeError(error) });
+  }
+}
+
+function newCore({ groupId, self, files, clock, faults }: ReplicaOptions): ReplicaCore {
+  const { epoch, leaseMs } = files.meta;
+  // A grant given before a restart still binds; when it was given is forgotten.
+  const lastLeaseMs = Math.max(leaseMs, DEFAULT_LEASE_MS);
+  return {
+    groupId,
+    self,
+    epoch,
+    primary: '',
+    leaseMs,
+    grantUntilMs: files.wasKnown ? clock.monotonicMs() + grantMs(lastLeaseMs) : Number.NEGATIVE_INFINITY,
+    log: files.view(),
+    links: new Map(),
+    imagesReady: false,
+    faults,
+  };
+}
+
+function decodeIntact(payload: Uint8Array): GroupRecord {
+  const record = decodeGroupRecord(payload);
+  if (record.kind === 'write' && !writeRecordIsIntact(record)) {
+    throw new ProtocolError('a replicated block does not match its checksum', { code: 'bad-checksum' });
+  }
+  return record;
+}

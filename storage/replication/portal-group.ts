@@ -1,0 +1,69 @@
+import type { BlockDevice } from '../block-device.ts';
+import type { ImageVersionRef } from '../image/image-source.ts';
+
+/** What the rest of a node may do with one of its portal groups. */
+export interface PortalGroup {
+  /** Primary, within its lease, with everything committed readable. */
+  isServing(): boolean;
+  /** 0 when not serving; Infinity when no other node could take over. */
+  leaseRemainingMs(): number;
+  luns(): LunInfo[];
+  /**
+   * Starts the LUN over on `base`, dropping whatever was written to it. Writes of devices opened before fail
+   * or land before the reset. Resolves once all in-sync members have it.
+   * @throws DeviceError kind "not-serving", "no-space"
+   */
+  resetLun(lun: { lunId: number; base: ImageVersionRef; lengthBlocks: number }): Promise<void>;
+  /** @throws DeviceError kind "not-serving", "no-space" */
+  dropLun(lunId: number): Promise<void>;
+  /** The LUN's present generation as a disk; undefined when there is none, or this node does not serve. */
+  openDevice(lunId: number): BlockDevice | undefined;
+  status(): PortalGroupStatus;
+}
+
+export interface LunInfo {
+  readonly lunId: number;
+  readonly base: ImageVersionRef;
+  /** In logical blocks of 512 bytes. */
+  readonly lengthBlocks: number;
+  /** Of the client's own data, counting a block once however often it was written. */
+  readonly writtenBytes: number;
+}
+
+export interface PortalGroupStatus {
+  readonly role: 'primary' | 'backup';
+  readonly epoch: number;
+  readonly primary: string | undefined;
+  readonly isServing: boolean;
+  /** Records below are committed. */
+  readonly commitIndex: number;
+  /** The number the next record will get. */
+  readonly nextIndex: number;
+  readonly firstIndex: number;
+  /** Base images of all LUNs are here. */
+  readonly imagesReady: boolean;
+  /** On a primary: fewer members are in sync than the group has replicas. */
+  readonly isDegraded: boolean;
+  /** On a primary: fewer than minInSync, so that writes wait. */
+  readonly areWritesStalled: boolean;
+  /** On a primary. */
+  readonly members: readonly MemberStatus[];
+  /** On a primary: the member that is farthest behind while catching up. */
+  readonly catchUp: CatchUpStatus | undefined;
+}
+
+export interface MemberStatus {
+  readonly nodeId: string;
+  readonly isInSync: boolean;
+  readonly linkUp: boolean;
+  readonly ackedIndex: number;
+  readonly durableIndex: number;
+  readonly leaseRemainingMs: number;
+  readonly isFull: boolean;
+}
+
+export interface CatchUpStatus {
+  readonly nodeId: string;
+  readonly ackedIndex: number;
+  readonly targetIndex: number;
+}

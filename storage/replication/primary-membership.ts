@@ -1,0 +1,165 @@
+import type { MembershipChange, ReplicaEffect, ReplicaEvent } from './core.ts';
+import {
+  HEARTBEAT_MS,
+  JOIN_DISTANCE_RECORDS,
+  JOIN_MS,
+  JOIN_RETRY_MS,
+  LINK_GRACE_MS,
+  PROPOSAL_RETRY_MS,
+  PROPOSAL_VISIBLE_MS,
+  SLOW_MS,
+  SLOW_SYNC_MS,
+} from './limits.ts';
+import {
+  isCandidate,
+  type Joining,
+  type Member,
+  memberOf,
+  othersInSync,
+  type PrimaryState,
+} from './primary-state.ts';
+
+/** Asks for the change of the in-sync set that is most needed, one at a time. */
+export function proposeChanges(state: PrimaryState, nowMs: number): ReplicaEffect[] {
+  settleJoining(state, nowMs);
+  if (state.proposal !== undefined || nowMs < state.nextProposalMs) return [];
+  const change = shrinkNeeded(state, nowMs) ?? expandReady(state);
+  if (change === undefined) {
+    startJoining(state, nowMs);
+    return [];
+  }
+  if (change.kind === 'expand' && state.joining !== undefined) state.joining.proposed = true;
+  state.proposal = change;
+  return [{ kind: 'propose', change }];
+}
+
+function shrinkNeeded(state: PrimaryState, nowMs: number): MembershipChange | undefined {
+  const { epoch } = state.group;
+  const failed = othersInSync(state).find((identity) => {
+    const member = memberOf(state, identity);
+    if (member === undefined)
+      return nowMs >= state.patientUntilMs || linkSaysGone(state, identity.nodeId, nowMs);
+    return hasFailed(state, member, nowMs);
+  });
+  return failed === undefined ? undefined : { kind: 'shrink', epoch, remove: failed.nodeId };
+}
+
+/** Its node is connected as another process, or not at all for long enough. */
+function linkSaysGone(state: PrimaryState, nodeId: string, nowMs: number): boolean {
+  const link = state.core.links.get(nodeId);
+  return link !== undefined && (link.up || nowMs - link.sinceMs >= LINK_GRACE_MS);
+}
+
+function hasFailed(state: PrimaryState, member: Member, nowMs: number): boolean {
+  if (!member.linkUp) return nowMs - member.linkSinceMs >= LINK_GRACE_MS;
+  if (member.full) return true;
+  if (nowMs < state.patientUntilMs) return false;
+  if (nowMs - member.lastHeardMs >= SLOW_MS) return true;
+  const durable = state.group.durability === 'durable';
+  for (const mark of state.marks) {
+    const ageMs = nowMs - mark.atMs;
+    if (ageMs >= SLOW_MS && member.ackedIndex < mark.appendedIndex) return true;
+    const syncIndex = durable ? mark.appendedIndex : Math.min(mark.syncIndex, mark.appendedIndex);
+    if (ageMs >= SLOW_SYNC_MS && member.durableIndex < syncIndex) return true;
+  }
+  return false;
+}
+
+/** Remembers the ends of the log, so that arrears can be dated. */
+export function markProgress(state: PrimaryState, nowMs: number): void {
+  const { marks } = state;
+  marks.push({
+    atMs: nowMs,
+    appendedIndex: state.core.log.appendedIndex,
+    syncIndex: state.syncIndex,
+  });
+  while (marks.length > 0 && nowMs - (marks[0] as { atMs: number }).atMs > SLOW_SYNC_MS + SLOW_MS)
+    marks.shift();
+}
+
+/** From here on the candidate's word is needed too; only then may its joining be proposed. */
+function startJoining(state: PrimaryState, nowMs: number): void {
+  if (state.joining !== undefined || state.phase !== 'serving' || nowMs < state.nextJoinMs) return;
+  for (const member of state.members.values()) {
+    if (!isCandidate(state, member) || !isFitToJoin(state, member, nowMs)) continue;
+    const durableIndex = state.core.log.commitIndex;
+    const { nodeId, incarnation } = member;
+    state.joining = { nodeId, incarnation, sinceMs: nowMs, durableIndex, proposed: false, uncertain: false };
+    state.syncIndex = Math.max(state.syncIndex, durableIndex);
+    // Its next heartbeat, which is due now, tells it to sync.
+    member.lastSentMs = Number.NEGATIVE_INFINITY;
+    return;
+  }
+}
+
+function isFitToJoin(state: PrimaryState, member: Member, nowMs: number): boolean {
+  return (
+    member.linkUp &&
+    member.mode === 'streaming' &&
+    member.imagesReady &&
+    !member.full &&
+    member.ackedIndex > state.epochStartIndex &&
+    member.ackedIndex + JOIN_DISTANCE_RECORDS >= state.core.log.appendedIndex &&
+    // Our lease now depends on it as well, so it had better be fresh.
+    member.leaseUntilMs > nowMs + 2 * HEARTBEAT_MS
+  );
+}
+
+function expandReady(state: PrimaryState): MembershipChange | undefined {
+  const { joining } = state;
+  if (joining === undefined) return undefined;
+  const { nodeId, incarnation } = joining;
+  const change: MembershipChange = {
+    kind: 'expand',
+    epoch: state.group.epoch,
+    add: nodeId,
+    incarnation,
+  };
+  // Only the outcome of what has been asked for ends the wait, so ask again until it is known.
+  if (joining.proposed) return change;
+  const member = memberOf(state, joining);
+  const hasAll =
+    member?.linkUp === true &&
+    member.ackedIndex >= state.core.log.commitIndex &&
+    member.durableIndex >= joining.durableIndex;
+  return hasAll ? change : undefined;
+}
+
+/** Gives up a joining that was never proposed, or that can no longer take effect. */
+function settleJoining(state: PrimaryState, nowMs: number): void {
+  const { joining } = state;
+  if (joining === undefined) return;
+  const void_ = joining.proposed
+    ? cannotTakeEffect(state, joining)
+    : memberOf(state, joining)?.linkUp !== true || nowMs - joining.sinceMs >= JOIN_MS;
+  if (void_) endJoining(state, nowMs);
+}
+
+/**
+ * At this very epoch the cluster counts that process out: a proposal to add it, applied from now on, is
+ * refused, and had it been applied before, the epoch would have risen. A process counted out never returns.
+ */
+function cannotTakeEffect(state: PrimaryState, joining: Joining): boolean {
+  const node = state.nodes.find((n) => n.nodeId === joining.nodeId);
+  return node !== undefined && (node.incarnation !== joining.incarnation || node.status === 'fenced');
+}
+
+function endJoining(state: PrimaryState, nowMs: number): void {
+  state.joining = undefined;
+  state.nextJoinMs = nowMs + JOIN_RETRY_MS;
+}
+
+export function onProposed(
+  state: PrimaryState,
+  event: Extract<ReplicaEvent, { kind: 'proposed' }>,
+  nowMs: number,
+): void {
+  // One asked for at an earlier epoch has been overtaken, and can no longer take effect.
+  if (state.proposal !== event.change) return;
+  state.proposal = undefined;
+  state.nextProposalMs = nowMs + (event.outcome === 'applied' ? PROPOSAL_VISIBLE_MS : PROPOSAL_RETRY_MS);
+  const { joining } = state;
+  if (event.change.kind !== 'expand' || joining === undefined) return;
+  if (event.outcome === 'applied' || event.outcome === 'unknown') joining.uncertain = true;
+  else if (!joining.uncertain) endJoining(state, nowMs);
+}

@@ -1,0 +1,124 @@
+import type { MembershipChange, ReplicaCore } from './core.ts';
+import { isInSync, type MemberIdentity, type PortalGroupState, type ReplicationNode } from './group-state.ts';
+
+/** What a primary knows of one other member, for as long as that member's process lives. */
+export interface Member {
+  readonly nodeId: string;
+  readonly incarnation: string;
+  linkUp: boolean;
+  /** When the link last came or went. */
+  linkSinceMs: number;
+  /** probing: waiting to hear where its log stands. streaming: its log is ours up to nextToSend at least. */
+  mode: 'probing' | 'streaming';
+  nextToSend: number;
+  /** Its log is ours up to here: true for good within this reign, whatever happens to links. */
+  ackedIndex: number;
+  durableIndex: number;
+  leaseUntilMs: number;
+  lastHeardMs: number;
+  lastSentMs: number;
+  /** A request to send records has not been answered yet. */
+  busy: boolean;
+  inFlight: { endIndex: number; lengthBytes: number }[];
+  inFlightBytes: number;
+  imagesReady: boolean;
+  full: boolean;
+}
+
+/** A member on its way into the in-sync set. Until the outcome is known both sets count. */
+export interface Joining {
+  readonly nodeId: string;
+  readonly incarnation: string;
+  readonly sinceMs: number;
+  /** What may have been acknowledged as flushed before it counted: it must have that durably. */
+  readonly durableIndex: number;
+  proposed: boolean;
+  /** An earlier proposal may still take effect. */
+  uncertain: boolean;
+}
+
+/** Where the log's ends stood at some tick: what lies below has been outstanding since. */
+export interface ProgressMark {
+  readonly atMs: number;
+  readonly appendedIndex: number;
+  readonly syncIndex: number;
+}
+
+export interface PrimaryState {
+  readonly core: ReplicaCore;
+  group: PortalGroupState;
+  nodes: readonly ReplicationNode[];
+  /** The epoch in which this office was taken; membership changes raise the epoch but not this. */
+  readonly reign: number;
+  epochStartIndex: number;
+  phase: 'aligning' | 'serving';
+  /** Silence and arrears before this moment are not held against anyone. */
+  patientUntilMs: number;
+  readonly members: Map<string, Member>;
+  /** Records below are to be made durable everywhere. */
+  syncIndex: number;
+  marks: ProgressMark[];
+  lastTickMs: number;
+  /** Asked for and not answered. */
+  proposal: MembershipChange | undefined;
+  nextProposalMs: number;
+  joining: Joining | undefined;
+  nextJoinMs: number;
+  /** No space for the record that begins the epoch: when to try again. */
+  beginAgainMs: number | undefined;
+  /** Every record below has taken effect in the table of LUNs. */
+  appliedIndex: number;
+}
+
+/** The link's member if it is the process that `identity` names. */
+export function memberOf(state: PrimaryState, identity: MemberIdentity): Member | undefined {
+  const member = state.members.get(identity.nodeId);
+  return member?.incarnation === identity.incarnation ? member : undefined;
+}
+
+/** The in-sync members other than this one. */
+export function othersInSync(state: PrimaryState): MemberIdentity[] {
+  return state.group.inSync.filter((m) => m.nodeId !== state.core.self.nodeId);
+}
+
+/** All whose word is needed: the in-sync set, and a member that may have joined it without our knowing yet. */
+export function requiredMembers(state: PrimaryState): MemberIdentity[] {
+  const required = othersInSync(state);
+  const { joining } = state;
+  const { faults } = state.core;
+  if (joining !== undefined && faults.skipUnionWhileExpanding !== true) required.push(joining);
+  if (faults.acknowledgeBeforeShrinkCommits === true) {
+    const { proposal } = state;
+    return required.filter((m) => proposal?.kind !== 'shrink' || proposal.remove !== m.nodeId);
+  }
+  return required;
+}
+
+/** Until when no other node can be serving; Infinity for a set of one. */
+export function leaseUntilMs(state: PrimaryState): number {
+  let until = Number.POSITIVE_INFINITY;
+  for (const identity of requiredMembers(state)) {
+    until = Math.min(until, memberOf(state, identity)?.leaseUntilMs ?? Number.NEGATIVE_INFINITY);
+  }
+  return until;
+}
+
+export function isServing(state: PrimaryState, nowMs: number): boolean {
+  return state.phase === 'serving' && nowMs < leaseUntilMs(state);
+}
+
+/** Every record below this is on stable storage of all whose word is needed. */
+export function durableEverywhere(state: PrimaryState): number {
+  let index = state.core.log.durableIndex;
+  for (const identity of requiredMembers(state)) {
+    index = Math.min(index, memberOf(state, identity)?.durableIndex ?? 0);
+  }
+  return index;
+}
+
+/** A replica whose process the cluster counts as up and that is not in the set. */
+export function isCandidate(state: PrimaryState, member: Member): boolean {
+  if (!state.group.replicas.includes(member.nodeId) || isInSync(state.group, member)) return false;
+  const node = state.nodes.find((n) => n.nodeId === member.nodeId);
+  return node?.status === 'up' && node.incarnation === member.incarnation;
+}

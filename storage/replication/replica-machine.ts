@@ -1,0 +1,101 @@
+import { type BackupState, newBackup, stepBackup } from './backup-machine.ts';
+import { persistEffect, type ReplicaCore, type ReplicaEffect, type ReplicaEvent } from './core.ts';
+import { isInSync } from './group-state.ts';
+import { stepPrimary, takeOffice } from './primary-machine.ts';
+import type { PrimaryState } from './primary-state.ts';
+
+/** One member of one portal group: a primary by the cluster's word, else a backup. */
+export interface ReplicaState {
+  readonly core: ReplicaCore;
+  backup: BackupState;
+  primary: PrimaryState | undefined;
+}
+
+export function newReplica(core: ReplicaCore): ReplicaState {
+  return { core, backup: newBackup(core), primary: undefined };
+}
+
+/**
+ * Changes `state` and says what to do, in order.
+ * @param nowMs monotonic
+ * @param appliedIndex records below have taken effect in the table of LUNs
+ */
+export function stepReplica(
+  state: ReplicaState,
+  event: ReplicaEvent,
+  nowMs: number,
+  appliedIndex: number,
+): ReplicaEffect[] {
+  const { core } = state;
+  if (event.kind === 'link') {
+    const { nodeId, incarnation } = event.peer;
+    const known = core.links.get(nodeId);
+    // The end of an earlier process's link says nothing about the present one's.
+    if (!event.up && known !== undefined && known.incarnation !== incarnation) return [];
+    core.links.set(nodeId, { incarnation, up: event.up, sinceMs: nowMs });
+  }
+  const effects: ReplicaEffect[] = [];
+  if (event.kind === 'state') effects.push(...onState(state, event, nowMs, appliedIndex));
+  if (event.kind === 'frame') effects.push(...giveWay(state, event));
+  if (state.primary === undefined) {
+    effects.push(...stepBackup(state.backup, event, nowMs));
+  } else {
+    state.primary.appliedIndex = appliedIndex;
+    effects.push(...stepPrimary(state.primary, event, nowMs));
+  }
+  return effects;
+}
+
+function onState(
+  state: ReplicaState,
+  event: Extract<ReplicaEvent, { kind: 'state' }>,
+  nowMs: number,
+  appliedIndex: number,
+): ReplicaEffect[] {
+  const { core } = state;
+  const { group } = event;
+  if (group.epoch < core.epoch) return [];
+  const isPrimary = group.primary === core.self.nodeId && isInSync(group, core.self);
+  if (isPrimary && state.primary !== undefined) return [];
+  if (!isPrimary) {
+    const risen = group.epoch > core.epoch;
+    core.epoch = group.epoch;
+    if (risen || core.primary === '') core.primary = group.primary ?? '';
+    const effects = state.primary === undefined ? [] : resign(state);
+    return risen ? [...effects, persistEffect(core)] : effects;
+  }
+  const lastReign = core.log.epochs.at(-1)?.epoch ?? 0;
+  if (lastReign >= group.epoch) {
+    // Two parts of a log must never bear one epoch: they could not be told apart.
+    const fields = { group: group.id, epoch: group.epoch, lastReign };
+    return [{ kind: 'complain', event: 'replication.epoch-reused', fields }];
+  }
+  core.epoch = group.epoch;
+  core.primary = core.self.nodeId;
+  core.leaseMs = Math.max(core.leaseMs, event.leaseMs);
+  const { nodes } = event;
+  const { state: primary, effects } = takeOffice(core, { group, nodes, appliedIndex }, nowMs);
+  state.primary = primary;
+  return effects;
+}
+
+/** A frame under a higher epoch ends this one, unless it says that we are primary in that one as well. */
+function giveWay(state: ReplicaState, event: Extract<ReplicaEvent, { kind: 'frame' }>): ReplicaEffect[] {
+  const { core } = state;
+  const { frame } = event;
+  if (state.primary === undefined || frame.epoch <= core.epoch) return [];
+  if (frame.kind === 'ack' || frame.kind === 'position') return [];
+  if (frame.kind === 'reject') {
+    if (frame.primary === core.self.nodeId) return [];
+    core.epoch = frame.epoch;
+    core.primary = frame.primary;
+    return [...resign(state), persistEffect(core)];
+  }
+  return resign(state);
+}
+
+function resign(state: ReplicaState): ReplicaEffect[] {
+  state.primary = undefined;
+  state.backup = newBackup(state.core);
+  return [{ kind: 'demoted' }];
+}

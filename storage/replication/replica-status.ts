@@ -1,0 +1,45 @@
+import { isInSync } from './group-state.ts';
+import type { CatchUpStatus, PortalGroupStatus } from './portal-group.ts';
+import { isServing, othersInSync, type PrimaryState } from './primary-state.ts';
+import type { ReplicaState } from './replica-machine.ts';
+
+export function replicaStatus(state: ReplicaState, nowMs: number): PortalGroupStatus {
+  const { core, primary } = state;
+  const { log } = core;
+  return {
+    role: primary === undefined ? 'backup' : 'primary',
+    epoch: core.epoch,
+    primary: core.primary === '' ? undefined : core.primary,
+    isServing: primary !== undefined && isServing(primary, nowMs),
+    commitIndex: log.commitIndex,
+    nextIndex: log.nextIndex,
+    firstIndex: log.baseIndex,
+    imagesReady: core.imagesReady,
+    isDegraded: primary !== undefined && primary.group.inSync.length < primary.group.replicas.length,
+    areWritesStalled: primary !== undefined && primary.group.inSync.length < primary.group.minInSync,
+    members: primary === undefined ? [] : memberStatus(primary, nowMs),
+    catchUp: primary === undefined ? undefined : catchUpOf(primary),
+  };
+}
+
+function memberStatus(state: PrimaryState, nowMs: number): PortalGroupStatus['members'] {
+  return Array.from(state.members.values(), (member) => ({
+    nodeId: member.nodeId,
+    isInSync: isInSync(state.group, member),
+    linkUp: member.linkUp,
+    ackedIndex: member.ackedIndex,
+    durableIndex: member.durableIndex,
+    leaseRemainingMs: Math.max(0, member.leaseUntilMs - nowMs),
+    isFull: member.full,
+  }));
+}
+
+function catchUpOf(state: PrimaryState): CatchUpStatus | undefined {
+  const insiders = new Set(othersInSync(state).map((m) => m.nodeId));
+  let last: CatchUpStatus | undefined;
+  for (const { nodeId, linkUp, ackedIndex } of state.members.values()) {
+    if (!linkUp || insiders.has(nodeId) || (last !== undefined && last.ackedIndex <= ackedIndex)) continue;
+    last = { nodeId, ackedIndex, targetIndex: state.core.log.appendedIndex };
+  }
+  return last;
+}

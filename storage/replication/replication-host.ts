@@ -1,0 +1,192 @@
+import type { Clock, Timers } from '../../base/clock.ts';
+import type { Counters } from '../../base/counters.ts';
+import { ProtocolError } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
+import type { RecordLog } from '../../base/record-log.ts';
+import type { ImageSource } from '../image/image-source.ts';
+import type { MembershipChange } from './core.ts';
+import { groupOfFrame } from './frame.ts';
+import type { MetaStore } from './group-meta.ts';
+import type { DeliberateFaults, ProposalOutcome, ReplicationClusterState } from './group-state.ts';
+import { type TrimBounds, USUAL_TRIM_BOUNDS } from './log-trimmer.ts';
+import { MetaDirectory } from './meta-directory.ts';
+import type { PortalGroup } from './portal-group.ts';
+import { PortalGroupReplica } from './portal-group-replica.ts';
+import { ReplicaFiles } from './replica-files.ts';
+
+/** True: applied. False: not known to have been, which is taken as unknown. */
+export type ProposalAnswer = ProposalOutcome | boolean;
+
+export interface ReplicationHostOptions {
+  readonly nodeId: string;
+  readonly incarnation: string;
+  readonly transport: PeerTransport;
+  readonly openLog: (groupId: string) => Promise<RecordLog>;
+  /** A directory for one small file per group, or what stands in for it. */
+  readonly metaDirectory: string | MetaStore;
+  readonly images: ImageSource;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly counters: Counters;
+  /** Compare-and-set on the epoch. A rejection counts as unknown. */
+  readonly proposeShrink: (group: string, epoch: number, remove: string) => Promise<ProposalAnswer>;
+  readonly proposeExpand: (
+    group: string,
+    epoch: number,
+    add: string,
+    incarnation: string,
+  ) => Promise<ProposalAnswer>;
+  /** Storage failed or we are wrong: the process must end. */
+  readonly onFatal: (error: unknown) => void;
+  /** Bounds other than the usual ones; tests make them small. */
+  readonly trim?: TrimBounds;
+  /** Only tests set this. */
+  readonly faults?: DeliberateFaults;
+}
+
+type Slot =
+  | { readonly kind: 'opening'; readonly done: Promise<void> }
+  | { readonly kind: 'open'; readonly replica: PortalGroupReplica }
+  | { readonly kind: 'closing'; readonly done: Promise<void> };
+
+/** All portal groups of which this node, or one worker of it, is a member. */
+export class ReplicationHost {
+  readonly #options: ReplicationHostOptions;
+  readonly #meta: MetaStore;
+  readonly #slots = new Map<string, Slot>();
+  readonly #links = new Map<string, PeerIdentity>();
+  readonly #servingHandlers: ((groupId: string, serving: boolean) => void)[] = [];
+  #state: ReplicationClusterState | undefined;
+  #isStarted = false;
+  #isStopped = false;
+
+  constructor(options: ReplicationHostOptions) {
+    this.#options = options;
+    const { metaDirectory, transport } = options;
+    this.#meta = typeof metaDirectory === 'string' ? new MetaDirectory(metaDirectory) : metaDirectory;
+    transport.onMessage((from, message) => this.#onMessage(from, message));
+    transport.onLinkChange((peer, up) => this.#onLinkChange(peer, up));
+  }
+
+  /** Opens the groups known by now. Those that come later are opened as they come. */
+  async start(): Promise<void> {
+    this.#isStarted = true;
+    this.#reconcile();
+    for (const slot of Array.from(this.#slots.values())) if (slot.kind === 'opening') await slot.done;
+  }
+
+  /** To be called with every new state of the cluster, in order. */
+  applyClusterState(state: ReplicationClusterState): void {
+    this.#state = state;
+    this.#reconcile();
+  }
+
+  group(groupId: string): PortalGroup | undefined {
+    const slot = this.#slots.get(groupId);
+    return slot?.kind === 'open' ? slot.replica : undefined;
+  }
+
+  onServingChange(handler: (groupId: string, serving: boolean) => void): void {
+    this.#servingHandlers.push(handler);
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await Promise.all(Array.from(this.#slots.keys(), (groupId) => this.#close(groupId)));
+  }
+
+  #reconcile(): void {
+    const state = this.#state;
+    if (state === undefined || !this.#isStarted || this.#isStopped) return;
+    const mine = state.groups.filter((group) => group.replicas.includes(this.#options.nodeId));
+    for (const group of mine) {
+      const slot = this.#slots.get(group.id);
+      if (slot === undefined) this.#open(group.id);
+      else if (slot.kind === 'open') slot.replica.applyState(group, state.nodes, state.leaseMs);
+    }
+    const wanted = new Set(mine.map((group) => group.id));
+    for (const groupId of this.#slots.keys()) {
+      if (!wanted.has(groupId)) void this.#close(groupId);
+    }
+  }
+
+  #open(groupId: string): void {
+    const done = ReplicaFiles.open(groupId, this.#meta, this.#options.openLog).then(
+      (files) => {
+        const replica = this.#makeReplica(groupId, files);
+        this.#slots.set(groupId, { kind: 'open', replica });
+        for (const peer of this.#links.values()) replica.linkChanged(peer, true);
+        replica.start();
+        this.#reconcile();
+      },
+      (error: unknown) => this.#options.onFatal(error),
+    );
+    this.#slots.set(groupId, { kind: 'opening', done });
+  }
+
+  #makeReplica(groupId: string, files: ReplicaFiles): PortalGroupReplica {
+    const { nodeId, incarnation, faults, trim } = this.#options;
+    return new PortalGroupReplica({
+      ...this.#options,
+      groupId,
+      self: { nodeId, incarnation },
+      files,
+      faults: faults ?? {},
+      trim: trim ?? USUAL_TRIM_BOUNDS,
+      propose: (change) => this.#propose(groupId, change),
+      onServingChange: (serving) => {
+        for (const handler of this.#servingHandlers) handler(groupId, serving);
+      },
+    });
+  }
+
+  async #propose(groupId: string, change: MembershipChange): Promise<ProposalOutcome> {
+    const { proposeShrink, proposeExpand } = this.#options;
+    const answer =
+      change.kind === 'shrink'
+        ? await proposeShrink(groupId, change.epoch, change.remove)
+        : await proposeExpand(groupId, change.epoch, change.add, change.incarnation);
+    if (typeof answer === 'boolean') return answer ? 'applied' : 'unknown';
+    return answer;
+  }
+
+  /** The group's files stay: an administrator may bring it back. */
+  async #close(groupId: string): Promise<void> {
+    const slot = this.#slots.get(groupId);
+    if (slot === undefined) return;
+    if (slot.kind === 'closing') return slot.done;
+    const done = (async () => {
+      if (slot.kind === 'opening') await slot.done;
+      const open = slot.kind === 'open' ? slot : this.#slots.get(groupId);
+      if (open?.kind === 'open') await open.replica.stop();
+      this.#slots.delete(groupId);
+      this.#reconcile();
+    })();
+    if (slot.kind === 'open') this.#slots.set(groupId, { kind: 'closing', done });
+    await done;
+  }
+
+  #onMessage(from: PeerIdentity, message: Uint8Array): void {
+    let groupId: string;
+    try {
+      groupId = groupOfFrame(message);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#options.counters.add(`replication.${error.code}`);
+      return;
+    }
+    const slot = this.#slots.get(groupId);
+    if (slot?.kind === 'open') slot.replica.receive(from, message);
+    else this.#options.counters.add('replication.unknown-group');
+  }
+
+  #onLinkChange(peer: PeerIdentity, up: boolean): void {
+    if (up) this.#links.set(peer.nodeId, peer);
+    else if (this.#links.get(peer.nodeId)?.incarnation === peer.incarnation) this.#links.delete(peer.nodeId);
+    for (const slot of this.#slots.values()) {
+      if (slot.kind === 'open') slot.replica.linkChanged(peer, up);
+    }
+  }
+}

@@ -1,0 +1,162 @@
+import { invariant } from '../../base/errors.ts';
+import { DeviceError } from '../block-device.ts';
+import { decodeGroupRecord } from '../lun/log-record.ts';
+import type { LunHost } from '../lun/lun-device.ts';
+import type { ReadAt } from '../lun/lun-reader.ts';
+import type { Lun, LunTable } from '../lun/lun-table.ts';
+import type { LogView, ReplicaEvent } from './core.ts';
+import { LEASE_WAIT_MS } from './limits.ts';
+import type { LoggedRecord, LogWriter } from './log-writer.ts';
+import { PendingWrites } from './pending-writes.ts';
+import { durableEverywhere, isServing, type PrimaryState } from './primary-state.ts';
+
+export interface WritePathOptions {
+  readonly view: LogView;
+  readonly table: LunTable;
+  readonly writer: LogWriter;
+  readonly readAt: ReadAt;
+  readonly readBegins: () => () => void;
+  readonly nowMs: () => number;
+  readonly primary: () => PrimaryState | undefined;
+  readonly step: (event: ReplicaEvent) => void;
+}
+
+/**
+ * Gives writes their places in the log. All that arrive in one turn of the event loop are handed to the log,
+ * and to the other members, together.
+ */
+export class WritePath implements LunHost {
+  readonly #options: WritePathOptions;
+  readonly #pending = new PendingWrites();
+  readonly readAt: ReadAt;
+  #batch: LoggedRecord[] = [];
+  #batchWantsSync = false;
+  /** Rises whenever what waits in #batch has lost its places. */
+  #era = 0;
+
+  constructor(options: WritePathOptions) {
+    this.#options = options;
+    this.readAt = options.readAt;
+  }
+
+  get writeCacheEnabled(): boolean {
+    return this.#options.primary()?.group.durability !== 'durable';
+  }
+
+  readBegins(): () => void {
+    return this.#options.readBegins();
+  }
+
+  isCurrent(lun: Lun): boolean {
+    return this.#options.table.get(lun.description.lunId) === lun;
+  }
+
+  assertServing(): void {
+    if (this.#options.primary()?.phase !== 'serving') throw notServing();
+  }
+
+  confirmServing(): Promise<void> | undefined {
+    this.assertServing();
+    const primary = this.#options.primary();
+    const nowMs = this.#options.nowMs();
+    if (primary !== undefined && isServing(primary, nowMs)) return undefined;
+    return this.#pending.awaitLease(nowMs + LEASE_WAIT_MS);
+  }
+
+  admit(): Promise<void> | undefined {
+    return this.#pending.admit();
+  }
+
+  recordEpoch(): number {
+    const primary = this.#options.primary();
+    invariant(primary !== undefined, 'only a primary makes records');
+    return primary.reign;
+  }
+
+  /** The number the next record given a place will have. */
+  get nextIndex(): number {
+    return this.#options.view.nextIndex + this.#batch.length;
+  }
+
+  submit(
+    records: readonly Uint8Array[],
+    forceUnitAccess: boolean,
+  ): { firstIndex: number; done: Promise<void> } {
+    this.assertServing();
+    const firstIndex = this.nextIndex;
+    if (this.#batch.length === 0) {
+      const era = this.#era;
+      queueMicrotask(() => this.#sendBatch(era));
+    }
+    let lengthBytes = 0;
+    for (const payload of records) {
+      this.#batch.push({ payload, record: decodeGroupRecord(payload) });
+      lengthBytes += payload.length;
+    }
+    if (forceUnitAccess) this.#batchWantsSync = true;
+    const done = this.#pending.add(firstIndex, this.nextIndex, lengthBytes, forceUnitAccess);
+    return { firstIndex, done };
+  }
+
+  #sendBatch(era: number): void {
+    if (era !== this.#era) return;
+    const batch = this.#batch;
+    const wantsSync = this.#batchWantsSync;
+    this.#batch = [];
+    this.#batchWantsSync = false;
+    const { view, step, writer } = this.#options;
+    const nextIndex = view.nextIndex + batch.length;
+    step({ kind: 'assigned', nextIndex });
+    // Known before the records go out, so that they carry the wish with them.
+    if (wantsSync) step({ kind: 'wantSync', index: nextIndex });
+    writer.append(view.cut, batch);
+  }
+
+  async flush(): Promise<void> {
+    this.assertServing();
+    const index = this.#options.view.commitIndex;
+    this.#options.step({ kind: 'wantSync', index });
+    const primary = this.#options.primary();
+    if (primary === undefined) throw notServing();
+    if (durableEverywhere(primary) < index) await this.#pending.awaitDurable(index);
+    await this.confirmServing();
+  }
+
+  /** Answers those whose wait is over, as the state now stands. */
+  settle(): void {
+    const primary = this.#options.primary();
+    if (primary === undefined) return;
+    const { table, view } = this.#options;
+    const durableIndex = durableEverywhere(primary);
+    this.#pending.onCommitted(Math.min(view.commitIndex, table.appliedIndex), durableIndex);
+    if (this.#pending.hasDurableWaiters) this.#pending.onDurable(durableIndex);
+    if (this.#pending.hasLeaseWaiters) {
+      const nowMs = this.#options.nowMs();
+      this.#pending.onLease(isServing(primary, nowMs), nowMs);
+    }
+  }
+
+  /** No space: nothing from `appendedIndex` on is in the log. */
+  failUnappended(appendedIndex: number): void {
+    this.#dropBatch();
+    this.#options.table.forgetInFlight(appendedIndex);
+    this.#pending.failFrom(appendedIndex, () => new DeviceError('no-space', 'the log has no space left'));
+  }
+
+  /** This node is primary no longer: what becomes of writes under way is for the next one to decide. */
+  failAll(): void {
+    this.#dropBatch();
+    this.#options.table.forgetInFlight(0);
+    this.#pending.failAll(notServing);
+  }
+
+  #dropBatch(): void {
+    this.#era++;
+    this.#batch = [];
+    this.#batchWantsSync = false;
+  }
+}
+
+export function notServing(): DeviceError {
+  return new DeviceError('not-serving', 'this node does not serve the portal group');
+}
