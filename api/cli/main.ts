@@ -1,0 +1,20 @@
+#!/usr/bin/env node
+import { homedir } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { runNodeProcess } from './node-process.ts';
+import { runCli } from './program.ts';
+
+/** The process around the command line: `bootfabric`. */
+const nodeProgram = fileURLToPath(new URL('../../node/main.js', import.meta.url));
+
+process.exitCode = await runCli(process.argv.slice(2), {
+  out: (text) => process.stdout.write(text),
+  err: (text) => process.stderr.write(text),
+  errIsTerminal: process.stderr.isTTY,
+  profileVariable: process.env['BOOTFABRIC_PROFILE'] || undefined,
+  homeDirectory: homedir(),
+  clock: { monotonicMs: () => performance.now(), wallMs: () => Date.now() },
+  sleep: (ms) => sleep(ms),
+  runNode: (args) => runNodeProcess(nodeProgram, args),
+});

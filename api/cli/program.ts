@@ -1,0 +1,195 @@
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { errorDocument, errorText } from '../../base/error-text.ts';
+import { OperationError } from '../../base/errors.ts';
+import type { NewClientDocument } from '../contract/clients.ts';
+import type { CliIo } from './cli-io.ts';
+import { type CommandContext, type GlobalOptions, makeContext } from './command-context.ts';
+import { addBootFile, listBootFiles } from './commands/boot-files.ts';
+import { addClient, listClients, removeClient } from './commands/clients.ts';
+import { importImage, listImages } from './commands/images.ts';
+import { listLuns } from './commands/luns.ts';
+import { showStatus } from './commands/status.ts';
+import { EXIT, exitCodeOf, UsageError } from './failures.ts';
+
+/**
+ * The command line as a function.
+ * @param args what follows the program's name
+ * @returns the exit code: 0 done, 1 refused, 2 wrong usage, 3 no node reached
+ */
+export async function runCli(args: readonly string[], io: CliIo): Promise<number> {
+  // init has options of its own under the same names; all of what follows belongs to it.
+  if (args[0] === 'init') return io.runNode(args);
+  const run: Run = { io, exitCode: EXIT.ok };
+  const asJson = args.includes('--json');
+  try {
+    await makeProgram(run).parseAsync(args, { from: 'user' });
+    return run.exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return answerParser(error, io, asJson);
+    if (!(error instanceof OperationError)) throw error;
+    tell(error, io, asJson);
+    return exitCodeOf(error);
+  }
+}
+
+interface Run {
+  readonly io: CliIo;
+  exitCode: number;
+}
+
+function tell(error: OperationError, io: CliIo, asJson: boolean): void {
+  const document = errorDocument(error);
+  io.err(asJson ? `${JSON.stringify(document)}\n` : errorText(document));
+}
+
+function answerParser(error: CommanderError, io: CliIo, asJson: boolean): number {
+  if (error.exitCode === 0) return EXIT.ok;
+  // Help in place of a missing command has been shown already.
+  if (error.code === 'commander.help') return EXIT.usage;
+  const message = error.message.replace(/^error: /, '');
+  tell(new UsageError(message, { accepted: 'see bootfabric --help' }), io, asJson);
+  return EXIT.usage;
+}
+
+function makeProgram(run: Run): Command {
+  const { io } = run;
+  const program = new Command('bootfabric')
+    .description('Clustered network boot: machines without disks, served by nodes that may fail.')
+    .option(
+      '--profile <file>',
+      'administrator profile (else BOOTFABRIC_PROFILE, else ~/.config/bootfabric/admin.json)',
+    )
+    .option('--node <id>', 'ask this node (else the nodes in turn)')
+    .option('--json', 'print JSON documents')
+    .exitOverride()
+    .configureOutput({ writeOut: io.out, writeErr: io.err, outputError: () => {} });
+  /** Makes an action of a command that talks to the cluster. */
+  const asking =
+    <A extends readonly unknown[]>(action: (context: CommandContext, ...args: A) => Promise<void>) =>
+    async (...args: A): Promise<void> =>
+      action(await makeContext(program.opts<GlobalOptions>(), io), ...args);
+  nodeCommands(program, run);
+  program
+    .command('status')
+    .description('how the cluster is')
+    .action(asking((context) => showStatus(context)));
+  imageCommands(program, asking);
+  clientCommands(program, asking);
+  program
+    .command('lun')
+    .description('disks of clients')
+    .command('list')
+    .description('all disks')
+    .action(asking((context) => listLuns(context)));
+  bootFileCommands(program, asking);
+  return program;
+}
+
+type Asking = <A extends readonly unknown[]>(
+  action: (context: CommandContext, ...args: A) => Promise<void>,
+) => (...args: A) => Promise<void>;
+
+function nodeCommands(program: Command, run: Run): void {
+  program
+    .command('init')
+    .description('prepare a new cluster (see bootfabric init --help)')
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .action(() => {
+      throw new UsageError('init takes its options after it', { accepted: 'bootfabric init OPTIONS' });
+    });
+  program
+    .command('start')
+    .description('run one node until told to stop')
+    .requiredOption('--data <dir>', 'the directory of the node, as init made it')
+    .action(async ({ data }: { data: string }) => {
+      run.exitCode = await run.io.runNode(['start', '--data', data]);
+    });
+}
+
+function imageCommands(program: Command, asking: Asking): void {
+  const image = program.command('image').description('golden disks');
+  image
+    .command('import')
+    .description('give an image its next version, from the raw bytes of a disk')
+    .argument('<name>', 'name of the image, new or not')
+    .argument('<file>', 'the disk')
+    .option('--no-wait', 'do not wait until all nodes hold it')
+    .action(
+      asking((context, name: string, file: string, { wait }: { wait: boolean }) =>
+        importImage(context, { name, file, wait }),
+      ),
+    );
+  image
+    .command('list')
+    .description('all images and versions')
+    .action(asking((context) => listImages(context)));
+}
+
+interface ClientOptions {
+  readonly mac: string[];
+  readonly image: string;
+  readonly imageVersion?: number;
+  readonly writeCache?: 'discard' | 'keep';
+  readonly address?: string;
+  readonly portalGroup?: string;
+}
+
+function clientCommands(program: Command, asking: Asking): void {
+  const client = program.command('client').description('machines that boot');
+  client
+    .command('add')
+    .description('register a machine and give it a disk')
+    .argument('<name>', 'name of the client')
+    .addOption(macOption())
+    .requiredOption('--image <image>', 'the image it boots')
+    .option('--image-version <n>', 'this version (else the newest at each boot)', parseVersion)
+    .addOption(
+      new Option('--write-cache <mode>', 'what becomes of its writes at its next boot').choices([
+        'discard',
+        'keep',
+      ]),
+    )
+    .option('--address <ipv4>', 'the address to give it')
+    .option('--portal-group <id>', 'where its disk is served (else where the fewest are)')
+    .action(
+      asking((context, name: string, { mac, ...options }: ClientOptions) => {
+        const document: NewClientDocument = { name, macs: mac, ...options };
+        return addClient(context, document);
+      }),
+    );
+  client
+    .command('list')
+    .description('all clients')
+    .action(asking((context) => listClients(context)));
+  client
+    .command('remove')
+    .description('forget a machine and drop its writes')
+    .argument('<name>', 'name of the client')
+    .action(asking((context, name: string) => removeClient(context, name)));
+}
+
+function macOption(): Option {
+  return new Option('--mac <mac>', 'MAC address of one of its network cards (repeatable)')
+    .argParser((value: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), value])
+    .makeOptionMandatory();
+}
+
+function parseVersion(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('A version is a whole number from 1 on.');
+  return Number(text);
+}
+
+function bootFileCommands(program: Command, asking: Asking): void {
+  const bootFile = program.command('boot-file').description('network boot programs');
+  bootFile
+    .command('add')
+    .description('upload a network boot program')
+    .argument('<file>', 'the program')
+    .option('--name <name>', 'the name it is served under (else its own)')
+    .action(asking((context, file: string, { name }: { name?: string }) => addBootFile(context, file, name)));
+  bootFile
+    .command('list')
+    .description('uploaded programs')
+    .action(asking((context) => listBootFiles(context)));
+}
