@@ -39,15 +39,15 @@ export class TestCluster {
   readonly #processes = new Map<string, ChildProcess>();
 
   constructor(options: ClusterOptions) {
-    for (const program of [PROGRAM, NODE_PROGRAM]) {
-      if (!existsSync(program)) throw new Error(`${program} is missing: npm run build`);
-    }
     this.#options = options;
     mkdirSync(options.folder, { recursive: true });
   }
 
   /** Prepares the cluster's files and starts every node. */
   async start(): Promise<void> {
+    for (const program of [PROGRAM, NODE_PROGRAM]) {
+      if (!existsSync(program)) throw new Error(`${program} is missing: npm run build`);
+    }
     const { nodes, portals, initArguments } = this.#options;
     await this.#command([
       'init',
