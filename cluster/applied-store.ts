@@ -1,0 +1,131 @@
+import { Level } from 'level';
+import { invariant, OperationError } from '../base/errors.ts';
+import { asArray, asCount, asText, pack, unpack } from './msgpack.ts';
+import type { ClusterState } from './state/model.ts';
+
+/** Changes with every change of keys or values below. */
+const FORMAT_VERSION = 1;
+const META_KEY = 'meta';
+const CLUSTER_KEY = 'cluster';
+
+/** The parts of the state that are kept record by record, and what their keys begin with. */
+const TABLES = {
+  nodes: 'node!',
+  images: 'image!',
+  clients: 'client!',
+  portalGroups: 'group!',
+  bootFiles: 'boot-file!',
+} as const;
+type Table = keyof typeof TABLES;
+const TABLE_NAMES = Object.keys(TABLES) as readonly Table[];
+
+export interface AppliedState {
+  readonly position: number;
+  readonly state: ClusterState;
+}
+
+type Change = { type: 'put'; key: string; value: Uint8Array } | { type: 'del'; key: string };
+
+/**
+ * The applied state on disk. Each write is one atomic, durable batch of the records that differ and of the log
+ * position they belong to, so after any crash the two agree.
+ */
+export class AppliedStore {
+  readonly #level: Level<string, Uint8Array>;
+  readonly #owner: { readonly clusterId: string; readonly nodeId: string };
+
+  private constructor(
+    level: Level<string, Uint8Array>,
+    owner: { readonly clusterId: string; readonly nodeId: string },
+  ) {
+    this.#level = level;
+    this.#owner = owner;
+  }
+
+  /**
+   * @param path a folder of its own, made when missing; held by one process at a time
+   * @throws when it cannot be opened or is held by another process
+   */
+  static async open(
+    path: string,
+    owner: { readonly clusterId: string; readonly nodeId: string },
+  ): Promise<AppliedStore> {
+    const level = new Level<string, Uint8Array>(path, { keyEncoding: 'utf8', valueEncoding: 'view' });
+    await level.open();
+    return new AppliedStore(level, owner);
+  }
+
+  /**
+   * @returns undefined when nothing has been written yet
+   * @throws OperationError code "foreign-data" when it belongs to another node, cluster or version
+   */
+  async load(): Promise<AppliedState | undefined> {
+    const meta = await this.#level.get(META_KEY);
+    if (meta === undefined) return undefined;
+    const [version, clusterId, nodeId, position] = asArray(unpack(meta), 'applied state', 4);
+    const { clusterId: ourCluster, nodeId: ourNode } = this.#owner;
+    if (version !== FORMAT_VERSION || clusterId !== ourCluster || nodeId !== ourNode) {
+      throw new OperationError(
+        `the data is of node ${asText(nodeId, 'node id')} of cluster ${asText(clusterId, 'cluster id')}, format ` +
+          `${asCount(version, 'format')}; this is node ${ourNode} of cluster ${ourCluster}, format ${FORMAT_VERSION}`,
+        { kind: 'conflict', code: 'foreign-data' },
+      );
+    }
+    const tables: Record<Table, Record<string, unknown>> = {
+      nodes: {},
+      images: {},
+      clients: {},
+      portalGroups: {},
+      bootFiles: {},
+    };
+    let rest: unknown;
+    for await (const [key, value] of this.#level.iterator()) {
+      const record = unpack(value);
+      if (key === CLUSTER_KEY) rest = record;
+      const table = TABLE_NAMES.find((name) => key.startsWith(TABLES[name]));
+      if (table !== undefined) tables[table][key.slice(TABLES[table].length)] = record;
+    }
+    invariant(rest !== undefined, 'the applied state has a position, but no cluster record');
+    const state = { ...(rest as object), ...tables } as unknown as ClusterState;
+    return { position: asCount(position, 'position'), state };
+  }
+
+  /** @param before what is on disk already; undefined: nothing */
+  async write(before: ClusterState | undefined, { state, position }: AppliedState): Promise<void> {
+    const { clusterId, nodeId } = this.#owner;
+    const changes: Change[] = [
+      { type: 'put', key: META_KEY, value: pack([FORMAT_VERSION, clusterId, nodeId, position]) },
+    ];
+    if (before !== state) {
+      changes.push({ type: 'put', key: CLUSTER_KEY, value: pack(withoutTables(state)) });
+      for (const table of TABLE_NAMES)
+        addChanges(changes, TABLES[table], before?.[table] ?? {}, state[table]);
+    }
+    await this.#level.batch(changes, { sync: true });
+  }
+
+  async close(): Promise<void> {
+    await this.#level.close();
+  }
+}
+
+function withoutTables(state: ClusterState): object {
+  const { nodes: _n, images: _i, clients: _c, portalGroups: _p, bootFiles: _b, ...rest } = state;
+  return rest;
+}
+
+/** Unchanged records are the same objects, since nothing in the state is ever changed in place. */
+function addChanges(
+  changes: Change[],
+  prefix: string,
+  before: Readonly<Record<string, unknown>>,
+  after: Readonly<Record<string, unknown>>,
+): void {
+  if (before === after) return;
+  for (const [name, record] of Object.entries(after)) {
+    if (before[name] !== record) changes.push({ type: 'put', key: prefix + name, value: pack(record) });
+  }
+  for (const name of Object.keys(before)) {
+    if (!Object.hasOwn(after, name)) changes.push({ type: 'del', key: prefix + name });
+  }
+}

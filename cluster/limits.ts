@@ -1,0 +1,49 @@
+/** Every bound of the cluster log and of what runs on it. */
+
+// Raft's clock.
+export const TICK_MS = 50;
+export const HEARTBEAT_TICKS = 1;
+/** A follower that hears nothing for this many ticks, up to twice as many at random, asks for votes. */
+export const ELECTION_TICKS = 10;
+/** More time than this between two ticks was spent by this process standing still, not by its peers. */
+export const MAX_OBSERVED_TICK_MS = 2 * TICK_MS;
+
+// Messages.
+export const MAX_ENTRIES_PER_MESSAGE_BYTES = 512 * 1024;
+export const MAX_COMMITTED_PER_READY_BYTES = 1024 * 1024;
+export const MAX_UNCOMMITTED_BYTES = 16 * 1024 * 1024;
+export const MAX_INFLIGHT_MESSAGES = 256;
+export const MAX_INFLIGHT_BYTES = 8 * 1024 * 1024;
+/** The whole state as one message to a peer that has fallen behind; below what a link carries at once. */
+export const MAX_SNAPSHOT_BYTES = 60 * 1024 * 1024;
+
+// Proposals and reads.
+export const MAX_COMMAND_BYTES = 1024 * 1024;
+export const MAX_PENDING_PROPOSALS = 4096;
+/** After this the outcome of a proposal is reported as unknown. */
+export const PROPOSAL_TIMEOUT_MS = 5000;
+export const MAX_WAITING_READS = 4096;
+export const READ_TIMEOUT_MS = 5000;
+/** An unanswered read is asked for again, since questions are lost along with leaders. */
+export const READ_RETRY_MS = 200;
+
+// The log on disk.
+export const MAX_RECORD_PAYLOAD_BYTES = 1024 * 1024;
+/** Writes waiting for the disk; far more than the bounds above let come about. */
+export const MAX_WAITING_WRITES = 65_536;
+/** A log longer than this, or holding more data, is compacted. */
+export const MAX_LOG_ENTRIES = 8192;
+export const MAX_LOG_BYTES = 32 * 1024 * 1024;
+/** Entries kept all the same, so that a peer that is only a little behind needs no snapshot. */
+export const LOG_TAIL_ENTRIES = 1024;
+/** A full file system may be given room again. */
+export const DISK_FULL_RETRY_MS = 500;
+/** A leader whose own disk takes longer than this hands leadership on. */
+export const DISK_STALL_MS = 1000;
+
+// Membership.
+export const REGISTER_RETRY_MS = 100;
+/** A fencing that has not come about is proposed again after this. */
+export const FENCE_RETRY_MS = 1000;
+/** What a node that has never started is given to do so, after which the cluster goes on without it. */
+export const FIRST_START_GRACE_MS = 15_000;

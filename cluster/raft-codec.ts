@@ -1,0 +1,126 @@
+import { asArray, asBoolean, asBytes, asCount, asOneOf, pack, unpack } from './msgpack.ts';
+import type {
+  ConfState,
+  Entry,
+  EntryType,
+  HardState,
+  Message,
+  MessageType,
+  Snapshot,
+  SnapshotMetadata,
+} from './raft/types.ts';
+
+/**
+ * Raft's values as MessagePack arrays. Numbers stand for types by their place in the lists below, which may
+ * only ever grow at the end.
+ */
+const ENTRY_TYPES: readonly EntryType[] = ['normal', 'confChange', 'confChangeV2'];
+
+/** Those that go between nodes; the rest never leave one. */
+const MESSAGE_TYPES: readonly MessageType[] = [
+  'MsgApp',
+  'MsgAppResp',
+  'MsgVote',
+  'MsgVoteResp',
+  'MsgPreVote',
+  'MsgPreVoteResp',
+  'MsgSnap',
+  'MsgHeartbeat',
+  'MsgHeartbeatResp',
+  'MsgReadIndex',
+  'MsgReadIndexResp',
+  'MsgTransferLeader',
+  'MsgTimeoutNow',
+];
+
+export function packEntry(entry: Entry): unknown {
+  return [entry.term, entry.index, ENTRY_TYPES.indexOf(entry.type), entry.data];
+}
+
+export function unpackEntry(value: unknown): Entry {
+  const [term, index, type, data] = asArray(value, 'entry', 4);
+  return {
+    term: asCount(term, 'entry term'),
+    index: asCount(index, 'entry index'),
+    type: asOneOf(type, ENTRY_TYPES, 'entry type'),
+    data: asBytes(data, 'entry data'),
+  };
+}
+
+export function packHardState(state: HardState): unknown {
+  return [state.term, state.vote, state.commit];
+}
+
+export function unpackHardState(value: unknown): HardState {
+  const [term, vote, commit] = asArray(value, 'hard state', 3);
+  return { term: asCount(term, 'term'), vote: asCount(vote, 'vote'), commit: asCount(commit, 'commit') };
+}
+
+export function packMetadata({ index, term, confState }: SnapshotMetadata): unknown {
+  const { voters, learners, votersOutgoing, learnersNext, autoLeave } = confState;
+  return [index, term, voters, learners, votersOutgoing, learnersNext, autoLeave];
+}
+
+export function unpackMetadata(value: unknown): SnapshotMetadata {
+  const [index, term, voters, learners, votersOutgoing, learnersNext, autoLeave] = asArray(
+    value,
+    'snapshot metadata',
+    7,
+  );
+  const ids = (list: unknown): number[] => asArray(list, 'member ids').map((id) => asCount(id, 'member id'));
+  const confState: ConfState = {
+    voters: ids(voters),
+    learners: ids(learners),
+    votersOutgoing: ids(votersOutgoing),
+    learnersNext: ids(learnersNext),
+    autoLeave: asBoolean(autoLeave, 'autoLeave'),
+  };
+  return { index: asCount(index, 'snapshot index'), term: asCount(term, 'snapshot term'), confState };
+}
+
+/** A message to another node; undefined for one that must not leave this node. */
+export function encodeRaftMessage(message: Message): Uint8Array | undefined {
+  const type = MESSAGE_TYPES.indexOf(message.type);
+  if (type === -1) return undefined;
+  const { snapshot } = message;
+  return pack([
+    type,
+    message.to,
+    message.from,
+    message.term ?? 0,
+    message.logTerm ?? 0,
+    message.index ?? 0,
+    message.commit ?? 0,
+    message.reject ?? false,
+    message.rejectHint ?? 0,
+    message.context ?? null,
+    (message.entries ?? []).map(packEntry),
+    snapshot === undefined ? null : [packMetadata(snapshot.metadata), snapshot.data],
+  ]);
+}
+
+/** @throws ProtocolError */
+export function decodeRaftMessage(bytes: Uint8Array): Message {
+  const fields = asArray(unpack(bytes), 'raft message', 12);
+  const [type, to, from, term, logTerm, index, commit, reject, rejectHint, context, entries, snapshot] =
+    fields;
+  return {
+    type: asOneOf(type, MESSAGE_TYPES, 'message type'),
+    to: asCount(to, 'to'),
+    from: asCount(from, 'from'),
+    term: asCount(term, 'term'),
+    logTerm: asCount(logTerm, 'logTerm'),
+    index: asCount(index, 'index'),
+    commit: asCount(commit, 'commit'),
+    reject: asBoolean(reject, 'reject'),
+    rejectHint: asCount(rejectHint, 'rejectHint'),
+    ...(context === null ? {} : { context: asBytes(context, 'context') }),
+    entries: asArray(entries, 'entries').map(unpackEntry),
+    ...(snapshot === null ? {} : { snapshot: unpackSnapshot(snapshot) }),
+  };
+}
+
+function unpackSnapshot(value: unknown): Snapshot {
+  const [metadata, data] = asArray(value, 'snapshot', 2);
+  return { metadata: unpackMetadata(metadata), data: asBytes(data, 'snapshot data') };
+}

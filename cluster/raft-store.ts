@@ -1,0 +1,226 @@
+import { describeError, invariant } from '../base/errors.ts';
+import type { RecordLog } from '../base/record-log.ts';
+import { LOG_TAIL_ENTRIES, MAX_LOG_BYTES, MAX_LOG_ENTRIES, MAX_RECORD_PAYLOAD_BYTES } from './limits.ts';
+import {
+  type ConfState,
+  type Entry,
+  type HardState,
+  MemoryStorage,
+  type RaftStorage,
+  type Snapshot,
+  type SnapshotMetadata,
+} from './raft/index.ts';
+import { decodeRecord, encodeRecord, type RaftRecord } from './raft-records.ts';
+import { corruption, type LocatedEntries, RaftReplay } from './raft-replay.ts';
+
+/** One step of what Raft wants kept; carried out in the order hard state, snapshot, entries. */
+export interface StorageWrite {
+  readonly hardState?: HardState;
+  readonly snapshot?: Snapshot;
+  readonly entries: readonly Entry[];
+}
+
+/**
+ * Raft's term, vote and log: on disk in a RecordLog, and as much of it as Raft may ask for in memory. The
+ * memory follows the disk, never the other way round.
+ */
+export class RaftStore implements RaftStorage {
+  readonly #log: RecordLog;
+  readonly #memory = new MemoryStorage();
+  #located: LocatedEntries[];
+  #hardState: HardState;
+  #entryBytes = 0;
+  #snapshotSource: () => Snapshot | undefined = () => undefined;
+  /** Content of a snapshot received before the last stop, until the consumer has it. */
+  #received: { readonly index: number; readonly data: Uint8Array } | undefined;
+
+  private constructor(log: RecordLog, recovered: ReturnType<RaftReplay['finish']>) {
+    this.#log = log;
+    this.#located = [...recovered.located];
+    this.#memory.applySnapshot({ metadata: recovered.base, data: new Uint8Array(0) });
+    this.#memory.append(recovered.entries);
+    // A torn write may have left the commit index without the entries it speaks of.
+    const commit = Math.min(recovered.hardState.commit, this.lastIndex());
+    this.#hardState = { ...recovered.hardState, commit };
+    this.#memory.setHardState(this.#hardState);
+    this.#entryBytes = sizeOf(recovered.entries);
+    if (recovered.snapshot !== undefined) {
+      this.#received = { index: recovered.base.index, data: recovered.snapshot };
+    }
+  }
+
+  /**
+   * Reads the log back, or begins one.
+   * @param initial the members of a new cluster
+   * @throws LogCorruptionError; the node must then not take part
+   */
+  static async open(log: RecordLog, initial: ConfState): Promise<RaftStore> {
+    if (log.nextIndex === log.firstIndex) {
+      const start: RaftRecord = {
+        kind: 'snapshot',
+        metadata: { index: 0, term: 0, confState: initial },
+        hardState: { term: 0, vote: 0, commit: 0 },
+        data: new Uint8Array(0),
+      };
+      await log.append([encodeRecord(start)]);
+      await log.sync();
+    }
+    const replay = new RaftReplay();
+    for await (const { index, payload } of log.scan(log.firstIndex)) {
+      replay.add(decodeStored(payload, index), index);
+    }
+    return new RaftStore(log, replay.finish());
+  }
+
+  /**
+   * Accounts for what the consumer has applied, which is committed whether or not the commit index got to
+   * disk.
+   * @returns the snapshot the consumer still has to be given
+   * @throws LogCorruptionError when log and consumer cannot belong together
+   */
+  resumeAt(applied: number): { readonly index: number; readonly data: Uint8Array } | undefined {
+    const received = this.#received;
+    this.#received = undefined;
+    const baseIndex = this.firstIndex() - 1;
+    if (applied > this.lastIndex()) {
+      throw corruption(`it ends at ${this.lastIndex()}, but entries up to ${applied} have been applied`);
+    }
+    const start = Math.max(applied, baseIndex);
+    if (this.#hardState.commit < start) {
+      this.#hardState = { ...this.#hardState, commit: start };
+      this.#memory.setHardState(this.#hardState);
+    }
+    if (applied >= baseIndex) return undefined;
+    if (received === undefined || received.index === 0) {
+      throw corruption(`it begins after ${baseIndex}, but entries have been applied only up to ${applied}`);
+    }
+    return received;
+  }
+
+  /** Where snapshots for peers come from. */
+  setSnapshotSource(source: () => Snapshot | undefined): void {
+    this.#snapshotSource = source;
+  }
+
+  /**
+   * Keeps the writes, in order. Raft sees them when this resolves.
+   * @param durable resolves only once they are on stable storage
+   * @throws LogFullError with nothing kept, LogFailure which is final
+   */
+  async persist(writes: readonly StorageWrite[], durable: boolean): Promise<void> {
+    const records: RaftRecord[] = [];
+    let hardState = this.#hardState;
+    for (const write of writes) {
+      hardState = write.hardState ?? hardState;
+      // The term comes before the entries of that term, so that a torn write cannot leave only these.
+      if (write.hardState !== undefined) records.push({ kind: 'hardState', hardState });
+      if (write.snapshot !== undefined) records.push({ kind: 'snapshot', ...write.snapshot, hardState });
+      for (const entries of inRecords(write.entries)) records.push({ kind: 'entries', entries });
+    }
+    if (records.length > 0) {
+      const { firstIndex } = await this.#log.append(records.map(encodeRecord));
+      this.#locate(records, firstIndex);
+    }
+    if (durable) await this.#log.sync();
+    for (const write of writes) this.#remember(write);
+  }
+
+  #locate(records: readonly RaftRecord[], firstRecord: number): void {
+    for (const [i, record] of records.entries()) {
+      if (record.kind === 'snapshot') this.#located = [];
+      const last = record.kind === 'entries' ? record.entries.at(-1) : undefined;
+      if (last !== undefined) this.#located.push({ record: firstRecord + i, lastIndex: last.index });
+    }
+  }
+
+  #remember({ hardState, snapshot, entries }: StorageWrite): void {
+    if (hardState !== undefined) {
+      this.#hardState = hardState;
+      this.#memory.setHardState(hardState);
+    }
+    if (snapshot !== undefined) {
+      this.#memory.applySnapshot({ ...snapshot, data: new Uint8Array(0) });
+      this.#entryBytes = 0;
+    }
+    this.#memory.append(entries);
+    this.#entryBytes += sizeOf(entries);
+  }
+
+  /** Whether the log has grown past its bounds. */
+  get isLong(): boolean {
+    return this.lastIndex() - this.firstIndex() >= MAX_LOG_ENTRIES || this.#entryBytes > MAX_LOG_BYTES;
+  }
+
+  /**
+   * Forgets entries up to `applied`, but for a tail of a log that is long only in entries.
+   * @param applied the consumer's state up to here is on stable storage
+   */
+  async compact(applied: number): Promise<void> {
+    const tail = this.#entryBytes > MAX_LOG_BYTES ? 0 : LOG_TAIL_ENTRIES;
+    const index = Math.min(applied, this.lastIndex() - tail);
+    if (index < this.firstIndex()) return;
+    const term = this.#memory.term(index);
+    invariant(typeof term === 'number', `entry ${index} has a term`);
+    const metadata: SnapshotMetadata = { index, term, confState: this.initialState().confState };
+    const record = encodeRecord({ kind: 'compacted', metadata, hardState: this.#hardState });
+    const { firstIndex: compacted } = await this.#log.append([record]);
+    // Nothing may go before it is certain that it is not missed.
+    await this.#log.sync();
+    this.#memory.compact(index);
+    const kept = this.#memory.entries(this.firstIndex(), this.lastIndex() + 1, Number.MAX_SAFE_INTEGER);
+    this.#entryBytes = typeof kept === 'string' ? 0 : sizeOf(kept);
+    this.#located = this.#located.filter((l) => l.lastIndex > index);
+    await this.#log.trimBefore(Math.min(compacted, this.#located[0]?.record ?? compacted));
+  }
+
+  initialState(): { hardState: HardState; confState: ConfState } {
+    return this.#memory.initialState();
+  }
+
+  entries(lo: number, hi: number, maxSizeBytes: number): readonly Entry[] | 'compacted' | 'unavailable' {
+    return this.#memory.entries(lo, hi, maxSizeBytes);
+  }
+
+  term(index: number): number | 'compacted' | 'unavailable' {
+    return this.#memory.term(index);
+  }
+
+  firstIndex(): number {
+    return this.#memory.firstIndex();
+  }
+
+  lastIndex(): number {
+    return this.#memory.lastIndex();
+  }
+
+  snapshot(): Snapshot | undefined {
+    return this.#snapshotSource();
+  }
+}
+
+function decodeStored(payload: Uint8Array, record: number): RaftRecord {
+  try {
+    return decodeRecord(payload);
+  } catch (error) {
+    throw corruption(`record ${record}: ${describeError(error)}`);
+  }
+}
+
+function sizeOf(entries: readonly Entry[]): number {
+  return entries.reduce((sum, entry) => sum + entry.data.length, 0);
+}
+
+/** Splits entries into groups of at most MAX_RECORD_PAYLOAD_BYTES, or of one. */
+function inRecords(entries: readonly Entry[]): Entry[][] {
+  const groups: Entry[][] = [];
+  let sizeBytes = Number.POSITIVE_INFINITY;
+  for (const entry of entries) {
+    if (sizeBytes + entry.data.length > MAX_RECORD_PAYLOAD_BYTES) {
+      groups.push([]);
+      sizeBytes = 0;
+    }
+    groups.at(-1)?.push(entry);
+    sizeBytes += entry.data.length;
+  }
+  return groups;
+}

@@ -1,0 +1,187 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CounterSet } from '../../base/counters.ts';
+import { OperationError } from '../../base/errors.ts';
+import { silentLogger } from '../../base/logger.ts';
+import type { PeerTransport } from '../../base/peer-transport.ts';
+import { SeededRandom } from '../../base/random.ts';
+import { AppliedStore } from '../../cluster/applied-store.ts';
+import { ClusterNode } from '../../cluster/cluster-node.ts';
+import type { Command, CommandResult } from '../../cluster/state/commands.ts';
+import type { ClusterState, NodeEndpoints } from '../../cluster/state/model.ts';
+import { MemoryMesh } from './memory-mesh.ts';
+import { MemoryDisk, MemoryRecordLog } from './memory-record-log.ts';
+import { eventually, realTime } from './real-time.ts';
+
+export interface TestNode {
+  readonly node: ClusterNode;
+  readonly incarnation: string;
+  readonly records: MemoryRecordLog;
+  readonly store: AppliedStore;
+  readonly counters: CounterSet;
+  fenced: boolean;
+  fatal: unknown;
+}
+
+type MakeTransport = (nodeId: string, incarnation: string) => Promise<PeerTransport> | PeerTransport;
+
+/** Nodes of one cluster in this process, with disks that outlive them. */
+export class TestCluster {
+  readonly mesh = new MemoryMesh();
+  readonly genesis: ClusterState;
+  readonly nodes = new Map<string, TestNode>();
+  readonly disks = new Map<string, MemoryDisk>();
+  readonly #makeTransport: MakeTransport;
+  readonly #dropTransport: (nodeId: string) => Promise<void> | void;
+  #folder: string | undefined;
+  #starts = 0;
+
+  constructor(
+    genesis: ClusterState,
+    transports?: { readonly make: MakeTransport; readonly drop: (nodeId: string) => Promise<void> },
+  ) {
+    this.genesis = genesis;
+    this.#makeTransport =
+      transports?.make ?? ((nodeId, incarnation) => this.mesh.join({ nodeId, incarnation }));
+    this.#dropTransport = transports?.drop ?? ((nodeId) => this.mesh.leave(nodeId));
+  }
+
+  get ids(): string[] {
+    return Object.keys(this.genesis.nodes);
+  }
+
+  async startAll(): Promise<void> {
+    for (const id of this.ids) await this.start(id);
+    await Promise.all([...this.nodes.values()].map((n) => n.node.registered));
+  }
+
+  async start(nodeId: string): Promise<TestNode> {
+    this.#folder ??= await mkdtemp(join(tmpdir(), 'bootfabric-cluster-'));
+    this.#starts += 1;
+    const incarnation = `i${this.#starts}`;
+    const disk = this.disks.get(nodeId) ?? new MemoryDisk();
+    this.disks.set(nodeId, disk);
+    const records = new MemoryRecordLog(disk);
+    const owner = { clusterId: this.genesis.clusterId, nodeId };
+    const store = await AppliedStore.open(join(this.#folder, nodeId), owner);
+    const counters = new CounterSet();
+    const started: TestNode = {
+      node: new ClusterNode({
+        nodeId,
+        incarnation,
+        endpoints: this.genesis.nodes[nodeId]?.endpoints as NodeEndpoints,
+        genesis: this.genesis,
+        records,
+        appliedStore: store,
+        transport: await this.#makeTransport(nodeId, incarnation),
+        clock: realTime,
+        timers: realTime,
+        random: new SeededRandom(this.#starts),
+        logger: silentLogger,
+        counters,
+        onFenced: () => {
+          started.fenced = true;
+        },
+        onFatal: (error) => {
+          started.fatal = error;
+        },
+      }),
+      incarnation,
+      records,
+      store,
+      counters,
+      fenced: false,
+      fatal: undefined,
+    };
+    this.nodes.set(nodeId, started);
+    await started.node.start();
+    return started;
+  }
+
+  /** Ends a node as SIGKILL and a power loss would: what has not been synced is gone, but for `keep` records. */
+  async crash(nodeId: string, keep = 0): Promise<void> {
+    const node = this.get(nodeId);
+    node.records.kill();
+    this.nodes.delete(nodeId);
+    this.disks.get(nodeId)?.crash(keep);
+    await this.#dropTransport(nodeId);
+    // The killed log answers nothing any more, so stopping cannot be waited for.
+    void node.node.stop();
+    await node.store.close();
+  }
+
+  get(nodeId: string): TestNode {
+    const node = this.nodes.get(nodeId);
+    if (node === undefined) throw new Error(`node ${nodeId} is not running`);
+    return node;
+  }
+
+  /** The id of the one leader all running nodes agree on. */
+  leader(): string | undefined {
+    const running = [...this.nodes.values()].map((n) => n.node.status());
+    const leaders = running.filter((s) => s.role === 'leader');
+    const id = leaders[0]?.nodeId;
+    return leaders.length === 1 && running.every((s) => s.leader === id) ? id : undefined;
+  }
+
+  async agreedLeader(withinMs?: number): Promise<string> {
+    await eventually('all agree on a leader', () => this.leader() !== undefined, withinMs);
+    return this.leader() as string;
+  }
+
+  follower(): string {
+    const leader = this.leader();
+    const follower = [...this.nodes.keys()].find((id) => id !== leader);
+    if (follower === undefined) throw new Error('there is no follower');
+    return follower;
+  }
+
+  /** Proposes, again where the answer says that nothing has happened. */
+  async propose(nodeId: string, command: Command): Promise<CommandResult> {
+    for (let tries = 0; ; tries++) {
+      try {
+        return await this.get(nodeId).node.propose(command);
+      } catch (error) {
+        if (!(error instanceof OperationError) || error.kind !== 'unavailable' || tries > 200) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 25));
+      }
+    }
+  }
+
+  async converged(withinMs?: number): Promise<void> {
+    const text = (n: TestNode): string => canonicalText(n.node.state());
+    await eventually(
+      'all nodes have the same state',
+      () => {
+        const nodes = [...this.nodes.values()];
+        const first = nodes[0];
+        const at = first?.node.status().appliedIndex;
+        return (
+          first !== undefined &&
+          nodes.every((n) => n.node.status().appliedIndex === at && text(n) === text(first))
+        );
+      },
+      withinMs,
+    );
+  }
+
+  async stopAll(): Promise<void> {
+    for (const [id, { node, store }] of this.nodes) {
+      await node.stop();
+      await store.close();
+      await this.#dropTransport(id);
+    }
+    this.nodes.clear();
+    if (this.#folder !== undefined) await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** JSON with its keys in order: a state read back from disk has them in another one. */
+function canonicalText(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) =>
+    typeof part === 'object' && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}
