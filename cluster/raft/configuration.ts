@@ -46,6 +46,11 @@ export function confStateOf(configuration: Configuration): ConfState {
   };
 }
 
+/** A voter that is to become a learner is in the outgoing half, so learnersNext need not be asked. */
+export function isMember(confState: ConfState, id: number): boolean {
+  return [confState.voters, confState.learners, confState.votersOutgoing].some((ids) => ids.includes(id));
+}
+
 export function ascending(ids: Iterable<number>): readonly number[] {
   return [...ids].sort((a, b) => a - b);
 }

@@ -1,6 +1,7 @@
+import { isMember } from './configuration.ts';
 import { restoreConfState } from './membership.ts';
 import type { RaftCore } from './raft-core.ts';
-import { type ConfState, type Message, NO_NODE, type Snapshot } from './types.ts';
+import { type Message, NO_NODE, type Snapshot } from './types.ts';
 
 /** What a follower does to its log on the word of its leader (Raft §5.3, §7). */
 
@@ -82,9 +83,4 @@ function traceSnapshot(
   const last = core.log.lastEntry;
   const { committed } = core.log;
   core.trace({ event, commit: committed, lastIndex: last.index, lastTerm: last.term, index, term });
-}
-
-/** A voter that is to become a learner is in the outgoing half, so learnersNext need not be asked. */
-function isMember(confState: ConfState, id: number): boolean {
-  return [confState.voters, confState.learners, confState.votersOutgoing].some((ids) => ids.includes(id));
 }

@@ -109,6 +109,14 @@ export class RawNode {
     this.#local('MsgForgetLeader', NO_NODE);
   }
 
+  /**
+   * A leader steps down within its term, as when its disk has stalled: it would keep its followers from
+   * electing one that can make progress. Anyone else is not affected.
+   */
+  resign(): void {
+    if (this.#core.role === 'leader') this.#core.becomeFollower(this.#core.term, NO_NODE);
+  }
+
   /** The last message to `id` could not be sent. */
   reportUnreachable(id: number): void {
     this.#local('MsgUnreachable', id);
@@ -150,12 +158,13 @@ function start(core: RaftCore): void {
   const { hardState, confState } = core.config.storage.initialState();
   const last = core.log.lastEntry;
   restoreConfState(core, confState);
-  if (hardState.term !== 0 || hardState.vote !== NO_NODE || hardState.commit !== 0) {
-    core.log.recoverCommit(hardState.commit);
-    core.term = hardState.term;
-    core.vote = hardState.vote;
-  }
-  if (core.config.applied > 0) core.log.appliedTo(core.config.applied, 0);
+  core.term = hardState.term;
+  core.vote = hardState.vote;
+  // What was applied or compacted was committed, even if the commit index written last says less: that write
+  // is not waited for.
+  const { applied } = core.config;
+  core.log.recoverCommit(Math.max(hardState.commit, applied, core.log.committed));
+  if (applied > 0) core.log.appliedTo(applied, 0);
   core.becomeFollower(core.term, NO_NODE);
   core.trace({
     event: 'started',

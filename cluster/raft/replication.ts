@@ -1,4 +1,5 @@
 import { invariant } from '../../base/errors.ts';
+import { isMember } from './configuration.ts';
 import { payloadSizeBytes } from './entry-size.ts';
 import type { Progress } from './progress.ts';
 import type { RaftCore } from './raft-core.ts';
@@ -37,8 +38,10 @@ function trySendSnapshot(core: RaftCore, peer: Progress): boolean {
     return false;
   }
   const snapshot = core.log.snapshot();
-  if (snapshot === undefined) {
-    core.trace({ event: 'snapshotNotReady', peer: peer.id });
+  if (snapshot === undefined || !isMember(snapshot.metadata.confState, peer.id)) {
+    // A peer refuses a snapshot that does not know it, and would be sent it again, without end.
+    const reason = snapshot === undefined ? 'unavailable' : 'withoutPeer';
+    core.trace({ event: 'snapshotNotReady', peer: peer.id, reason });
     return false;
   }
   const { index, term } = snapshot.metadata;

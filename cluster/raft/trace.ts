@@ -138,7 +138,12 @@ interface SnapshotEntry {
 
 export type SnapshotEvent =
   | { readonly event: 'snapshotPeerInactive'; readonly peer: number }
-  | { readonly event: 'snapshotNotReady'; readonly peer: number }
+  /** withoutPeer: storage must make one that is newer than the change which added the peer. */
+  | {
+      readonly event: 'snapshotNotReady';
+      readonly peer: number;
+      readonly reason: 'unavailable' | 'withoutPeer';
+    }
   | (SnapshotEntry & {
       readonly event: 'snapshotSent';
       readonly peer: number;

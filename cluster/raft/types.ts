@@ -123,7 +123,10 @@ export interface RaftStorage {
   term(index: number): number | 'compacted' | 'unavailable';
   firstIndex(): number;
   lastIndex(): number;
-  /** Undefined: not ready yet, ask again later. */
+  /**
+   * The newest there is. Undefined: not ready yet, ask again later. It must be newer than the configuration
+   * change that added the newest member, else that member waits until there is such a one.
+   */
   snapshot(): Snapshot | undefined;
 }
 
