@@ -73,6 +73,12 @@ export async function startTftpServer(options: TftpServerOptions): Promise<TftpS
 class TransferTable {
   readonly #cancels = new Map<string, () => void>();
   readonly #perAddress = new Map<string, number>();
+  #closed = false;
+
+  /** The server no longer answers, requests whose file was being opened included. */
+  get closed(): boolean {
+    return this.#closed;
+  }
 
   has(client: RemoteInfo): boolean {
     return this.#cancels.has(keyOf(client));
@@ -102,6 +108,7 @@ class TransferTable {
   }
 
   closeAll(): void {
+    this.#closed = true;
     for (const cancel of this.#cancels.values()) cancel();
     this.#cancels.clear();
     this.#perAddress.clear();
@@ -135,6 +142,7 @@ function receiveRequest(
   // The client repeats a request whose answer is late; the transfer's own timer repeats the answer.
   if (transfers.has(client)) return;
   const refuse = (code: number, message: string): void => {
+    if (transfers.closed) return;
     counters.add('tftp.refused');
     socket.send(encodeTftpPacket({ kind: 'error', code, message }), client.port, client.address, () => {});
   };

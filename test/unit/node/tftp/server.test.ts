@@ -31,16 +31,24 @@ describe('TFTP server on loopback', () => {
   let server: TftpServer;
   let counters: CounterSet;
   let opened: string[];
+  let closed: boolean;
+  let slow: Promise<undefined>;
+  let finishSlow: (nothing: undefined) => void;
 
   beforeEach(async () => {
     counters = new CounterSet();
     opened = [];
+    closed = false;
+    slow = new Promise((resolve) => {
+      finishSlow = resolve;
+    });
     server = await startTftpServer({
       address: '127.0.0.1',
       port: 0,
       files: {
         open: (name) => {
           opened.push(name);
+          if (name === 'slow.bin') return slow;
           return name === 'broken.bin'
             ? Promise.reject(new Error('disk gone'))
             : Promise.resolve(contents[name]);
@@ -52,7 +60,7 @@ describe('TFTP server on loopback', () => {
       counters,
     });
   });
-  afterEach(() => server.close());
+  afterEach(() => (closed ? undefined : server.close()));
 
   const get = (fileName: string, more: Partial<TftpGetOptions> = {}) =>
     tftpGet({ server: '127.0.0.1', port: server.port, fileName, ...more });
@@ -184,6 +192,16 @@ describe('TFTP server on loopback', () => {
     expect(await talk([...rubbish, stray], 20)).toEqual([]);
     await expect.poll(() => counters.get('tftp.malformed') + counters.get('tftp.stray')).toBe(41);
     expect((await get('empty.bin')).bytes.length).toBe(0);
+  });
+
+  it('can be closed while a file is being opened', async () => {
+    await talk([{ bytes: readRequest('slow.bin'), port: server.port }], 20);
+    expect(opened).toEqual(['slow.bin']);
+    await server.close();
+    closed = true;
+    finishSlow(undefined);
+    await new Promise((next) => setImmediate(next));
+    expect(counters.get('tftp.refused')).toBe(0);
   });
 
   it('lets one address have only so many transfers', async () => {
