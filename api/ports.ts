@@ -1,5 +1,6 @@
 import type { AddedBootFileDocument } from './contract/boot-files.ts';
 import type { LunDocument } from './contract/luns.ts';
+import type { BeginBootDocument } from './contract/peer-content.ts';
 import type { NodeStatusDocument } from './contract/status.ts';
 
 /** What the API needs of its node besides the cluster's view (cluster/ports.ts). */
@@ -14,6 +15,8 @@ export interface NodeServices {
   addBootFile(name: string, bytes: Uint8Array): Promise<AddedBootFileDocument>;
   status(): Promise<NodeStatusDocument>;
   luns(): Promise<LunDocument[]>;
+  /** Makes the disk of a client that is about to boot ready, where this node serves it. */
+  beginBoot(client: string): Promise<BeginBootDocument>;
   readonly content: HeldContent;
 }
 

@@ -1,9 +1,9 @@
-import Type from 'typebox';
+import Type, { type Static } from 'typebox';
 import { fileNameSchema, nameSchema, versionSchema } from './values.ts';
 
 /**
- * What nodes fetch from each other, over the same port as the API and let in by their certificates. Not for
- * administrators, so not in OpenAPI. Every answer is bytes; 404 when the asked node does not hold them.
+ * What nodes ask of each other, over the same port as the API and let in by their certificates. Not for
+ * administrators, so not in OpenAPI. Content is answered as bytes, 404 when the asked node does not hold it.
  */
 export const PEER_PREFIX = '/peer/v1';
 
@@ -31,7 +31,20 @@ export const peerRoutes = {
       sha256: Type.String({ pattern: '^[0-9a-f]{64}$', description: '64 lower-case hexadecimal digits' }),
     }),
   },
+  /** POST: a client is about to boot, and its disk is to be made ready by the node that serves it. */
+  beginBoot: {
+    path: `${PEER_PREFIX}/clients/:name/begin-boot`,
+    params: Type.Object({ name: nameSchema }),
+  },
 } as const;
+
+export const beginBootAnswerSchema = Type.Union([
+  Type.Object({ kind: Type.Literal('ready') }),
+  Type.Object({ kind: Type.Literal('not-serving') }),
+  Type.Object({ kind: Type.Literal('refused'), reason: Type.String() }),
+]);
+/** ready: the disk can be attached. not-serving: this node does not serve it (any more). */
+export type BeginBootDocument = Static<typeof beginBootAnswerSchema>;
 
 /** A path of this table with its parameters filled in. */
 export function fillPath(path: string, params: Readonly<Record<string, unknown>>): string {

@@ -4,7 +4,7 @@ import { ApiError } from '../api-error.ts';
 import { peerRoutes } from '../contract/peer-content.ts';
 import type { ApiContext } from '../serve-route.ts';
 
-/** What nodes fetch from each other. The caller has been found to be a node before any of this runs. */
+/** What nodes ask of each other. The caller has been found to be a node before any of this runs. */
 export function peerContentRoutes(app: FastifyInstance, { services }: ApiContext): void {
   const { content } = services;
   serveBytes(app, peerRoutes.imageManifest, ({ name, version }) => content.imageManifest(name, version));
@@ -12,6 +12,10 @@ export function peerContentRoutes(app: FastifyInstance, { services }: ApiContext
     content.imageChunk(name, version, index),
   );
   serveBytes(app, peerRoutes.bootFile, ({ name, sha256 }) => content.bootFile(name, sha256));
+  const { path, params } = peerRoutes.beginBoot;
+  app.post(path, { schema: { params, hide: true } }, (request) =>
+    services.beginBoot((request.params as Static<typeof params>).name),
+  );
 }
 
 function serveBytes<P extends TObject>(

@@ -1,16 +1,25 @@
 import { createHash } from 'node:crypto';
 import { Agent, request } from 'node:https';
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
-import { fillPath, peerRoutes } from '../../api/contract/peer-content.ts';
+import {
+  type BeginBootDocument,
+  beginBootAnswerSchema,
+  fillPath,
+  peerRoutes,
+} from '../../api/contract/peer-content.ts';
 import { describeError, OperationError } from '../../base/errors.ts';
+import { findSchemaFault } from '../../base/schema-check.ts';
 import type { NodeId } from '../../cluster/state/model.ts';
 import {
+  BEGIN_BOOT_TIMEOUT_MS,
+  BOOT_CONNECTIONS_PER_NODE,
   CONTENT_CONNECTIONS_PER_NODE,
   CONTENT_IDLE_TIMEOUT_MS,
   CONTENT_KEEP_ALIVE_MS,
   CONTENT_REQUEST_TIMEOUT_MS,
   MAX_BOOT_FILE_BYTES,
   MAX_CHUNK_BYTES,
+  MAX_DOCUMENT_BYTES,
   MAX_MANIFEST_BYTES,
 } from './content-limits.ts';
 
@@ -22,10 +31,18 @@ export interface ContentClientOptions {
   readonly apiEndpoint: (nodeId: NodeId) => string | undefined;
 }
 
+interface AskedOfNode {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly limitBytes: number;
+  readonly timeoutMs: number;
+  readonly agent: Agent;
+}
+
 /**
- * Fetches images and boot files from other nodes over mutual TLS. Time and size are bounded; connections are
- * kept for the next request. What arrives is not trusted further than that: whoever asked checks its hash
- * (boot files are checked here, since the request names theirs).
+ * Asks other nodes over mutual TLS: fetches images and boot files, and has a client's disk made ready. Time
+ * and size are bounded; connections are kept for the next request. What arrives is not trusted further than
+ * that: whoever asked checks its hash (boot files are checked here, since the request names theirs).
  */
 export class ContentClient {
   readonly #options: ContentClientOptions;
@@ -33,6 +50,12 @@ export class ContentClient {
     keepAlive: true,
     keepAliveMsecs: CONTENT_KEEP_ALIVE_MS,
     maxSockets: CONTENT_CONNECTIONS_PER_NODE,
+  });
+  /** Of its own, so that no machine's boot waits behind the chunks of an image. */
+  readonly #bootAgent = new Agent({
+    keepAlive: true,
+    keepAliveMsecs: CONTENT_KEEP_ALIVE_MS,
+    maxSockets: BOOT_CONNECTIONS_PER_NODE,
   });
 
   constructor(options: ContentClientOptions) {
@@ -62,12 +85,39 @@ export class ContentClient {
     throw unavailable(`node ${from} sent a damaged copy of ${name}`, got, `SHA-256 ${sha256}`);
   }
 
+  /**
+   * Has the disk of a client that is about to boot made ready by the node that serves it.
+   * @throws OperationError kind "unavailable" when no answer came; it may still have been done
+   */
+  async beginBoot(to: NodeId, client: string): Promise<BeginBootDocument> {
+    const bytes = await this.#ask(to, {
+      method: 'POST',
+      path: fillPath(peerRoutes.beginBoot.path, { name: client }),
+      limitBytes: MAX_DOCUMENT_BYTES,
+      timeoutMs: BEGIN_BOOT_TIMEOUT_MS,
+      agent: this.#bootAgent,
+    });
+    const document = parseJson(Buffer.from(bytes).toString('utf8'));
+    if (findSchemaFault(beginBootAnswerSchema, document) === undefined) return document as BeginBootDocument;
+    throw unavailable(
+      `node ${to} gave an answer that does not fit`,
+      document,
+      'ready, not-serving or refused',
+    );
+  }
+
   /** Ends all connections; requests under way fail. */
   close(): void {
     this.#agent.destroy();
+    this.#bootAgent.destroy();
   }
 
   #fetch(from: NodeId, path: string, limitBytes: number): Promise<Uint8Array> {
+    const timeoutMs = CONTENT_REQUEST_TIMEOUT_MS;
+    return this.#ask(from, { method: 'GET', path, limitBytes, timeoutMs, agent: this.#agent });
+  }
+
+  #ask(from: NodeId, asked: AskedOfNode): Promise<Uint8Array> {
     const endpoint = this.#options.apiEndpoint(from);
     if (endpoint === undefined) {
       return Promise.reject(unavailable(`node ${from} is not known here`, from, 'a node of this cluster'));
@@ -79,7 +129,7 @@ export class ContentClient {
           error instanceof OperationError
             ? error
             : unavailable(
-                `fetching from node ${from} failed: ${describeError(error)}`,
+                `asking node ${from} failed: ${describeError(error)}`,
                 endpoint,
                 'a node that answers',
               ),
@@ -89,16 +139,17 @@ export class ContentClient {
         {
           host: endpoint.slice(0, colon),
           port: Number(endpoint.slice(colon + 1)),
-          path,
-          agent: this.#agent,
+          method: asked.method,
+          path: asked.path,
+          agent: asked.agent,
           ...this.#options.tls,
           minVersion: 'TLSv1.3',
           timeout: CONTENT_IDLE_TIMEOUT_MS,
-          signal: AbortSignal.timeout(CONTENT_REQUEST_TIMEOUT_MS),
+          signal: AbortSignal.timeout(asked.timeoutMs),
           checkServerIdentity: (host, certificate) => this.#checkServer(from, host, certificate),
         },
         (response) => {
-          collect(response, from, limitBytes).then(resolve, (error: unknown) => {
+          collect(response, from, asked.limitBytes).then(resolve, (error: unknown) => {
             outgoing.destroy();
             fail(error);
           });
@@ -150,6 +201,14 @@ async function collect(
     });
   }
   throw unavailable(`node ${from} answered with HTTP status ${status}`, status, '200');
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
 }
 
 function unavailable(message: string, got: unknown, accepted: string): OperationError {

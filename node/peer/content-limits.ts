@@ -2,6 +2,8 @@
 
 /** At once from one node; more only makes its disk seek. */
 export const CONTENT_CONNECTIONS_PER_NODE = 4;
+/** Boots that one node asks another to make ready at once; more wait their turn. */
+export const BOOT_CONNECTIONS_PER_NODE = 16;
 /** Nothing arriving for this long ends a request. */
 export const CONTENT_IDLE_TIMEOUT_MS = 10_000;
 /** A whole request: the largest chunk over a slow link. */
@@ -11,3 +13,6 @@ export const CONTENT_KEEP_ALIVE_MS = 5_000;
 export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
 export const MAX_CHUNK_BYTES = 64 * 1024 * 1024;
 export const MAX_BOOT_FILE_BYTES = 64 * 1024 * 1024;
+/** Making a disk ready replicates one record; the machine's firmware is waiting and will ask again. */
+export const BEGIN_BOOT_TIMEOUT_MS = 5_000;
+export const MAX_DOCUMENT_BYTES = 64 * 1024;

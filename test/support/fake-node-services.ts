@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { LunDocument } from '../../api/contract/luns.ts';
+import type { BeginBootDocument } from '../../api/contract/peer-content.ts';
 import type { NodeStatusDocument } from '../../api/contract/status.ts';
 import type { HeldContent, ImportRequest, NodeServices } from '../../api/ports.ts';
 import { OperationError } from '../../base/errors.ts';
@@ -62,6 +63,11 @@ export class FakeNodeServices implements NodeServices {
 
   async luns(): Promise<LunDocument[]> {
     return [SAMPLE_LUN];
+  }
+
+  async beginBoot(client: string): Promise<BeginBootDocument> {
+    if (client === 'pc1') return { kind: 'ready' };
+    return { kind: 'refused', reason: `there is no client "${client}"` };
   }
 
   readonly content: HeldContent = {

@@ -72,6 +72,21 @@ describe('the content client', () => {
     client.close();
   });
 
+  it('has the disk of a client made ready', async () => {
+    const client = clientOf();
+    expect(await client.beginBoot('n1', 'pc1')).toEqual({ kind: 'ready' });
+    expect(await client.beginBoot('n1', 'pc2')).toEqual({
+      kind: 'refused',
+      reason: 'there is no client "pc2"',
+    });
+    const path = '/peer/v1/clients/pc1/begin-boot';
+    expect((await api.ask('POST', path)).status).toBe(401);
+    client.close();
+    await expect(clientOf(() => '127.0.0.1:1').beginBoot('n1', 'pc1')).rejects.toMatchObject({
+      kind: 'unavailable',
+    });
+  });
+
   it('tells what is not held from what cannot be reached', async () => {
     const client = clientOf();
     await expect(client.chunk('n1', { name: 'win11', version: 1 }, 9)).rejects.toMatchObject({
