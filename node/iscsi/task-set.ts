@@ -1,9 +1,11 @@
 import type { Counters } from '../../base/counters.ts';
 import { ProtocolError } from '../../base/errors.ts';
+import { LOGICAL_BLOCK_BYTES } from '../../storage/block-device.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import { prepareForMissingUnit } from '../scsi/missing-unit.ts';
 import { decodeLun } from '../scsi/parameter-command.ts';
 import {
+  accept,
   checkCondition,
   dataInBytes,
   dataOutBytes,
@@ -110,8 +112,7 @@ export class TaskSet {
     const neededBytes = dataOutBytes(command);
     const expectedBytes = fields.expectedDataTransferLength;
     if (fields.read && fields.write) command = refuse(sense.invalidFieldInCdb);
-    // A write that cannot be whole is not begun: no block is half written by a wrong length.
-    else if (neededBytes > (fields.write ? expectedBytes : 0)) command = refuse(sense.invalidInformationUnit);
+    else command = fitToExpected(command, fields.write ? expectedBytes : 0);
     const carriesData = fields.write && expectedBytes > 0;
     const terms = this.#options.parameters;
     return {
@@ -255,7 +256,7 @@ export class TaskSet {
       this.traffic.readBytes += task.commandBytes;
     } else if (task.command.kind === 'write') {
       this.traffic.writes++;
-      this.traffic.writtenBytes += task.commandBytes;
+      this.traffic.writtenBytes += dataOutBytes(task.command);
     }
   }
 
@@ -306,6 +307,17 @@ export class TaskSet {
       };
     });
   }
+}
+
+/**
+ * An initiator that announces less data than its WRITE needs gets the whole blocks of it written, and is told
+ * of the rest as overflow (RFC 7143 §11.4.5). Anything else with too little data is refused.
+ */
+function fitToExpected(command: PreparedCommand, expectedBytes: number): PreparedCommand {
+  if (dataOutBytes(command) <= expectedBytes) return command;
+  if (command.kind !== 'write') return refuse(sense.invalidInformationUnit);
+  const lengthBlocks = Math.floor(expectedBytes / LOGICAL_BLOCK_BYTES);
+  return lengthBlocks === 0 ? accept : { ...command, lengthBlocks };
 }
 
 const TRANSFER_SENSE: ReadonlyMap<string, Sense> = new Map<string, Sense>([

@@ -1,7 +1,8 @@
-import { spawnSync } from 'node:child_process';
 import { performance } from 'node:perf_hooks';
 import { createInterface } from 'node:readline';
 import { describeError } from '../../base/errors.ts';
+import { parseIpv4 } from '../../base/ipv4.ts';
+import { addInterfaceAddress, removeInterfaceAddress } from '../net/interface-address.ts';
 import { type GuardianEffect, initialGuardianState, stepGuardian } from './guardian-machine.ts';
 import {
   decodeGuardianLine,
@@ -16,10 +17,10 @@ import {
  * portal addresses must go all the same.
  */
 const TICK_MS = 25;
-const IP_TIMEOUT_MS = 1_000;
 
 let state = initialGuardianState;
 let interfaceName: string | null = null;
+let changes: Promise<void> = Promise.resolve();
 const nodePid = process.ppid;
 
 function handle(event: Parameters<typeof stepGuardian>[1]): void {
@@ -40,32 +41,28 @@ function carryOut(effect: GuardianEffect): void {
       changeAddress('del', effect.address, effect.afterwards);
       return;
     case 'answer':
-      answer(effect.answer);
+      changes = changes.then(() => answer(effect.answer));
       return;
     case 'nodeSilent':
       // With an interface the addresses are gone already; on loopback the sockets must go with their owner.
       if (interfaceName === null && process.ppid === nodePid) process.kill(nodePid, 'SIGKILL');
       return;
     case 'exit':
-      process.exit(0);
+      changes = changes.then(() => process.exit(0));
+      return;
   }
 }
 
+/** One after the other, so that an address taken off and put on again ends up on. */
 function changeAddress(verb: 'add' | 'del', address: string, afterwards: GuardianAnswer | undefined): void {
-  if (interfaceName !== null) {
-    const result = spawnSync('ip', ['address', verb, `${address}/32`, 'dev', interfaceName], {
-      timeout: IP_TIMEOUT_MS,
-      encoding: 'utf8',
-    });
-    // Adding what is there and removing what is not are both fine: the wanted end is reached.
-    const harmless = /File exists|already assigned|Cannot assign requested address/.test(result.stderr ?? '');
-    if (result.error !== undefined || (result.status !== 0 && !harmless)) {
-      const reason = result.error?.message ?? result.stderr.trim();
-      answer({ answer: 'failed', address, reason: `ip address ${verb} on ${interfaceName}: ${reason}` });
-      return;
-    }
-  }
-  if (afterwards !== undefined) answer(afterwards);
+  const onInterface = interfaceName;
+  const change = verb === 'add' ? addInterfaceAddress : removeInterfaceAddress;
+  changes = changes
+    .then(() => (onInterface === null ? undefined : change(parseIpv4(address), onInterface)))
+    .then(() => {
+      if (afterwards !== undefined) answer(afterwards);
+    })
+    .catch((error: unknown) => answer({ answer: 'failed', address, reason: describeError(error) }));
 }
 
 function answer(message: GuardianAnswer): void {

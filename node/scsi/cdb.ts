@@ -38,6 +38,7 @@ export const serviceAction = {
   readKeys: 0x00,
   readReservation: 0x01,
   reportCapabilities: 0x02,
+  readFullStatus: 0x03,
   reportSupportedOpcodes: 0x0c,
   readCapacity16: 0x10,
 } as const;

@@ -61,6 +61,12 @@ export const commandTable: readonly CommandRow[] = [
     serviceAction: serviceAction.reportCapabilities,
     usage: '5e1f0000000000ffff04',
   },
+  {
+    name: 'PERSISTENT RESERVE IN, READ FULL STATUS',
+    opcode: opcode.persistentReserveIn,
+    serviceAction: serviceAction.readFullStatus,
+    usage: '5e1f0000000000ffff04',
+  },
   { name: 'READ(16)', opcode: opcode.read16, usage: '88f8ffffffffffffffffffffffff0004' },
   { name: 'WRITE(16)', opcode: opcode.write16, usage: '8af8ffffffffffffffffffffffff0004' },
   { name: 'VERIFY(16)', opcode: opcode.verify16, usage: '8ff6ffffffffffffffffffffffff0004' },

@@ -123,6 +123,7 @@ export function preparePersistentReserveIn(cdb: Uint8Array, at: number): Prepare
   switch (fields.serviceAction) {
     case serviceAction.readKeys:
     case serviceAction.readReservation:
+    case serviceAction.readFullStatus:
       // PRGENERATION and ADDITIONAL LENGTH, both zero.
       return answer(new Uint8Array(8), fields.allocationLength);
     case serviceAction.reportCapabilities:

@@ -1,0 +1,207 @@
+import type { LunDocument } from '../api/contract/luns.ts';
+import type { NodeStatusDocument } from '../api/contract/status.ts';
+import type { HeldContent, ImportRequest, NodeServices } from '../api/ports.ts';
+import { propose } from '../api/serve-route.ts';
+import type { Clock } from '../base/clock.ts';
+import type { CounterSet } from '../base/counters.ts';
+import type { ClusterView } from '../cluster/ports.ts';
+import type { ClusterState, PortalGroupRecord } from '../cluster/state/model.ts';
+import type { BootFileStore } from '../storage/image/boot-file-store.ts';
+import type { ImageStore } from '../storage/image/image-store.ts';
+import type { BootPrograms } from './boot-programs.ts';
+import type { BeginBootAnswer, DataPlaneStatus, PortalGroupStatus } from './portal/worker-protocol.ts';
+
+export interface NodeServicesOptions {
+  readonly incarnation: string;
+  readonly startedAtMs: number;
+  readonly cluster: ClusterView;
+  readonly images: ImageStore;
+  readonly bootFiles: BootFileStore;
+  readonly bootPrograms: BootPrograms;
+  /** Boot programs that machines will ask for. */
+  readonly neededPrograms: readonly string[];
+  readonly dataPlane: {
+    status(): Promise<DataPlaneStatus>;
+    beginBoot(client: string): Promise<BeginBootAnswer>;
+  };
+  readonly clock: Clock;
+  readonly counters: CounterSet;
+}
+
+/** What the API asks of its node. */
+export class LocalServices implements NodeServices {
+  readonly #options: NodeServicesOptions;
+  readonly content: HeldContent;
+
+  constructor(options: NodeServicesOptions) {
+    this.#options = options;
+    const { images, bootFiles } = options;
+    this.content = {
+      imageManifest: (name, version) => images.manifest({ name, version }),
+      imageChunk: (name, version, index) => images.readChunk({ name, version }, index),
+      bootFile: (_name, sha256) => bootFiles.get(sha256),
+    };
+  }
+
+  async importImage(request: ImportRequest): Promise<{ image: string; version: number }> {
+    const { cluster, images, clock } = this.#options;
+    const { name, source, sizeBytes, signal } = request;
+    const imported = await images.importRaw(name, source, { sizeBytes, signal });
+    let version: number;
+    try {
+      const accepted = await propose(cluster, {
+        type: 'addImageVersion',
+        image: name,
+        sizeBytes,
+        chunkSizeBytes: imported.manifest.chunkSizeBytes,
+        manifestSha256: imported.manifestSha256,
+        holder: cluster.nodeId,
+        atMs: clock.wallMs(),
+      });
+      version = (accepted as { version: number }).version;
+    } catch (error) {
+      // With the outcome unknown the upload stays: should the version turn up, the store takes it in.
+      if (!isUnknownOutcome(error)) await images.discardImport(imported.token);
+      throw error;
+    }
+    await images.commitImport(imported.token, version);
+    return { image: name, version };
+  }
+
+  async addBootFile(name: string, bytes: Uint8Array): ReturnType<NodeServices['addBootFile']> {
+    const { bootFiles, cluster } = this.#options;
+    const stored = await bootFiles.put(name, bytes);
+    await propose(cluster, { type: 'addBootFile', ...stored, holder: cluster.nodeId });
+    return stored;
+  }
+
+  beginBoot(client: string): Promise<BeginBootAnswer> {
+    return this.#options.dataPlane.beginBoot(client);
+  }
+
+  async status(): Promise<NodeStatusDocument> {
+    const { cluster, incarnation, startedAtMs, counters, dataPlane } = this.#options;
+    const state = cluster.state();
+    const { nodeId, peers, ...clusterStatus } = cluster.status();
+    const plane = await dataPlane.status();
+    return {
+      nodeId,
+      clusterId: state.clusterId,
+      clusterName: state.clusterName,
+      incarnation,
+      startedAt: new Date(startedAtMs).toISOString(),
+      cluster: { ...clusterStatus, leader: clusterStatus.leader ?? null },
+      nodes: Object.values(state.nodes).map((node) => {
+        const peer = peers.find((p) => p.nodeId === node.nodeId);
+        return {
+          nodeId: node.nodeId,
+          address: node.endpoints.api,
+          status: node.status,
+          linkUp: peer?.linkUp ?? null,
+          matchIndex: peer?.matchIndex ?? null,
+          lastContactMs: peer?.lastContactMs ?? null,
+        };
+      }),
+      portalGroups: Object.values(state.portalGroups).map((group) =>
+        groupDocument(
+          nodeId,
+          group,
+          plane.groups.find((g) => g.id === group.id),
+        ),
+      ),
+      sessions: plane.sessions.map((session) => sessionDocument(state, session)),
+      images: await this.#heldImages(state),
+      counters: { ...counters.snapshot(), ...plane.counters },
+      missing: await this.#missing(state),
+    };
+  }
+
+  async luns(): Promise<LunDocument[]> {
+    const state = this.#options.cluster.state();
+    const plane = await this.#options.dataPlane.status();
+    return Object.values(state.clients).map((client) => {
+      const lun = plane.luns.find((l) => l.lunId === client.lunId);
+      const group = state.portalGroups[client.portalGroup];
+      return {
+        lunId: client.lunId,
+        client: client.name,
+        targetName: client.targetName,
+        image: lun?.image ?? client.image,
+        imageVersion: lun?.imageVersion ?? client.imageVersion ?? null,
+        sizeBytes: lun === undefined ? null : lun.lengthBlocks * 512,
+        writeCache: client.writeCache,
+        writtenBytes: lun?.writtenBytes ?? null,
+        portalGroup: client.portalGroup,
+        portal: group === undefined ? '' : `${group.address}:${group.port}`,
+        primary: group?.primary ?? null,
+        sessions: plane.sessions.filter((s) => s.target === client.targetName).length,
+      };
+    });
+  }
+
+  async #heldImages(state: ClusterState): Promise<NodeStatusDocument['images']> {
+    const { images } = this.#options;
+    const versions = Object.values(state.images).flatMap((image) =>
+      image.versions.map((v) => ({ name: image.name, version: v.version })),
+    );
+    return Promise.all(
+      versions.map(async (ref) => ({
+        image: ref.name,
+        version: ref.version,
+        held: (await images.manifest(ref)) !== undefined,
+      })),
+    );
+  }
+
+  async #missing(state: ClusterState): Promise<string[]> {
+    if (state.settings.dhcp.mode === 'off') return [];
+    const { bootPrograms, neededPrograms } = this.#options;
+    return (await bootPrograms.missing(neededPrograms)).map(describeMissingProgram);
+  }
+}
+
+/** How to get a boot program that a node lacks. */
+export function describeMissingProgram(name: string): string {
+  return (
+    `boot program ${name}: neither uploaded nor in the iPXE folder; ` +
+    `run "bootfabric boot-file add ${name}", or install iPXE on this host (Debian: apt-get install ipxe)`
+  );
+}
+
+function isUnknownOutcome(error: unknown): boolean {
+  return (error as { kind?: string } | null)?.kind === 'unknown-outcome';
+}
+
+function groupDocument(
+  nodeId: string,
+  group: PortalGroupRecord,
+  here: PortalGroupStatus | undefined,
+): NodeStatusDocument['portalGroups'][number] {
+  const isReplica = group.replicas.includes(nodeId);
+  return {
+    id: group.id,
+    portal: `${group.address}:${group.port}`,
+    epoch: group.epoch,
+    primary: group.primary ?? null,
+    inSync: group.inSync.map((member) => member.nodeId),
+    replicas: [...group.replicas],
+    minInSync: group.minInSync,
+    durability: group.durability,
+    role: group.primary === nodeId ? 'primary' : isReplica ? 'backup' : 'none',
+    serving: here?.serving === true && here.listening,
+    catchUp: here?.catchUp === null || here?.catchUp === undefined ? [] : [here.catchUp],
+  };
+}
+
+function sessionDocument(
+  state: ClusterState,
+  session: DataPlaneStatus['sessions'][number],
+): NodeStatusDocument['sessions'][number] {
+  const client = Object.values(state.clients).find((c) => c.targetName === session.target);
+  return {
+    portalGroup: client?.portalGroup ?? null,
+    client: client?.name ?? null,
+    initiatorName: session.initiator,
+    remoteAddress: session.remote,
+  };
+}

@@ -1,0 +1,238 @@
+import type { CancelTimer, Timers } from '../../base/clock.ts';
+import { describeError } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { ClientRecord, ClusterState } from '../../cluster/state/model.ts';
+import type { BlockDevice } from '../../storage/block-device.ts';
+import type { ReplicationHost } from '../../storage/replication/index.ts';
+import type { CatchUpStatus, PortalGroup } from '../../storage/replication/portal-group.ts';
+import type { IscsiPortal } from '../iscsi/portal.ts';
+import { chooseBootImage, lunLengthBlocks } from './boot-image.ts';
+import type { ServedGroups } from './group-directory.ts';
+import { GUARDIAN_RENEW_EVERY_MS } from './limits.ts';
+import { PortalAddress, type PortalAddressPorts } from './portal-address.ts';
+import type { BeginBootAnswer, DataPlaneStatus } from './worker-protocol.ts';
+
+export interface DataPlaneOptions {
+  readonly nodeId: string;
+  readonly replication: ReplicationHost;
+  readonly addressPorts: PortalAddressPorts;
+  /** Tells the guardian that this event loop is alive. */
+  readonly renewAddresses: () => void;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly counters: { snapshot(): Record<string, number> };
+}
+
+/**
+ * What one worker does with its portal groups: their addresses follow their service, their LUNs follow the
+ * clients of the cluster log, and a booting client gets its disk as the write-cache policy says.
+ */
+export class DataPlane implements ServedGroups {
+  readonly #options: DataPlaneOptions;
+  readonly #addresses = new Map<string, PortalAddress>();
+  readonly #portals: IscsiPortal[] = [];
+  /** Disks being made, so that two logins at once make one. */
+  readonly #making = new Map<number, Promise<void>>();
+  #state: ClusterState | undefined;
+  #cancelRenewal: CancelTimer | undefined;
+
+  constructor(options: DataPlaneOptions) {
+    this.#options = options;
+    options.replication.onServingChange((groupId, serving) => this.#servingChanged(groupId, serving));
+  }
+
+  /** The portal whose sessions end when a target leaves this node. */
+  attachPortal(portal: IscsiPortal): void {
+    this.#portals.push(portal);
+  }
+
+  start(): void {
+    const renew = (): void => {
+      this.#options.renewAddresses();
+      this.#cancelRenewal = this.#options.timers.setTimer(GUARDIAN_RENEW_EVERY_MS, renew);
+    };
+    renew();
+  }
+
+  stop(): void {
+    this.#cancelRenewal?.();
+    for (const address of this.#addresses.values()) address.setWanted(false);
+  }
+
+  state(): ClusterState | undefined {
+    return this.#state;
+  }
+
+  applyState(state: ClusterState): void {
+    const removed = Object.values(this.#state?.clients ?? {}).filter(
+      (c) => state.clients[c.name] === undefined,
+    );
+    this.#state = state;
+    for (const client of removed) this.#closeTarget(client.targetName);
+    this.#options.replication.applyClusterState({
+      groups: Object.values(state.portalGroups),
+      nodes: Object.values(state.nodes),
+      leaseMs: state.settings.leaseMs,
+    });
+    for (const group of Object.values(state.portalGroups)) this.#dropLunsWithoutClient(group.id, state);
+  }
+
+  isServing(groupId: string): boolean {
+    return this.#options.replication.group(groupId)?.isServing() ?? false;
+  }
+
+  async device(groupId: string, client: ClientRecord): Promise<BlockDevice | undefined> {
+    const group = this.#options.replication.group(groupId);
+    if (group === undefined || !group.isServing()) return undefined;
+    if (!hasLun(group, client)) {
+      const making = this.#making.get(client.lunId) ?? this.#makeDisk(group, client);
+      this.#making.set(client.lunId, making);
+      try {
+        await making;
+      } catch (error) {
+        this.#options.logger.warn('lun.not-made', { client: client.name, reason: describeError(error) });
+        return undefined;
+      } finally {
+        this.#making.delete(client.lunId);
+      }
+    }
+    return group.openDevice(client.lunId);
+  }
+
+  /**
+   * A client is about to boot. A discarded write cache is dropped now, on every replica, before the client is
+   * told where its disk is; one that is kept is left alone.
+   */
+  async beginBoot(clientName: string): Promise<BeginBootAnswer> {
+    const client = this.#state?.clients[clientName];
+    if (client === undefined) return { kind: 'refused', reason: `client ${clientName} is not registered` };
+    const group = this.#options.replication.group(client.portalGroup);
+    if (group === undefined || !group.isServing()) return { kind: 'not-serving' };
+    if (client.writeCache === 'keep' && hasLun(group, client)) return { kind: 'ready' };
+    try {
+      // Whatever session is left is from before the power went off; none of its writes may land in the new disk.
+      this.#closeTarget(client.targetName);
+      await this.#makeDisk(group, client);
+      return { kind: 'ready' };
+    } catch (error) {
+      return { kind: 'refused', reason: describeError(error) };
+    }
+  }
+
+  status(): DataPlaneStatus {
+    const groups = Object.keys(this.#state?.portalGroups ?? {}).flatMap((id) => {
+      const group = this.#options.replication.group(id);
+      return group === undefined ? [] : [{ id, group }];
+    });
+    return {
+      groups: groups.map(({ id, group }) => {
+        const { role, epoch, commitIndex, nextIndex, catchUp } = group.status();
+        return {
+          id,
+          role,
+          epoch,
+          commitIndex,
+          nextIndex,
+          serving: group.isServing(),
+          listening: this.#addresses.get(id)?.listening ?? false,
+          catchUp:
+            catchUp === undefined ? null : { nodeId: catchUp.nodeId, detail: describeCatchUp(catchUp) },
+        };
+      }),
+      sessions: this.#portals
+        .flatMap((portal) => portal.sessions())
+        .map((s) => ({
+          target: s.targetName ?? '',
+          initiator: s.initiatorName,
+          remote: s.remote,
+          readBytes: s.readBytes,
+          writtenBytes: s.writtenBytes,
+        })),
+      luns: groups.flatMap(({ id, group }) =>
+        group.luns().map((lun) => ({
+          lunId: lun.lunId,
+          portalGroup: id,
+          image: lun.base.name,
+          imageVersion: lun.base.version,
+          lengthBlocks: lun.lengthBlocks,
+          writtenBytes: lun.writtenBytes,
+        })),
+      ),
+      counters: this.#options.counters.snapshot(),
+    };
+  }
+
+  /** The guardian took addresses away because this thread was silent too long. */
+  addressesLost(addresses: readonly string[]): void {
+    for (const portal of this.#addresses.values()) {
+      if (addresses.includes(portal.address)) portal.lost();
+    }
+  }
+
+  async #makeDisk(group: PortalGroup, client: ClientRecord): Promise<void> {
+    const state = this.#state;
+    const chosen =
+      state === undefined
+        ? ({ kind: 'none', reason: 'the configuration is not known yet' } as const)
+        : chooseBootImage(state, client);
+    if (chosen.kind === 'none') throw new Error(chosen.reason);
+    await group.resetLun({
+      lunId: client.lunId,
+      base: { name: chosen.name, version: chosen.version.version },
+      lengthBlocks: lunLengthBlocks(chosen.version.sizeBytes),
+    });
+  }
+
+  #servingChanged(groupId: string, serving: boolean): void {
+    const group = this.#state?.portalGroups[groupId];
+    if (group === undefined) return;
+    if (!serving) {
+      for (const client of Object.values(this.#state?.clients ?? {})) {
+        if (client.portalGroup === groupId) this.#closeTarget(client.targetName);
+      }
+    }
+    this.#addressOf(groupId, group).setWanted(serving);
+    if (serving && this.#state !== undefined) this.#dropLunsWithoutClient(groupId, this.#state);
+  }
+
+  #addressOf(groupId: string, group: { address: string; port: number }): PortalAddress {
+    let address = this.#addresses.get(groupId);
+    if (address === undefined) {
+      address = new PortalAddress({
+        address: group.address,
+        port: group.port,
+        ports: this.#options.addressPorts,
+        timers: this.#options.timers,
+        logger: this.#options.logger,
+      });
+      this.#addresses.set(groupId, address);
+    }
+    return address;
+  }
+
+  #closeTarget(targetName: string): void {
+    for (const portal of this.#portals) portal.closeTarget(targetName);
+  }
+
+  #dropLunsWithoutClient(groupId: string, state: ClusterState): void {
+    const group = this.#options.replication.group(groupId);
+    if (group === undefined || !group.isServing()) return;
+    const wanted = new Set(Object.values(state.clients).map((client) => client.lunId));
+    for (const lun of group.luns()) {
+      if (wanted.has(lun.lunId)) continue;
+      this.#options.logger.info('lun.drop', { lunId: lun.lunId, portalGroup: groupId });
+      // A failure means that the group moved on; its next owner drops the LUN then.
+      group.dropLun(lun.lunId).catch((error: unknown) => {
+        this.#options.logger.warn('lun.drop-failed', { lunId: lun.lunId, reason: describeError(error) });
+      });
+    }
+  }
+}
+
+function describeCatchUp(catchUp: CatchUpStatus): string {
+  return `record ${catchUp.ackedIndex} of ${catchUp.targetIndex}`;
+}
+
+function hasLun(group: PortalGroup, client: ClientRecord): boolean {
+  return group.luns().some((lun) => lun.lunId === client.lunId);
+}

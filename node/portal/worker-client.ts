@@ -1,0 +1,165 @@
+import { Worker } from 'node:worker_threads';
+import type { Timers } from '../../base/clock.ts';
+import { describeError, OperationError } from '../../base/errors.ts';
+import type { ClusterView } from '../../cluster/ports.ts';
+import type { Command } from '../../cluster/state/commands.ts';
+import type { ClusterState } from '../../cluster/state/model.ts';
+import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
+import { MAX_WORKER_REQUESTS, WORKER_REQUEST_TIMEOUT_MS } from './limits.ts';
+import type {
+  BeginBootAnswer,
+  DataPlaneStatus,
+  FromWorker,
+  ToWorker,
+  WorkerConfig,
+  WorkerRequest,
+} from './worker-protocol.ts';
+
+interface Waiting {
+  readonly resolve: (answer: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** The main thread's end of the data-plane worker. */
+export class WorkerClient {
+  readonly #worker: Worker;
+  readonly #cluster: ClusterView;
+  readonly #timers: Timers;
+  readonly #onFatal: (reason: string) => void;
+  readonly #waiting = new Map<number, Waiting>();
+  #nextRequest = 1;
+  #latest: ClusterState | undefined;
+  #stateScheduled = false;
+  #ready!: () => void;
+  #stopped!: () => void;
+  #stopping = false;
+  readonly ready: Promise<void>;
+  readonly #whenStopped: Promise<void>;
+
+  constructor(options: {
+    config: WorkerConfig;
+    cluster: ClusterView;
+    timers: Timers;
+    onFatal: (reason: string) => void;
+  }) {
+    this.#cluster = options.cluster;
+    this.#timers = options.timers;
+    this.#onFatal = options.onFatal;
+    this.ready = new Promise((resolve) => {
+      this.#ready = resolve;
+    });
+    this.#whenStopped = new Promise((resolve) => {
+      this.#stopped = resolve;
+    });
+    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+    this.#worker = new Worker(new URL(`./worker-main.${extension}`, import.meta.url), {
+      workerData: options.config,
+      name: 'data-plane',
+    });
+    this.#worker.on('message', (message: FromWorker) => this.#receive(message));
+    this.#worker.on('error', (error) => this.#onFatal(describeError(error)));
+    this.#worker.on('exit', (code) => {
+      if (!this.#stopping) this.#onFatal(`the data-plane worker ended with ${code}`);
+      this.#stopped();
+    });
+    this.#publish(this.#cluster.state());
+    this.#cluster.subscribe((state) => this.#publish(state));
+  }
+
+  beginBoot(client: string): Promise<BeginBootAnswer> {
+    return this.#request({ method: 'beginBoot', client }) as Promise<BeginBootAnswer>;
+  }
+
+  status(): Promise<DataPlaneStatus> {
+    return this.#request({ method: 'status' }) as Promise<DataPlaneStatus>;
+  }
+
+  /** Lets go of every address and session, then ends the thread. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#send({ type: 'stop' });
+    await this.#whenStopped;
+    await this.#worker.terminate();
+  }
+
+  /** Many entries applied in one turn of the event loop are told as one state. */
+  #publish(state: ClusterState): void {
+    this.#latest = state;
+    if (this.#stateScheduled) return;
+    this.#stateScheduled = true;
+    queueMicrotask(() => {
+      this.#stateScheduled = false;
+      if (this.#latest !== undefined) this.#send({ type: 'state', state: this.#latest });
+    });
+  }
+
+  #request(request: WorkerRequest): Promise<unknown> {
+    if (this.#waiting.size >= MAX_WORKER_REQUESTS) {
+      throw new OperationError('the data plane has too many requests waiting', {
+        kind: 'unavailable',
+        code: 'data-plane-busy',
+        got: this.#waiting.size,
+        accepted: `at most ${MAX_WORKER_REQUESTS}`,
+      });
+    }
+    const id = this.#nextRequest++;
+    return new Promise((resolve, reject) => {
+      const cancel = this.#timers.setTimer(WORKER_REQUEST_TIMEOUT_MS, () => {
+        this.#waiting.delete(id);
+        const details = { kind: 'unknown-outcome', code: 'data-plane-silent' } as const;
+        reject(new OperationError(`the data plane did not answer "${request.method}" in time`, details));
+      });
+      this.#waiting.set(id, {
+        resolve: (value) => {
+          cancel();
+          resolve(value);
+        },
+        reject: (error) => {
+          cancel();
+          reject(error);
+        },
+      });
+      this.#send({ type: 'request', id, request });
+    });
+  }
+
+  #receive(message: FromWorker): void {
+    switch (message.type) {
+      case 'ready':
+        this.#ready();
+        return;
+      case 'answer':
+        this.#waiting.get(message.id)?.resolve(message.answer);
+        this.#waiting.delete(message.id);
+        return;
+      case 'answer-failed':
+        this.#waiting.get(message.id)?.reject(new Error(message.reason));
+        this.#waiting.delete(message.id);
+        return;
+      case 'propose':
+        void this.#propose(message.id, message.command);
+        return;
+      case 'fatal':
+        this.#onFatal(message.reason);
+        return;
+      case 'stopped':
+        this.#stopped();
+        return;
+    }
+  }
+
+  async #propose(id: number, command: Command): Promise<void> {
+    let outcome: ProposalOutcome;
+    try {
+      outcome = (await this.#cluster.propose(command)).ok ? 'applied' : 'refused';
+    } catch (error) {
+      const certain = error instanceof OperationError && error.kind !== 'unknown-outcome';
+      outcome = certain ? 'not-applied' : 'unknown';
+    }
+    this.#send({ type: 'proposed', id, outcome });
+  }
+
+  #send(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+}

@@ -1,0 +1,196 @@
+import { join } from 'node:path';
+import { parentPort, workerData } from 'node:worker_threads';
+import { CounterSet } from '../../base/counters.ts';
+import { describeError, invariant } from '../../base/errors.ts';
+import { parseIpv4 } from '../../base/ipv4.ts';
+import type { Command } from '../../cluster/state/commands.ts';
+import { ImageStore } from '../../storage/image/image-store.ts';
+import { nodeFileSystem } from '../../storage/log/file-system.ts';
+import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
+import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
+import { ReplicationHost } from '../../storage/replication/index.ts';
+import { IscsiPortal } from '../iscsi/portal.ts';
+import { announceAddress } from '../net/gratuitous-arp.ts';
+import { PeerMesh } from '../peer/peer-mesh.ts';
+import { systemClock, systemLogger, systemRandom, systemTimers } from '../system.ts';
+import { DataPlane } from './data-plane.ts';
+import { GroupDirectory } from './group-directory.ts';
+import { GuardianClient } from './guardian-client.ts';
+import { BIND_RETRY_MS } from './limits.ts';
+import type { FromWorker, ToWorker, WorkerConfig, WorkerRequest } from './worker-protocol.ts';
+
+/**
+ * The data-plane worker's composition root: replication, portal groups, their addresses and the iSCSI target,
+ * all on one thread of their own, so that a saturated disk path never delays a heartbeat of the cluster log.
+ */
+const port = parentPort;
+invariant(port !== null, 'the data-plane worker runs as a worker thread');
+const config = workerData as WorkerConfig;
+const logger = systemLogger(config.nodeId, config.logLevel);
+const counters = new CounterSet();
+const proposals = new Map<number, (outcome: ProposalOutcome) => void>();
+let nextProposal = 1;
+
+const send = (message: FromWorker): void => port.postMessage(message);
+const fatal = (reason: string): void => send({ type: 'fatal', reason });
+process.on('uncaughtException', (error) => fatal(error.stack ?? error.message));
+
+/** Hands a membership change to the cluster log. */
+function propose(command: Command): Promise<ProposalOutcome> {
+  const id = nextProposal++;
+  return new Promise((resolve) => {
+    proposals.set(id, resolve);
+    send({ type: 'propose', id, command });
+  });
+}
+
+const mesh = new PeerMesh({
+  self: { clusterId: config.clusterId, nodeId: config.nodeId, incarnation: config.incarnation },
+  listen: { host: config.address, port: config.replicationPort },
+  peers: config.peers,
+  service: 'replication',
+  credentials: config.tls,
+  clock: systemClock,
+  timers: systemTimers,
+  random: systemRandom,
+  logger: logger('replication-link'),
+  counters,
+});
+
+const replication = new ReplicationHost({
+  nodeId: config.nodeId,
+  incarnation: config.incarnation,
+  transport: mesh,
+  openLog: async (groupId) => {
+    const opened = await openSegmentedLog({
+      directory: join(config.groupsDirectory, groupId, 'log'),
+      fileSystem: nodeFileSystem,
+      logger: logger('portal-group-log'),
+      counters,
+    });
+    return opened.log;
+  },
+  metaDirectory: config.groupsDirectory,
+  images: new ImageStore({ directory: config.imagesDirectory }),
+  clock: systemClock,
+  timers: systemTimers,
+  logger: logger('replication'),
+  counters,
+  proposeShrink: (group, epoch, remove) =>
+    propose({ type: 'shrinkInSync', group, epoch, primary: config.nodeId, remove }),
+  proposeExpand: (group, epoch, add, incarnation) =>
+    propose({ type: 'expandInSync', group, epoch, primary: config.nodeId, add, incarnation }),
+  onFatal: (error) => fatal(describeError(error)),
+});
+
+const guardian = new GuardianClient({
+  interfaceName: config.portalInterface,
+  logger: logger('guardian'),
+  onExpired: (addresses) => plane.addressesLost(addresses),
+  onGone: (reason) => fatal(`the guardian is gone: ${reason}`),
+});
+
+const movablePortal = makePortal(true);
+const fixedPortal = makePortal(false);
+
+const plane: DataPlane = new DataPlane({
+  nodeId: config.nodeId,
+  replication,
+  addressPorts: {
+    hold: (address) => guardian.hold(address),
+    drop: (address) => guardian.drop(address),
+    listen: async (host, tcpPort) => {
+      const listening = await movablePortal.listen({ host, port: tcpPort });
+      return () => movablePortal.unlisten(listening);
+    },
+    announce: (address) => {
+      if (config.portalInterface !== null) announce(address, config.portalInterface);
+    },
+  },
+  renewAddresses: () => guardian.renew(),
+  timers: systemTimers,
+  logger: logger('data-plane'),
+  counters,
+});
+plane.attachPortal(movablePortal);
+
+function makePortal(mayGrant: boolean): IscsiPortal {
+  return new IscsiPortal({
+    directory: new GroupDirectory({
+      state: () => plane.state(),
+      groups: {
+        isServing: (groupId) => plane.isServing(groupId),
+        device: (groupId, client) => plane.device(groupId, client),
+      },
+      mayGrant,
+    }),
+    clock: systemClock,
+    timers: systemTimers,
+    logger: logger('iscsi'),
+    counters,
+  });
+}
+
+/** A failure costs clients a moment until their ARP caches are mended otherwise; nothing more. */
+function announce(address: string, interfaceName: string): void {
+  try {
+    announceAddress(parseIpv4(address), interfaceName);
+  } catch (error) {
+    logger('data-plane').warn('portal.address.not-announced', { address, reason: describeError(error) });
+  }
+}
+
+async function answer(request: WorkerRequest): Promise<unknown> {
+  switch (request.method) {
+    case 'beginBoot':
+      return plane.beginBoot(request.client);
+    case 'status':
+      return plane.status();
+  }
+}
+
+function receive(message: ToWorker): void {
+  switch (message.type) {
+    case 'state':
+      plane.applyState(message.state);
+      return;
+    case 'proposed':
+      proposals.get(message.id)?.(message.outcome);
+      proposals.delete(message.id);
+      return;
+    case 'request':
+      answer(message.request).then(
+        (value) => send({ type: 'answer', id: message.id, answer: value }),
+        (error: unknown) => send({ type: 'answer-failed', id: message.id, reason: describeError(error) }),
+      );
+      return;
+    case 'stop':
+      stop().then(
+        () => send({ type: 'stopped' }),
+        (error: unknown) => fatal(`stopping: ${describeError(error)}`),
+      );
+      return;
+  }
+}
+
+async function start(): Promise<void> {
+  await guardian.clear(config.portalAddresses);
+  port?.on('message', receive);
+  await mesh.start();
+  await replication.start();
+  await fixedPortal.listen({ host: config.address, port: config.iscsiPort });
+  plane.start();
+  send({ type: 'ready' });
+}
+
+async function stop(): Promise<void> {
+  plane.stop();
+  await Promise.all([movablePortal.close(), fixedPortal.close()]);
+  await replication.stop();
+  await mesh.stop();
+  // The last, so that the addresses are dropped whatever the others did.
+  guardian.stop();
+  await new Promise((resolve) => setTimeout(resolve, BIND_RETRY_MS));
+}
+
+start().catch((error: unknown) => fatal(`the data plane could not start: ${describeError(error)}`));

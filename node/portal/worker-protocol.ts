@@ -1,0 +1,87 @@
+import type { Command } from '../../cluster/state/commands.ts';
+import type { ClusterState } from '../../cluster/state/model.ts';
+import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
+
+/** Messages between the main thread and the data-plane worker; all of them survive structured clone. */
+
+/** What the worker is started with. */
+export interface WorkerConfig {
+  readonly nodeId: string;
+  readonly clusterId: string;
+  readonly incarnation: string;
+  readonly logLevel: string;
+  readonly groupsDirectory: string;
+  readonly imagesDirectory: string;
+  /** The node's own address, on which replication and the redirecting portal listen. */
+  readonly address: string;
+  readonly replicationPort: number;
+  readonly iscsiPort: number;
+  /** Interface that carries movable addresses; null on loopback. */
+  readonly portalInterface: string | null;
+  /** All movable addresses of the cluster; none of them may be on this node at its start. */
+  readonly portalAddresses: readonly string[];
+  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
+  readonly peers: readonly { readonly nodeId: string; readonly host: string; readonly port: number }[];
+}
+
+export type ToWorker =
+  | { readonly type: 'state'; readonly state: ClusterState }
+  | { readonly type: 'request'; readonly id: number; readonly request: WorkerRequest }
+  | { readonly type: 'proposed'; readonly id: number; readonly outcome: ProposalOutcome }
+  | { readonly type: 'stop' };
+
+export type WorkerRequest =
+  | { readonly method: 'beginBoot'; readonly client: string }
+  | { readonly method: 'status' };
+
+export type FromWorker =
+  | { readonly type: 'ready' }
+  | { readonly type: 'answer'; readonly id: number; readonly answer: unknown }
+  | { readonly type: 'answer-failed'; readonly id: number; readonly reason: string }
+  | { readonly type: 'propose'; readonly id: number; readonly command: Command }
+  /** Final: the process must end. */
+  | { readonly type: 'fatal'; readonly reason: string }
+  | { readonly type: 'stopped' };
+
+export type BeginBootAnswer =
+  | { readonly kind: 'ready' }
+  /** This node does not serve the client's portal group (any more). */
+  | { readonly kind: 'not-serving' }
+  | { readonly kind: 'refused'; readonly reason: string };
+
+export interface DataPlaneStatus {
+  readonly groups: readonly PortalGroupStatus[];
+  readonly sessions: readonly SessionStatus[];
+  readonly luns: readonly LunStatus[];
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+export interface PortalGroupStatus {
+  readonly id: string;
+  readonly role: string;
+  readonly epoch: number;
+  readonly serving: boolean;
+  readonly listening: boolean;
+  readonly commitIndex: number;
+  readonly nextIndex: number;
+  /** The replica being brought up to date and how far it is, in words. */
+  readonly catchUp: { readonly nodeId: string; readonly detail: string } | null;
+}
+
+export interface SessionStatus {
+  /** "" in a discovery session. */
+  readonly target: string;
+  readonly initiator: string;
+  readonly remote: string;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+}
+
+export interface LunStatus {
+  readonly lunId: number;
+  readonly portalGroup: string;
+  readonly image: string;
+  readonly imageVersion: number;
+  readonly lengthBlocks: number;
+  readonly writtenBytes: number;
+}

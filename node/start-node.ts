@@ -1,0 +1,317 @@
+import { join } from 'node:path';
+import { type ApiServer, startApiServer } from '../api/server.ts';
+import { CounterSet } from '../base/counters.ts';
+import { describeError, OperationError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { AppliedStore } from '../cluster/applied-store.ts';
+import { ClusterNode } from '../cluster/cluster-node.ts';
+import { BootFileStore } from '../storage/image/boot-file-store.ts';
+import { ContentReplicator } from '../storage/image/content-replicator.ts';
+import { ImageStore } from '../storage/image/image-store.ts';
+import { nodeFileSystem } from '../storage/log/file-system.ts';
+import { openSegmentedLog } from '../storage/log/segmented-log.ts';
+import { BootPrograms } from './boot-programs.ts';
+import { type BootServers, DEFAULT_PROGRAMS, startBootServers } from './boot-servers.ts';
+import { ClusterBootService } from './boot-service.ts';
+import type { NodeContext } from './node-context.ts';
+import { LocalServices } from './node-services.ts';
+import { ContentClient } from './peer/content-client.ts';
+import { PeerMesh } from './peer/peer-mesh.ts';
+import { WorkerClient } from './portal/worker-client.ts';
+import { loadNodeDirectory, type NodeDirectory } from './setup/node-directory.ts';
+import { systemClock, systemLogger, systemRandom, systemTimers } from './system.ts';
+
+/** The process is to end and be started again. See main.ts for the codes. */
+const EXIT_FATAL = 70;
+const EXIT_FENCED = 75;
+const INCARNATION_BYTES = 8;
+
+export interface StartOptions {
+  /** A node's directory as init wrote it. */
+  readonly directory: string;
+  readonly logLevel: string;
+  readonly exit: (code: number) => never;
+}
+
+export interface RunningNode {
+  /** Hands everything back in order; after it the process may end. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts every part of a node, each with what it needs of the others, in an order in which nothing is offered
+ * before it can be kept: log, data plane, then the protocols.
+ * @throws OperationError for what an administrator can mend; nothing is left running then but this process
+ */
+export async function startNode(options: StartOptions): Promise<RunningNode> {
+  const directory = await loadNodeDirectory(options.directory);
+  const { config } = directory;
+  const context: NodeContext = {
+    directory,
+    incarnation: Buffer.from(systemRandom.bytes(INCARNATION_BYTES)).toString('hex'),
+    logger: systemLogger(config.nodeId, options.logLevel),
+    counters: new CounterSet(),
+  };
+  const log = context.logger('node');
+  const end = (code: number, event: string, fields: Record<string, unknown>): never => {
+    log.error(event, fields);
+    return options.exit(code);
+  };
+  log.info('node.starting', { incarnation: context.incarnation, cluster: directory.genesis.clusterName });
+  const clusterParts = await startCluster(context, end);
+  const { cluster } = clusterParts;
+  const images = new ImageStore({
+    directory: join(config.dataDir, 'images'),
+    logger: context.logger('images'),
+    counters: context.counters,
+  });
+  const bootFiles = new BootFileStore({
+    directory: join(config.dataDir, 'boot-files'),
+    counters: context.counters,
+  });
+  await images.start();
+  await bootFiles.start();
+  const worker = startWorker(context, cluster, options.logLevel, end);
+  await worker.ready;
+  const content = startContent(context, cluster, images, bootFiles);
+  const programs = new BootPrograms({
+    folder: config.ipxeDir,
+    uploaded: async (name) => {
+      const record = cluster.state().bootFiles[name];
+      return record === undefined ? undefined : bootFiles.get(record.sha256);
+    },
+  });
+  const services = new LocalServices({
+    incarnation: context.incarnation,
+    startedAtMs: systemClock.wallMs(),
+    cluster,
+    images,
+    bootFiles,
+    bootPrograms: programs,
+    neededPrograms: DEFAULT_PROGRAMS,
+    dataPlane: worker,
+    clock: systemClock,
+    counters: context.counters,
+  });
+  const boot = new ClusterBootService({
+    nodeId: config.nodeId,
+    state: () => cluster.state(),
+    beginBootHere: (client) => worker.beginBoot(client),
+    beginBootElsewhere: (nodeId, client) => content.client.beginBoot(nodeId, client),
+    logger: context.logger('boot'),
+  });
+  const api = await startApi(context, cluster, services, end);
+  const servers = await startBootServers(context, cluster, boot, programs);
+  log.info('node.started', { address: config.address, ports: config.ports });
+  return { stop: () => stopAll({ ...clusterParts, worker, content, api, servers, log }) };
+}
+
+type EndProcess = (code: number, event: string, fields: Record<string, unknown>) => never;
+
+interface ClusterParts {
+  readonly cluster: ClusterNode;
+  readonly closeStores: () => Promise<void>;
+  readonly mesh: PeerMesh;
+}
+
+async function startCluster(context: NodeContext, end: EndProcess): Promise<ClusterParts> {
+  const { directory, incarnation, logger, counters } = context;
+  const { config, genesis, tls } = directory;
+  const { nodeId } = config;
+  const { clusterId } = genesis;
+  const appliedStore = await openAppliedStore(join(config.dataDir, 'state'), { clusterId, nodeId });
+  const { log: records } = await openSegmentedLog({
+    directory: join(config.dataDir, 'raft'),
+    fileSystem: nodeFileSystem,
+    logger: logger('cluster-records'),
+    counters,
+  });
+  const mesh = new PeerMesh({
+    self: { clusterId, nodeId, incarnation },
+    listen: { host: config.address, port: config.ports.peer },
+    peers: peersOf(directory, 'peer'),
+    credentials: tls,
+    clock: systemClock,
+    timers: systemTimers,
+    random: systemRandom,
+    logger: logger('cluster-link'),
+    counters,
+  });
+  const self = genesis.nodes[nodeId];
+  if (self === undefined) throw new OperationError(`node ${nodeId} is not in the cluster`, notAMember);
+  const cluster = new ClusterNode({
+    nodeId,
+    incarnation,
+    endpoints: self.endpoints,
+    genesis,
+    records,
+    appliedStore,
+    transport: mesh,
+    clock: systemClock,
+    timers: systemTimers,
+    random: systemRandom,
+    logger: logger('cluster'),
+    counters,
+    onFenced: () => end(EXIT_FENCED, 'node.fenced', { incarnation }),
+    onFatal: (error) => end(EXIT_FATAL, 'node.failed', { reason: describeError(error) }),
+  });
+  await cluster.start();
+  await mesh.start();
+  const closeStores = async (): Promise<void> => {
+    await records.close();
+    await appliedStore.close();
+  };
+  return { cluster, mesh, closeStores };
+}
+
+const notAMember = { kind: 'invalid', code: 'not-a-member' } as const;
+
+async function openAppliedStore(
+  path: string,
+  owner: { clusterId: string; nodeId: string },
+): Promise<AppliedStore> {
+  try {
+    await nodeFileSystem.makeDirectory(path);
+    return await AppliedStore.open(path, owner);
+  } catch (error) {
+    const cause = (error as { cause?: { code?: string } }).cause;
+    if (cause?.code !== 'LEVEL_LOCKED') throw error;
+    throw new OperationError(`${path} is in use: another process runs this node`, {
+      kind: 'conflict',
+      code: 'node-running',
+      got: path,
+      accepted: 'one process for each node directory',
+    });
+  }
+}
+
+function peersOf(
+  directory: NodeDirectory,
+  endpoint: 'peer' | 'replication',
+): { nodeId: string; host: string; port: number }[] {
+  return Object.values(directory.genesis.nodes)
+    .filter((node) => node.nodeId !== directory.config.nodeId)
+    .map((node) => {
+      const [host = '', port = ''] = node.endpoints[endpoint].split(':');
+      return { nodeId: node.nodeId, host, port: Number(port) };
+    });
+}
+
+function startWorker(
+  context: NodeContext,
+  cluster: ClusterNode,
+  logLevel: string,
+  end: EndProcess,
+): WorkerClient {
+  const { directory, incarnation } = context;
+  const { config, genesis, tls } = directory;
+  return new WorkerClient({
+    cluster,
+    timers: systemTimers,
+    onFatal: (reason) => end(EXIT_FATAL, 'node.failed', { reason }),
+    config: {
+      nodeId: config.nodeId,
+      clusterId: genesis.clusterId,
+      incarnation,
+      logLevel,
+      groupsDirectory: join(config.dataDir, 'groups'),
+      imagesDirectory: join(config.dataDir, 'images'),
+      address: config.address,
+      replicationPort: config.ports.replication,
+      iscsiPort: config.ports.iscsi,
+      portalInterface: config.portal.interface,
+      portalAddresses: Object.values(genesis.portalGroups).map((group) => group.address),
+      tls,
+      peers: peersOf(directory, 'replication'),
+    },
+  });
+}
+
+interface ContentParts {
+  readonly client: ContentClient;
+  readonly replicator: ContentReplicator;
+}
+
+/** Brings this node to hold every image and boot file of the cluster. */
+function startContent(
+  context: NodeContext,
+  cluster: ClusterNode,
+  images: ImageStore,
+  bootFiles: BootFileStore,
+): ContentParts {
+  const { directory, logger, counters } = context;
+  const client = new ContentClient({
+    tls: directory.tls,
+    clusterId: directory.genesis.clusterId,
+    apiEndpoint: (nodeId) => cluster.state().nodes[nodeId]?.endpoints.api,
+  });
+  const replicator = new ContentReplicator({
+    nodeId: directory.config.nodeId,
+    images,
+    bootFiles,
+    fetcher: client,
+    held: async (item) => {
+      const holder = cluster.nodeId;
+      const result = await cluster.propose(
+        item.kind === 'image'
+          ? { type: 'imageHeld', image: item.name, version: item.version, holder }
+          : { type: 'bootFileHeld', name: item.name, sha256: item.sha256, holder },
+      );
+      if (!result.ok) throw new OperationError(result.error.message, result.error);
+    },
+    clock: systemClock,
+    timers: systemTimers,
+    logger: logger('content'),
+    counters,
+  });
+  const update = (state: ReturnType<ClusterNode['state']>): void => {
+    replicator.update({
+      images: Object.values(state.images).flatMap(({ name, versions }) =>
+        versions.map((v) => ({ ...v, name })),
+      ),
+      bootFiles: Object.values(state.bootFiles),
+    });
+  };
+  update(cluster.state());
+  cluster.subscribe(update);
+  return { client, replicator };
+}
+
+function startApi(
+  context: NodeContext,
+  cluster: ClusterNode,
+  services: LocalServices,
+  end: EndProcess,
+): Promise<ApiServer> {
+  const { config, tls } = context.directory;
+  return startApiServer({
+    cluster,
+    services,
+    logger: context.logger('api'),
+    tls,
+    host: config.address,
+    port: config.ports.api,
+    onInvariantFailure: (error) => end(EXIT_FATAL, 'node.failed', { reason: error.stack ?? error.message }),
+  });
+}
+
+async function stopAll(
+  parts: ClusterParts & {
+    worker: WorkerClient;
+    content: ContentParts;
+    api: ApiServer;
+    servers: BootServers;
+    log: Logger;
+  },
+): Promise<void> {
+  parts.log.info('node.stopping');
+  await parts.servers.close();
+  await parts.api.close();
+  // Addresses and sessions go while the cluster log still runs, so that others can take over at once.
+  await parts.worker.stop();
+  await parts.content.replicator.stop();
+  await parts.cluster.stop();
+  await parts.mesh.stop();
+  await parts.closeStores();
+  parts.log.info('node.stopped');
+}

@@ -1,0 +1,187 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createWriteStream } from 'node:fs';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+/**
+ * A cluster of real node processes on loopback, without privileges: every node and every portal has an
+ * address of its own in 127.0.0.0/8, so all use the same ports.
+ */
+export interface LocalClusterOptions {
+  /** Made if it is not there; keys, logs and disks go in it. */
+  readonly directory: string;
+  readonly nodeIds: readonly string[];
+  readonly portalCount: number;
+  /** First three octets of all addresses, in 127.0.0.0/8, as "127.80.3". */
+  readonly network: string;
+}
+
+/** Unprivileged stand-ins for the ports below 1024. */
+export const LOCAL_PORTS = { dhcp: 6767, pxe: 6411, tftp: 6969, http: 7480, iscsi: 3260 } as const;
+
+const READY_TIMEOUT_MS = 30_000;
+const STOP_TIMEOUT_MS = 8_000;
+const POLL_MS = 100;
+
+const project = fileURLToPath(new URL('../../', import.meta.url));
+const CLI = join(project, 'api/cli/main.js');
+const NODE = join(project, 'node/main.js');
+
+export interface CommandOutcome {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export class LocalCluster {
+  readonly #options: LocalClusterOptions;
+  readonly #processes = new Map<string, ChildProcess>();
+
+  constructor(options: LocalClusterOptions) {
+    this.#options = options;
+  }
+
+  get profile(): string {
+    return join(this.#options.directory, 'cluster', 'admin.json');
+  }
+
+  nodeAddress(nodeId: string): string {
+    return `${this.#options.network}.${11 + this.#options.nodeIds.indexOf(nodeId)}`;
+  }
+
+  logFile(nodeId: string): string {
+    return join(this.#options.directory, `${nodeId}.log`);
+  }
+
+  /** Runs `bootfabric init`. @throws Error with what it said when it refuses */
+  async init(): Promise<void> {
+    await mkdir(this.#options.directory, { recursive: true });
+    const { network, nodeIds, portalCount } = this.#options;
+    const ports = Object.entries(LOCAL_PORTS).map(([name, port]) => `${name}=${port}`);
+    await this.#mustRun([
+      'init',
+      ...['--cluster', 'demo', '--out', join(this.#options.directory, 'cluster')],
+      ...nodeIds.flatMap((id) => ['--node', `${id}=${this.nodeAddress(id)}`]),
+      ...Array.from({ length: portalCount }, (_, i) => ['--portal', `${network}.${101 + i}`]).flat(),
+      ...['--dhcp', 'full', '--dhcp-subnet', `${network}.0/24`],
+      ...['--dhcp-range', `${network}.150-${network}.250`, '--ports', ports.join(',')],
+    ]);
+  }
+
+  /** Starts a node's process; its log goes to a file. */
+  start(nodeId: string): void {
+    const data = join(this.#options.directory, 'cluster', nodeId);
+    const child = spawn(process.execPath, ['--enable-source-maps', NODE, 'start', '--data', data], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const log = createWriteStream(this.logFile(nodeId), { flags: 'a' });
+    child.stdout?.pipe(log, { end: false });
+    child.stderr?.pipe(log, { end: false });
+    child.on('exit', () => log.end());
+    this.#processes.set(nodeId, child);
+  }
+
+  processId(nodeId: string): number | undefined {
+    const child = this.#processes.get(nodeId);
+    return child?.exitCode === null && child.signalCode === null ? child.pid : undefined;
+  }
+
+  /** Kills a node's process at once, as a crash would; resolves when it is gone. */
+  async kill(nodeId: string, signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
+    const child = this.#processes.get(nodeId);
+    if (child === undefined || this.processId(nodeId) === undefined) return;
+    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    child.kill(signal);
+    await gone;
+  }
+
+  /** Sends a signal without waiting, as SIGSTOP and SIGCONT want. */
+  signal(nodeId: string, signal: NodeJS.Signals): void {
+    this.#processes.get(nodeId)?.kill(signal);
+  }
+
+  /** Ends every node this object started. */
+  async stop(): Promise<void> {
+    await Promise.all(
+      [...this.#processes.keys()].map(async (nodeId) => {
+        const hard = setTimeout(() => this.signal(nodeId, 'SIGKILL'), STOP_TIMEOUT_MS);
+        await this.kill(nodeId, 'SIGTERM');
+        clearTimeout(hard);
+      }),
+    );
+  }
+
+  /** Runs one `bootfabric` command as the administrator and gives back what it printed. */
+  cli(args: readonly string[]): Promise<CommandOutcome> {
+    return this.#run([...args, '--profile', this.profile]);
+  }
+
+  /** Runs one command with --json. @throws Error with what it said when it fails */
+  async cliJson(args: readonly string[]): Promise<unknown> {
+    const stdout = await this.#mustRun([...args, '--profile', this.profile, '--json']);
+    return JSON.parse(stdout) as unknown;
+  }
+
+  /** Waits until every portal group is served by a node with the given number of members in sync. */
+  async waitUntilServing(inSync: number): Promise<void> {
+    const deadlineMs = Date.now() + READY_TIMEOUT_MS;
+    let last = 'no node has answered yet';
+    while (Date.now() < deadlineMs) {
+      const outcome = await this.cli(['status', '--json']);
+      if (outcome.status === 0) {
+        const status = JSON.parse(outcome.stdout) as StatusDocument;
+        const waiting = status.portalGroups.filter((g) => !g.serving || g.inSync.length < inSync);
+        if (waiting.length === 0 && status.portalGroups.length > 0) return;
+        last = `portal groups ${waiting.map((g) => g.id).join(', ')} are not served by ${inSync} nodes`;
+      } else {
+        last = outcome.stderr.trim();
+      }
+      for (const nodeId of this.#options.nodeIds) await this.#refuseDead(nodeId);
+      await sleep(POLL_MS);
+    }
+    throw new Error(`the cluster is not ready after ${READY_TIMEOUT_MS / 1000} s: ${last}`);
+  }
+
+  async #refuseDead(nodeId: string): Promise<void> {
+    const child = this.#processes.get(nodeId);
+    if (child === undefined || child.exitCode === null || child.exitCode === 0) return;
+    const log = await readFile(this.logFile(nodeId), 'utf8');
+    throw new Error(`node ${nodeId} ended with ${child.exitCode}:\n${log.split('\n').slice(-15).join('\n')}`);
+  }
+
+  async #mustRun(args: readonly string[]): Promise<string> {
+    const outcome = await this.#run(args);
+    if (outcome.status === 0) return outcome.stdout;
+    const said = (outcome.stderr + outcome.stdout).trim();
+    throw new Error(`bootfabric ${args.slice(0, 2).join(' ')} ended with ${outcome.status}: ${said}`);
+  }
+
+  #run(args: readonly string[]): Promise<CommandOutcome> {
+    return new Promise((resolve, reject) => {
+      const child = spawn(process.execPath, [CLI, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+      let stdout = '';
+      let stderr = '';
+      child.stdout.on('data', (data: Buffer) => {
+        stdout += data.toString();
+      });
+      child.stderr.on('data', (data: Buffer) => {
+        stderr += data.toString();
+      });
+      child.on('error', reject);
+      child.on('close', (status) => resolve({ status: status ?? 1, stdout, stderr }));
+    });
+  }
+}
+
+/** What this file reads of `bootfabric status --json`. */
+export interface StatusDocument {
+  readonly portalGroups: readonly {
+    readonly id: string;
+    readonly address: string;
+    readonly primary: string | null;
+    readonly serving: boolean;
+    readonly inSync: readonly string[];
+  }[];
+}
