@@ -1,8 +1,11 @@
 import { Packr } from 'msgpackr';
 import { describeError, ProtocolError } from '../base/errors.ts';
 
-/** Plain MessagePack, without the record extension: what one node writes any node and any version can read. */
-const packr = new Packr({ useRecords: false, mapsAsObjects: true });
+/**
+ * Plain MessagePack, without the record extension: what one node writes any node and any version can read.
+ * Bytes are copied out, since entries are kept long and would keep the whole network read they came in.
+ */
+const packr = new Packr({ useRecords: false, mapsAsObjects: true, copyBuffers: true });
 
 export function pack(value: unknown): Uint8Array {
   return packr.pack(value);

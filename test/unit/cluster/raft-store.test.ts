@@ -1,0 +1,204 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { LogCorruptionError, LogFailure, LogFullError } from '../../../base/record-log.ts';
+import { LOG_TAIL_ENTRIES, MAX_LOG_ENTRIES, MAX_RECORD_PAYLOAD_BYTES } from '../../../cluster/limits.ts';
+import type { ConfState, Entry } from '../../../cluster/raft/index.ts';
+import { encodeRecord } from '../../../cluster/raft-records.ts';
+import { RaftStore, type StorageWrite } from '../../../cluster/raft-store.ts';
+import { MemoryDisk, MemoryRecordLog } from '../../support/memory-record-log.ts';
+
+const MEMBERS: ConfState = {
+  voters: [1, 2, 3],
+  learners: [],
+  votersOutgoing: [],
+  learnersNext: [],
+  autoLeave: false,
+};
+
+let disk: MemoryDisk;
+
+beforeEach(() => {
+  disk = new MemoryDisk();
+});
+
+const open = async (): Promise<RaftStore> => await RaftStore.open(new MemoryRecordLog(disk), MEMBERS);
+
+function entries(from: number, to: number, term: number, sizeBytes = 1): Entry[] {
+  return Array.from({ length: to - from + 1 }, (_, i) => ({
+    term,
+    index: from + i,
+    type: 'normal',
+    data: Buffer.alloc(sizeBytes, term),
+  }));
+}
+
+const append = (from: number, to: number, term: number): StorageWrite => ({
+  entries: entries(from, to, term),
+  hardState: { term, vote: 1, commit: 0 },
+});
+
+function terms(store: RaftStore): string {
+  const found: unknown[] = [];
+  for (let i = store.firstIndex(); i <= store.lastIndex(); i++) found.push(store.term(i));
+  return `${store.firstIndex()}: ${found.join(' ')}`;
+}
+
+describe('the Raft store', () => {
+  it('begins empty, with the members it is told, and comes back so', async () => {
+    for (let i = 0; i < 2; i++) {
+      const store = await open();
+      expect(store.initialState()).toEqual({
+        hardState: { term: 0, vote: 0, commit: 0 },
+        confState: MEMBERS,
+      });
+      expect([store.firstIndex(), store.lastIndex()]).toEqual([1, 0]);
+    }
+  });
+
+  it('has after a crash everything whose write has resolved', async () => {
+    const store = await open();
+    await store.persist([append(1, 3, 1), { entries: [], hardState: { term: 2, vote: 3, commit: 2 } }], true);
+    await store.persist([append(4, 4, 3)], false);
+    expect(store.lastIndex()).toBe(4);
+    disk.crash();
+    const again = await open();
+    expect(terms(again)).toBe('1: 1 1 1');
+    expect(again.initialState().hardState).toEqual({ term: 2, vote: 3, commit: 2 });
+    expect(again.entries(2, 4, 1000)).toEqual(entries(2, 3, 1));
+  });
+
+  it('makes one fsync of any number of writes', async () => {
+    const store = await open();
+    const before = disk.syncs;
+    await store.persist(
+      Array.from({ length: 50 }, (_, i) => append(i + 1, i + 1, 1)),
+      true,
+    );
+    expect(disk.syncs).toBe(before + 1);
+  });
+
+  it('lets later entries replace earlier ones of the same place and all after them', async () => {
+    const store = await open();
+    await store.persist([append(1, 5, 1), append(3, 4, 2)], true);
+    expect(terms(store)).toBe('1: 1 1 2 2');
+    expect(terms(await open())).toBe('1: 1 1 2 2');
+  });
+
+  it('survives a write torn at any record', async () => {
+    for (let keep = 0; keep <= 5; keep++) {
+      disk = new MemoryDisk();
+      const store = await open();
+      await store.persist([append(1, 2, 1)], true);
+      const commit = { term: 2, vote: 2, commit: 4 };
+      await store.persist([{ entries: entries(3, 4, 2), hardState: commit }, append(3, 3, 3)], false);
+      disk.crash(keep);
+      const again = await open();
+      const { hardState } = again.initialState();
+      expect(hardState.commit).toBeLessThanOrEqual(again.lastIndex());
+      const last = again.term(again.lastIndex());
+      expect(hardState.term).toBeGreaterThanOrEqual(last as number);
+    }
+  });
+
+  it('splits what is too large for one record', async () => {
+    const store = await open();
+    const big = entries(1, 5, 1, MAX_RECORD_PAYLOAD_BYTES / 2);
+    await store.persist([{ entries: big }], true);
+    expect(disk.records.length).toBe(1 + 3);
+    expect((await open()).lastIndex()).toBe(5);
+  });
+
+  it('compacts a long log but for a tail, and gives the space back', async () => {
+    const store = await open();
+    const length = MAX_LOG_ENTRIES + 10;
+    for (let i = 1; i <= length; i += 100) {
+      await store.persist([append(i, Math.min(i + 99, length), 1)], true);
+    }
+    expect(store.isLong).toBe(true);
+    const before = disk.records.length;
+    await store.compact(length - 5);
+    expect(store.isLong).toBe(false);
+    expect(store.firstIndex()).toBe(length - LOG_TAIL_ENTRIES + 1);
+    expect(store.term(store.firstIndex() - 1)).toBe(1);
+    expect(disk.records.length).toBeLessThan(before / 4);
+    await store.persist([append(length + 1, length + 1, 2)], true);
+    disk.crash();
+    const again = await open();
+    expect([again.firstIndex(), again.lastIndex()]).toEqual([store.firstIndex(), length + 1]);
+    expect(again.initialState().hardState).toEqual({ term: 2, vote: 1, commit: 0 });
+    expect(again.initialState().confState).toEqual(MEMBERS);
+  });
+
+  it('comes back when only some of what was trimmed is really gone', async () => {
+    const store = await open();
+    for (let i = 1; i <= 3000; i += 100) await store.persist([append(i, i + 99, 1)], true);
+    const all = [...disk.records];
+    await store.compact(1500);
+    await store.persist([append(3001, 3001, 1)], true);
+    await store.compact(1900);
+    const tail = disk.records.slice(all.length - disk.firstIndex);
+    // Segments go as a whole, so any number of old records may still be there.
+    for (let gone = 0; gone <= disk.firstIndex; gone++) {
+      const partial = new MemoryDisk();
+      partial.records = [...all.slice(gone), ...tail];
+      partial.firstIndex = gone;
+      partial.durable = partial.nextIndex;
+      const again = await RaftStore.open(new MemoryRecordLog(partial), MEMBERS);
+      expect([again.firstIndex(), again.lastIndex()]).toEqual([1901, 3001]);
+    }
+  });
+
+  it('starts anew from a snapshot, and hands it out until the consumer has it', async () => {
+    const store = await open();
+    await store.persist([append(1, 5, 1)], true);
+    const snapshot = { metadata: { index: 100, term: 4, confState: MEMBERS }, data: Buffer.from('state') };
+    await store.persist([{ entries: [], snapshot, hardState: { term: 5, vote: 2, commit: 100 } }], true);
+    await store.persist([append(101, 102, 5)], true);
+    expect(terms(store)).toBe('101: 5 5');
+    const again = await open();
+    expect(terms(again)).toBe('101: 5 5');
+    expect(again.resumeAt(3)).toEqual({ index: 100, data: Buffer.from('state') });
+    expect((await open()).resumeAt(101)).toBeUndefined();
+  });
+});
+
+describe('the Raft store refuses to start', () => {
+  it('when what was applied lies outside the log', async () => {
+    const store = await open();
+    await store.persist([append(1, 5, 1)], true);
+    expect(() => store.resumeAt(6)).toThrow(LogCorruptionError);
+    for (let i = 6; i <= 3000; i += 499) await store.persist([append(i, i + 498, 1)], true);
+    await store.compact(1500);
+    const again = await open();
+    expect(() => again.resumeAt(1000)).toThrow(LogCorruptionError);
+    expect(again.resumeAt(1500)).toBeUndefined();
+    // What has been applied is committed, whatever got to disk.
+    expect(again.initialState().hardState.commit).toBe(1500);
+  });
+
+  it('with a gap between entries', async () => {
+    const store = await open();
+    await store.persist([append(1, 5, 1)], true);
+    disk.records.push(encodeRecord({ kind: 'entries', entries: entries(8, 9, 1) }));
+    await expect(open()).rejects.toThrow(LogCorruptionError);
+  });
+
+  it('with a record that is none', async () => {
+    await open();
+    disk.records.push(Buffer.from('c1', 'hex'));
+    await expect(open()).rejects.toThrow(LogCorruptionError);
+  });
+});
+
+describe('a write that fails', () => {
+  it('changes nothing when there was no space, and is final when the device failed', async () => {
+    const store = await open();
+    disk.full = true;
+    await expect(store.persist([append(1, 1, 1)], true)).rejects.toThrow(LogFullError);
+    expect(store.lastIndex()).toBe(0);
+    disk.full = false;
+    await store.persist([append(1, 1, 1)], true);
+    disk.failed = true;
+    await expect(store.persist([append(2, 2, 1)], true)).rejects.toThrow(LogFailure);
+    expect(store.lastIndex()).toBe(1);
+  });
+});
