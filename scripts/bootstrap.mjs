@@ -23,7 +23,10 @@ checkNodeVersion();
 installDependencies();
 build();
 const program = target === 'run' ? rest : [...TARGETS[target], ...rest];
-const outcome = spawnSync(process.execPath, ['--enable-source-maps', ...program], { cwd: root, stdio: 'inherit' });
+const outcome = spawnSync(process.execPath, ['--enable-source-maps', ...program], {
+  cwd: root,
+  stdio: 'inherit',
+});
 process.exit(outcome.status ?? 1);
 
 function checkNodeVersion() {

@@ -16,23 +16,33 @@ const IMPURE_BUILTINS =
 
 const forbidden = [
   rule('no-cycles', {}, { circular: true }),
-  rule('base-imports-nothing-of-ours', { path: '^base/' }, { path: '^(node|cluster|storage|api|scripts|test)/' }),
+  rule(
+    'base-imports-nothing-of-ours',
+    { path: '^base/' },
+    { path: '^(node|cluster|storage|api|scripts|test)/' },
+  ),
   rule('storage-imports-base-only', { path: '^storage/' }, { path: '^(node|cluster|api|scripts|test)/' }),
   rule('cluster-imports-base-only', { path: '^cluster/' }, { path: '^(node|storage|api|scripts|test)/' }),
   rule(
     'protocols-keep-apart',
     { path: '^node/(dhcp|tftp|http-boot|scsi|iscsi)/' },
-    { path: '^(node/(dhcp|tftp|http-boot|scsi|iscsi)|api|scripts|test)/', pathNot: ['^node/$1/', '^node/scsi/'] },
+    {
+      path: '^(node/(dhcp|tftp|http-boot|scsi|iscsi)|api|scripts|test)/',
+      pathNot: ['^node/$1/', '^node/scsi/'],
+    },
   ),
-  rule(
-    'only-iscsi-imports-scsi',
-    { path: '^node/(dhcp|tftp|http-boot)/' },
-    { path: '^node/(scsi|iscsi)/' },
-  ),
+  rule('only-iscsi-imports-scsi', { path: '^node/(dhcp|tftp|http-boot)/' }, { path: '^node/(scsi|iscsi)/' }),
   rule(
     'protocols-see-ports-only',
     { path: '^node/(dhcp|tftp|http-boot|scsi|iscsi)/' },
-    { path: '^(cluster|storage)/', pathNot: ['^cluster/ports\\.ts$', '^cluster/state/(model|commands)\\.ts$', '^storage/block-device\\.ts$'] },
+    {
+      path: '^(cluster|storage)/',
+      pathNot: [
+        '^cluster/ports\\.ts$',
+        '^cluster/state/(model|commands)\\.ts$',
+        '^storage/block-device\\.ts$',
+      ],
+    },
   ),
   rule(
     'cli-and-web-know-the-contract-only',
@@ -40,7 +50,11 @@ const forbidden = [
     { path: '^(node|cluster|storage|scripts|test|api)/', pathNot: ['^api/contract/', '^api/$1/'] },
   ),
   rule('nothing-imports-main', { path: '.' }, { path: '^node/main\\.ts$' }),
-  rule('product-imports-no-tests-or-scripts', { path: '^(base|node|cluster|storage|api)/' }, { path: '^(scripts|test)/' }),
+  rule(
+    'product-imports-no-tests-or-scripts',
+    { path: '^(base|node|cluster|storage|api)/' },
+    { path: '^(scripts|test)/' },
+  ),
   rule('pure-files-do-no-io', { path: PURE }, { path: IMPURE_BUILTINS }),
 ];
 
