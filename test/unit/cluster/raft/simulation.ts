@@ -7,12 +7,20 @@ import {
   type HardState,
   LOCAL_APPEND_THREAD,
   LOCAL_APPLY_THREAD,
-  MemoryStorage,
   type Message,
   type RaftTraceEvent,
   RawNode,
   type Snapshot,
 } from '../../../../cluster/raft/index.ts';
+import {
+  check,
+  checkMatching,
+  digestOf,
+  loseTail,
+  type SimulatedNode,
+  SimulatedStorage,
+  sameEntry,
+} from './simulated-node.ts';
 
 /**
  * A whole cluster in one thread, from one seed: messages are lost, doubled, delayed and reordered, nodes
@@ -27,40 +35,6 @@ const MIN_ELECTION_TICK = 4;
 const ELECTION_TICK_SPREAD = 8;
 const COMPACT_BEHIND = 4;
 const MAX_IN_FLIGHT = 200;
-
-/** The state machine: every entry applied, and the configuration, on disk in one piece. */
-interface Applied {
-  index: number;
-  term: number;
-  digest: string;
-  confState: ConfState;
-}
-
-/** Hands out the newest applied state as its snapshot, so that it knows every member. */
-class SimulatedStorage extends MemoryStorage {
-  readonly #applied: () => Applied;
-
-  constructor(applied: () => Applied) {
-    super();
-    this.#applied = applied;
-  }
-
-  override snapshot(): Snapshot {
-    const { index, term, digest, confState } = this.#applied();
-    return { metadata: { index, term, confState }, data: Buffer.from(digest) };
-  }
-}
-
-interface SimulatedNode {
-  readonly id: number;
-  storage: MemoryStorage;
-  applied: Applied;
-  /** Undefined: crashed. */
-  raft: RawNode | undefined;
-  /** Writes handed out and not carried out; a crash loses them. */
-  appendQueue: Message[];
-  applyQueue: Message[];
-}
 
 interface PendingRead {
   readonly node: number;
@@ -91,6 +65,8 @@ export class Simulation {
   #network: Message[] = [];
   #partition = new Map<number, number>();
   #nextValue = 0;
+  /** Has just become leader and is to be checked. */
+  #elected: SimulatedNode | undefined;
   readonly #counts = { elections: 0, crashes: 0, reads: 0, snapshots: 0, confChanges: 0 };
 
   constructor(seed: number, fault: Fault = 'none') {
@@ -171,6 +147,7 @@ export class Simulation {
       `election safety: ${other} and ${node.id} lead term ${event.term}`,
     );
     this.#leaders.set(event.term, node.id);
+    this.#elected = node;
   }
 
   #crash(node: SimulatedNode): void {
@@ -195,8 +172,8 @@ export class Simulation {
         else if (message.to === LOCAL_APPLY_THREAD) node.applyQueue.push(message);
         else this.#post(message);
       }
-      this.#checkLeader(node);
     }
+    if (this.#elected === node) this.#checkLeader(node);
   }
 
   #post(message: Message): void {
@@ -293,6 +270,7 @@ export class Simulation {
 
   /** Leader completeness: whoever leads has every committed entry of earlier terms. */
   #checkLeader({ id, raft, storage }: SimulatedNode): void {
+    this.#elected = undefined;
     const status = raft?.status();
     if (status?.role !== 'leader') return;
     const required = this.#committed.filter(({ term }) => term < status.hardState.term).length;
@@ -451,49 +429,4 @@ export class Simulation {
       }
     }
   }
-}
-
-/** Entries after `last` vanish from the disk. */
-function loseTail(node: SimulatedNode, last: number): void {
-  const { storage, applied } = node;
-  const kept = storage.entries(applied.index + 1, last + 1, Number.POSITIVE_INFINITY);
-  const shorter = new SimulatedStorage(() => node.applied);
-  shorter.setHardState(storage.initialState().hardState);
-  if (applied.index > 0) shorter.applySnapshot(storage.snapshot());
-  if (typeof kept !== 'string') shorter.append(kept);
-  node.storage = shorter;
-}
-
-function checkMatching(a: SimulatedNode, b: SimulatedNode): void {
-  const first = Math.max(a.storage.firstIndex(), b.storage.firstIndex());
-  const last = Math.min(a.storage.lastIndex(), b.storage.lastIndex());
-  if (first > last) return;
-  const logA = a.storage.entries(first, last + 1, Number.POSITIVE_INFINITY);
-  const logB = b.storage.entries(first, last + 1, Number.POSITIVE_INFINITY);
-  if (typeof logA === 'string' || typeof logB === 'string') return;
-  let agreed = false;
-  for (let at = last - first; at >= 0; at--) {
-    const [x, y] = [logA[at] as Entry, logB[at] as Entry];
-    agreed ||= x.term === y.term;
-    check(!agreed || sameEntry(x, y), `logs of ${a.id} and ${b.id} differ at ${x.index} below agreement`);
-  }
-}
-
-function digestOf(before: string, entry: Entry): string {
-  // Short and order-sensitive is enough: the entries themselves are compared as well.
-  let hash = 0;
-  for (const char of `${before}|${entry.term}.${entry.type}.${Buffer.from(entry.data).toString('hex')}`) {
-    hash = (Math.imul(hash, 31) + char.charCodeAt(0)) | 0;
-  }
-  return hash.toString(16);
-}
-
-function sameEntry(a: Entry, b: Entry): boolean {
-  return (
-    a.index === b.index && a.term === b.term && a.type === b.type && Buffer.compare(a.data, b.data) === 0
-  );
-}
-
-function check(condition: unknown, message: string): asserts condition {
-  if (!condition) throw new Error(`violated: ${message}`);
 }
