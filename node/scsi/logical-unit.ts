@@ -32,7 +32,7 @@ const conflict: PreparedCommand = { kind: 'done', outcome: { kind: 'reservation-
 
 /**
  * One logical unit as one initiator sees it (an I_T_L nexus): the block device behind it, and the unit
- * attentions that this initiator has yet to be told of. Starts with POWER ON OCCURRED pending.
+ * attentions that this initiator has yet to be told of. Starts with the attention of a power on pending.
  */
 export class LogicalUnit {
   readonly device: BlockDevice;

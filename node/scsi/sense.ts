@@ -32,7 +32,8 @@ export const sense = {
   unitNotSupported: { key: senseKey.illegalRequest, asc: 0x25, ascq: 0 },
   savingParametersNotSupported: { key: senseKey.illegalRequest, asc: 0x39, ascq: 0 },
   invalidInformationUnit: { key: senseKey.illegalRequest, asc: 0x0e, ascq: 0x03 },
-  powerOn: { key: senseKey.unitAttention, asc: 0x29, ascq: 0x01 },
+  /** The cause left open, since some tools only take this one as a new session's greeting. */
+  powerOn: { key: senseKey.unitAttention, asc: 0x29, ascq: 0x00 },
   busReset: { key: senseKey.unitAttention, asc: 0x29, ascq: 0x02 },
   deviceReset: { key: senseKey.unitAttention, asc: 0x29, ascq: 0x03 },
   commandsCleared: { key: senseKey.unitAttention, asc: 0x2f, ascq: 0 },

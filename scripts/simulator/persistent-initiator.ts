@@ -1,0 +1,94 @@
+import { connectInitiator, type Initiator, type InitiatorOptions } from './iscsi-initiator.ts';
+import { ConnectionLostError, LoginRefusedError } from './iscsi-wire.ts';
+
+/**
+ * An initiator as an operating system keeps it for its root disk: when the connection is lost it logs in to
+ * the same portal again, at once and for ever, and sends what was outstanding once more. Its callers only
+ * see that a command takes longer.
+ */
+export class PersistentInitiator {
+  readonly #options: InitiatorOptions;
+  readonly #retryMs: number;
+  #current: Promise<Initiator> | undefined;
+  #stopped = false;
+  /** Logins after the first. */
+  reconnects = 0;
+  #loggedInOnce = false;
+
+  /** @param retryMs pause between attempts to log in */
+  constructor(options: InitiatorOptions, retryMs = 100) {
+    this.#options = options;
+    this.#retryMs = retryMs;
+  }
+
+  async capacityBlocks(): Promise<number> {
+    return (await this.#connected()).capacity.blocks;
+  }
+
+  read(lba: number, blocks: number): Promise<Uint8Array> {
+    return this.#insist((initiator) => initiator.read(lba, blocks));
+  }
+
+  /** Resolves only once the target has answered GOOD; written once or several times, with the same data. */
+  write(lba: number, data: Uint8Array, options: { forceUnitAccess?: boolean } = {}): Promise<void> {
+    return this.#insist((initiator) => initiator.write(lba, data, options));
+  }
+
+  flush(): Promise<void> {
+    return this.#insist((initiator) => initiator.flush());
+  }
+
+  /** Ends without a word; what is outstanding rejects. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    const current = this.#current;
+    this.#current = undefined;
+    await current?.then(
+      (initiator) => initiator.destroy(),
+      () => {},
+    );
+  }
+
+  async #insist<T>(command: (initiator: Initiator) => Promise<T>): Promise<T> {
+    for (;;) {
+      const initiator = await this.#connected();
+      try {
+        return await command(initiator);
+      } catch (error) {
+        if (!(error instanceof ConnectionLostError) || this.#stopped) throw error;
+      }
+    }
+  }
+
+  #connected(): Promise<Initiator> {
+    if (this.#stopped) return Promise.reject(new ConnectionLostError('the initiator was stopped'));
+    this.#current ??= this.#connect();
+    return this.#current;
+  }
+
+  async #connect(): Promise<Initiator> {
+    for (;;) {
+      try {
+        const initiator = await connectInitiator(this.#options);
+        if (this.#loggedInOnce) this.reconnects++;
+        this.#loggedInOnce = true;
+        initiator.onClose(() => {
+          this.#current = undefined;
+        });
+        return initiator;
+      } catch (error) {
+        if (this.#stopped || !isTransient(error)) {
+          this.#current = undefined;
+          throw error;
+        }
+        await new Promise((resolve) => setTimeout(resolve, this.#retryMs));
+      }
+    }
+  }
+}
+
+/** Nobody there, or there but not able yet (status class 3); a refusal for good is not retried. */
+function isTransient(error: unknown): boolean {
+  if (error instanceof LoginRefusedError) return error.status >>> 8 === 3;
+  return error instanceof ConnectionLostError;
+}

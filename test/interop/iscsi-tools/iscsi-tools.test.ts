@@ -1,0 +1,154 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { INITIATOR, startTarget, TARGET, type TestTarget } from '../../unit/node/iscsi/target-fixture.ts';
+
+/** Foreign initiators against our target: libiscsi's tools and its conformance suite, and QEMU's. */
+
+let target: TestTarget;
+let url: string;
+
+beforeAll(async () => {
+  target = await startTarget({ lengthBlocks: 131_072 });
+  url = `iscsi://${target.host}:${target.port}/${TARGET}/0`;
+});
+
+afterAll(() => target.portal.close());
+
+function has(program: string): boolean {
+  return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
+}
+
+interface Outcome {
+  readonly status: number | null;
+  readonly output: string;
+}
+
+function run(program: string, args: readonly string[], timeoutMs = 20_000): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { timeout: timeoutMs });
+    let output = '';
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    child.on('error', reject);
+    child.on('close', (status) => resolve({ status, output }));
+  });
+}
+
+const libiscsi = 'needs libiscsi tools: apt-get install libiscsi-bin';
+const qemu = 'needs QEMU tools with iSCSI: apt-get install qemu-utils qemu-block-extra';
+
+describe.skipIf(!has('iscsi-ls'))(`libiscsi tools (${libiscsi})`, () => {
+  test('iscsi-ls discovers the target and its LUN', async () => {
+    const { status, output } = await run('iscsi-ls', ['-s', `iscsi://${target.host}:${target.port}`]);
+    expect(status).toBe(0);
+    expect(output).toContain(`Target:${TARGET} Portal:${target.host}:${target.port},1`);
+    // The tool counts from the last block, and rounds down.
+    expect(output).toMatch(/Lun:0\s+Type:DIRECT_ACCESS \(Size:63M\)/);
+  });
+
+  test('iscsi-inq shows standard data and VPD pages', async () => {
+    const standard = await run('iscsi-inq', ['-i', INITIATOR, url]);
+    expect(standard.output).toContain('Vendor:BTFABRIC');
+    const designators = await run('iscsi-inq', ['-i', INITIATOR, '-e', '1', '-c', '131', url]);
+    expect(designators.status).toBe(0);
+    expect(designators.output).toContain(`${TARGET},t,0x0001`);
+  });
+
+  test('iscsi-readcapacity16 shows size and physical block', async () => {
+    const { output } = await run('iscsi-readcapacity16', [url]);
+    expect(output).toContain('RETURNED LOGICAL BLOCK ADDRESS:131071');
+    expect(output).toContain('LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT:3');
+  });
+
+  test('iscsi-perf reads at depth 32 without an error', async () => {
+    const before = target.device.calls.reads;
+    const { status } = await run('iscsi-perf', ['-m', '32', '-b', '8', '-r', '-t', '1', url]);
+    expect(status).toBe(0);
+    expect(target.device.calls.reads - before).toBeGreaterThan(100);
+  });
+});
+
+/** Families whose commands the target claims. */
+const FAMILIES = [
+  'Inquiry',
+  'Mandatory',
+  'ModeSense6',
+  'PreventAllow',
+  'PrinReadKeys',
+  'PrinReportCapabilities',
+  'PrinServiceactionRange',
+  'Read6',
+  'Read10',
+  'Read12',
+  'Read16',
+  'ReadCapacity10',
+  'ReadCapacity16',
+  'ReportSupportedOpcodes',
+  'Reserve6',
+  'StartStopUnit',
+  'TestUnitReady',
+  'Verify10',
+  'Verify12',
+  'Verify16',
+  'Write10',
+  'Write12',
+  'Write16',
+  'iSCSIcmdsn',
+  'iSCSIdatasn',
+  'iSCSIResiduals',
+  'iSCSITMF',
+];
+
+describe.skipIf(!has('iscsi-test-cu'))(`libiscsi conformance suite (${libiscsi})`, () => {
+  test.each(FAMILIES)('%s', { timeout: 60_000 }, async (family) => {
+    const { status, output } = await run('iscsi-test-cu', ['-d', '-n', '-t', `ALL.${family}`, url], 50_000);
+    const tests = /tests\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)/.exec(output)?.slice(1).map(Number);
+    expect(tests, output).toBeDefined();
+    const [total, ran, passed, failed] = tests as [number, number, number, number];
+    expect({ status, failed, passed: passed === total && ran === total && total > 0 }, output).toEqual({
+      status: 0,
+      failed: 0,
+      passed: true,
+    });
+  });
+});
+
+describe.skipIf(!has('qemu-io') || !has('qemu-img'))(`QEMU block layer (${qemu})`, () => {
+  test('qemu-io writes, flushes and reads back', async () => {
+    const commands = [
+      'write -P 0xab 0 1M',
+      'write -f -P 0xcd 1M 64k',
+      'flush',
+      'read -P 0xab 0 1M',
+      'read -P 0xcd 1M 64k',
+    ];
+    const { status, output } = await run('qemu-io', [
+      '-f',
+      'raw',
+      ...commands.flatMap((c) => ['-c', c]),
+      url,
+    ]);
+    expect(output).not.toMatch(/failed|mismatch/i);
+    expect(status).toBe(0);
+    expect([target.device.bytes[0], target.device.bytes[1_048_576]]).toEqual([0xab, 0xcd]);
+  });
+
+  test('qemu-img copies an image in, and compares equal', { timeout: 60_000 }, async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'bootfabric-iscsi-'));
+    try {
+      const file = join(directory, 'disk.raw');
+      const content = Buffer.alloc(131_072 * 512);
+      for (let at = 0; at < content.length; at += 4096) content.writeUInt32BE(at, at);
+      await writeFile(file, content);
+      const copy = await run('qemu-img', ['convert', '-n', '-f', 'raw', '-O', 'raw', file, url], 50_000);
+      expect(copy).toMatchObject({ status: 0 });
+      const compare = await run('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', file, url], 50_000);
+      expect(compare.output).toContain('Images are identical.');
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
+  });
+});

@@ -1,0 +1,136 @@
+import { describe, expect, test } from 'vitest';
+import {
+  loginKeyTable,
+  negotiate,
+  parseNumber,
+  sessionParameters,
+} from '../../../../node/iscsi/login-keys.ts';
+
+/** For each row of the table: what is offered, what is answered. */
+const cases: Record<(typeof loginKeyTable)[number]['name'], [string, string | undefined][]> = {
+  HeaderDigest: [
+    ['None', 'None'],
+    ['CRC32C,None', 'CRC32C'],
+    ['MD5', 'Reject'],
+  ],
+  DataDigest: [
+    ['None,CRC32C', 'None'],
+    ['CRC32C', 'CRC32C'],
+    ['', 'Reject'],
+  ],
+  MaxConnections: [
+    ['8', '1'],
+    ['0', 'Reject'],
+    ['65536', 'Reject'],
+  ],
+  InitialR2T: [
+    ['Yes', 'Yes'],
+    ['No', 'No'],
+    ['maybe', 'Reject'],
+  ],
+  ImmediateData: [
+    ['Yes', 'Yes'],
+    ['No', 'No'],
+  ],
+  MaxRecvDataSegmentLength: [
+    ['8192', undefined],
+    ['511', 'Reject'],
+    ['16777216', 'Reject'],
+  ],
+  MaxBurstLength: [
+    ['262144', '262144'],
+    ['16776192', '1048576'],
+    ['100', 'Reject'],
+  ],
+  FirstBurstLength: [
+    ['65536', '65536'],
+    ['0x100000', '262144'],
+  ],
+  // The initiator's need for time wins: the rule is the maximum, and our own need is none.
+  DefaultTime2Wait: [
+    ['2', '2'],
+    ['0', '0'],
+    ['3600', '3600'],
+    ['3601', 'Reject'],
+  ],
+  DefaultTime2Retain: [
+    ['20', '0'],
+    ['0', '0'],
+  ],
+  MaxOutstandingR2T: [
+    ['16', '1'],
+    ['0', 'Reject'],
+  ],
+  DataPDUInOrder: [
+    ['No', 'Yes'],
+    ['Yes', 'Yes'],
+  ],
+  DataSequenceInOrder: [
+    ['No', 'Yes'],
+    ['Yes', 'Yes'],
+  ],
+  ErrorRecoveryLevel: [
+    ['2', '0'],
+    ['0', '0'],
+    ['3', 'Reject'],
+  ],
+  TaskReporting: [
+    ['FastAbort,RFC3720', 'RFC3720'],
+    ['FastAbort', 'Reject'],
+  ],
+  iSCSIProtocolLevel: [
+    ['2', '1'],
+    ['0', '0'],
+  ],
+  IFMarker: [
+    ['Yes', 'No'],
+    ['No', 'No'],
+  ],
+  OFMarker: [
+    ['Yes', 'No'],
+    ['No', 'No'],
+  ],
+};
+
+describe.each(loginKeyTable.map((row) => row.name))('%s', (name) => {
+  test.each(cases[name])('offered %j is answered %j', (offered, answered) => {
+    const result = negotiate({ key: name, value: offered });
+    expect(result.answer?.value).toBe(answered);
+    expect(result.value === undefined).toBe(answered === 'Reject');
+  });
+});
+
+test('a key nobody knows is NotUnderstood', () => {
+  expect(negotiate({ key: 'X-com.example.colour', value: 'blue' })).toEqual({
+    answer: { key: 'X-com.example.colour', value: 'NotUnderstood' },
+  });
+});
+
+test('numbers are decimal or hexadecimal constants', () => {
+  expect(['10', '0x1F', '0', '007'].map(parseNumber)).toEqual([10, 31, 0, 7]);
+  for (const wrong of ['', '-1', '1.5', '0x', '1e3', ' 1', '99999999999'])
+    expect(parseNumber(wrong)).toBeUndefined();
+});
+
+test('what was never mentioned has its default', () => {
+  expect(sessionParameters(new Map(), 1_048_576)).toEqual({
+    headerDigest: false,
+    dataDigest: false,
+    initialR2T: true,
+    immediateData: true,
+    maxSendDataSegmentBytes: 8192,
+    maxBurstBytes: 262_144,
+    firstBurstBytes: 65_536,
+    offeredImmediateData: false,
+  });
+});
+
+test('the first burst is never longer than a burst, and what we send never longer than we wish', () => {
+  const values = new Map([
+    ['MaxBurstLength', 4096],
+    ['FirstBurstLength', 65_536],
+    ['MaxRecvDataSegmentLength', 16_000_000],
+  ]);
+  const parameters = sessionParameters(values, 1_048_576);
+  expect(parameters).toMatchObject({ firstBurstBytes: 4096, maxSendDataSegmentBytes: 1_048_576 });
+});
