@@ -10,6 +10,8 @@ export class Contacts {
   #lastTickMs: number | undefined;
   readonly #heard = new Map<string, { readonly incarnation: string; readonly atMs: number }>();
   #leadingSinceMs: number | undefined;
+  /** Whom this node followed last. A follower hears its leader all the time, so its silence is known. */
+  #followed: string | undefined;
 
   tick(nowMs: number): void {
     const passedMs = this.#lastTickMs === undefined ? 0 : nowMs - this.#lastTickMs;
@@ -21,10 +23,17 @@ export class Contacts {
     this.#heard.set(nodeId, { incarnation, atMs: this.#observedMs });
   }
 
-  /** @param leading whether this node leads now */
-  leads(leading: boolean): void {
-    if (!leading) this.#leadingSinceMs = undefined;
-    else this.#leadingSinceMs ??= this.#observedMs;
+  /**
+   * @param leading whether this node leads now
+   * @param leader who does, if that is known
+   */
+  leads(leading: boolean, leader: string | undefined): void {
+    if (leading) {
+      this.#leadingSinceMs ??= this.#observedMs;
+      return;
+    }
+    this.#leadingSinceMs = undefined;
+    this.#followed = leader ?? this.#followed;
   }
 
   /** How long ago the peer was last heard, as whatever incarnation; undefined: never. */
@@ -35,13 +44,14 @@ export class Contacts {
 
   /**
    * On the leader: how long the peer has been silent as far as this leader can tell, which is no longer than
-   * it has led. Undefined: not the leader.
+   * it has led, but for the leader it followed before. Undefined: not the leader.
    * @param incarnation only this one counts; undefined: any does
    */
   silentMs(nodeId: string, incarnation: string | undefined): number | undefined {
     if (this.#leadingSinceMs === undefined) return undefined;
     const heard = this.#heard.get(nodeId);
     const counts = heard !== undefined && (incarnation ?? heard.incarnation) === heard.incarnation;
+    if (counts && nodeId === this.#followed) return this.#observedMs - heard.atMs;
     return this.#observedMs - Math.max(this.#leadingSinceMs, counts ? heard.atMs : 0);
   }
 }

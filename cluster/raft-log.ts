@@ -293,11 +293,12 @@ export class RaftLog implements ReplicatedLog {
   }
 
   #roleChanged(leading: boolean): void {
-    this.contacts.leads(leading);
     const status = this.status();
+    const leader = this.#nodeIds.get(status?.leader ?? NO_NODE);
+    this.contacts.leads(leading, leader);
     this.#options.logger.info('cluster.role', {
       role: status?.role,
-      leader: this.#nodeIds.get(status?.leader ?? NO_NODE),
+      leader,
       term: status?.hardState.term,
     });
   }

@@ -25,6 +25,8 @@ import { systemClock, systemLogger, systemRandom, systemTimers } from './system.
 const EXIT_FATAL = 70;
 const EXIT_FENCED = 75;
 const INCARNATION_BYTES = 8;
+/** Whole segments are trimmed, and the cluster log is small. */
+const CLUSTER_SEGMENT_BYTES = 8 * 1024 * 1024;
 
 export interface StartOptions {
   /** A node's directory as init wrote it. */
@@ -123,6 +125,7 @@ async function startCluster(context: NodeContext, end: EndProcess): Promise<Clus
   const { log: records } = await openSegmentedLog({
     directory: join(config.dataDir, 'raft'),
     fileSystem: nodeFileSystem,
+    segmentSizeBytes: CLUSTER_SEGMENT_BYTES,
     logger: logger('cluster-records'),
     counters,
   });

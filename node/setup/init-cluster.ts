@@ -46,8 +46,8 @@ export const PROFILE_FILE = 'admin.json';
 export const AUTHORITY_KEY_FILE = 'ca.key';
 
 /** A node that the leader has not heard for this long is fenced; a backup's grant ends well before. */
-const FENCE_AFTER_MS = 3000;
-const LEASE_MS = 2000;
+const FENCE_AFTER_MS = 900;
+const LEASE_MS = 600;
 
 /** @throws OperationError kind "invalid" */
 export function makeCluster(plan: InitPlan, inputs: InitInputs): NewCluster {

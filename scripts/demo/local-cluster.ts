@@ -4,6 +4,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { NodeStatusDocument } from '../../api/contract/status.ts';
 
 /**
  * A cluster of real node processes on loopback, without privileges: every node and every portal has an
@@ -41,6 +42,10 @@ export class LocalCluster {
 
   constructor(options: LocalClusterOptions) {
     this.#options = options;
+  }
+
+  get network(): string {
+    return this.#options.network;
   }
 
   get profile(): string {
@@ -124,24 +129,39 @@ export class LocalCluster {
     return JSON.parse(stdout) as unknown;
   }
 
-  /** Waits until every portal group is served by a node with the given number of members in sync. */
+  /**
+   * Waits until every portal group is served by its primary, with the given number of members in sync.
+   * @throws Error saying what is missing, after a bounded time or when a node has ended by itself
+   */
   async waitUntilServing(inSync: number): Promise<void> {
     const deadlineMs = Date.now() + READY_TIMEOUT_MS;
     let last = 'no node has answered yet';
     while (Date.now() < deadlineMs) {
-      const outcome = await this.cli(['status', '--json']);
-      if (outcome.status === 0) {
-        const status = JSON.parse(outcome.stdout) as StatusDocument;
-        const waiting = status.portalGroups.filter((g) => !g.serving || g.inSync.length < inSync);
-        if (waiting.length === 0 && status.portalGroups.length > 0) return;
-        last = `portal groups ${waiting.map((g) => g.id).join(', ')} are not served by ${inSync} nodes`;
-      } else {
-        last = outcome.stderr.trim();
-      }
+      last = await this.#notServed(inSync);
+      if (last === '') return;
       for (const nodeId of this.#options.nodeIds) await this.#refuseDead(nodeId);
       await sleep(POLL_MS);
     }
     throw new Error(`the cluster is not ready after ${READY_TIMEOUT_MS / 1000} s: ${last}`);
+  }
+
+  /** What one node says of itself and the cluster. @throws Error when it does not answer */
+  async status(nodeId: string): Promise<NodeStatusDocument> {
+    return (await this.cliJson(['status', '--node', nodeId])) as NodeStatusDocument;
+  }
+
+  async #notServed(inSync: number): Promise<string> {
+    const running = this.#options.nodeIds.filter((id) => this.processId(id) !== undefined);
+    const answers = await Promise.allSettled(running.map((id) => this.status(id)));
+    const statuses = answers.flatMap((a) => (a.status === 'fulfilled' ? [a.value] : []));
+    const groups = statuses[0]?.portalGroups ?? [];
+    if (statuses.length < running.length || groups.length === 0) return 'not every node answers yet';
+    const waiting = groups.filter((group) => {
+      const views = statuses.flatMap((s) => s.portalGroups.filter((g) => g.id === group.id));
+      return !views.some((v) => v.serving) || views.some((v) => v.inSync.length < inSync);
+    });
+    if (waiting.length === 0) return '';
+    return `portal groups ${waiting.map((g) => g.id).join(', ')} are not served with ${inSync} in sync`;
   }
 
   async #refuseDead(nodeId: string): Promise<void> {
@@ -173,15 +193,4 @@ export class LocalCluster {
       child.on('close', (status) => resolve({ status: status ?? 1, stdout, stderr }));
     });
   }
-}
-
-/** What this file reads of `bootfabric status --json`. */
-export interface StatusDocument {
-  readonly portalGroups: readonly {
-    readonly id: string;
-    readonly address: string;
-    readonly primary: string | null;
-    readonly serving: boolean;
-    readonly inSync: readonly string[];
-  }[];
 }

@@ -125,9 +125,9 @@ describe('silence', () => {
     tick(contacts, 0, 1000);
     contacts.heard({ nodeId: 'n2', incarnation: 'a' });
     expect(contacts.silentMs('n2', 'a')).toBeUndefined();
-    contacts.leads(true);
+    contacts.leads(true, 'n1');
     tick(contacts, 1050, 2000);
-    contacts.leads(true);
+    contacts.leads(true, 'n1');
     contacts.heard({ nodeId: 'n2', incarnation: 'b' });
     tick(contacts, 2050, 2100);
     expect(contacts.silentMs('n2', 'b')).toBe(100);
@@ -138,10 +138,25 @@ describe('silence', () => {
     expect(contacts.sinceMs('n3')).toBeUndefined();
   });
 
+  it('of the leader followed before counts from when it was last heard', () => {
+    const contacts = new Contacts();
+    tick(contacts, 0, 1000);
+    contacts.leads(false, 'n2');
+    contacts.heard({ nodeId: 'n2', incarnation: 'a' });
+    contacts.heard({ nodeId: 'n3', incarnation: 'a' });
+    contacts.leads(false, undefined);
+    tick(contacts, 1050, 1600);
+    contacts.leads(true, 'n1');
+    tick(contacts, 1650, 1700);
+    expect(contacts.silentMs('n2', 'a')).toBe(700);
+    // Followers do not hear each other, so nothing was known of this one before.
+    expect(contacts.silentMs('n3', 'a')).toBe(100);
+  });
+
   it('does not count time in which this process stood still', () => {
     const contacts = new Contacts();
     contacts.tick(0);
-    contacts.leads(true);
+    contacts.leads(true, 'n1');
     contacts.tick(60_000);
     expect(contacts.silentMs('n2', 'a')).toBe(100);
   });
