@@ -7,7 +7,6 @@ import {
   LOCAL_APPEND_THREAD,
   LOCAL_APPLY_THREAD,
   type Message,
-  NO_NODE,
   type Ready,
   type SoftState,
 } from './types.ts';
@@ -162,9 +161,4 @@ function sameSoftState(a: SoftState, b: SoftState): boolean {
 
 function sameHardState(a: HardState, b: HardState): boolean {
   return a.term === b.term && a.vote === b.vote && a.commit === b.commit;
-}
-
-/** Whether there is nothing to keep: the state of a node that has never heard of anything. */
-export function isEmptyHardState(state: HardState): boolean {
-  return state.term === 0 && state.vote === NO_NODE && state.commit === 0;
 }
