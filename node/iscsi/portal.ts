@@ -184,7 +184,11 @@ export class IscsiPortal {
   }
 
   async #establish(connection: Connection, login: CompletedLogin): Promise<Session | undefined> {
-    if (!(await this.#endReplaced(login))) return undefined;
+    // From the last look for a session to replace until the new one is in the table, nothing may be awaited:
+    // of several logins with one name and ISID, each must see the one before.
+    for (let old = this.#replacedBy(login); old.length > 0; old = this.#replacedBy(login)) {
+      if (!(await this.#endReplaced(old))) return undefined;
+    }
     const tsih = this.#takeTsih();
     if (tsih === undefined || !this.#connections.has(connection)) return undefined;
     const { granted, initiatorName } = login;
@@ -215,20 +219,17 @@ export class IscsiPortal {
 
   /**
    * Session reinstatement (RFC 7143 §6.3.5): a login with the name and ISID of a session of the same target
-   * ends that one first, to the last write. @returns false when its writes did not end in time
+   * takes its place.
    */
-  async #endReplaced(login: CompletedLogin): Promise<boolean> {
-    if (login.granted === undefined) return true;
-    const ending: Promise<void>[] = [];
-    for (const { session, connection } of this.#sessions.values()) {
-      const { initiatorName, targetName, isid } = session.options;
-      if (initiatorName !== login.initiatorName || targetName !== login.granted.targetName) continue;
-      if (isid !== login.isid) continue;
-      connection.destroy('reinstated');
-      ending.push(session.close());
-    }
-    if (ending.length === 0) return true;
-    return this.#within(this.#limits.reinstatementTimeoutMs, Promise.all(ending));
+  #replacedBy(login: CompletedLogin): SessionRecord[] {
+    return [...this.#sessions.values()].filter(({ session }) => isReplacedBy(session, login));
+  }
+
+  /** Ends sessions to their last write. @returns false when their writes did not end in time */
+  #endReplaced(replaced: readonly SessionRecord[]): Promise<boolean> {
+    for (const { connection } of replaced) connection.destroy('reinstated');
+    const ending = Promise.all(replaced.map(({ session }) => session.close()));
+    return this.#within(this.#limits.reinstatementTimeoutMs, ending);
   }
 
   #within(timeoutMs: number, work: Promise<unknown>): Promise<boolean> {
@@ -304,4 +305,12 @@ export class IscsiPortal {
       this.#scheduleAliveCheck();
     });
   }
+}
+
+function isReplacedBy(session: Session, login: CompletedLogin): boolean {
+  const { initiatorName, targetName, isid } = session.options;
+  if (session.ended || login.granted === undefined) return false;
+  return (
+    initiatorName === login.initiatorName && isid === login.isid && targetName === login.granted.targetName
+  );
 }

@@ -64,6 +64,7 @@ export class Session {
   #pendingText: { readonly tag: number; rest: Uint8Array } | undefined;
   #textRequest: Uint8Array = new Uint8Array();
   #closing: Promise<void> | undefined;
+  #ended = false;
 
   constructor(options: SessionOptions) {
     this.options = options;
@@ -87,6 +88,11 @@ export class Session {
   /** Data asked of devices for reads and not yet given to the transport. */
   get readingBytes(): number {
     return this.#tasks.readingBytes;
+  }
+
+  /** Closed, and nothing of it left in any device. */
+  get ended(): boolean {
+    return this.#ended;
   }
 
   /** Whether the initiator can be trusted to answer a NOP-In; iPXE never does. */
@@ -331,6 +337,7 @@ export class Session {
   close(): Promise<void> {
     this.#closing ??= this.#tasks.close().then(() => {
       for (const unit of this.options.units.values()) unit.detach();
+      this.#ended = true;
     });
     return this.#closing;
   }

@@ -124,6 +124,15 @@ describe('login', () => {
     expect(target.portal.sessions()).toHaveLength(1);
   });
 
+  test('of several logins at once with the same name and ISID one session remains', async () => {
+    await Promise.allSettled(Array.from({ length: 8 }, () => attach()));
+    const deadline = performance.now() + 2000;
+    while (target.portal.sessions().length > 1 && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    expect(target.portal.sessions()).toHaveLength(1);
+  });
+
   test('another ISID leaves a live session alone', async () => {
     const one = await attach();
     const two = await attach({ isid: '400000000002' });
