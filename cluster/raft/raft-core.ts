@@ -2,6 +2,7 @@ import { invariant } from '../../base/errors.ts';
 import { payloadSizeBytes } from './entry-size.ts';
 import { RaftLog } from './log.ts';
 import { isCampaignMessage, isPromise } from './message-kinds.ts';
+import type { RaftConfig } from './raft-config.ts';
 import { PendingReads } from './read-only.ts';
 import type { Trace } from './trace.ts';
 import { Tracker } from './tracker.ts';
@@ -10,7 +11,6 @@ import {
   type HardState,
   type Message,
   NO_NODE,
-  type RaftConfig,
   type ReadState,
   type SoftState,
 } from './types.ts';

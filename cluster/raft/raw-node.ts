@@ -4,11 +4,12 @@ import type { ProposedConfChange } from './conf-change-types.ts';
 import { confStateOf, voterIds } from './configuration.ts';
 import { applyConfChange, restoreConfState } from './membership.ts';
 import { isAnswer, isLocalMessage, isLocalThread, isMalformed } from './message-kinds.ts';
+import type { RaftConfig } from './raft-config.ts';
 import { RaftCore } from './raft-core.ts';
 import { ReadyQueue } from './ready-queue.ts';
 import type { ProposalResult, RaftStatus, StepOutcome } from './status.ts';
 import { step, tick } from './step.ts';
-import { type ConfState, type Message, NO_NODE, type RaftConfig, type Ready } from './types.ts';
+import { type ConfState, type Message, NO_NODE, type Ready } from './types.ts';
 
 /**
  * One node of a Raft group, without clock, network or disk of its own.
