@@ -2,6 +2,7 @@ import type { Server } from 'node:https';
 import type { TLSSocket } from 'node:tls';
 import swagger from '@fastify/swagger';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import type { Counters } from '../base/counters.ts';
 import { errorDocument } from '../base/error-text.ts';
 import { describeError, InvariantError } from '../base/errors.ts';
 import { ApiError, refusalOf } from './api-error.ts';
@@ -31,6 +32,8 @@ export interface ApiServerOptions extends ApiContext {
   readonly host: string;
   /** 0: any free one, told by ApiServer.port. */
   readonly port: number;
+  /** Of what is refused, by code, and of what is no TLS or no HTTP. */
+  readonly counters: Counters;
   /** Told of a bug of ours, after the request has been answered; the process is then to end. */
   readonly onInvariantFailure: (error: InvariantError) => void;
 }
@@ -71,6 +74,9 @@ async function makeApp(options: ApiServerOptions): Promise<FastifyInstance> {
   const server = app.server as unknown as Server;
   server.maxConnections = MAX_CONNECTIONS;
   server.headersTimeout = HEADERS_TIMEOUT_MS;
+  server.on('tlsClientError', () => options.counters.add('api.tls-error'));
+  // Beside the framework's own listener, which answers.
+  server.on('clientError', () => options.counters.add('api.malformed'));
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(() => (document) => JSON.stringify(document));
   // The stream itself is the body: bytes are never gathered before a handler asks for them.
@@ -101,6 +107,7 @@ function answerErrors(app: FastifyInstance, options: ApiServerOptions): void {
   app.setErrorHandler((error: unknown, request: FastifyRequest, reply: FastifyReply) => {
     const refusal = refusalOf(error);
     if (refusal !== undefined) {
+      options.counters.add(`api.refused.${refusal.document.error.code}`);
       if (refusal.status === 401) void reply.header('www-authenticate', 'Bearer');
       return reply.code(refusal.status).send(refusal.document);
     }

@@ -10,11 +10,12 @@ import { systemClock, systemRandom } from './system.ts';
  *     main.js init OPTIONS      makes a cluster's files
  *     main.js start --data DIR  runs one node until it is told to stop
  *
- * Exit codes: 0 stopped as told, 1 refused, 2 wrong usage, 70 a failure of our own or of the disk,
- * 75 fenced: to be started again, as a new incarnation.
+ * Exit codes: 0 stopped as told, 1 refused, 2 wrong usage, 70 a disk has failed. To be started again, as a new
+ * incarnation: 71 a bug of ours, 75 fenced.
  */
 const EXIT_USAGE = 2;
 const EXIT_REFUSED = 1;
+const EXIT_BUG = 71;
 
 async function main(args: readonly string[]): Promise<void> {
   const [command, ...rest] = args;
@@ -44,6 +45,10 @@ async function start(args: readonly string[]): Promise<void> {
     process.exitCode = EXIT_USAGE;
     return;
   }
+  process.on('uncaughtException', (error) => {
+    process.stderr.write(`bootfabric: ${error.stack ?? error.message}\n`);
+    process.exit(EXIT_BUG);
+  });
   try {
     const node = await startNode({
       directory,

@@ -3,7 +3,7 @@ import type { NodeStatusDocument } from '../api/contract/status.ts';
 import type { HeldContent, ImportRequest, NodeServices } from '../api/ports.ts';
 import { propose } from '../api/serve-route.ts';
 import type { Clock } from '../base/clock.ts';
-import type { CounterSet } from '../base/counters.ts';
+import { CounterSet } from '../base/counters.ts';
 import type { ClusterView } from '../cluster/ports.ts';
 import type { ClusterState, PortalGroupRecord } from '../cluster/state/model.ts';
 import type { BootFileStore } from '../storage/image/boot-file-store.ts';
@@ -111,7 +111,7 @@ export class LocalServices implements NodeServices {
       ),
       sessions: plane.sessions.map((session) => sessionDocument(state, session)),
       images: await this.#heldImages(state),
-      counters: { ...counters.snapshot(), ...plane.counters },
+      counters: sumOf(counters.snapshot(), plane.counters),
       missing: await this.#missing(state),
     };
   }
@@ -166,6 +166,16 @@ export function describeMissingProgram(name: string): string {
     `boot program ${name}: neither uploaded nor in the iPXE folder; ` +
     `run "bootfabric boot-file add ${name}", or install iPXE on this host (Debian: apt-get install ipxe)`
   );
+}
+
+/** Both threads keep logs and have links, and count under the same names. */
+function sumOf(
+  one: Readonly<Record<string, number>>,
+  other: Readonly<Record<string, number>>,
+): Record<string, number> {
+  const sum = new CounterSet();
+  for (const [name, count] of [...Object.entries(one), ...Object.entries(other)]) sum.add(name, count);
+  return sum.snapshot();
 }
 
 function isUnknownOutcome(error: unknown): boolean {

@@ -22,7 +22,10 @@ import { loadNodeDirectory, type NodeDirectory } from './setup/node-directory.ts
 import { systemClock, systemLogger, systemRandom, systemTimers } from './system.ts';
 
 /** The process is to end and be started again. See main.ts for the codes. */
-const EXIT_FATAL = 70;
+const EXIT_REFUSED = 1;
+const EXIT_STORAGE = 70;
+const EXIT_BUG = 71;
+const EXIT_OF_CAUSE = { start: EXIT_REFUSED, storage: EXIT_STORAGE, bug: EXIT_BUG } as const;
 const EXIT_FENCED = 75;
 const INCARNATION_BYTES = 8;
 /** Whole segments are trimmed, and the cluster log is small. */
@@ -156,7 +159,7 @@ async function startCluster(context: NodeContext, end: EndProcess): Promise<Clus
     logger: logger('cluster'),
     counters,
     onFenced: () => end(EXIT_FENCED, 'node.fenced', { incarnation }),
-    onFatal: (error) => end(EXIT_FATAL, 'node.failed', { reason: describeError(error) }),
+    onFatal: (error) => end(EXIT_STORAGE, 'node.failed', { reason: describeError(error) }),
   });
   await cluster.start();
   await mesh.start();
@@ -211,7 +214,7 @@ function startWorker(
   return new WorkerClient({
     cluster,
     timers: systemTimers,
-    onFatal: (reason) => end(EXIT_FATAL, 'node.failed', { reason }),
+    onFatal: (cause, reason) => end(EXIT_OF_CAUSE[cause], 'node.failed', { cause, reason }),
     config: {
       nodeId: config.nodeId,
       clusterId: genesis.clusterId,
@@ -291,10 +294,11 @@ function startApi(
     cluster,
     services,
     logger: context.logger('api'),
+    counters: context.counters,
     tls,
     host: config.address,
     port: config.ports.api,
-    onInvariantFailure: (error) => end(EXIT_FATAL, 'node.failed', { reason: error.stack ?? error.message }),
+    onInvariantFailure: (error) => end(EXIT_BUG, 'node.failed', { reason: error.stack ?? error.message }),
   });
 }
 

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { runNodeProcess } from './node-process.ts';
 import { runCli } from './program.ts';
+import { supervise } from './supervise.ts';
 
 /** The process around the command line: `bootfabric`. */
 const nodeProgram = fileURLToPath(new URL('../../node/main.js', import.meta.url));
@@ -16,5 +17,14 @@ process.exitCode = await runCli(process.argv.slice(2), {
   homeDirectory: homedir(),
   clock: { monotonicMs: () => performance.now(), wallMs: () => Date.now() },
   sleep: (ms) => sleep(ms),
-  runNode: (args) => runNodeProcess(nodeProgram, args),
+  runNode: (args) => {
+    const run = (): Promise<number> => runNodeProcess(nodeProgram, args);
+    if (args[0] !== 'start') return run();
+    return supervise({
+      run,
+      nowMs: () => performance.now(),
+      wait: (ms) => sleep(ms),
+      say: (text) => process.stderr.write(text),
+    });
+  },
 });

@@ -9,6 +9,7 @@ import { MAX_WORKER_REQUESTS, WORKER_REQUEST_TIMEOUT_MS } from './limits.ts';
 import type {
   BeginBootAnswer,
   DataPlaneStatus,
+  FatalCause,
   FromWorker,
   ToWorker,
   WorkerConfig,
@@ -25,7 +26,7 @@ export class WorkerClient {
   readonly #worker: Worker;
   readonly #cluster: ClusterView;
   readonly #timers: Timers;
-  readonly #onFatal: (reason: string) => void;
+  readonly #onFatal: (cause: FatalCause, reason: string) => void;
   readonly #waiting = new Map<number, Waiting>();
   #nextRequest = 1;
   #latest: ClusterState | undefined;
@@ -40,7 +41,7 @@ export class WorkerClient {
     config: WorkerConfig;
     cluster: ClusterView;
     timers: Timers;
-    onFatal: (reason: string) => void;
+    onFatal: (cause: FatalCause, reason: string) => void;
   }) {
     this.#cluster = options.cluster;
     this.#timers = options.timers;
@@ -57,9 +58,9 @@ export class WorkerClient {
       name: 'data-plane',
     });
     this.#worker.on('message', (message: FromWorker) => this.#receive(message));
-    this.#worker.on('error', (error) => this.#onFatal(describeError(error)));
+    this.#worker.on('error', (error) => this.#onFatal('bug', describeError(error)));
     this.#worker.on('exit', (code) => {
-      if (!this.#stopping) this.#onFatal(`the data-plane worker ended with ${code}`);
+      if (!this.#stopping) this.#onFatal('bug', `the data-plane worker ended with ${code}`);
       this.#stopped();
     });
     this.#publish(this.#cluster.state());
@@ -140,7 +141,7 @@ export class WorkerClient {
         void this.#propose(message.id, message.command);
         return;
       case 'fatal':
-        this.#onFatal(message.reason);
+        this.#onFatal(message.cause, message.reason);
         return;
       case 'stopped':
         this.#stopped();

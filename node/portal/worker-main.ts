@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { CounterSet } from '../../base/counters.ts';
 import { describeError, invariant } from '../../base/errors.ts';
 import { parseIpv4 } from '../../base/ipv4.ts';
+import { LogFailure } from '../../base/record-log.ts';
 import type { Command } from '../../cluster/state/commands.ts';
 import { ImageStore } from '../../storage/image/image-store.ts';
 import { nodeFileSystem } from '../../storage/log/file-system.ts';
@@ -17,7 +18,7 @@ import { DataPlane } from './data-plane.ts';
 import { GroupDirectory } from './group-directory.ts';
 import { GuardianClient } from './guardian-client.ts';
 import { BIND_RETRY_MS } from './limits.ts';
-import type { FromWorker, ToWorker, WorkerConfig, WorkerRequest } from './worker-protocol.ts';
+import type { FatalCause, FromWorker, ToWorker, WorkerConfig, WorkerRequest } from './worker-protocol.ts';
 
 /**
  * The data-plane worker's composition root: replication, portal groups, their addresses and the iSCSI target,
@@ -32,8 +33,8 @@ const proposals = new Map<number, (outcome: ProposalOutcome) => void>();
 let nextProposal = 1;
 
 const send = (message: FromWorker): void => port.postMessage(message);
-const fatal = (reason: string): void => send({ type: 'fatal', reason });
-process.on('uncaughtException', (error) => fatal(error.stack ?? error.message));
+const fatal = (cause: FatalCause, reason: string): void => send({ type: 'fatal', cause, reason });
+process.on('uncaughtException', (error) => fatal('bug', error.stack ?? error.message));
 
 /** Hands a membership change to the cluster log. */
 function propose(command: Command): Promise<ProposalOutcome> {
@@ -54,7 +55,8 @@ const mesh = new PeerMesh({
   timers: systemTimers,
   random: systemRandom,
   logger: logger('replication-link'),
-  counters,
+  // The main thread has links of the same kind, with the same names of counters.
+  counters: { add: (name, by) => counters.add(`replication.${name}`, by) },
 });
 
 const replication = new ReplicationHost({
@@ -80,14 +82,17 @@ const replication = new ReplicationHost({
     propose({ type: 'shrinkInSync', group, epoch, primary: config.nodeId, remove }),
   proposeExpand: (group, epoch, add, incarnation) =>
     propose({ type: 'expandInSync', group, epoch, primary: config.nodeId, add, incarnation }),
-  onFatal: (error) => fatal(describeError(error)),
+  onFatal: (error) =>
+    error instanceof LogFailure
+      ? fatal('storage', describeError(error))
+      : fatal('bug', (error as Error | undefined)?.stack ?? describeError(error)),
 });
 
 const guardian = new GuardianClient({
   interfaceName: config.portalInterface,
   logger: logger('guardian'),
   onExpired: (addresses) => plane.addressesLost(addresses),
-  onGone: (reason) => fatal(`the guardian is gone: ${reason}`),
+  onGone: (reason) => fatal('bug', `the guardian is gone: ${reason}`),
 });
 
 const movablePortal = makePortal(true);
@@ -167,7 +172,7 @@ function receive(message: ToWorker): void {
     case 'stop':
       stop().then(
         () => send({ type: 'stopped' }),
-        (error: unknown) => fatal(`stopping: ${describeError(error)}`),
+        (error: unknown) => fatal('bug', `stopping: ${describeError(error)}`),
       );
       return;
   }
@@ -193,4 +198,4 @@ async function stop(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, BIND_RETRY_MS));
 }
 
-start().catch((error: unknown) => fatal(`the data plane could not start: ${describeError(error)}`));
+start().catch((error: unknown) => fatal('start', `the data plane: ${describeError(error)}`));

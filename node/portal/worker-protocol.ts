@@ -40,8 +40,11 @@ export type FromWorker =
   | { readonly type: 'answer-failed'; readonly id: number; readonly reason: string }
   | { readonly type: 'propose'; readonly id: number; readonly command: Command }
   /** Final: the process must end. */
-  | { readonly type: 'fatal'; readonly reason: string }
+  | { readonly type: 'fatal'; readonly cause: FatalCause; readonly reason: string }
   | { readonly type: 'stopped' };
+
+/** start: it cannot run as configured. storage: a disk failed. bug: we are wrong. */
+export type FatalCause = 'start' | 'storage' | 'bug';
 
 export type BeginBootAnswer =
   | { readonly kind: 'ready' }

@@ -1,5 +1,6 @@
 import { Agent, request } from 'node:https';
 import { type ApiServer, startApiServer } from '../../api/server.ts';
+import { CounterSet } from '../../base/counters.ts';
 import type { InvariantError } from '../../base/errors.ts';
 import { silentLogger } from '../../base/logger.ts';
 import { SeededRandom } from '../../base/random.ts';
@@ -28,6 +29,7 @@ export interface ApiFixture {
   readonly cluster: FakeCluster;
   readonly services: FakeNodeServices;
   readonly server: ApiServer;
+  readonly counters: CounterSet;
   readonly invariantFailures: InvariantError[];
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
   ask(method: string, path: string, options?: AskOptions): Promise<Answer>;
@@ -48,10 +50,12 @@ export async function startApiFixture(nodeId = 'n1'): Promise<ApiFixture> {
   const services = new FakeNodeServices(cluster);
   const invariantFailures: InvariantError[] = [];
   const tls = makeNode(nodeId);
+  const counters = new CounterSet();
   const server = await startApiServer({
     cluster,
     services,
     logger: silentLogger,
+    counters,
     tls,
     host: '127.0.0.1',
     port: 0,
@@ -61,6 +65,7 @@ export async function startApiFixture(nodeId = 'n1'): Promise<ApiFixture> {
     cluster,
     services,
     server,
+    counters,
     invariantFailures,
     tls,
     ask: (method, path, options = {}) => ask(server.port, method, path, options),
