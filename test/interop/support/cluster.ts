@@ -10,6 +10,8 @@ const PROGRAM = resolve('dist/api/cli/main.js');
 const NODE_PROGRAM = resolve('dist/node/main.js');
 const POLL_MS = 200;
 const LOG_TAIL_LINES = 40;
+/** What a node exits with to be started again, as a new incarnation. */
+const EXIT_FENCED = 75;
 const IMPORT_TIMEOUT_MS = 120_000;
 
 export interface ClusterNode {
@@ -36,7 +38,9 @@ export interface ClusterOptions {
 /** A cluster of real node processes, started and administered by the programs a user has. */
 export class TestCluster {
   readonly #options: ClusterOptions;
+  /** Those that are meant to run. */
   readonly #processes = new Map<string, ChildProcess>();
+  #failure: Error | undefined;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
@@ -70,19 +74,29 @@ export class TestCluster {
     const child = spawn(program, all, { stdio: ['ignore', log, log], env: systemEnvironment() });
     closeSync(log);
     this.#processes.set(id, child);
+    child.once('exit', (code) => this.#exited(id, child, code));
   }
 
   /** Ends a node as a power failure would, but for its operating system. */
   async killNode(id: string): Promise<void> {
     const child = this.#processes.get(id);
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) {
-      throw new Error(`node ${id} does not run\n${this.logTail(id)}`);
-    }
+    if (child === undefined) throw new Error(`node ${id} does not run\n${this.logTail(id)}`);
+    this.#processes.delete(id);
     await kill(child);
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...this.#processes.values()].map((child) => kill(child)));
+    const children = [...this.#processes.values()];
+    this.#processes.clear();
+    await Promise.all(children.map((child) => kill(child)));
+  }
+
+  /** As a service manager would: a node that was fenced is started again; any other end of its own is a failure. */
+  #exited(id: string, child: ChildProcess, code: number | null): void {
+    if (this.#processes.get(id) !== child) return;
+    this.#processes.delete(id);
+    if (code === EXIT_FENCED) this.startNode(id);
+    else this.#failure ??= new Error(`node ${id} ended by itself with ${code}\n${this.logTail(id)}`);
   }
 
   /** Runs the command line as its administrator and returns the JSON document it prints. */
@@ -107,6 +121,7 @@ export class TestCluster {
     const deadlineMs = performance.now() + timeoutMs;
     let last = 'no status';
     while (performance.now() < deadlineMs) {
+      if (this.#failure !== undefined) throw this.#failure;
       try {
         const status = await this.status();
         if (holds(status)) return status;
