@@ -18,7 +18,7 @@ import {
 } from '../../../node/net/interface-address.ts';
 import { openInterfaceUdp } from '../../../node/net/interface-udp.ts';
 import { discoverMessage, selectingMessage } from '../../../scripts/simulator/dhcp-messages.ts';
-import { enterNamespace, homeNamespacePath, ip, namespacePath, namespacesRefused } from './namespaces.ts';
+import { enterNamespace, homeNamespacePath, ip, namespacePath, namespacesRefused } from '../namespaces.ts';
 
 const run = promisify(execFile);
 const refused = namespacesRefused();

@@ -7,7 +7,7 @@ import koffi from 'koffi';
 /** Why namespaces cannot be made here and what would enable them; undefined when they can. */
 export function namespacesRefused(): string | undefined {
   if (process.getuid?.() !== 0) {
-    return 'network namespaces need root; to run: sudo npx vitest run test/interop/dhcp';
+    return 'network namespaces need root; to run: sudo npx vitest run test/interop';
   }
   const probe = `bf-probe-${process.pid}`;
   try {
@@ -16,7 +16,7 @@ export function namespacesRefused(): string | undefined {
     return undefined;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    return `"ip netns add" fails (${reason}); to run: iproute2 and CAP_SYS_ADMIN, npx vitest run test/interop/dhcp`;
+    return `"ip netns add" fails (${reason}); to run: iproute2 and CAP_SYS_ADMIN, npx vitest run test/interop`;
   }
 }
 
