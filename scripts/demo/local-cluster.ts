@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
+import { createWriteStream, existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -26,9 +26,14 @@ const READY_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 8_000;
 const POLL_MS = 100;
 
-const project = fileURLToPath(new URL('../../', import.meta.url));
-const CLI = join(project, 'api/cli/main.js');
-const NODE = join(project, 'node/main.js');
+/** A fenced node ends with this code, to be started again; see node/main.ts. */
+const EXIT_FENCED = 75;
+
+// Run from its TypeScript source, as tests do, this file is above the built programs, not among them.
+const fromSource = import.meta.url.endsWith('.ts');
+const built = fileURLToPath(new URL(fromSource ? '../../dist/' : '../../', import.meta.url));
+const CLI = join(built, 'api/cli/main.js');
+const NODE = join(built, 'node/main.js');
 
 export interface CommandOutcome {
   readonly status: number;
@@ -39,6 +44,7 @@ export interface CommandOutcome {
 export class LocalCluster {
   readonly #options: LocalClusterOptions;
   readonly #processes = new Map<string, ChildProcess>();
+  #stopping = false;
 
   constructor(options: LocalClusterOptions) {
     this.#options = options;
@@ -52,6 +58,11 @@ export class LocalCluster {
     return join(this.#options.directory, 'cluster', 'admin.json');
   }
 
+  /** The directory that a node is started with. */
+  nodeDirectory(nodeId: string): string {
+    return join(this.#options.directory, 'cluster', nodeId);
+  }
+
   nodeAddress(nodeId: string): string {
     return `${this.#options.network}.${11 + this.#options.nodeIds.indexOf(nodeId)}`;
   }
@@ -60,8 +71,11 @@ export class LocalCluster {
     return join(this.#options.directory, `${nodeId}.log`);
   }
 
-  /** Runs `bootfabric init`. @throws Error with what it said when it refuses */
+  /** Runs `bootfabric init`. @throws Error with what it said when it refuses, or when nothing is built */
   async init(): Promise<void> {
+    for (const program of [CLI, NODE]) {
+      if (!existsSync(program)) throw new Error(`${program} is missing: run "npm run build" first`);
+    }
     await mkdir(this.#options.directory, { recursive: true });
     const { network, nodeIds, portalCount } = this.#options;
     const ports = Object.entries(LOCAL_PORTS).map(([name, port]) => `${name}=${port}`);
@@ -75,16 +89,19 @@ export class LocalCluster {
     ]);
   }
 
-  /** Starts a node's process; its log goes to a file. */
+  /** Starts a node's process, and again when it is fenced, as a service manager would. Its log goes to a file. */
   start(nodeId: string): void {
-    const data = join(this.#options.directory, 'cluster', nodeId);
+    const data = this.nodeDirectory(nodeId);
     const child = spawn(process.execPath, ['--enable-source-maps', NODE, 'start', '--data', data], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const log = createWriteStream(this.logFile(nodeId), { flags: 'a' });
     child.stdout?.pipe(log, { end: false });
     child.stderr?.pipe(log, { end: false });
-    child.on('exit', () => log.end());
+    child.on('exit', (code) => {
+      log.end();
+      if (code === EXIT_FENCED && !this.#stopping) this.start(nodeId);
+    });
     this.#processes.set(nodeId, child);
   }
 
@@ -109,6 +126,7 @@ export class LocalCluster {
 
   /** Ends every node this object started. */
   async stop(): Promise<void> {
+    this.#stopping = true;
     await Promise.all(
       [...this.#processes.keys()].map(async (nodeId) => {
         const hard = setTimeout(() => this.signal(nodeId, 'SIGKILL'), STOP_TIMEOUT_MS);
@@ -120,7 +138,12 @@ export class LocalCluster {
 
   /** Runs one `bootfabric` command as the administrator and gives back what it printed. */
   cli(args: readonly string[]): Promise<CommandOutcome> {
-    return this.#run([...args, '--profile', this.profile]);
+    return this.cliAs(this.profile, args);
+  }
+
+  /** The same with the profile of somebody else. */
+  cliAs(profile: string, args: readonly string[]): Promise<CommandOutcome> {
+    return this.#run([...args, '--profile', profile]);
   }
 
   /** Runs one command with --json. @throws Error with what it said when it fails */
