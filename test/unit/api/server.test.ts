@@ -30,6 +30,12 @@ describe('a caller without the right token', () => {
     expect(wrong.text).not.toContain('bf_other');
   });
 
+  it('is counted', async () => {
+    const before = api.counters.get('api.refused.no-token');
+    await api.ask('GET', '/api/v1/status', { token: null });
+    expect(api.counters.get('api.refused.no-token')).toBe(before + 1);
+  });
+
   it('learns not even which routes exist', async () => {
     expect((await api.ask('GET', '/api/v1/nothing', { token: null })).status).toBe(401);
     expect((await api.ask('GET', '/', { token: null })).status).toBe(401);
