@@ -40,6 +40,8 @@ interface Underlay {
   readonly bytes: Uint8Array;
 }
 
+const NOWHERE = -1;
+
 /** One generation of a LUN as a disk. */
 export class LunDevice implements BlockDevice {
   readonly #lun: Lun;
@@ -92,7 +94,12 @@ export class LunDevice implements BlockDevice {
     const admission = this.#host.admit(lengthBytes);
     if (admission !== undefined) await admission;
     const startByte = lba * LOGICAL_BLOCK_BYTES;
-    const underlays = await this.#readUnderlays(startByte, startByte + lengthBytes);
+    const partial = partialBlocks(startByte, startByte + lengthBytes);
+    let underlays = partial.length === 0 ? [] : await this.#readUnderlays(partial);
+    // Another write may have changed a block while this one waited for it: then the wait begins anew.
+    for (let newest = this.#newest(underlays); newest !== underlays; newest = this.#newest(underlays)) {
+      underlays = newest ?? (await this.#readUnderlays(partial));
+    }
     // From here to submit nothing waits, so that what was merged is still the newest.
     this.#assertCurrent();
     if (this.#lun.endingIndex !== Number.POSITIVE_INFINITY)
@@ -125,26 +132,19 @@ export class LunDevice implements BlockDevice {
     if (!this.#host.isCurrent(this.#lun)) throw new DeviceError('not-serving', 'the LUN has been reset');
   }
 
-  /** The newest content of the blocks at both ends that the write covers in part, if any. */
-  async #readUnderlays(startByte: number, endByte: number): Promise<Underlay[]> {
-    const partial = partialBlocks(startByte, endByte);
-    if (partial.length === 0) return [];
-    for (;;) {
-      const pending = partial.map((block) => this.#readUnderlay(block));
-      const underlays: Underlay[] = [];
-      for (const one of pending) underlays.push(one instanceof Promise ? await one : one);
-      // Another write may have changed a block during the wait. One in flight was given its place before
-      // this one, so it lies underneath; one that has been committed meanwhile has moved the block.
-      const settled = underlays.map((underlay) => this.#newestUnderlay(underlay));
-      if (settled.every((underlay) => underlay !== undefined)) return settled;
-      this.#assertCurrent();
-    }
+  /** The content of blocks that a write covers in part. */
+  async #readUnderlays(blocks: readonly number[]): Promise<readonly Underlay[]> {
+    this.#assertCurrent();
+    const underlays: Underlay[] = [];
+    for (const pending of blocks.map((block) => this.#readUnderlay(block))) underlays.push(await pending);
+    return underlays;
   }
 
   #readUnderlay(block: number): Underlay | Promise<Underlay> {
     const position = this.#lun.blocks.position(block);
     const inFlight = this.#lun.inFlight.get(block);
-    if (inFlight !== undefined) return { block, position, bytes: inFlight.bytes };
+    // Should it never be appended, it was not the content after all: no position matches, so it is read again.
+    if (inFlight !== undefined) return { block, position: NOWHERE, bytes: inFlight.bytes };
     const readEnds = this.#host.readBegins();
     const startByte = block * STORED_BLOCK_BYTES;
     return readCommitted(this.#lun, this.#host.readAt, startByte, startByte + STORED_BLOCK_BYTES)
@@ -152,10 +152,23 @@ export class LunDevice implements BlockDevice {
       .finally(readEnds);
   }
 
-  #newestUnderlay(read: Underlay): Underlay | undefined {
-    const inFlight = this.#lun.inFlight.get(read.block);
-    if (inFlight !== undefined) return { ...read, bytes: inFlight.bytes };
-    return this.#lun.blocks.position(read.block) === read.position ? read : undefined;
+  /**
+   * What lies under a write that is given its place now: content in flight, which got its place before, or
+   * what was read, if the block has not moved since. The same array when nothing has changed; undefined when
+   * a block has to be read again.
+   */
+  #newest(underlays: readonly Underlay[]): readonly Underlay[] | undefined {
+    let newest = underlays;
+    for (const underlay of underlays) {
+      const { block, position, bytes } = underlay;
+      const inFlight = this.#lun.inFlight.get(block)?.bytes;
+      if (inFlight === undefined && this.#lun.blocks.position(block) !== position) return undefined;
+      if (inFlight === undefined || inFlight === bytes) continue;
+      newest = newest.map((other) =>
+        other === underlay ? { block, position: NOWHERE, bytes: inFlight } : other,
+      );
+    }
+    return newest;
   }
 
   /** Copies the data once, into the records as they will stand in the log. */
@@ -195,7 +208,7 @@ export class LunDevice implements BlockDevice {
       const blockCount = recordBlockCount(payload);
       for (let i = 0; i < blockCount; i++) {
         const bytes = blockOfWrite(payload, blockCount, i);
-        this.#lun.inFlight.set(block++, { index: firstIndex + n, bytes });
+        this.#lun.noteInFlight(block++, firstIndex + n, bytes);
       }
     }
   }

@@ -19,6 +19,8 @@ export interface LunDescription {
 export interface InFlightBlock {
   readonly index: number;
   readonly bytes: Uint8Array;
+  /** What is in flight underneath: it counts again should this one never be appended. */
+  older: InFlightBlock | undefined;
 }
 
 /** One generation of a LUN. A reset makes a new one; the old then no longer stands in the table. */
@@ -35,6 +37,34 @@ export class Lun {
   constructor(description: LunDescription, images: ImageSource) {
     this.description = description;
     this.#images = images;
+  }
+
+  /** A record with this content of a block has been given number `index`. */
+  noteInFlight(block: number, index: number, bytes: Uint8Array): void {
+    this.inFlight.set(block, { index, bytes, older: this.inFlight.get(block) });
+  }
+
+  /** Record `index` has taken effect: what is in flight is above it. */
+  settleInFlight(block: number, index: number): void {
+    let above = this.inFlight.get(block);
+    if (above === undefined) return;
+    if (above.index <= index) {
+      this.inFlight.delete(block);
+      return;
+    }
+    while (above.older !== undefined && above.older.index > index) above = above.older;
+    above.older = undefined;
+  }
+
+  /** Records from `fromIndex` on will not be appended. */
+  forgetInFlight(fromIndex: number): void {
+    for (const [block, newest] of this.inFlight) {
+      let left: InFlightBlock | undefined = newest;
+      while (left !== undefined && left.index >= fromIndex) left = left.older;
+      if (left === undefined) this.inFlight.delete(block);
+      else if (left !== newest) this.inFlight.set(block, left);
+    }
+    if (this.endingIndex >= fromIndex) this.endingIndex = Number.POSITIVE_INFINITY;
   }
 
   /** @returns undefined while this node does not hold the image; asks anew at the next call */
@@ -178,7 +208,7 @@ export class LunTable {
         for (let i = 0; i < record.blockCount; i++) {
           const block = record.firstBlock + i;
           lun.blocks.set(block, dataAt + i * STORED_BLOCK_BYTES, crcOfWrite(record.payload, i));
-          if (lun.inFlight.get(block)?.index === index) lun.inFlight.delete(block);
+          lun.settleInFlight(block, index);
         }
         return;
       }
@@ -201,10 +231,7 @@ export class LunTable {
 
   /** Records from `fromIndex` on were never appended, or are no longer ours to follow. */
   forgetInFlight(fromIndex = 0): void {
-    for (const lun of this.#luns.values()) {
-      for (const [block, { index }] of lun.inFlight) if (index >= fromIndex) lun.inFlight.delete(block);
-      if (lun.endingIndex >= fromIndex) lun.endingIndex = Number.POSITIVE_INFINITY;
-    }
+    for (const lun of this.#luns.values()) lun.forgetInFlight(fromIndex);
   }
 
   /**

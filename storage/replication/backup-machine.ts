@@ -154,11 +154,10 @@ function onAppend(state: BackupState, frame: AppendFrame, records: readonly Grou
     return [complaint('replication.bad-record', { firstIndex: frame.firstIndex, reign: frame.reign })];
   }
   const effects: ReplicaEffect[] = [];
-  if (epochs !== log.epochs) {
-    // The table on disk must never lack an epoch that the log has.
-    log.epochs = epochs;
-    effects.push(persistEffect(core));
-  }
+  log.epochs = epochs;
+  // The table on disk must never lack an epoch that the log has, nor keep one that was cut off with its
+  // records, or never got any, once others take their place.
+  if (epochs !== log.persistedEpochs) effects.push(persistEffect(core));
   log.nextIndex += fresh.length;
   effects.push({
     kind: 'append',
@@ -218,6 +217,7 @@ function onReset(state: BackupState, frame: ResetFrame): ReplicaEffect[] {
   log.durableIndex = baseIndex;
   log.commitIndex = baseIndex;
   log.epochs = epochs;
+  log.persistedEpochs = epochs;
   state.core.imagesReady = false;
   state.alignedReign = frame.reign;
   return [{ kind: 'reset', baseIndex, epochs, snapshot }, ...answer(state)];

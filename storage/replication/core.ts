@@ -22,6 +22,8 @@ export interface LogView {
   /** Records below are known to be committed. */
   commitIndex: number;
   epochs: readonly EpochEntry[];
+  /** The table last persisted. One that names an epoch the log lacks must not outlive the next append. */
+  persistedEpochs: readonly EpochEntry[];
   /** Rises when the log is cut, so that the completion of an earlier append is not taken for a later one's. */
   cut: number;
 }
@@ -131,5 +133,6 @@ export type ReplicaEffect =
   | { readonly kind: 'complain'; readonly event: string; readonly fields: Readonly<Record<string, unknown>> };
 
 export function persistEffect(core: ReplicaCore): ReplicaEffect {
+  core.log.persistedEpochs = core.log.epochs;
   return { kind: 'persist', epoch: core.epoch, leaseMs: core.leaseMs, epochs: core.log.epochs };
 }

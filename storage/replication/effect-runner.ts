@@ -154,13 +154,15 @@ export class EffectRunner {
   }
 
   async #truncate(fromIndex: number): Promise<void> {
-    const { core, writer, table } = this.#ports;
+    const { core, writer, table, counters } = this.#ports;
+    counters.add('replication.truncated');
     await writer.truncate(core.log.cut, fromIndex);
     table.release(fromIndex);
   }
 
   async #reset(effect: Extract<ReplicaEffect, { kind: 'reset' }>): Promise<void> {
-    const { core, files, writer, table, applier, imageWatch } = this.#ports;
+    const { core, files, writer, table, applier, imageWatch, counters } = this.#ports;
+    counters.add('replication.started-over');
     const { baseIndex, epochs } = effect;
     const luns = decodeLuns(effect.snapshot);
     await applier.pause();
@@ -199,7 +201,11 @@ export class EffectRunner {
     }
     this.#readRecords(fromIndex, maxBytes).then(
       (records) => this.#sendRecords(to, fromIndex, records),
-      (error: unknown) => this.#ports.onFailure(error),
+      (error: unknown) => {
+        // They may have been let go of during the read.
+        if (fromIndex >= this.#ports.core.log.baseIndex) this.#ports.onFailure(error);
+        else this.#ports.step({ kind: 'streamed', to, fromIndex, sent: undefined });
+      },
     );
   }
 
@@ -266,6 +272,7 @@ export class EffectRunner {
     const { files, trimmer } = this.#ports;
     while (!isClear()) await trimmer.nextReadEnd();
     await files.log.trimBefore(baseIndex);
+    this.#ports.counters.add('replication.trimmed');
     this.#isTrimming = false;
   }
 }

@@ -5,12 +5,13 @@ import {
   type ReplicaEffect,
   type ReplicaEvent,
 } from './core.ts';
-import { divergenceIndex, epochAt, withEpoch } from './epoch-table.ts';
+import { divergenceIndex, epochAt, epochsBefore, withEpoch } from './epoch-table.ts';
 import type { AckFrame, PositionFrame, PrimaryFrame } from './frame.ts';
 import type { MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
 import {
   FULL_RETRY_MS,
   HEARTBEAT_MS,
+  JOIN_RETRY_MS,
   MAX_APPEND_BYTES,
   OWN_PAUSE_MS,
   PROMOTION_GRACE_MS,
@@ -147,6 +148,8 @@ function onState(
 ): ReplicaEffect[] {
   const { core } = state;
   const risen = event.group.epoch > state.group.epoch;
+  // One that was just put out is not let in again at once.
+  if (event.group.inSync.length < state.group.inSync.length) state.nextJoinMs = nowMs + JOIN_RETRY_MS;
   state.group = event.group;
   state.nodes = event.nodes;
   const newLease = core.leaseMs !== event.leaseMs;
@@ -258,6 +261,7 @@ function onAppendFailed(state: PrimaryState, appendedIndex: number, nowMs: numbe
   const { log } = state.core;
   log.appendedIndex = appendedIndex;
   log.nextIndex = appendedIndex;
+  log.epochs = epochsBefore(log.epochs, appendedIndex);
   if (appendedIndex <= state.epochStartIndex) state.beginAgainMs = nowMs + FULL_RETRY_MS;
 }
 
@@ -270,6 +274,11 @@ function pump(state: PrimaryState, member: Member): ReplicaEffect[] {
     member.nextToSend < log.appendedIndex &&
     member.inFlightBytes < WINDOW_BYTES;
   if (!mayStream) return [];
+  if (member.nextToSend < log.baseIndex) {
+    // What it lacks has been let go of meanwhile.
+    probe(member);
+    return [{ kind: 'sendReset', to: member.nodeId }];
+  }
   member.busy = true;
   const { nodeId, incarnation, nextToSend } = member;
   const to = { nodeId, incarnation };

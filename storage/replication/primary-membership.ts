@@ -23,11 +23,8 @@ import {
 export function proposeChanges(state: PrimaryState, nowMs: number): ReplicaEffect[] {
   settleJoining(state, nowMs);
   if (state.proposal !== undefined || nowMs < state.nextProposalMs) return [];
-  const change = shrinkNeeded(state, nowMs) ?? expandReady(state);
-  if (change === undefined) {
-    startJoining(state, nowMs);
-    return [];
-  }
+  const change = shrinkNeeded(state, nowMs) ?? joiningReady(state, nowMs);
+  if (change === undefined) return [];
   if (change.kind === 'expand' && state.joining !== undefined) state.joining.proposed = true;
   state.proposal = change;
   return [{ kind: 'propose', change }];
@@ -100,9 +97,22 @@ function isFitToJoin(state: PrimaryState, member: Member, nowMs: number): boolea
     !member.full &&
     member.ackedIndex > state.epochStartIndex &&
     member.ackedIndex + JOIN_DISTANCE_RECORDS >= state.core.log.appendedIndex &&
+    isKeepingUp(state, member, nowMs) &&
     // Our lease now depends on it as well, so it had better be fresh.
     member.leaseUntilMs > nowMs + 2 * HEARTBEAT_MS
   );
+}
+
+/** Near is not enough: one that stays behind by a little would only hold up writes, and be put out again. */
+function isKeepingUp(state: PrimaryState, member: Member, nowMs: number): boolean {
+  return state.marks.every(
+    (mark) => nowMs - mark.atMs < HEARTBEAT_MS || member.ackedIndex >= mark.appendedIndex,
+  );
+}
+
+function joiningReady(state: PrimaryState, nowMs: number): MembershipChange | undefined {
+  startJoining(state, nowMs);
+  return expandReady(state);
 }
 
 function expandReady(state: PrimaryState): MembershipChange | undefined {

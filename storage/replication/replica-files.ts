@@ -64,6 +64,7 @@ export class ReplicaFiles {
       commitIndex: baseIndex,
       // An epoch is recorded before its first record is appended, which may not have come to pass.
       epochs: epochsBefore(epochs, log.nextIndex),
+      persistedEpochs: epochs,
       cut: 0,
     };
   }

@@ -1,0 +1,195 @@
+import type {
+  MemberIdentity,
+  PortalGroupState,
+  ProposalOutcome,
+  ReplicationClusterState,
+  ReplicationNode,
+} from '../../../storage/replication/index.ts';
+import type { Process, World } from './world.ts';
+
+export type Change =
+  | { readonly kind: 'shrink'; readonly epoch: number; readonly primary: string; readonly remove: string }
+  | {
+      readonly kind: 'expand';
+      readonly epoch: number;
+      readonly primary: string;
+      readonly add: string;
+      readonly incarnation: string;
+    };
+
+/** Stands in for the cluster log: one place that applies changes in order, reached with delays and losses. */
+export class Authority {
+  readonly #world: World;
+  readonly leaseMs: number;
+  #group: PortalGroupState;
+  #nodes: ReplicationNode[];
+  readonly #listeners = new Map<Process, { lastMs: number }>();
+  /** Nodes cut off from the authority, and until when. */
+  readonly #cutUntilMs = new Map<string, number>();
+  readonly counts = { shrinks: 0, expands: 0, fences: 0, failovers: 0, lateProposals: 0 };
+
+  constructor(world: World, group: PortalGroupState, leaseMs: number) {
+    this.#world = world;
+    this.#group = group;
+    this.leaseMs = leaseMs;
+    this.#nodes = group.replicas.map((nodeId) => ({ nodeId, incarnation: '', status: 'new' }));
+  }
+
+  get group(): PortalGroupState {
+    return this.#group;
+  }
+
+  state(): ReplicationClusterState {
+    return { groups: [this.#group], nodes: this.#nodes, leaseMs: this.leaseMs };
+  }
+
+  cutOff(nodeId: string, forMs: number): void {
+    this.#cutUntilMs.set(nodeId, this.#world.nowMs + forMs);
+  }
+
+  isCutOff(nodeId: string): boolean {
+    return (this.#cutUntilMs.get(nodeId) ?? 0) > this.#world.nowMs;
+  }
+
+  heal(): void {
+    this.#cutUntilMs.clear();
+  }
+
+  /** Called with each change of the set, before anyone is told. */
+  onApplied: (change: Change) => void = () => {};
+
+  onFenced: (nodeId: string) => void = () => {};
+
+  /** From now on the process is told of every change, in order. */
+  listen(process: Process, deliver: (state: ReplicationClusterState) => void): void {
+    const line = { lastMs: 0 };
+    this.#listeners.set(process, line);
+    this.#deliver(process, line, deliver);
+    this.#onChange.push(() => this.#deliver(process, line, deliver));
+  }
+
+  readonly #onChange: (() => void)[] = [];
+
+  #deliver(
+    process: Process,
+    line: { lastMs: number },
+    deliver: (state: ReplicationClusterState) => void,
+  ): void {
+    const state = this.state();
+    const cutUntilMs = this.#cutUntilMs.get(process.nodeId) ?? 0;
+    const atMs = Math.max(this.#world.nowMs, cutUntilMs) + this.#world.between(0, 20);
+    line.lastMs = Math.max(line.lastMs, atMs);
+    this.#world.at(line.lastMs, () => process.enter(() => deliver(state)));
+  }
+
+  #changed(): void {
+    for (const listener of this.#onChange) listener();
+  }
+
+  /** Some answers get lost, and some proposals take effect long after their sender gave up. */
+  propose(process: Process, change: Change): Promise<ProposalOutcome> {
+    const world = this.#world;
+    return new Promise((resolve) => {
+      let isAnswered = false;
+      const answer = (outcome: ProposalOutcome): void => {
+        process.enter(() => {
+          if (!isAnswered) resolve(outcome);
+          isAnswered = true;
+        });
+      };
+      if (this.isCutOff(process.nodeId)) {
+        process.enterAfter(200, () => answer('not-applied'));
+        return;
+      }
+      const late = world.chance(8);
+      if (late) this.counts.lateProposals++;
+      world.after(late ? world.between(150, 900) : world.between(1, 8), () => {
+        const outcome = this.#apply(change);
+        if (!world.chance(8)) {
+          world.after(world.between(1, 8), () => {
+            if (!this.isCutOff(process.nodeId)) answer(outcome);
+          });
+        }
+      });
+      world.after(250, () => answer('unknown'));
+    });
+  }
+
+  #apply(change: Change): 'applied' | 'refused' {
+    const group = this.#group;
+    if (group.epoch !== change.epoch || group.primary !== change.primary) return 'refused';
+    if (change.kind === 'shrink') {
+      const isMember = group.inSync.some((m) => m.nodeId === change.remove);
+      if (!isMember || change.remove === group.primary || group.inSync.length === 1) return 'refused';
+      this.#setMembers(
+        group.inSync.filter((m) => m.nodeId !== change.remove),
+        group.primary,
+      );
+      this.counts.shrinks++;
+    } else {
+      const node = this.#nodes.find((n) => n.nodeId === change.add);
+      const isThere = group.inSync.some((m) => m.nodeId === change.add);
+      if (isThere || node?.status !== 'up' || node.incarnation !== change.incarnation) return 'refused';
+      const member = { nodeId: change.add, incarnation: change.incarnation };
+      this.#setMembers([...group.inSync, member], group.primary);
+      this.counts.expands++;
+    }
+    this.onApplied(change);
+    this.#changed();
+    return 'applied';
+  }
+
+  #setMembers(inSync: readonly MemberIdentity[], primary: string | undefined): void {
+    const { primary: before, ...rest } = this.#group;
+    if (primary !== undefined && primary !== before) this.counts.failovers++;
+    this.#group = {
+      ...rest,
+      epoch: rest.epoch + 1,
+      inSync,
+      ...(primary === undefined ? {} : { primary }),
+    };
+  }
+
+  #choose(inSync: readonly MemberIdentity[]): string | undefined {
+    const up = inSync.filter((m) => this.#nodes.some((n) => n.nodeId === m.nodeId && n.status === 'up'));
+    return up.length === 0 ? undefined : (up[this.#world.random.below(up.length)] as MemberIdentity).nodeId;
+  }
+
+  register(process: Process): void {
+    const { nodeId, incarnation } = process;
+    const node = this.#nodes.find((n) => n.nodeId === nodeId) as ReplicationNode;
+    const isFirstStart = node.incarnation === '';
+    this.#nodes = this.#nodes.map((n) => (n === node ? { nodeId, incarnation, status: 'up' } : n));
+    const group = this.#group;
+    const isMember = group.inSync.some((m) => m.nodeId === nodeId);
+    const keepsPrimary =
+      group.primary !== undefined &&
+      this.#nodes.some((n) => n.nodeId === group.primary && n.status !== 'fenced');
+    if (isMember && (isFirstStart || group.inSync.length === 1)) {
+      const inSync = group.inSync.map((m) => (m.nodeId === nodeId ? { nodeId, incarnation } : m));
+      this.#setMembers(inSync, keepsPrimary ? group.primary : this.#choose(inSync));
+    } else if (isMember) {
+      const inSync = group.inSync.filter((m) => m.nodeId !== nodeId);
+      const stays = group.primary !== nodeId && keepsPrimary;
+      this.#setMembers(inSync, stays ? group.primary : this.#choose(inSync));
+    } else if (!keepsPrimary && this.#choose(group.inSync) !== undefined) {
+      this.#setMembers(group.inSync, this.#choose(group.inSync));
+    }
+    this.#changed();
+  }
+
+  fence(nodeId: string, incarnation: string): void {
+    const node = this.#nodes.find((n) => n.nodeId === nodeId);
+    if (node?.incarnation !== incarnation || node.status === 'fenced') return;
+    this.counts.fences++;
+    this.onFenced(nodeId);
+    this.#nodes = this.#nodes.map((n) => (n === node ? { ...n, status: 'fenced' } : n));
+    const group = this.#group;
+    if (group.inSync.some((m) => m.nodeId === nodeId)) {
+      const inSync = group.inSync.filter((m) => m.nodeId !== nodeId);
+      if (inSync.length === 0) this.#setMembers(group.inSync, undefined);
+      else this.#setMembers(inSync, group.primary === nodeId ? this.#choose(inSync) : group.primary);
+    }
+    this.#changed();
+  }
+}

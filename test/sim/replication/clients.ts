@@ -1,0 +1,251 @@
+import type { CounterSet } from '../../../base/counters.ts';
+import { type BlockDevice, DeviceError } from '../../../storage/block-device.ts';
+import type { ReplicationHost } from '../../../storage/replication/index.ts';
+import { findViolation, type Operation } from './history.ts';
+import { IMAGE_VALUES, SECTOR_BYTES, SECTORS, sectorOf } from './sectors.ts';
+import type { Process, World } from './world.ts';
+
+export const GROUP = 'g';
+export const LUNS = [1, 2];
+const PATIENCE_MS = 600;
+
+/** A node as clients see it: they talk to whichever process runs there now. */
+export interface Server {
+  readonly process: Process;
+  readonly host: ReplicationHost;
+}
+
+export interface ClientsOptions {
+  readonly world: World;
+  readonly counters: CounterSet;
+  readonly servers: () => readonly Server[];
+  readonly fail: (what: string) => void;
+}
+
+/** Clients that read and write a few sectors of the group's LUNs, and remember what they were told. */
+export class Clients {
+  readonly #world: World;
+  readonly #counters: CounterSet;
+  readonly #servers: () => readonly Server[];
+  readonly #fail: (what: string) => void;
+  /** By LUN and sector. */
+  readonly #histories = new Map<string, Operation[]>();
+  #stamp = 0;
+  #nextValue = 1;
+  #nextImageVersion = 1;
+  /** Between two operations of one client. */
+  pauseMs: readonly [number, number] = [2, 16];
+  isOver = false;
+
+  constructor({ world, counters, servers, fail }: ClientsOptions) {
+    this.#world = world;
+    this.#counters = counters;
+    this.#servers = servers;
+    this.#fail = fail;
+  }
+
+  get stamp(): number {
+    return this.#stamp;
+  }
+
+  start(count: number): void {
+    for (let client = 0; client < count; client++) this.#world.after(100 + client, () => this.#turn());
+  }
+
+  #turn(): void {
+    if (this.isOver) return;
+    const world = this.#world;
+    const server = this.#serverToAsk();
+    let isDone = false;
+    const next = (): void => {
+      if (isDone) return;
+      isDone = true;
+      world.after(world.between(...this.pauseMs), () => this.#turn());
+    };
+    world.after(PATIENCE_MS, next);
+    const lunId = LUNS[world.random.below(LUNS.length)] as number;
+    const kind = world.random.below(100);
+    const hasLun =
+      server.host
+        .group(GROUP)
+        ?.luns()
+        .some((lun) => lun.lunId === lunId) === true;
+    if (kind < 2 || (!hasLun && kind < 20)) this.#resetLun(server, lunId, next);
+    else if (kind < 55) this.#write(server, lunId, next);
+    else this.#read(server, lunId, next);
+  }
+
+  #serverToAsk(): Server {
+    const servers = this.#servers();
+    const serving = servers.find((s) => isServing(s));
+    // Some ask a node that has ceased to serve, or never did.
+    if (serving !== undefined && this.#world.chance(70)) return serving;
+    return servers[this.#world.random.below(servers.length)] as Server;
+  }
+
+  #record(lunId: number, firstSector: number, operations: readonly Operation[]): void {
+    for (const [i, operation] of operations.entries()) {
+      const key = `${lunId}/${firstSector + i}`;
+      const history = this.#histories.get(key);
+      if (history === undefined) this.#histories.set(key, [operation]);
+      else history.push(operation);
+    }
+  }
+
+  /** Runs in the node's process, after the way there; the answer takes its time as well. */
+  #ask<T>(server: Server, work: () => Promise<T>, answered: (result: T | DeviceError) => void): void {
+    const world = this.#world;
+    server.process.enterAfter(world.between(0, 2), () => {
+      work().then(
+        (result) => world.after(world.between(0, 2), () => answered(result)),
+        (error: unknown) => {
+          if (!(error instanceof DeviceError)) this.#fail(`an operation fails: ${(error as Error).stack}`);
+          else world.after(world.between(0, 2), () => answered(error));
+        },
+      );
+    });
+  }
+
+  #device(server: Server, lunId: number): BlockDevice {
+    const device = server.host.group(GROUP)?.openDevice(lunId);
+    if (device === undefined) throw new DeviceError('not-serving', 'no device');
+    return device;
+  }
+
+  #write(server: Server, lunId: number, next: () => void): void {
+    const world = this.#world;
+    const value = this.#nextValue++;
+    const first = world.random.below(SECTORS);
+    const length = Math.min(SECTORS - first, 1 + world.random.below(12));
+    const forceUnitAccess = world.chance(10);
+    const invokedMs = ++this.#stamp;
+    let respondedMs = Number.POSITIVE_INFINITY;
+    const operation: Operation = {
+      kind: 'write',
+      value,
+      invokedMs,
+      get respondedMs() {
+        return respondedMs;
+      },
+    };
+    this.#record(
+      lunId,
+      first,
+      Array.from({ length }, () => operation),
+    );
+    const parts = Array.from({ length }, () => sectorOf(value));
+    this.#ask(
+      server,
+      async () => {
+        const device = this.#device(server, lunId);
+        await device.write(first, parts, { forceUnitAccess });
+        if (world.chance(5)) await device.flush();
+      },
+      (result) => {
+        if (!(result instanceof DeviceError)) {
+          respondedMs = ++this.#stamp;
+          this.#counters.add('sim.acknowledged-writes');
+        } else {
+          this.#counters.add(`sim.write-${result.kind}`);
+        }
+        next();
+      },
+    );
+  }
+
+  #read(server: Server, lunId: number, next: () => void): void {
+    const first = this.#world.random.below(SECTORS);
+    const length = Math.min(SECTORS - first, 1 + this.#world.random.below(20));
+    this.#readRange(server, lunId, first, length, () => next());
+  }
+
+  #readRange(
+    server: Server,
+    lunId: number,
+    first: number,
+    length: number,
+    next: (ok: boolean) => void,
+  ): void {
+    const invokedMs = ++this.#stamp;
+    this.#ask(
+      server,
+      async () => Buffer.concat(await this.#device(server, lunId).read(first, length)),
+      (result) => {
+        if (result instanceof DeviceError) {
+          this.#counters.add(`sim.read-${result.kind}`);
+          if (result.kind !== 'not-serving') this.#fail(`a read fails: ${result.message}`);
+          next(false);
+          return;
+        }
+        this.#counters.add('sim.reads');
+        const respondedMs = ++this.#stamp;
+        const operations = Array.from({ length }, (_, i): Operation => {
+          const value = this.#valueOf(result.subarray(i * SECTOR_BYTES, (i + 1) * SECTOR_BYTES));
+          return { kind: 'read', value, invokedMs, respondedMs };
+        });
+        this.#record(lunId, first, operations);
+        next(true);
+      },
+    );
+  }
+
+  #valueOf(sector: Buffer): number {
+    const value = sector.readUInt32BE(0);
+    if (sector.readUInt32BE(SECTOR_BYTES - 4) !== value) this.#fail('a sector is torn');
+    return value;
+  }
+
+  #resetLun(server: Server, lunId: number, next: () => void): void {
+    const version = this.#nextImageVersion++;
+    const invokedMs = ++this.#stamp;
+    let respondedMs = Number.POSITIVE_INFINITY;
+    const operation: Operation = {
+      kind: 'write',
+      value: IMAGE_VALUES + version,
+      invokedMs,
+      get respondedMs() {
+        return respondedMs;
+      },
+    };
+    this.#record(
+      lunId,
+      0,
+      Array.from({ length: SECTORS }, () => operation),
+    );
+    this.#ask(
+      server,
+      async () => {
+        const group = server.host.group(GROUP);
+        if (group === undefined) throw new DeviceError('not-serving', 'no group');
+        await group.resetLun({ lunId, base: { name: 'image', version }, lengthBlocks: SECTORS });
+      },
+      (result) => {
+        if (!(result instanceof DeviceError)) {
+          respondedMs = ++this.#stamp;
+          this.#counters.add('sim.resets');
+        }
+        next();
+      },
+    );
+  }
+
+  /** Reads all there is. @returns how many answers there will be; undefined when nobody serves */
+  readEverything(answered: (ok: boolean) => void): number | undefined {
+    const server = this.#servers().find((s) => isServing(s));
+    if (server === undefined) return undefined;
+    const luns = server.host.group(GROUP)?.luns() ?? [];
+    for (const { lunId } of luns) this.#readRange(server, lunId, 0, SECTORS, answered);
+    return luns.length;
+  }
+
+  check(): void {
+    for (const [key, history] of this.#histories) {
+      const violation = findViolation(history);
+      if (violation !== undefined) this.#fail(`sector ${key}: ${violation}`);
+    }
+  }
+}
+
+export function isServing({ process, host }: Server): boolean {
+  return process.isAlive && host.group(GROUP)?.isServing() === true;
+}

@@ -1,0 +1,211 @@
+import {
+  type AppendedRecords,
+  LogFullError,
+  type LogRecord,
+  type RecordLog,
+} from '../../../base/record-log.ts';
+import type { MetaStore } from '../../../storage/replication/index.ts';
+import type { Process } from './world.ts';
+
+/** What a node's disk holds, page cache included; it outlives the node's processes. */
+export class Disk {
+  firstIndex = 1;
+  records: { payload: Uint8Array; position: number }[] = [];
+  nextPosition = 64;
+  durableIndex = 1;
+  meta = new Map<string, Uint8Array>();
+  isFull = false;
+  /** Bounds of how long an operation takes, in ms. */
+  slowMs = 0;
+
+  get nextIndex(): number {
+    return this.firstIndex + this.records.length;
+  }
+
+  /** The power goes: what was not synced is lost. */
+  losePower(): void {
+    this.records = this.records.slice(0, Math.max(0, this.durableIndex - this.firstIndex));
+  }
+
+  openLog(process: Process): RecordLog {
+    return new DiskLog(this, process);
+  }
+
+  metaStore(process: Process): MetaStore {
+    const pending = new PendingOperations(process);
+    return {
+      load: (groupId) => Promise.resolve(this.meta.get(groupId)),
+      save: (groupId, bytes) =>
+        new Promise((resolve) => {
+          pending.run(process.world.between(0, 3) + this.slowMs, () => {
+            this.meta.set(groupId, bytes);
+            process.enter(resolve);
+          });
+        }),
+    };
+  }
+}
+
+/**
+ * What a process has asked of the disk and not been told the end of. It is done in order; when the process is
+ * killed some of it, from the front, is done at once and the rest never, since the next process is not
+ * started before the last one is gone.
+ */
+class PendingOperations {
+  readonly #process: Process;
+  #waiting: (() => void)[] = [];
+  #lastDoneMs = 0;
+
+  constructor(process: Process) {
+    this.#process = process;
+    process.onKill(() => {
+      let count = process.world.random.below(this.#waiting.length + 1);
+      for (const carryOut of this.#waiting.splice(0)) if (count-- > 0) carryOut();
+    });
+  }
+
+  run(delayMs: number, carryOut: () => void): void {
+    const { world, isAlive } = this.#process;
+    if (!isAlive) return;
+    this.#lastDoneMs = Math.max(this.#lastDoneMs, world.nowMs + delayMs);
+    this.#waiting.push(carryOut);
+    world.at(this.#lastDoneMs, () => this.#waiting.shift()?.());
+  }
+}
+
+/** One process's handle of the log on a disk: operations take time and are carried out in order. */
+class DiskLog implements RecordLog {
+  readonly #disk: Disk;
+  readonly #process: Process;
+  readonly #pending: PendingOperations;
+
+  constructor(disk: Disk, process: Process) {
+    this.#disk = disk;
+    this.#process = process;
+    this.#pending = new PendingOperations(process);
+  }
+
+  get firstIndex(): number {
+    return this.#disk.firstIndex;
+  }
+
+  get nextIndex(): number {
+    return this.#disk.nextIndex;
+  }
+
+  get durableNextIndex(): number {
+    return this.#disk.durableIndex;
+  }
+
+  #operate<T>(lowMs: number, highMs: number, carryOut: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const delayMs = this.#process.world.between(lowMs, highMs) + this.#disk.slowMs;
+      this.#pending.run(delayMs, () => {
+        try {
+          const result = carryOut();
+          this.#process.enter(() => resolve(result));
+        } catch (error) {
+          this.#process.enter(() => reject(error));
+        }
+      });
+    });
+  }
+
+  append(records: readonly Uint8Array[]): Promise<AppendedRecords> {
+    return this.#operate(0, 1, () => {
+      const disk = this.#disk;
+      if (disk.isFull) throw new LogFullError('the simulated disk is full');
+      const firstIndex = disk.nextIndex;
+      const positions = records.map((payload) => {
+        const position = disk.nextPosition;
+        disk.nextPosition += payload.length + 16;
+        disk.records.push({ payload: Uint8Array.from(payload), position });
+        return position;
+      });
+      return { firstIndex, positions };
+    });
+  }
+
+  sync(): Promise<void> {
+    const upTo = this.#disk.nextIndex;
+    return this.#operate(0, 4, () => {
+      this.#disk.durableIndex = Math.max(this.#disk.durableIndex, Math.min(upTo, this.#disk.nextIndex));
+    });
+  }
+
+  async read(index: number): Promise<Uint8Array> {
+    return this.#operate(0, 1, () => this.#at(index).payload);
+  }
+
+  #at(index: number): { payload: Uint8Array; position: number } {
+    const record = this.#disk.records[index - this.#disk.firstIndex];
+    if (record === undefined) throw new Error(`there is no record ${index}`);
+    return record;
+  }
+
+  async *scan(fromIndex: number): AsyncIterable<LogRecord> {
+    const endIndex = this.#disk.nextIndex;
+    for (let index = fromIndex; index < endIndex; index++) {
+      if (index % 64 === 0) await this.#operate(0, 1, () => undefined);
+      if (index >= this.#disk.nextIndex) return;
+      yield { index, ...this.#at(index) };
+    }
+  }
+
+  readAt(position: number, lengthBytes: number): Promise<Uint8Array> {
+    const { world } = this.#process;
+    // Reads do not wait for writes.
+    return new Promise((resolve, reject) => {
+      world.after(world.between(0, 1), () =>
+        this.#process.enter(() => {
+          const { records } = this.#disk;
+          let low = 0;
+          let high = records.length - 1;
+          while (low < high) {
+            const middle = (low + high + 1) >> 1;
+            if ((records[middle] as { position: number }).position <= position) low = middle;
+            else high = middle - 1;
+          }
+          const record = records[low];
+          const start = position - (record?.position ?? Number.POSITIVE_INFINITY);
+          if (record === undefined || start < 0 || start + lengthBytes > record.payload.length) {
+            reject(new Error(`nothing of ${lengthBytes} bytes lies at ${position}`));
+          } else {
+            resolve(record.payload.slice(start, start + lengthBytes));
+          }
+        }),
+      );
+    });
+  }
+
+  truncateFrom(index: number): Promise<void> {
+    return this.#operate(0, 2, () => {
+      const disk = this.#disk;
+      disk.records = disk.records.slice(0, Math.max(0, index - disk.firstIndex));
+      disk.durableIndex = Math.min(disk.durableIndex, index);
+    });
+  }
+
+  trimBefore(index: number): Promise<void> {
+    return this.#operate(0, 1, () => {
+      const disk = this.#disk;
+      // Whole segments only, of 16 records each.
+      const first = Math.max(disk.firstIndex, Math.min(index - (index % 16), disk.nextIndex));
+      disk.records = disk.records.slice(first - disk.firstIndex);
+      disk.firstIndex = first;
+      disk.durableIndex = Math.max(disk.durableIndex, first);
+    });
+  }
+
+  resetTo(index: number): Promise<void> {
+    return this.#operate(0, 2, () => {
+      this.#disk.records = [];
+      this.#disk.firstIndex = index;
+      this.#disk.durableIndex = index;
+    });
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,181 @@
+import type { PeerIdentity, PeerTransport } from '../../../base/peer-transport.ts';
+import type { Process, World } from './world.ts';
+
+interface Connection {
+  readonly a: Process;
+  readonly b: Process;
+  isUp: boolean;
+  /** By receiver: nothing arrives before these moments. */
+  readonly heldUntilMs: Map<Process, number>;
+  readonly lastArrivalMs: Map<Process, number>;
+}
+
+/** Links between running processes: in order and whole while up; cut, or held up in one direction. */
+export class Network {
+  readonly #world: World;
+  readonly #transports = new Map<Process, SimTransport>();
+  readonly #connections = new Set<Connection>();
+  /** Pairs of nodes that cannot reach each other, with the end of it. */
+  readonly #cuts = new Map<string, number>();
+  /** Percent of messages for which a sender finds the queue full. */
+  refusalPercent = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  attach(process: Process): PeerTransport {
+    const transport = new SimTransport(this, process);
+    this.#transports.set(process, transport);
+    for (const other of this.#transports.keys()) {
+      if (other !== process && other.isAlive) this.#connectSoon(process, other);
+    }
+    return transport;
+  }
+
+  detach(process: Process): void {
+    this.#transports.delete(process);
+    for (const connection of this.#connections) {
+      if (connection.a === process || connection.b === process) this.#breakUp(connection, false);
+    }
+  }
+
+  #connectSoon(a: Process, b: Process): void {
+    this.#world.after(this.#world.between(5, 40), () => {
+      if (!a.isAlive || !b.isAlive || this.connectionOf(a, b.nodeId) !== undefined) return;
+      const cutUntilMs = this.#cuts.get(pairOf(a.nodeId, b.nodeId)) ?? 0;
+      if (cutUntilMs > this.#world.nowMs) {
+        this.#world.at(cutUntilMs, () => this.#connectSoon(a, b));
+        return;
+      }
+      const connection: Connection = { a, b, isUp: true, heldUntilMs: new Map(), lastArrivalMs: new Map() };
+      this.#connections.add(connection);
+      for (const [self, peer] of [
+        [a, b],
+        [b, a],
+      ] as const) {
+        self.enterAfter(this.#world.between(0, 2), () => {
+          if (connection.isUp) this.#transports.get(self)?.linkChanged(peer, true);
+        });
+      }
+    });
+  }
+
+  #breakUp(connection: Connection, reconnect: boolean): void {
+    if (!connection.isUp) return;
+    connection.isUp = false;
+    this.#connections.delete(connection);
+    const { a, b } = connection;
+    for (const [self, peer] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      self.enterAfter(this.#world.between(0, 10), () => {
+        this.#transports.get(self)?.linkChanged(peer, false);
+        if (reconnect && self === a) this.#connectSoon(a, b);
+      });
+    }
+  }
+
+  connectionOf(process: Process, toNodeId: string): Connection | undefined {
+    for (const connection of this.#connections) {
+      if (connection.a === process && connection.b.nodeId === toNodeId) return connection;
+      if (connection.b === process && connection.a.nodeId === toNodeId) return connection;
+    }
+    return undefined;
+  }
+
+  /** The two nodes cannot reach each other for so long; each hears of it soon. */
+  cut(a: string, b: string, forMs: number): void {
+    this.#cuts.set(pairOf(a, b), this.#world.nowMs + forMs);
+    for (const connection of this.#connections) {
+      if (pairOf(connection.a.nodeId, connection.b.nodeId) === pairOf(a, b)) this.#breakUp(connection, true);
+    }
+  }
+
+  /** What `from` sends to `to` arrives only after so long; nobody is told. */
+  hold(from: string, to: string, forMs: number): void {
+    for (const { a, b, heldUntilMs } of this.#connections) {
+      const receiver =
+        a.nodeId === from && b.nodeId === to ? b : b.nodeId === from && a.nodeId === to ? a : null;
+      if (receiver !== null) heldUntilMs.set(receiver, this.#world.nowMs + forMs);
+    }
+  }
+
+  send(process: Process, toNodeId: string, parts: readonly Uint8Array[]): boolean {
+    if (!process.isAlive) return false;
+    const connection = this.connectionOf(process, toNodeId);
+    if (connection === undefined || this.#world.chance(this.refusalPercent)) return false;
+    const message = Buffer.concat(parts);
+    const receiver = connection.a === process ? connection.b : connection.a;
+    const arrivalMs = Math.max(
+      this.#world.nowMs + this.#world.between(0, 2),
+      connection.lastArrivalMs.get(receiver) ?? 0,
+      connection.heldUntilMs.get(receiver) ?? 0,
+    );
+    connection.lastArrivalMs.set(receiver, arrivalMs);
+    this.#world.at(arrivalMs, () =>
+      receiver.enter(() => {
+        if (connection.isUp) this.#transports.get(receiver)?.receive(process, message);
+      }),
+    );
+    return true;
+  }
+}
+
+class SimTransport implements PeerTransport {
+  readonly #network: Network;
+  readonly #process: Process;
+  readonly #up = new Map<string, string>();
+  #onMessage: (from: PeerIdentity, message: Uint8Array) => void = () => {};
+  #onLinkChange: (peer: PeerIdentity, up: boolean) => void = () => {};
+
+  constructor(network: Network, process: Process) {
+    this.#network = network;
+    this.#process = process;
+  }
+
+  send(toNodeId: string, parts: readonly Uint8Array[]): boolean {
+    return this.#up.has(toNodeId) && this.#network.send(this.#process, toNodeId, parts);
+  }
+
+  queuedBytes(): number {
+    return 0;
+  }
+
+  isUp(nodeId: string): boolean {
+    return this.#up.has(nodeId);
+  }
+
+  onMessage(handler: (from: PeerIdentity, message: Uint8Array) => void): void {
+    this.#onMessage = handler;
+  }
+
+  onLinkChange(handler: (peer: PeerIdentity, up: boolean) => void): void {
+    this.#onLinkChange = handler;
+  }
+
+  receive(from: Process, message: Uint8Array): void {
+    if (this.#up.get(from.nodeId) === from.incarnation) this.#onMessage(identityOf(from), message);
+  }
+
+  linkChanged(peer: Process, up: boolean): void {
+    const isKnown = this.#up.get(peer.nodeId) === peer.incarnation;
+    if (up === isKnown) return;
+    if (up) {
+      // Another incarnation takes the place of the one before.
+      this.#up.set(peer.nodeId, peer.incarnation);
+    } else {
+      this.#up.delete(peer.nodeId);
+    }
+    this.#onLinkChange(identityOf(peer), up);
+  }
+}
+
+function identityOf(process: Process): PeerIdentity {
+  return { nodeId: process.nodeId, incarnation: process.incarnation };
+}
+
+function pairOf(a: string, b: string): string {
+  return a < b ? `${a} ${b}` : `${b} ${a}`;
+}

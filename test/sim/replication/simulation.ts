@@ -1,0 +1,326 @@
+import { CounterSet } from '../../../base/counters.ts';
+import { type Logger, silentLogger } from '../../../base/logger.ts';
+import { type DeliberateFaults, ReplicationHost } from '../../../storage/replication/index.ts';
+import { Authority, type Change } from './authority.ts';
+import { Clients, GROUP, isServing } from './clients.ts';
+import { Disk } from './disk.ts';
+import { Network } from './network.ts';
+import { simulatedImages } from './sectors.ts';
+import { Process, World } from './world.ts';
+
+const NODES = ['n1', 'n2', 'n3'];
+const LEASE_MS = 400;
+const FENCE_AFTER_MS = 450;
+const CLIENTS = 3;
+
+/** Complaints that cannot arise while everybody keeps to the protocol. */
+const NEVER = [
+  'replication.second-primary',
+  'replication.bad-record',
+  'replication.bad-frame',
+  'replication.bad-checksum',
+  'replication.refused-truncate',
+  'replication.refused-reset',
+  'replication.ack-past-end',
+  'replication.epoch-reused',
+];
+
+export interface SimulationOptions {
+  readonly seed: number;
+  readonly faults?: DeliberateFaults;
+  readonly durability?: 'write-back' | 'durable';
+  readonly troubleMs?: number;
+  readonly logger?: (nodeId: string) => Logger;
+}
+
+export interface SimulationResult {
+  readonly violation: string | undefined;
+  readonly counts: Readonly<Record<string, number>>;
+  /** Differs if anything at all went differently. */
+  readonly trace: string;
+}
+
+interface Node {
+  readonly nodeId: string;
+  readonly disk: Disk;
+  process: Process;
+  host: ReplicationHost;
+  starts: number;
+  lastSeenMs: number;
+}
+
+/** Three members of one portal group, clients that use it, and trouble, all from one seed. */
+export class Simulation {
+  readonly #options: SimulationOptions;
+  readonly world: World;
+  readonly #network: Network;
+  readonly authority: Authority;
+  readonly #nodes = new Map<string, Node>();
+  readonly #counters = new CounterSet();
+  readonly #clients: Clients;
+  #violation: string | undefined;
+  #inTrouble = true;
+
+  constructor(options: SimulationOptions) {
+    this.#options = options;
+    this.world = new World(options.seed);
+    this.#network = new Network(this.world);
+    this.#clients = new Clients({
+      world: this.world,
+      counters: this.#counters,
+      servers: () => Array.from(this.#nodes.values()),
+      fail: (what) => this.#fail(what),
+    });
+    const durability = options.durability ?? 'write-back';
+    this.authority = new Authority(
+      this.world,
+      {
+        id: GROUP,
+        epoch: 1,
+        primary: 'n1',
+        inSync: NODES.map((nodeId) => ({ nodeId, incarnation: '' })),
+        replicas: NODES,
+        minInSync: this.world.chance(25) ? 2 : 1,
+        durability,
+      },
+      LEASE_MS,
+    );
+  }
+
+  async run(): Promise<SimulationResult> {
+    const { world } = this;
+    const troubleMs = this.#options.troubleMs ?? 3_000;
+    this.authority.onFenced = (nodeId) => this.#ambushFenced(nodeId);
+    this.authority.onApplied = (change) => this.#ambush(change);
+    for (const nodeId of NODES) this.#start(nodeId, new Disk(), 0);
+    this.#clients.start(CLIENTS);
+    world.after(50, () => this.#watchNodes());
+    world.after(300, () => this.#makeTrouble());
+    const watch = (): void => this.#checkServing();
+    await world.runUntil(troubleMs, watch);
+    this.#inTrouble = false;
+    this.#clients.pauseMs = [20, 100];
+    this.authority.heal();
+    this.#network.refusalPercent = 0;
+    for (const { disk } of this.#nodes.values()) {
+      disk.isFull = false;
+      disk.slowMs = 0;
+    }
+    await world.runUntil(troubleMs + 2_500, watch);
+    this.#clients.isOver = true;
+    await world.runUntil(troubleMs + 3_200, watch);
+    await this.#readEverything(watch);
+    this.#checkConverged();
+    this.#clients.check();
+    for (const event of NEVER) if (this.#counters.get(event) > 0) this.#fail(`${event} happened`);
+    return { violation: this.#violation, counts: this.#allCounts(), trace: this.#trace() };
+  }
+
+  #trace(): string {
+    const { group } = this.authority;
+    const ends = Array.from(this.#nodes.values(), ({ disk }) => disk.nextIndex);
+    return `${this.world.events} ${this.#clients.stamp} ${group.epoch} ${ends.join(' ')} ${this.world.random.below(1e9)}`;
+  }
+
+  #allCounts(): Record<string, number> {
+    return { ...this.authority.counts, ...this.#counters.snapshot(), events: this.world.events };
+  }
+
+  #fail(what: string): void {
+    this.#violation ??= `at ${this.world.nowMs} ms: ${what}`;
+  }
+
+  // Nodes
+
+  #start(nodeId: string, disk: Disk, starts: number): void {
+    const { world, authority } = this;
+    const process = new Process(world, nodeId, `${nodeId}.${starts + 1}`);
+    const transport = this.#network.attach(process);
+    const propose = (change: Change) => authority.propose(process, change);
+    const { faults, logger } = this.#options;
+    const host = new ReplicationHost({
+      nodeId,
+      incarnation: process.incarnation,
+      transport,
+      openLog: () => Promise.resolve(disk.openLog(process)),
+      metaDirectory: disk.metaStore(process),
+      images: simulatedImages(world, process),
+      clock: process,
+      timers: process,
+      logger: logger?.(process.incarnation) ?? silentLogger,
+      counters: this.#counters,
+      proposeShrink: (_, epoch, remove) => propose({ kind: 'shrink', epoch, primary: nodeId, remove }),
+      proposeExpand: (_, epoch, add, incarnation) =>
+        propose({ kind: 'expand', epoch, primary: nodeId, add, incarnation }),
+      onFatal: (error) =>
+        process.isAlive && this.#fail(`${process.incarnation} ends: ${(error as Error).stack}`),
+      trim: { checkMs: 100, growthBytes: 50_000 },
+      ...(faults === undefined ? {} : { faults }),
+    });
+    const node: Node = { nodeId, disk, process, host, starts: starts + 1, lastSeenMs: world.nowMs };
+    this.#nodes.set(nodeId, node);
+    void host.start();
+    authority.listen(process, (state) => {
+      host.applyClusterState(state);
+      const me = state.nodes.find((n) => n.nodeId === nodeId);
+      // A node that finds itself fenced ends and starts again.
+      if (me?.incarnation === process.incarnation && me.status === 'fenced') this.#kill(node, 'exit');
+    });
+    const register = (): void => {
+      if (!process.isAlive) return;
+      if (authority.isCutOff(nodeId)) process.enterAfter(50, register);
+      else authority.register(process);
+    };
+    process.enterAfter(world.between(1, 30), register);
+  }
+
+  #kill(node: Node, how: 'kill' | 'exit' | 'power'): void {
+    if (!node.process.isAlive) return;
+    this.#counters.add(`sim.${how}`);
+    node.process.kill();
+    this.#network.detach(node.process);
+    if (how === 'power') node.disk.losePower();
+    this.world.after(this.world.between(30, 700), () => this.#start(node.nodeId, node.disk, node.starts));
+  }
+
+  #watchNodes(): void {
+    const { world, authority } = this;
+    for (const node of this.#nodes.values()) {
+      const { process } = node;
+      const isSeen = process.isAlive && !process.isPaused && !authority.isCutOff(node.nodeId);
+      if (isSeen) node.lastSeenMs = world.nowMs;
+      else if (world.nowMs - node.lastSeenMs >= FENCE_AFTER_MS)
+        authority.fence(node.nodeId, process.incarnation);
+    }
+    world.after(50, () => this.#watchNodes());
+  }
+
+  #checkServing(): void {
+    let serving: string | undefined;
+    for (const node of this.#nodes.values()) {
+      if (!isServing(node)) continue;
+      const { process } = node;
+      if (serving !== undefined) this.#fail(`${serving} and ${process.incarnation} both serve`);
+      serving = process.incarnation;
+    }
+  }
+
+  #someNode(): Node {
+    const { primary } = this.authority.group;
+    const nodeId =
+      primary !== undefined && this.world.chance(50)
+        ? primary
+        : (NODES[this.world.random.below(NODES.length)] as string);
+    return this.#nodes.get(nodeId) as Node;
+  }
+
+  #makeTrouble(): void {
+    if (!this.#inTrouble) return;
+    const { world } = this;
+    const node = this.#someNode();
+    const other = NODES[world.random.below(NODES.length)] as string;
+    switch (world.random.below(10)) {
+      case 0:
+      case 1:
+        this.#kill(node, this.#options.durability === 'durable' && world.chance(60) ? 'power' : 'kill');
+        break;
+      case 2:
+        node.process.pause(world.between(50, 1_500));
+        break;
+      case 3:
+        if (other !== node.nodeId) this.#network.cut(node.nodeId, other, world.between(20, 800));
+        break;
+      case 4:
+        if (other !== node.nodeId) this.#network.hold(node.nodeId, other, world.between(20, 1_000));
+        break;
+      case 5:
+        this.authority.cutOff(node.nodeId, world.between(50, 1_500));
+        break;
+      case 6:
+        node.disk.slowMs = world.between(5, 350);
+        world.after(world.between(50, 500), () => {
+          node.disk.slowMs = 0;
+        });
+        break;
+      case 7:
+        node.disk.isFull = true;
+        world.after(world.between(50, 500), () => {
+          node.disk.isFull = false;
+        });
+        break;
+      case 8:
+        this.#network.refusalPercent = world.chance(50) ? 3 : 0;
+        break;
+      default:
+        this.#isolate(node);
+    }
+    world.after(world.between(40, 450), () => this.#makeTrouble());
+  }
+
+  /** The worst moment: the primary does not learn that its proposal was applied, nor hear from whom it concerns. */
+  #ambush(change: Change): void {
+    if (!this.#inTrouble || !this.world.chance(20)) return;
+    this.#counters.add('sim.ambushes');
+    const forMs = this.world.between(200, 1_500);
+    const other = change.kind === 'expand' ? change.add : change.remove;
+    this.authority.cutOff(change.primary, forMs);
+    if (this.world.chance(50)) this.#network.cut(change.primary, other, forMs);
+    else this.#network.hold(change.primary, other, forMs);
+  }
+
+  /** One that is fenced hears of it from nobody for a while, and may think that all is well. */
+  #ambushFenced(nodeId: string): void {
+    if (!this.#inTrouble || !this.world.chance(40)) return;
+    const forMs = this.world.between(200, 800);
+    this.authority.cutOff(nodeId, forMs);
+    for (const other of NODES) {
+      if (other === nodeId) continue;
+      this.#network.hold(nodeId, other, forMs);
+      this.#network.hold(other, nodeId, forMs);
+    }
+  }
+
+  /** From the authority and from its peers, as if its switch had failed, though clients still reach it. */
+  #isolate(node: Node): void {
+    const forMs = this.world.between(300, 1_500);
+    this.authority.cutOff(node.nodeId, forMs);
+    for (const other of NODES) if (other !== node.nodeId) this.#network.cut(node.nodeId, other, forMs);
+  }
+
+  // The end
+
+  async #readEverything(watch: () => void): Promise<void> {
+    let successes = 0;
+    const wanted = this.#clients.readEverything((ok) => (successes += ok ? 1 : 0));
+    if (wanted === undefined) {
+      this.#fail(`nobody serves in the end: ${JSON.stringify(this.authority.state())}`);
+    }
+    await this.world.runUntil(this.world.nowMs + 500, watch);
+    if (successes !== (wanted ?? 0)) this.#fail('the last reads fail');
+  }
+
+  #checkConverged(): void {
+    const { inSync } = this.authority.group;
+    if (inSync.length !== NODES.length) {
+      const status = Array.from(this.#nodes.values(), (n) => n.host.group(GROUP)?.status());
+      this.#fail(`${inSync.length} members are in sync in the end: ${JSON.stringify(status)}`);
+      return;
+    }
+    const disks = Array.from(this.#nodes.values(), (n) => n.disk);
+    const start = Math.max(...disks.map((d) => d.firstIndex));
+    const [first, ...others] = disks as [Disk, ...Disk[]];
+    for (const disk of others) {
+      if (disk.nextIndex !== first.nextIndex) {
+        this.#fail(`logs end at ${first.nextIndex} and ${disk.nextIndex}`);
+      }
+      for (let index = start; index < Math.min(first.nextIndex, disk.nextIndex); index++) {
+        const [a, b] = [payloadAt(first, index), payloadAt(disk, index)];
+        if (!a.equals(b)) this.#fail(`record ${index} differs`);
+      }
+    }
+  }
+}
+
+function payloadAt(disk: Disk, index: number): Buffer {
+  return Buffer.from((disk.records[index - disk.firstIndex] as { payload: Uint8Array }).payload);
+}

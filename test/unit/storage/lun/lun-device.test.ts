@@ -1,0 +1,230 @@
+import { describe, expect, it } from 'vitest';
+import { SeededRandom } from '../../../../base/random.ts';
+import { DeviceError } from '../../../../storage/block-device.ts';
+import type { ImageSource } from '../../../../storage/image/image-source.ts';
+import { decodeGroupRecord } from '../../../../storage/lun/log-record.ts';
+import { LunDevice, type LunHost } from '../../../../storage/lun/lun-device.ts';
+import { type Lun, LunTable } from '../../../../storage/lun/lun-table.ts';
+
+const LENGTH_BLOCKS = 8 * 40 + 3;
+const IMAGE_BYTE = 0x11;
+
+const images: ImageSource = {
+  open: () =>
+    Promise.resolve({
+      sizeBytes: LENGTH_BLOCKS * 512,
+      read: (_, lengthBytes) => Promise.resolve(new Uint8Array(lengthBytes).fill(IMAGE_BYTE)),
+      close: () => Promise.resolve(),
+    }),
+};
+
+/** A group of one member that commits when told to. */
+class SoleHost implements LunHost {
+  readonly writeCacheEnabled = true;
+  readonly table = new LunTable(images, () => {});
+  #bytes = Buffer.alloc(64);
+  #nextIndex = 1;
+  #waiting: { firstIndex: number; resolve: () => void; reject: (error: Error) => void }[] = [];
+  commitAtOnce = true;
+  serving = true;
+  reads = 0;
+
+  constructor() {
+    const description = {
+      lunId: 1,
+      generation: 0,
+      base: { name: 'i', version: 1 },
+      lengthBlocks: LENGTH_BLOCKS,
+    };
+    this.table.restart(1, [description]);
+  }
+
+  get lun(): Lun {
+    return this.table.get(1) as Lun;
+  }
+
+  readAt = async (position: number, lengthBytes: number): Promise<Uint8Array> => {
+    this.reads++;
+    await Promise.resolve();
+    return this.#bytes.subarray(position, position + lengthBytes);
+  };
+
+  isCurrent(lun: Lun): boolean {
+    return this.table.get(1) === lun;
+  }
+
+  assertServing(): void {
+    if (!this.serving) throw new DeviceError('not-serving', 'not now');
+  }
+
+  confirmServing(): undefined {
+    this.assertServing();
+  }
+
+  admit(): undefined {}
+
+  recordEpoch(): number {
+    return 1;
+  }
+
+  submit(records: readonly Uint8Array[]): { firstIndex: number; done: Promise<void> } {
+    const firstIndex = this.#nextIndex;
+    for (const payload of records) {
+      this.table.hold(this.#nextIndex++, this.#bytes.length, decodeGroupRecord(payload));
+      this.#bytes = Buffer.concat([this.#bytes, payload]);
+    }
+    const done = new Promise<void>((resolve, reject) => this.#waiting.push({ firstIndex, resolve, reject }));
+    if (this.commitAtOnce) queueMicrotask(() => this.commit());
+    return { firstIndex, done };
+  }
+
+  commit(): void {
+    this.table.applyHeld(this.#nextIndex);
+    for (const { resolve } of this.#waiting.splice(0)) resolve();
+  }
+
+  /** Records from `fromIndex` on found no space. */
+  lose(fromIndex: number): void {
+    this.table.release(fromIndex);
+    this.table.forgetInFlight(fromIndex);
+    this.#nextIndex = fromIndex;
+    for (const { firstIndex, reject } of this.#waiting) {
+      if (firstIndex >= fromIndex) reject(new DeviceError('no-space', 'full'));
+    }
+    this.#waiting = this.#waiting.filter((w) => w.firstIndex < fromIndex);
+  }
+
+  flush(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  readBegins(): () => void {
+    return () => {};
+  }
+
+  damage(at: number): void {
+    this.#bytes[at] = (this.#bytes[at] as number) ^ 1;
+  }
+}
+
+async function content(device: LunDevice, lba: number, lengthBlocks: number): Promise<Buffer> {
+  return Buffer.concat(await device.read(lba, lengthBlocks));
+}
+
+const now = { forceUnitAccess: false };
+
+describe('LUN device', () => {
+  it('does what a plain disk does, under random reads and writes of any alignment', async () => {
+    const random = new SeededRandom(11);
+    const host = new SoleHost();
+    const device = new LunDevice(host.lun, host);
+    const model = Buffer.alloc(LENGTH_BLOCKS * 512, IMAGE_BYTE);
+    for (let turn = 0; turn < 400; turn++) {
+      const lba = random.below(LENGTH_BLOCKS);
+      const length = 1 + random.below(Math.min(60, LENGTH_BLOCKS - lba));
+      if (random.below(2) === 0) {
+        const data = Buffer.alloc(length * 512, 1 + random.below(255));
+        const cut = random.below(data.length + 1);
+        await device.write(lba, [data.subarray(0, cut), data.subarray(cut)], now);
+        data.copy(model, lba * 512);
+      } else {
+        const expected = model.subarray(lba * 512, (lba + length) * 512);
+        expect((await content(device, lba, length)).equals(expected)).toBe(true);
+      }
+    }
+    expect((await content(device, 0, LENGTH_BLOCKS)).equals(model)).toBe(true);
+  });
+
+  it('keeps concurrent writes to different sectors of one block', async () => {
+    const host = new SoleHost();
+    const device = new LunDevice(host.lun, host);
+    const writes = [0, 1, 2, 3, 4, 5, 6, 7].map((lba) =>
+      device.write(lba, [Buffer.alloc(512, 0xa0 + lba)], now),
+    );
+    await Promise.all(writes);
+    const bytes = await content(device, 0, 8);
+    expect([0, 1, 2, 3, 4, 5, 6, 7].map((lba) => bytes[lba * 512])).toEqual([
+      0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7,
+    ]);
+  });
+
+  it('shows only what is committed, and merges into what is not', async () => {
+    const host = new SoleHost();
+    host.commitAtOnce = false;
+    const device = new LunDevice(host.lun, host);
+    const whole = device.write(0, [Buffer.alloc(4096, 1)], now);
+    await new Promise((resolve) => setImmediate(resolve));
+    const part = device.write(1, [Buffer.alloc(512, 2)], now);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect((await content(device, 0, 1))[0]).toBe(IMAGE_BYTE);
+    host.commit();
+    await Promise.all([whole, part]);
+    const bytes = await content(device, 0, 8);
+    expect([bytes[0], bytes[512], bytes[1024]]).toEqual([1, 2, 1]);
+    expect(host.lun.inFlight.size).toBe(0);
+  });
+
+  it('merges into what is left in flight when something newer was never appended', async () => {
+    const host = new SoleHost();
+    host.commitAtOnce = false;
+    const device = new LunDevice(host.lun, host);
+    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+    const first = device.write(0, [Buffer.alloc(4096, 1)], now);
+    await turn();
+    const lost = device.write(0, [Buffer.alloc(512, 2)], now);
+    lost.catch(() => {});
+    await turn();
+    host.lose(2);
+    const third = device.write(1, [Buffer.alloc(512, 3)], now);
+    await turn();
+    host.commit();
+    await Promise.all([first, third]);
+    await expect(lost).rejects.toMatchObject({ kind: 'no-space' });
+    const bytes = await content(device, 0, 8);
+    expect([bytes[0], bytes[512], bytes[1024]]).toEqual([1, 3, 1]);
+  });
+
+  it('fetches neighbouring blocks of one record together', async () => {
+    const host = new SoleHost();
+    const device = new LunDevice(host.lun, host);
+    await device.write(0, [Buffer.alloc(16 * 4096, 3)], now);
+    host.reads = 0;
+    await device.read(4, 100);
+    expect(host.reads).toBe(1);
+  });
+
+  it('reports damage of any block it reads', async () => {
+    const host = new SoleHost();
+    const device = new LunDevice(host.lun, host);
+    await device.write(0, [Buffer.alloc(8192, 3)], now);
+    host.damage(host.lun.blocks.position(1) + 4000);
+    expect((await content(device, 0, 8))[0]).toBe(3);
+    await expect(device.read(8, 1)).rejects.toMatchObject({ kind: 'medium-error' });
+    // Merging into damaged data would hide it for ever.
+    await expect(device.write(8, [Buffer.alloc(512)], now)).rejects.toMatchObject({ kind: 'medium-error' });
+    await device.write(8, [Buffer.alloc(4096, 9)], now);
+    expect((await content(device, 8, 8))[4000]).toBe(9);
+  });
+
+  it('refuses ranges outside, and everything once another generation is there', async () => {
+    const host = new SoleHost();
+    const device = new LunDevice(host.lun, host);
+    await expect(device.read(LENGTH_BLOCKS, 1)).rejects.toMatchObject({ kind: 'out-of-range' });
+    await expect(device.write(LENGTH_BLOCKS - 1, [Buffer.alloc(1024)], now)).rejects.toMatchObject({
+      kind: 'out-of-range',
+    });
+    host.lun.endingIndex = 5;
+    await expect(device.write(0, [Buffer.alloc(512)], now)).rejects.toMatchObject({ kind: 'not-serving' });
+    host.table.restart(9, []);
+    await expect(device.read(0, 1)).rejects.toMatchObject({ kind: 'not-serving' });
+  });
+
+  it('does not answer a read after it has ceased to serve', async () => {
+    const host = new SoleHost();
+    const device = new LunDevice(host.lun, host);
+    await device.write(0, [Buffer.alloc(4096, 1)], now);
+    const read = device.read(0, 1);
+    host.serving = false;
+    await expect(read).rejects.toMatchObject({ kind: 'not-serving' });
+  });
+});

@@ -1,0 +1,95 @@
+import { describe, expect, it } from 'vitest';
+import {
+  decodeGroupRecord,
+  encodeControlRecord,
+  sealWriteRecord,
+  writeHeaderBytes,
+  writeRecordBytes,
+} from '../../../../storage/lun/log-record.ts';
+import { type Lun, LunTable } from '../../../../storage/lun/lun-table.ts';
+
+const images = { open: () => Promise.resolve(undefined) };
+
+function write(lunId: number, firstBlock: number, blockCount = 1): Uint8Array {
+  const payload = new Uint8Array(writeRecordBytes(blockCount));
+  sealWriteRecord(payload, { epoch: 1, lunId, firstBlock, blockCount });
+  return payload;
+}
+
+function reset(lunId: number, generation: number): Uint8Array {
+  const base = { name: 'i', version: 1 };
+  return encodeControlRecord({ kind: 'resetLun', epoch: 1, lunId, generation, base, lengthBlocks: 800 });
+}
+
+function table(): LunTable {
+  const made = new LunTable(images, () => {});
+  made.restart(1, []);
+  return made;
+}
+
+function hold(into: LunTable, index: number, payload: Uint8Array): void {
+  into.hold(index, index * 10_000, decodeGroupRecord(payload));
+}
+
+describe('LUN table', () => {
+  it('applies held records only as far as they are committed', () => {
+    const luns = table();
+    hold(luns, 1, reset(5, 1));
+    hold(luns, 2, write(5, 0));
+    hold(luns, 3, write(5, 1));
+    luns.applyHeld(3);
+    expect(luns.appliedIndex).toBe(3);
+    expect(luns.get(5)?.blocks.position(0)).toBe(20_000 + writeHeaderBytes(1));
+    expect(luns.get(5)?.blocks.position(1)).toBe(0);
+    luns.release(3);
+    luns.applyHeld(9);
+    expect(luns.get(5)?.blocks.position(1)).toBe(0);
+    expect(() => luns.release(2)).toThrow('committed');
+  });
+
+  it('drops everything of a generation at its reset', () => {
+    const retired: Lun[] = [];
+    const luns = new LunTable(images, (lun) => retired.push(lun));
+    luns.restart(1, []);
+    hold(luns, 1, reset(5, 1));
+    hold(luns, 2, write(5, 0));
+    hold(luns, 3, reset(5, 3));
+    luns.applyHeld(3);
+    const first = luns.get(5);
+    luns.applyHeld(4);
+    expect(luns.get(5)).not.toBe(first);
+    expect(luns.get(5)?.blocks.writtenBlocks).toBe(0);
+    expect(retired).toEqual([first]);
+  });
+
+  it('comes to the same content from a newer list and the rest of the log', () => {
+    const log = [reset(5, 1), write(5, 0), write(5, 1), reset(5, 4), write(5, 1), reset(6, 6), write(6, 3)];
+    const whole = table();
+    for (const [i, payload] of log.entries()) hold(whole, i + 1, payload);
+    whole.applyHeld(8);
+    // Records from 3 on, over the list as it stood after all of them.
+    const partial = new LunTable(images, () => {});
+    partial.restart(3, whole.describe());
+    for (let index = 3; index <= 7; index++) {
+      partial.applyScanned({ index, position: index * 10_000, payload: log[index - 1] as Uint8Array });
+    }
+    expect(partial.describe()).toEqual(whole.describe());
+    for (const lunId of [5, 6]) {
+      for (let block = 0; block < 5; block++) {
+        expect(partial.get(lunId)?.blocks.position(block)).toBe(whole.get(lunId)?.blocks.position(block));
+      }
+    }
+  });
+
+  it('knows from where on the log is needed', () => {
+    const luns = table();
+    hold(luns, 1, reset(5, 1));
+    for (let index = 2; index < 1_000; index++) hold(luns, index, write(5, index % 10));
+    luns.applyHeld(1_000);
+    // Block 0 was last written by record 990; one record in 256 has its place remembered.
+    expect(luns.firstNeededIndex()).toBe(768);
+    hold(luns, 1_000, reset(5, 1_000));
+    luns.applyHeld(1_001);
+    expect(luns.firstNeededIndex()).toBe(1_001);
+  });
+});
