@@ -7,6 +7,7 @@ export class Capture {
   readonly lines: string[] = [];
   readonly #process: ChildProcess;
   readonly #listening: Promise<void>;
+  readonly #closed: Promise<unknown>;
 
   constructor(lab: Lab, filter: string) {
     this.#process = lab.spawnOnBridge(
@@ -17,6 +18,7 @@ export class Capture {
     this.#process.stdout
       ?.setEncoding('utf8')
       .on('data', (text: string) => this.lines.push(...text.split('\n')));
+    this.#closed = once(this.#process, 'close');
     this.#listening = new Promise((resolve, reject) => {
       let said = '';
       this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -31,11 +33,10 @@ export class Capture {
     await this.#listening;
   }
 
-  /** SIGINT lets tcpdump write out what it still holds. */
+  /** SIGINT lets tcpdump write out what it still holds. May be called again. */
   async stop(): Promise<string> {
-    const gone = once(this.#process, 'close');
     this.#process.kill('SIGINT');
-    await gone;
+    await this.#closed;
     return this.lines.join('\n');
   }
 }
