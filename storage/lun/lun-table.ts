@@ -29,7 +29,7 @@ export class Lun {
   readonly blocks = new BlockIndex();
   /** The newest content of blocks in flight; only a primary has any. */
   readonly inFlight = new Map<number, InFlightBlock>();
-  /** Number of the first reset or drop that has been given its place in the log: no write may come after it. */
+  /** Number of the first later reset or drop that has a place in the log: no write may come after it. */
   endingIndex = Number.POSITIVE_INFINITY;
   readonly #images: ImageSource;
   #image: Promise<OpenImage | undefined> | undefined;
@@ -64,7 +64,6 @@ export class Lun {
       if (left === undefined) this.inFlight.delete(block);
       else if (left !== newest) this.inFlight.set(block, left);
     }
-    if (this.endingIndex >= fromIndex) this.endingIndex = Number.POSITIVE_INFINITY;
   }
 
   /** @returns undefined while this node does not hold the image; asks anew at the next call */
@@ -106,6 +105,8 @@ export class LunTable {
   #unappliedHead = 0;
   #appliedIndex: number;
   readonly #onRetired: (lun: Lun) => void;
+  /** Numbers of resets and drops that have a place in the log and have not taken effect, by LUN, rising. */
+  readonly #endings = new Map<number, number[]>();
   /** Record numbers and positions, rising, of some of the applied records. */
   #samples: { index: number; position: number }[] = [];
 
@@ -137,6 +138,7 @@ export class LunTable {
   restart(index: number, luns: readonly LunDescription[]): void {
     for (const lun of this.#luns.values()) this.#onRetired(lun);
     this.#luns.clear();
+    this.#endings.clear();
     for (const description of luns) {
       this.#luns.set(description.lunId, new Lun(description, this.#images));
     }
@@ -148,6 +150,26 @@ export class LunTable {
 
   describe(): LunDescription[] {
     return Array.from(this.#luns.values(), (lun) => lun.description);
+  }
+
+  /** A reset or drop of the LUN has been given number `index`, higher than any before. */
+  noteEnding(lunId: number, index: number): void {
+    this.#endings.set(lunId, [...(this.#endings.get(lunId) ?? []), index]);
+    this.#renewEnding(lunId);
+  }
+
+  /** The present generation ends with the first reset that comes after it, even if it came about later. */
+  #renewEnding(lunId: number): void {
+    const lun = this.#luns.get(lunId);
+    const first = this.#endings.get(lunId)?.[0];
+    if (lun !== undefined) lun.endingIndex = first ?? Number.POSITIVE_INFINITY;
+  }
+
+  #keepEndings(lunId: number, isKept: (index: number) => boolean): void {
+    const kept = this.#endings.get(lunId)?.filter(isKept) ?? [];
+    if (kept.length === 0) this.#endings.delete(lunId);
+    else this.#endings.set(lunId, kept);
+    this.#renewEnding(lunId);
   }
 
   /** A record has been appended at `index`, its payload beginning at `position`. */
@@ -217,6 +239,7 @@ export class LunTable {
         const old = this.#luns.get(lunId);
         if (old !== undefined && index < old.description.generation) return;
         this.#luns.set(lunId, new Lun({ lunId, generation, base, lengthBlocks }, this.#images));
+        this.#keepEndings(lunId, (ending) => ending > index);
         if (old !== undefined) this.#onRetired(old);
         return;
       }
@@ -224,6 +247,7 @@ export class LunTable {
         const old = this.#luns.get(record.lunId);
         if (old === undefined || index < old.description.generation) return;
         this.#luns.delete(record.lunId);
+        this.#keepEndings(record.lunId, (ending) => ending > index);
         this.#onRetired(old);
       }
     }
@@ -232,6 +256,8 @@ export class LunTable {
   /** Records from `fromIndex` on were never appended, or are no longer ours to follow. */
   forgetInFlight(fromIndex = 0): void {
     for (const lun of this.#luns.values()) lun.forgetInFlight(fromIndex);
+    for (const lunId of Array.from(this.#endings.keys()))
+      this.#keepEndings(lunId, (index) => index < fromIndex);
   }
 
   /**

@@ -47,6 +47,8 @@ export function stepBackup(state: BackupState, event: ReplicaEvent, nowMs: numbe
       return afterAppend(state);
     case 'appendFailed':
       if (event.cut !== log.cut) return [];
+      // Appends that still wait among the effects must not take the places of those that failed.
+      log.cut++;
       log.appendedIndex = event.appendedIndex;
       log.nextIndex = event.appendedIndex;
       log.epochs = epochsBefore(log.epochs, log.nextIndex);
@@ -158,10 +160,12 @@ function onAppend(state: BackupState, frame: AppendFrame, records: readonly Grou
   // The table on disk must never lack an epoch that the log has, nor keep one that was cut off with its
   // records, or never got any, once others take their place.
   if (epochs !== log.persistedEpochs) effects.push(persistEffect(core));
+  const firstIndex = log.nextIndex;
   log.nextIndex += fresh.length;
   effects.push({
     kind: 'append',
     cut: log.cut,
+    firstIndex,
     records: fresh.map((record, i) => ({ record, payload: frame.records[known + i] as Uint8Array })),
   });
   return effects;
@@ -191,12 +195,14 @@ function onTruncate(state: BackupState, frame: TruncateFrame): ReplicaEffect[] {
   const { log } = core;
   // A repeated order could cut what has been taken from this very primary since.
   if (state.alignedReign !== 0 || frame.fromIndex > log.nextIndex) return answer(state);
+  // Records that stay must be in the file first; once they are, our position is told anew.
+  if (frame.fromIndex > log.appendedIndex) return [];
   if (frame.fromIndex < log.commitIndex) {
     return [complaint('replication.refused-truncate', { from: frame.fromIndex, committed: log.commitIndex })];
   }
   log.cut++;
   log.nextIndex = frame.fromIndex;
-  log.appendedIndex = Math.min(log.appendedIndex, frame.fromIndex);
+  log.appendedIndex = frame.fromIndex;
   log.durableIndex = Math.min(log.durableIndex, frame.fromIndex);
   log.epochs = epochsBefore(log.epochs, frame.fromIndex);
   state.alignedReign = frame.reign;

@@ -24,7 +24,10 @@ export interface LogView {
   epochs: readonly EpochEntry[];
   /** The table last persisted. One that names an epoch the log lacks must not outlive the next append. */
   persistedEpochs: readonly EpochEntry[];
-  /** Rises when the log is cut, so that the completion of an earlier append is not taken for a later one's. */
+  /**
+   * Rises when places given in the log are void: it was cut, or had no space. What was decided before, and
+   * what is reported of it, is then known by an older number.
+   */
   cut: number;
 }
 
@@ -114,6 +117,7 @@ export type ReplicaEffect =
   | {
       readonly kind: 'append';
       readonly cut: number;
+      readonly firstIndex: number;
       readonly records: readonly { readonly payload: Uint8Array; readonly record: GroupRecord }[];
     }
   | { readonly kind: 'sync' }
@@ -126,9 +130,8 @@ export type ReplicaEffect =
     }
   | { readonly kind: 'commit' }
   /** Append the record with which this primary takes office. */
-  | { readonly kind: 'beginEpoch'; readonly epoch: number; readonly cut: number }
+  | { readonly kind: 'beginEpoch'; readonly epoch: number; readonly cut: number; readonly index: number }
   | { readonly kind: 'propose'; readonly change: MembershipChange }
-  | { readonly kind: 'demoted' }
   /** Something that must not happen and was not obeyed, or a peer's mistake. */
   | { readonly kind: 'complain'; readonly event: string; readonly fields: Readonly<Record<string, unknown>> };
 

@@ -90,14 +90,13 @@ export class EffectRunner {
   }
 
   #waitFor(wait: Promise<void>): void {
-    this.#blocked = wait.then(
-      () => {
+    this.#blocked = wait
+      .then(() => {
         this.#blocked = undefined;
         this.#drain();
         this.#ports.writes.settle();
-      },
-      (error: unknown) => this.#ports.onFailure(error),
-    );
+      })
+      .catch((error: unknown) => this.#ports.onFailure(error));
   }
 
   #carryOut(effect: ReplicaEffect | OwnEffect): Promise<void> | undefined {
@@ -115,10 +114,10 @@ export class EffectRunner {
         this.#stream(effect.to, effect.fromIndex, effect.maxBytes);
         return undefined;
       case 'append':
-        if (effect.cut === core.log.cut) writer.append(effect.cut, effect.records);
+        if (effect.cut === core.log.cut) writer.append(effect.cut, effect.firstIndex, effect.records);
         return undefined;
       case 'beginEpoch':
-        this.#beginEpoch(effect.epoch, effect.cut);
+        this.#beginEpoch(effect.epoch, effect.cut, effect.index);
         return undefined;
       case 'sync':
         writer.sync(core.log.cut);
@@ -133,10 +132,6 @@ export class EffectRunner {
       case 'propose':
         this.#propose(effect.change);
         return undefined;
-      case 'demoted':
-        this.#ports.writes.failAll();
-        this.#ports.tail.clear();
-        return undefined;
       case 'complain':
         counters.add(effect.event);
         logger.error(effect.event, { group: groupId, ...effect.fields });
@@ -146,11 +141,11 @@ export class EffectRunner {
     }
   }
 
-  #beginEpoch(epoch: number, cut: number): void {
+  #beginEpoch(epoch: number, cut: number, index: number): void {
     const { core, self, writer } = this.#ports;
     if (cut !== core.log.cut) return;
     const payload = encodeControlRecord({ kind: 'epochStart', epoch, primary: self.nodeId });
-    writer.append(cut, [{ payload, record: decodeGroupRecord(payload) }]);
+    writer.append(cut, index, [{ payload, record: decodeGroupRecord(payload) }]);
   }
 
   async #truncate(fromIndex: number): Promise<void> {

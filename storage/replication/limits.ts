@@ -24,6 +24,8 @@ export const LEASE_WAIT_MS = 1_000;
 export const PROPOSAL_RETRY_MS = 100;
 /** A change that was accepted should show in the state by then; else it is proposed again. */
 export const PROPOSAL_VISIBLE_MS = 1_000;
+/** A proposal that is not answered by then counts as one whose outcome is unknown. */
+export const PROPOSAL_TIMEOUT_MS = 5_000;
 /** A joining member has this long to catch up with the rest before writes stop waiting for it. */
 export const JOIN_MS = 300;
 /** Pause after a failed attempt to join. */

@@ -1,3 +1,4 @@
+import { invariant } from '../../base/errors.ts';
 import { LogFullError, type RecordLog } from '../../base/record-log.ts';
 import type { GroupRecord } from '../lun/log-record.ts';
 import { MAX_APPEND_RECORDS, WINDOW_BYTES } from './limits.ts';
@@ -27,6 +28,8 @@ export class LogWriter {
   readonly #log: RecordLog;
   readonly #events: LogWriterEvents;
   #waiting: LoggedRecord[] = [];
+  /** The number the first of those waiting must get. */
+  #waitingIndex = 0;
   #cut = 0;
   #appending: Promise<void> | undefined;
   #syncing = false;
@@ -38,8 +41,14 @@ export class LogWriter {
     this.#events = events;
   }
 
-  append(cut: number, records: readonly LoggedRecord[]): void {
+  /** @param firstIndex the number the first of them must get */
+  append(cut: number, firstIndex: number, records: readonly LoggedRecord[]): void {
     this.#cut = cut;
+    if (this.#waiting.length === 0) this.#waitingIndex = firstIndex;
+    invariant(
+      firstIndex === this.#waitingIndex + this.#waiting.length,
+      `record ${firstIndex} does not follow those that wait`,
+    );
     for (const record of records) this.#waiting.push(record);
     this.#next();
   }
@@ -51,6 +60,9 @@ export class LogWriter {
     while (count < this.#waiting.length && count < MAX_APPEND_RECORDS && lengthBytes < WINDOW_BYTES) {
       lengthBytes += (this.#waiting[count++] as LoggedRecord).payload.length;
     }
+    const { nextIndex } = this.#log;
+    invariant(nextIndex === this.#waitingIndex, `record ${this.#waitingIndex} would be number ${nextIndex}`);
+    this.#waitingIndex += count;
     const batch = this.#waiting.splice(0, count);
     this.#appending = this.#append(batch, this.#cut);
   }

@@ -138,13 +138,21 @@ export class PortalGroupReplica implements PortalGroup {
     if (this.#isStopped) return;
     try {
       const nowMs = this.#options.clock.monotonicMs();
+      const { primary } = this.#state;
       const effects = stepReplica(this.#state, event, nowMs, this.#table.appliedIndex);
+      if (primary !== undefined && this.#state.primary !== primary) this.#leaveOffice();
       this.#effects.run(effects);
       this.#writes.settle();
       this.#noteServing();
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  /** At once, not in turn with the effects: the numbers these writes wait for may soon be other records'. */
+  #leaveOffice(): void {
+    this.#writes.failAll();
+    this.#tail.clear();
   }
 
   #tick(): void {
@@ -226,9 +234,8 @@ export class PortalGroupReplica implements PortalGroup {
     this.#writes.assertServing();
     const index = this.#writes.nextIndex;
     const payload = encode(this.#writes.recordEpoch(), index);
-    const lun = this.#table.get(lunId);
     // From now on no write of this generation is given a place, so none can lie after the record.
-    if (lun !== undefined) lun.endingIndex = Math.min(lun.endingIndex, index);
+    this.#table.noteEnding(lunId, index);
     await this.#writes.submit([payload], false).done;
     await this.#writes.confirmServing();
   }

@@ -39,6 +39,7 @@ export function takeOffice(
     marks: [],
     lastTickMs: nowMs,
     proposal: undefined,
+    proposedMs: 0,
     nextProposalMs: 0,
     joining: undefined,
     nextJoinMs: 0,
@@ -60,7 +61,10 @@ function beginEpoch(state: PrimaryState): ReplicaEffect[] {
   state.beginAgainMs = undefined;
   log.epochs = withEpoch(log.epochs, { epoch: state.reign, startIndex: log.nextIndex });
   log.nextIndex++;
-  return [persistEffect(core), { kind: 'beginEpoch', epoch: state.reign, cut: log.cut }];
+  return [
+    persistEffect(core),
+    { kind: 'beginEpoch', epoch: state.reign, cut: log.cut, index: state.epochStartIndex },
+  ];
 }
 
 function addMember(state: PrimaryState, nodeId: string, link: LinkState, nowMs: number): Member {
@@ -259,6 +263,8 @@ function onReject(state: PrimaryState, member: Member, epoch: number, nowMs: num
 
 function onAppendFailed(state: PrimaryState, appendedIndex: number, nowMs: number): void {
   const { log } = state.core;
+  // What still waits among the effects to be appended must not take the places of what failed.
+  log.cut++;
   log.appendedIndex = appendedIndex;
   log.nextIndex = appendedIndex;
   log.epochs = epochsBefore(log.epochs, appendedIndex);

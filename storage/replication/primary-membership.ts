@@ -6,6 +6,7 @@ import {
   JOIN_RETRY_MS,
   LINK_GRACE_MS,
   PROPOSAL_RETRY_MS,
+  PROPOSAL_TIMEOUT_MS,
   PROPOSAL_VISIBLE_MS,
   SLOW_MS,
   SLOW_SYNC_MS,
@@ -22,11 +23,16 @@ import {
 /** Asks for the change of the in-sync set that is most needed, one at a time. */
 export function proposeChanges(state: PrimaryState, nowMs: number): ReplicaEffect[] {
   settleJoining(state, nowMs);
+  const { proposal } = state;
+  if (proposal !== undefined && nowMs - state.proposedMs >= PROPOSAL_TIMEOUT_MS) {
+    onProposed(state, { kind: 'proposed', change: proposal, outcome: 'unknown' }, nowMs);
+  }
   if (state.proposal !== undefined || nowMs < state.nextProposalMs) return [];
   const change = shrinkNeeded(state, nowMs) ?? joiningReady(state, nowMs);
   if (change === undefined) return [];
   if (change.kind === 'expand' && state.joining !== undefined) state.joining.proposed = true;
   state.proposal = change;
+  state.proposedMs = nowMs;
   return [{ kind: 'propose', change }];
 }
 
@@ -53,9 +59,11 @@ function hasFailed(state: PrimaryState, member: Member, nowMs: number): boolean 
   if (nowMs < state.patientUntilMs) return false;
   if (nowMs - member.lastHeardMs >= SLOW_MS) return true;
   const durable = state.group.durability === 'durable';
+  // In durable mode acknowledgements wait for the disk.
+  const slowMs = durable ? SLOW_SYNC_MS : SLOW_MS;
   for (const mark of state.marks) {
     const ageMs = nowMs - mark.atMs;
-    if (ageMs >= SLOW_MS && member.ackedIndex < mark.appendedIndex) return true;
+    if (ageMs >= slowMs && member.ackedIndex < mark.appendedIndex) return true;
     const syncIndex = durable ? mark.appendedIndex : Math.min(mark.syncIndex, mark.appendedIndex);
     if (ageMs >= SLOW_SYNC_MS && member.durableIndex < syncIndex) return true;
   }

@@ -61,6 +61,7 @@ export interface PrimaryState {
   lastTickMs: number;
   /** Asked for and not answered. */
   proposal: MembershipChange | undefined;
+  proposedMs: number;
   nextProposalMs: number;
   joining: Joining | undefined;
   nextJoinMs: number;

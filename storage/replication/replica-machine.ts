@@ -61,8 +61,8 @@ function onState(
     const risen = group.epoch > core.epoch;
     core.epoch = group.epoch;
     if (risen || core.primary === '') core.primary = group.primary ?? '';
-    const effects = state.primary === undefined ? [] : resign(state);
-    return risen ? [...effects, persistEffect(core)] : effects;
+    if (state.primary !== undefined) resign(state);
+    return risen ? [persistEffect(core)] : [];
   }
   const lastReign = core.log.epochs.at(-1)?.epoch ?? 0;
   if (lastReign >= group.epoch) {
@@ -89,13 +89,14 @@ function giveWay(state: ReplicaState, event: Extract<ReplicaEvent, { kind: 'fram
     if (frame.primary === core.self.nodeId) return [];
     core.epoch = frame.epoch;
     core.primary = frame.primary;
-    return [...resign(state), persistEffect(core)];
+    resign(state);
+    return [persistEffect(core)];
   }
-  return resign(state);
+  resign(state);
+  return [];
 }
 
-function resign(state: ReplicaState): ReplicaEffect[] {
+function resign(state: ReplicaState): void {
   state.primary = undefined;
   state.backup = newBackup(state.core);
-  return [{ kind: 'demoted' }];
 }

@@ -105,11 +105,12 @@ export class WritePath implements LunHost {
     this.#batch = [];
     this.#batchWantsSync = false;
     const { view, step, writer } = this.#options;
-    const nextIndex = view.nextIndex + batch.length;
+    const firstIndex = view.nextIndex;
+    const nextIndex = firstIndex + batch.length;
     step({ kind: 'assigned', nextIndex });
     // Known before the records go out, so that they carry the wish with them.
     if (wantsSync) step({ kind: 'wantSync', index: nextIndex });
-    writer.append(view.cut, batch);
+    writer.append(view.cut, firstIndex, batch);
   }
 
   async flush(): Promise<void> {

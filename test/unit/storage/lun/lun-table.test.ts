@@ -81,6 +81,20 @@ describe('LUN table', () => {
     }
   });
 
+  it('ends a generation that came about after the reset that ends it was given its place', () => {
+    const luns = table();
+    luns.noteEnding(5, 1);
+    luns.noteEnding(5, 3);
+    hold(luns, 1, reset(5, 1));
+    hold(luns, 2, write(5, 0));
+    hold(luns, 3, reset(5, 3));
+    luns.applyHeld(2);
+    expect(luns.get(5)?.endingIndex).toBe(3);
+    luns.release(3);
+    luns.forgetInFlight(3);
+    expect(luns.get(5)?.endingIndex).toBe(Number.POSITIVE_INFINITY);
+  });
+
   it('knows from where on the log is needed', () => {
     const luns = table();
     hold(luns, 1, reset(5, 1));
