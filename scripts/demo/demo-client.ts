@@ -1,11 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { describeError } from '../../base/errors.ts';
 import type { Ipv4 } from '../../base/ipv4.ts';
 import type { MacAddress } from '../../base/mac-address.ts';
 import type { RandomSource } from '../../base/random.ts';
 import type { BootTarget } from '../simulator/boot-script.ts';
-import { connectInitiator, type Initiator } from '../simulator/iscsi-initiator.ts';
 import { type BootStep, networkBoot } from '../simulator/network-boot.ts';
+import { PersistentInitiator } from '../simulator/persistent-initiator.ts';
 import { readStamp, stampedBlock } from './block-stamp.ts';
 import { IMAGE_BLOCK_BYTES, imageBlock } from './demo-image.ts';
 
@@ -13,9 +11,8 @@ const SECTORS_PER_BLOCK = IMAGE_BLOCK_BYTES / 512;
 const WRITES_IN_FLIGHT = 8;
 /** Blocks read at once when checking. */
 const CHECK_RUN_BLOCKS = 16;
-const RECONNECT_PAUSE_MS = 10;
-const RECONNECT_TIMEOUT_MS = 1_000;
-const RECONNECT_FOR_MS = 60_000;
+const LOGIN_PAUSE_MS = 10;
+const LOGIN_TIMEOUT_MS = 1_000;
 
 export interface DemoClientOptions {
   readonly number: number;
@@ -40,7 +37,6 @@ export class DemoClient {
   readonly options: DemoClientOptions;
   stage = 'off';
   acknowledged = 0;
-  reconnects = 0;
   bootMs = 0;
   lost = 0;
   checked = 0;
@@ -49,13 +45,23 @@ export class DemoClient {
   #lastAcknowledgedAtMs = 0;
   readonly #sequences = new Map<number, number>();
   #target: BootTarget | undefined;
-  #initiator: Initiator | undefined;
-  #connecting: Promise<Initiator> | undefined;
+  #initiator: PersistentInitiator | undefined;
   #writing: Promise<void>[] = [];
   #stopWriting = false;
 
   constructor(options: DemoClientOptions) {
     this.options = options;
+  }
+
+  /** What to show: the stage, or that its disk is gone for the moment. */
+  get shownStage(): string {
+    const isWaiting = this.stage === 'writing' && this.#initiator?.isLoggedIn === false;
+    return isWaiting ? 'reconnecting' : this.stage;
+  }
+
+  /** Logins after the first since it was switched on. */
+  get reconnects(): number {
+    return this.#initiator?.reconnects ?? 0;
   }
 
   /** The portal it attached, as "ADDRESS:PORT". */
@@ -74,8 +80,12 @@ export class DemoClient {
       onStep: (step) => this.#showStep(step),
     });
     this.stage = 'iSCSI login';
-    this.#initiator = undefined;
-    await this.#connection();
+    const { portalAddress, portalPort, targetName, initiatorName, lun } = this.#target;
+    this.#initiator = new PersistentInitiator(
+      { host: portalAddress, port: portalPort, targetName, initiatorName, lun, timeoutMs: LOGIN_TIMEOUT_MS },
+      LOGIN_PAUSE_MS,
+    );
+    await this.#initiator.capacityBlocks();
     this.stage = 'loading';
     await this.#checkPristine(0, this.options.filledBlocks);
     this.bootMs = performance.now() - startedMs;
@@ -110,10 +120,11 @@ export class DemoClient {
   }
 
   /** Power off without a word, as people do. */
-  powerOff(): void {
-    this.#initiator?.destroy();
+  async powerOff(): Promise<void> {
+    const initiator = this.#initiator;
     this.#initiator = undefined;
     this.stage = 'off';
+    await initiator?.stop();
   }
 
   /** After a reboot: nothing of what it wrote may be there. @throws Error naming the first block that differs */
@@ -149,7 +160,7 @@ export class DemoClient {
       const block = random.below(Math.floor(imageBlocks / WRITES_IN_FLIGHT)) * WRITES_IN_FLIGHT + lane;
       const sequence = (this.#sequences.get(block) ?? 0) + 1;
       const data = stampedBlock({ client, block, sequence });
-      await this.#untilAnswered((initiator) => initiator.write(block * SECTORS_PER_BLOCK, data));
+      await this.#disk().write(block * SECTORS_PER_BLOCK, data);
       this.#sequences.set(block, sequence);
       this.acknowledged++;
       const nowMs = performance.now();
@@ -174,58 +185,11 @@ export class DemoClient {
   }
 
   #read(block: number, count: number): Promise<Uint8Array> {
-    return this.#untilAnswered((i) => i.read(block * SECTORS_PER_BLOCK, count * SECTORS_PER_BLOCK));
+    return this.#disk().read(block * SECTORS_PER_BLOCK, count * SECTORS_PER_BLOCK);
   }
 
-  /** As an operating system does: what was not answered is sent once more over a new session. */
-  async #untilAnswered<T>(command: (initiator: Initiator) => Promise<T>): Promise<T> {
-    for (;;) {
-      const initiator = await this.#connection();
-      try {
-        return await command(initiator);
-      } catch (error) {
-        if (this.#initiator === initiator) {
-          this.#initiator = undefined;
-          initiator.destroy();
-          this.stage = `reconnecting (${describeError(error)})`;
-        }
-      }
-    }
-  }
-
-  async #connection(): Promise<Initiator> {
-    if (this.#initiator !== undefined) return this.#initiator;
-    this.#connecting ??= this.#connect().finally(() => {
-      this.#connecting = undefined;
-    });
-    return this.#connecting;
-  }
-
-  /** The same address for as long as it takes, within reason. */
-  async #connect(): Promise<Initiator> {
-    const target = this.#target;
-    if (target === undefined) throw new Error(`${this.options.name} has no disk to attach`);
-    const endMs = performance.now() + RECONNECT_FOR_MS;
-    const again = this.stage.startsWith('reconnecting');
-    for (;;) {
-      try {
-        this.#initiator = await connectInitiator({
-          host: target.portalAddress,
-          port: target.portalPort,
-          targetName: target.targetName,
-          initiatorName: target.initiatorName,
-          lun: target.lun,
-          timeoutMs: RECONNECT_TIMEOUT_MS,
-        });
-        if (again) {
-          this.reconnects++;
-          this.stage = 'writing';
-        }
-        return this.#initiator;
-      } catch (error) {
-        if (performance.now() > endMs) throw error;
-        await sleep(RECONNECT_PAUSE_MS);
-      }
-    }
+  #disk(): PersistentInitiator {
+    if (this.#initiator === undefined) throw new Error(`${this.options.name} has no disk attached`);
+    return this.#initiator;
   }
 }

@@ -59,7 +59,7 @@ export class LiveLines {
       `  ${client.options.name.padEnd(6)}`,
       client.options.firmware.padEnd(5),
       client.portal.padEnd(20),
-      client.stage.slice(0, 40).padEnd(40),
+      client.shownStage.slice(0, 40).padEnd(40),
       `${client.acknowledged} acknowledged`.padStart(20),
       rate.padStart(14),
     ]

@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
+import { request } from 'node:https';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { NodeStatusDocument } from '../../api/contract/status.ts';
@@ -21,8 +23,10 @@ export interface LocalClusterOptions {
 
 /** Unprivileged stand-ins for the ports below 1024. */
 export const LOCAL_PORTS = { dhcp: 6767, pxe: 6411, tftp: 6969, http: 7480, iscsi: 3260 } as const;
+const API_PORT = 7443;
 
-const READY_TIMEOUT_MS = 30_000;
+const READY_TIMEOUT_MS = 120_000;
+const REQUEST_TIMEOUT_MS = 5_000;
 const STOP_TIMEOUT_MS = 8_000;
 const POLL_MS = 100;
 
@@ -170,7 +174,30 @@ export class LocalCluster {
 
   /** What one node says of itself and the cluster. @throws Error when it does not answer */
   async status(nodeId: string): Promise<NodeStatusDocument> {
-    return (await this.cliJson(['status', '--node', nodeId])) as NodeStatusDocument;
+    // Asked again and again while the cluster comes up, so without a process for each time.
+    const { token, caCertificate } = await this.#administrator();
+    return new Promise((resolve, reject) => {
+      const outgoing = request(
+        {
+          ...{ host: this.nodeAddress(nodeId), port: API_PORT, path: '/api/v1/status', ca: caCertificate },
+          headers: { authorization: `Bearer ${token}` },
+          timeout: REQUEST_TIMEOUT_MS,
+        },
+        (response) => {
+          text(response).then((body) => {
+            if (response.statusCode === 200) resolve(JSON.parse(body) as NodeStatusDocument);
+            else reject(new Error(`node ${nodeId} answered ${response.statusCode}: ${body}`));
+          }, reject);
+        },
+      );
+      outgoing.on('timeout', () => outgoing.destroy(new Error(`node ${nodeId} does not answer`)));
+      outgoing.on('error', reject);
+      outgoing.end();
+    });
+  }
+
+  async #administrator(): Promise<{ token: string; caCertificate: string }> {
+    return JSON.parse(await readFile(this.profile, 'utf8')) as { token: string; caCertificate: string };
   }
 
   async #notServed(inSync: number): Promise<string> {

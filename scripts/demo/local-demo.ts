@@ -116,6 +116,12 @@ function say(text: string, sinceMs: number): void {
   console.log(`  ${text} (${((performance.now() - sinceMs) / 1000).toFixed(1)} s)`);
 }
 
+/** What a client's run before the reboot gave. */
+interface FirstRun {
+  readonly bootMs: number;
+  readonly reconnects: number;
+}
+
 /** The part people came for. */
 class Show {
   readonly #cluster: LocalCluster;
@@ -141,17 +147,17 @@ class Show {
       this.#lines.say('Every block that was acknowledged is read back.');
       await this.#all((client) => client.checkWritten());
       this.#lines.say('All machines are switched off and on again.');
-      for (const client of this.#clients) client.powerOff();
-      const firstBootMs = this.#clients.map((client) => client.bootMs);
+      const firstRun = this.#clients.map(({ bootMs, reconnects }) => ({ bootMs, reconnects }));
+      await this.#all((client) => client.powerOff());
       await this.#all(async (client) => {
         await client.boot();
         await client.checkWholeDiskPristine();
       });
       this.#lines.stop();
-      this.#printTable(firstBootMs);
+      this.#printTable(firstRun);
     } finally {
       this.#lines.stop();
-      for (const client of this.#clients) client.powerOff();
+      await this.#all((client) => client.powerOff());
     }
     return this.#clients.every((client) => client.lost === 0);
   }
@@ -186,7 +192,7 @@ class Show {
     return served;
   }
 
-  #printTable(firstBootMs: readonly number[]): void {
+  #printTable(firstRun: readonly FirstRun[]): void {
     const header = [
       'CLIENT',
       'FIRMWARE',
@@ -203,9 +209,9 @@ class Show {
       client.options.name,
       client.options.firmware,
       client.portal,
-      seconds(firstBootMs[i] ?? 0),
+      seconds(firstRun[i]?.bootMs ?? 0),
       String(client.acknowledged),
-      String(client.reconnects),
+      String(firstRun[i]?.reconnects ?? 0),
       seconds(client.longestPauseMs),
       `${client.checked} blocks`,
       String(client.lost),
@@ -224,7 +230,7 @@ class Show {
     }
     const total = (count: (client: DemoClient) => number): number =>
       this.#clients.reduce((sum, client) => sum + count(client), 0);
-    const moved = this.#clients.filter((client) => client.reconnects > 0);
+    const moved = this.#clients.filter((_, i) => (firstRun[i]?.reconnects ?? 0) > 0);
     const worstMs = Math.max(0, ...moved.map((client) => client.longestPauseMs));
     console.log(
       `\n${total((c) => c.acknowledged)} writes acknowledged, ${total((c) => c.lost)} lost; ` +

@@ -13,6 +13,8 @@ export class PersistentInitiator {
   #stopped = false;
   /** Logins after the first. */
   reconnects = 0;
+  /** Whether a session stands at the moment. */
+  isLoggedIn = false;
   #loggedInOnce = false;
 
   /** @param retryMs pause between attempts to log in */
@@ -72,7 +74,9 @@ export class PersistentInitiator {
         const initiator = await connectInitiator(this.#options);
         if (this.#loggedInOnce) this.reconnects++;
         this.#loggedInOnce = true;
+        this.isLoggedIn = true;
         initiator.onClose(() => {
+          this.isLoggedIn = false;
           this.#current = undefined;
         });
         return initiator;
