@@ -12,6 +12,7 @@ const POLL_MS = 200;
 const LOG_TAIL_LINES = 40;
 /** What a node exits with to be started again, as a new incarnation. */
 const EXIT_FENCED = 75;
+const ELECTION_TIMEOUT_MS = 15_000;
 const IMPORT_TIMEOUT_MS = 120_000;
 
 export interface ClusterNode {
@@ -99,13 +100,22 @@ export class TestCluster {
     else this.#failure ??= new Error(`node ${id} ended by itself with ${code}\n${this.logTail(id)}`);
   }
 
-  /** Runs the command line as its administrator and returns the JSON document it prints. */
+  /**
+   * Runs the command line as its administrator and returns the JSON document it prints. Where a leader is just
+   * being elected nothing was done, and it is tried again, as an administrator would.
+   */
   async admin(args: readonly string[], timeoutMs = 60_000): Promise<unknown> {
-    const stdout = await this.#command(
-      [...args, '--profile', this.#path('cluster/admin.json'), '--json'],
-      timeoutMs,
-    );
-    return stdout.trim() === '' ? undefined : (JSON.parse(stdout) as unknown);
+    const deadlineMs = performance.now() + ELECTION_TIMEOUT_MS;
+    for (;;) {
+      try {
+        const all = [...args, '--profile', this.#path('cluster/admin.json'), '--json'];
+        const stdout = await this.#command(all, timeoutMs);
+        return stdout.trim() === '' ? undefined : (JSON.parse(stdout) as unknown);
+      } catch (error) {
+        if (!String(error).includes('"code":"no-leader"') || performance.now() > deadlineMs) throw error;
+        await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      }
+    }
   }
 
   async status(): Promise<NodeStatusDocument> {
