@@ -14,7 +14,13 @@ export interface Expectation {
   readonly peerIds: ReadonlySet<string>;
   /** The one peer that was dialled; absent on the side that accepts. */
   readonly dialled?: string;
+  /** The incarnation under which the node that the hello names is connected and has been heard just now. */
+  readonly connected?: string | undefined;
 }
+
+/** Said of a certificate that the cluster's own authority has not signed, or of none. */
+export const FOREIGN_CERTIFICATE =
+  "no certificate of this cluster's authority was shown: a node of another cluster, or no node at all";
 
 /** Whether the other side of a connection may take part: undefined, or why not. Pure. */
 export function refusalOf(
@@ -22,7 +28,7 @@ export function refusalOf(
   certified: CertifiedIdentity,
   expected: Expectation,
 ): Refusal | undefined {
-  const { self, peerIds, dialled } = expected;
+  const { self, peerIds, dialled, connected } = expected;
   if (hello.clusterId !== self.clusterId) {
     return {
       code: 'other-cluster',
@@ -60,6 +66,13 @@ export function refusalOf(
   }
   if (hello.incarnation === '') {
     return { code: 'no-incarnation', message: `node ${hello.nodeId} gives no incarnation` };
+  }
+  if (connected !== undefined && connected !== hello.incarnation) {
+    // Whoever came first is believed: a copy of a node must not displace it.
+    return {
+      code: 'same-node-id',
+      message: `another process runs as node ${hello.nodeId} and is connected; every node needs an id of its own`,
+    };
   }
   return undefined;
 }

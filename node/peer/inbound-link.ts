@@ -50,6 +50,10 @@ export class InboundLink {
     return this.#identity;
   }
 
+  get lastReceivedMs(): number {
+    return this.#lastReceivedMs;
+  }
+
   close(): void {
     this.#closing = true;
     this.#socket.destroy();
@@ -94,8 +98,12 @@ export class InboundLink {
       });
     }
     const hello = decodeHello(frame.body);
-    const { self, peerIds } = this.#context;
-    const refusal = refusalOf(hello, certifiedIdentity(this.#socket), { self, peerIds: peerIds() });
+    const { self, peerIds, connected } = this.#context;
+    const refusal = refusalOf(hello, certifiedIdentity(this.#socket), {
+      self,
+      peerIds: peerIds(),
+      connected: connected(hello.nodeId),
+    });
     if (refusal !== undefined) {
       this.#refuse(refusal, hello.nodeId);
       return;

@@ -17,6 +17,12 @@ export const PING_INTERVAL_MS = 500;
 /** A link over which nothing has moved for this long is taken for dead. */
 export const LINK_DEAD_AFTER_MS = 3000;
 
+/**
+ * A node heard this recently is running, so another process with its id is not let in. Longer than a few pings,
+ * and shorter than any host takes to start again after losing its power.
+ */
+export const HEARD_JUST_NOW_MS = 1500;
+
 export const RECONNECT_MIN_MS = 20;
 export const RECONNECT_MAX_MS = 500;
 

@@ -28,6 +28,8 @@ export interface LinkContext {
   readonly counters: Counters;
   readonly complaints: Complaints;
   readonly peerIds: () => ReadonlySet<string>;
+  /** The incarnation under which a peer has dialled us and been heard just now. */
+  readonly connected: (nodeId: string) => string | undefined;
   readonly deliver: (from: PeerIdentity, message: Uint8Array) => void;
 }
 

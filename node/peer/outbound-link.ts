@@ -2,7 +2,7 @@ import { connect, type TLSSocket } from 'node:tls';
 import type { CancelTimer } from '../../base/clock.ts';
 import { describeError, ProtocolError } from '../../base/errors.ts';
 import type { PeerIdentity } from '../../base/peer-transport.ts';
-import { refusalOf } from './admission.ts';
+import { FOREIGN_CERTIFICATE, refusalOf } from './admission.ts';
 import { encodeFrame, encodeFrameHeader, type Frame, FrameDecoder, FrameType } from './frame-codec.ts';
 import { decodeHello, decodeRefusal, encodeHello, encodeRefusal, type Refusal } from './hello-codec.ts';
 import {
@@ -18,6 +18,16 @@ import {
   REFUSAL_LINGER_MS,
 } from './limits.ts';
 import { certifiedIdentity, type LinkContext } from './link-context.ts';
+
+/** How TLS says that a certificate was signed by another authority than ours. */
+const FOREIGN_CODES: ReadonlySet<string> = new Set([
+  'CERT_SIGNATURE_FAILURE',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+]);
 
 export interface PeerAddress {
   readonly nodeId: string;
@@ -146,7 +156,11 @@ export class OutboundLink {
         this.#refuse(socket, { code: error.code, message: error.message });
       }
     });
-    socket.on('error', (error) => this.#complain('peer.link.failed', errorCode(error), describeError(error)));
+    socket.on('error', (error) => {
+      const code = errorCode(error);
+      const reason = FOREIGN_CODES.has(code) ? FOREIGN_CERTIFICATE : describeError(error);
+      this.#complain('peer.link.failed', code, reason);
+    });
     socket.once('close', () => this.#closed());
   }
 

@@ -1,12 +1,20 @@
-import { createServer, type Server } from 'node:tls';
+import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { Clock, Timers } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
 import { describeError, invariant } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
 import type { RandomSource } from '../../base/random.ts';
+import { FOREIGN_CERTIFICATE } from './admission.ts';
+import { encodeFrame, FrameType } from './frame-codec.ts';
+import { encodeRefusal } from './hello-codec.ts';
 import { InboundLink } from './inbound-link.ts';
-import { HANDSHAKE_TIMEOUT_MS, MAX_INBOUND_CONNECTIONS } from './limits.ts';
+import {
+  HANDSHAKE_TIMEOUT_MS,
+  HEARD_JUST_NOW_MS,
+  MAX_INBOUND_CONNECTIONS,
+  REFUSAL_LINGER_MS,
+} from './limits.ts';
 import { Complaints, type LinkContext, type PeerCredentials } from './link-context.ts';
 import { OutboundLink, type PeerAddress } from './outbound-link.ts';
 
@@ -49,6 +57,7 @@ export class PeerMesh implements PeerTransport {
       self: { service, ...self },
       complaints: new Complaints(logger),
       peerIds: () => this.#peerIds,
+      connected: (nodeId) => this.#connected(nodeId),
       deliver: (from, message) => this.#handler(from, message),
     };
   }
@@ -59,21 +68,14 @@ export class PeerMesh implements PeerTransport {
     const server = createServer({
       ...credentials,
       requestCert: true,
-      rejectUnauthorized: true,
+      // #accept refuses what is not authorized; TLS itself would neither say why nor know from where it came.
+      rejectUnauthorized: false,
       minVersion: 'TLSv1.3',
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
     });
     server.maxConnections = MAX_INBOUND_CONNECTIONS;
     this.#server = server;
-    server.on('secureConnection', (socket) => {
-      const link = new InboundLink(
-        socket,
-        this.#context,
-        (known, peer) => this.#met(known, peer),
-        (closed) => this.#inbound.delete(closed),
-      );
-      this.#inbound.add(link);
-    });
+    server.on('secureConnection', (socket) => this.#accept(socket));
     server.on('tlsClientError', (error, socket) => {
       this.#context.counters.add('peer.inbound.tls-error');
       const from = socket.remoteAddress ?? 'unknown';
@@ -152,12 +154,47 @@ export class PeerMesh implements PeerTransport {
     this.#linkHandlers.push(handler);
   }
 
+  #accept(socket: TLSSocket): void {
+    if (!socket.authorized) {
+      this.#refuseForeign(socket);
+      return;
+    }
+    const link = new InboundLink(
+      socket,
+      this.#context,
+      (known, peer) => this.#met(known, peer),
+      (closed) => this.#inbound.delete(closed),
+    );
+    this.#inbound.add(link);
+  }
+
+  /** Whoever it is, nothing of what it says is read. */
+  #refuseForeign(socket: TLSSocket): void {
+    const { counters, complaints, timers } = this.#context;
+    const address = socket.remoteAddress ?? 'unknown';
+    const refusal = { code: 'foreign-certificate', message: FOREIGN_CERTIFICATE };
+    counters.add('peer.inbound.refused');
+    complaints.once(address, 'peer.inbound.refused', { address, ...refusal });
+    socket.on('error', () => counters.add('peer.inbound.error'));
+    socket.end(encodeFrame(FrameType.refusal, encodeRefusal(refusal)));
+    timers.setTimer(REFUSAL_LINGER_MS, () => socket.destroy());
+  }
+
   /** A peer has dialled us: its older connections are dead, and so is ours to its older incarnation. */
   #met(link: InboundLink, peer: PeerIdentity): void {
     for (const other of this.#inbound) {
       if (other !== link && other.identity?.nodeId === peer.nodeId) other.close();
     }
     this.#outbound.get(peer.nodeId)?.met(peer.incarnation);
+  }
+
+  #connected(nodeId: string): string | undefined {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const { identity, lastReceivedMs } of this.#inbound) {
+      if (identity?.nodeId === nodeId && nowMs - lastReceivedMs < HEARD_JUST_NOW_MS)
+        return identity.incarnation;
+    }
+    return undefined;
   }
 
   #changed(peer: PeerIdentity, up: boolean): void {

@@ -190,6 +190,20 @@ describe('a mesh refuses', () => {
     expect(a.warnings).toContainEqual({ event: 'peer.inbound.refused', code });
   });
 
+  it('a second process with the id of a node that is connected, and lets it in once that is gone', async () => {
+    const a = await startMesh('n1', 'a1');
+    const b = await startMesh('n2', 'b1');
+    join({ id: 'n1', node: a }, { id: 'n2', node: b });
+    await eventually('the link is up', () => a.mesh.isUp('n2') && b.mesh.isUp('n1'));
+    const copy = await startMesh('n2', 'copy', { peers: [{ nodeId: 'n1', host: HOST, port: a.mesh.port }] });
+    await eventually('the copy is refused', () => copy.counters.get('peer.link.refused') > 1);
+    expect(copy.warnings).toEqual([{ event: 'peer.link.refused', code: 'same-node-id' }]);
+    expect(a.warnings).toEqual([{ event: 'peer.inbound.refused', code: 'same-node-id' }]);
+    expect(b.changes).toEqual(['n1:a1 up']);
+    await b.mesh.stop();
+    await eventually('it is let in', () => copy.mesh.isUp('n1'));
+  });
+
   it('a certificate of another authority', async () => {
     const a = await startMesh('n1', 'a1');
     const foreign = await (await makeTestAuthority('another')).issue('n2', 'c1');
