@@ -1,7 +1,7 @@
 import { mkdir, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeError, OperationError } from '../../base/errors.ts';
-import type { ClusterState } from '../../cluster/state/model.ts';
+import type { ClusterState, NodeEndpoints } from '../../cluster/state/model.ts';
 import { CONFIG_FILE, loadConfig, type NodeConfig } from '../config.ts';
 
 /** What init writes for one node and start reads: DIR/bootfabric.yaml and the files beside it. */
@@ -43,6 +43,7 @@ export async function loadNodeDirectory(directory: string): Promise<NodeDirector
       accepted: `a node of this cluster: ${Object.keys(genesis.nodes).join(', ')}`,
     });
   }
+  checkEndpoints(config, genesis, directory);
   return {
     config,
     genesis,
@@ -53,6 +54,19 @@ export async function loadNodeDirectory(directory: string): Promise<NodeDirector
     },
     clusterSecret: (await text(NODE_FILES.clusterSecret)).trim(),
   };
+}
+
+/** The others reach this node where the cluster says it is; a copy moved elsewhere must not run beside it. */
+function checkEndpoints(config: NodeConfig, genesis: ClusterState, directory: string): void {
+  const endpoints = genesis.nodes[config.nodeId]?.endpoints ?? {};
+  for (const [name, known] of Object.entries(endpoints) as [keyof NodeEndpoints, string][]) {
+    const own = `${config.address}:${config.ports[name]}`;
+    if (own === known) continue;
+    throw new OperationError(
+      `${join(directory, CONFIG_FILE)}: ${name} of node ${config.nodeId} would be at ${own}; the cluster has it at ${known}`,
+      { kind: 'conflict', code: 'other-endpoint', got: own, accepted: known },
+    );
+  }
 }
 
 async function readNodeFile(file: string): Promise<string> {
