@@ -9,7 +9,7 @@ import {
   type GuardianAnswer,
   type GuardianOrder,
 } from './guardian-protocol.ts';
-import { GUARDIAN_ANSWER_TIMEOUT_MS, GUARDIAN_TTL_MS } from './limits.ts';
+import { GUARDIAN_ANSWER_TIMEOUT_MS, GUARDIAN_START_TIMEOUT_MS, GUARDIAN_TTL_MS } from './limits.ts';
 
 /** The node's end of its guardian. */
 export class GuardianClient {
@@ -55,9 +55,9 @@ export class GuardianClient {
     return this.#ask(`dropped ${address}`, { order: 'drop', address });
   }
 
-  /** Removes what an earlier run may have left on the interface. */
+  /** Removes what an earlier run may have left on the interface. To come first: waits for the process to start. */
   clear(addresses: readonly string[]): Promise<void> {
-    return this.#ask('cleared ', { order: 'clear', addresses });
+    return this.#ask('cleared ', { order: 'clear', addresses }, GUARDIAN_START_TIMEOUT_MS);
   }
 
   renew(): void {
@@ -74,11 +74,11 @@ export class GuardianClient {
     this.#child.stdin?.write(encodeGuardianLine(order));
   }
 
-  #ask(key: string, order: GuardianOrder): Promise<void> {
+  #ask(key: string, order: GuardianOrder, timeoutMs = GUARDIAN_ANSWER_TIMEOUT_MS): Promise<void> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
         () => reject(new Error(`the guardian did not answer "${order.order}" in time`)),
-        GUARDIAN_ANSWER_TIMEOUT_MS,
+        timeoutMs,
       );
       const waiter = {
         resolve: (): void => {

@@ -5,6 +5,8 @@ export const GUARDIAN_TTL_MS = 800;
 export const GUARDIAN_RENEW_EVERY_MS = 150;
 /** How long the guardian may take to carry out one order. */
 export const GUARDIAN_ANSWER_TIMEOUT_MS = 2_000;
+/** The same for the first order, for which the process must start; on a busy host that takes seconds. */
+export const GUARDIAN_START_TIMEOUT_MS = 20_000;
 /** A portal address that cannot be bound yet (the old owner is just letting go) is tried again after this. */
 export const BIND_RETRY_MS = 25;
 /** Gratuitous ARP goes out at these moments after a takeover, since any one of them may be lost. */
