@@ -19,16 +19,6 @@ import {
 } from './limits.ts';
 import { certifiedIdentity, type LinkContext } from './link-context.ts';
 
-/** How TLS says that a certificate was signed by another authority than ours. */
-const FOREIGN_CODES: ReadonlySet<string> = new Set([
-  'CERT_SIGNATURE_FAILURE',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'UNABLE_TO_GET_ISSUER_CERT',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-]);
-
 export interface PeerAddress {
   readonly nodeId: string;
   readonly host: string;
@@ -133,6 +123,8 @@ export class OutboundLink {
       port: this.peer.port,
       ...credentials,
       minVersion: 'TLSv1.3',
+      // Checked below, before anything is said, so that both sides can tell what was wrong.
+      rejectUnauthorized: false,
       // The name to check is the node id in the certificate, which #welcome does; addresses may change.
       checkServerIdentity: () => undefined,
     });
@@ -143,7 +135,8 @@ export class OutboundLink {
     });
     const decoder = new FrameDecoder(MAX_HELLO_BYTES);
     socket.once('secureConnect', () => {
-      socket.write(encodeFrame(FrameType.hello, encodeHello(this.#context.self)));
+      if (socket.authorized) socket.write(encodeFrame(FrameType.hello, encodeHello(this.#context.self)));
+      else this.#refuse(socket, { code: 'foreign-certificate', message: FOREIGN_CERTIFICATE });
     });
     socket.on('data', (chunk: Uint8Array) => {
       // Refused already; what follows is of no interest.
@@ -156,11 +149,7 @@ export class OutboundLink {
         this.#refuse(socket, { code: error.code, message: error.message });
       }
     });
-    socket.on('error', (error) => {
-      const code = errorCode(error);
-      const reason = FOREIGN_CODES.has(code) ? FOREIGN_CERTIFICATE : describeError(error);
-      this.#complain('peer.link.failed', code, reason);
-    });
+    socket.on('error', (error) => this.#complain('peer.link.failed', errorCode(error), describeError(error)));
     socket.once('close', () => this.#closed());
   }
 

@@ -211,12 +211,18 @@ describe('a mesh refuses', () => {
     join({ id: 'n1', node: a }, { id: 'n2', node: b });
     await eventually(
       'both have seen it',
-      () => a.counters.get('peer.link.failed') > 1 && b.counters.get('peer.link.failed') > 1,
+      () => a.counters.get('peer.link.refusing') > 1 && b.counters.get('peer.inbound.refused') > 1,
     );
     expect(a.mesh.isUp('n2')).toBe(false);
     expect(b.mesh.isUp('n1')).toBe(false);
     // Tried again and again, complained of once.
-    expect(a.warnings.filter((w) => w.event === 'peer.link.failed')).toHaveLength(1);
+    const code = 'foreign-certificate';
+    expect(a.warnings.filter((w) => w.event === 'peer.link.refusing')).toEqual([
+      { event: 'peer.link.refusing', code },
+    ]);
+    expect(a.warnings.filter((w) => w.event === 'peer.inbound.refused')).toEqual([
+      { event: 'peer.inbound.refused', code },
+    ]);
   });
 
   it('to send to a node that is not the one it dialled', async () => {
