@@ -5,6 +5,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { OpenFile } from '../log/file-system.ts';
 import { type ContentFetcher, fetchFromAny } from './content-fetcher.ts';
 import { isAllZeros, sha256Hex } from './content-hash.ts';
+import { checkRoom } from './disk-reserve.ts';
 import {
   explainNoSpace,
   MANIFEST_FILE,
@@ -66,6 +67,8 @@ export class ImageReceiver {
       const manifest = await this.#manifest(wanted, staged);
       const path = join(staged, RAW_FILE);
       const existing = await openIfThere(fileSystem, path);
+      // All of it or nothing: a part that waits for the rest would only take room from the logs.
+      if (existing === undefined) await checkRoom(fileSystem, staged, storedBytes(manifest));
       const file = existing ?? (await fileSystem.create(path));
       try {
         await file.truncate(manifest.sizeBytes);
@@ -125,7 +128,9 @@ export class ImageReceiver {
         try {
           throwIfAborted(options.signal);
           if (options.isNew || !(await isThere(file, manifest, index))) {
-            await file.write([await this.#chunk(wanted, manifest, index)], index * manifest.chunkSizeBytes);
+            const chunk = await this.#chunk(wanted, manifest, index);
+            await checkRoom(this.#store.fileSystem, this.#store.directory.fetch(wanted), chunk.length);
+            await file.write([chunk], index * manifest.chunkSizeBytes);
           }
           options.onProgress?.(++doneChunks, totalChunks);
         } catch (error) {
@@ -155,6 +160,10 @@ export class ImageReceiver {
     const reason = error === undefined ? 'it does not match its SHA-256' : describeError(error);
     this.#logger.warn(`${what}.refused`, { from, reason });
   }
+}
+
+function storedBytes(manifest: ImageManifest): number {
+  return manifest.storedChunks().reduce((sum, index) => sum + manifest.chunkLengthBytes(index), 0);
 }
 
 async function isThere(file: OpenFile, manifest: ImageManifest, index: number): Promise<boolean> {

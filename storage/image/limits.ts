@@ -4,6 +4,9 @@
 export const CHUNK_BYTES = 1024 * 1024;
 /** 1 TiB: 2^20 chunks, whose manifest takes 32 MiB. */
 export const MAX_IMAGE_BYTES = 1024 ** 4;
+/** What images leave free for the logs on the same disk: this much, or on a small disk one part of so many. */
+export const MAX_DISK_RESERVE_BYTES = 256 * 1024 * 1024;
+export const MIN_DISK_RESERVE_PARTS = 8;
 /** Uploads in progress at a time; each holds one chunk in memory. */
 export const MAX_IMPORTS = 8;
 /** Chunks of one image being fetched at a time. */

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { OperationError } from '../../base/errors.ts';
 import type { FileSystem, OpenFile } from '../log/file-system.ts';
 import { isAllZeros, sha256, sha256Hex } from './content-hash.ts';
+import { checkRoom } from './disk-reserve.ts';
 import { MANIFEST_FILE, RAW_FILE, writeWhole } from './image-directory.ts';
 import { IMAGE_SIZE_UNIT_BYTES, ImageManifest } from './image-manifest.ts';
 import { CHUNK_BYTES, MAX_IMAGE_BYTES } from './limits.ts';
@@ -50,7 +51,9 @@ export async function importIntoDirectory(
   try {
     // Setting the size first leaves holes where nothing is written.
     await file.truncate(options.sizeBytes);
-    const writer = new ChunkWriter(file, options);
+    const writer = new ChunkWriter(file, options, (lengthBytes) =>
+      checkRoom(fileSystem, directory, lengthBytes),
+    );
     for await (const part of source) await writer.add(part);
     manifest = await writer.finish();
     await file.syncData();
@@ -67,14 +70,16 @@ export async function importIntoDirectory(
 class ChunkWriter {
   readonly #file: OpenFile;
   readonly #options: ImportOptions;
+  readonly #checkRoom: (lengthBytes: number) => Promise<void>;
   readonly #hashes: (Uint8Array | undefined)[] = [];
   readonly #chunk = Buffer.allocUnsafe(CHUNK_BYTES);
   #filledBytes = 0;
   #doneBytes = 0;
 
-  constructor(file: OpenFile, options: ImportOptions) {
+  constructor(file: OpenFile, options: ImportOptions, checkRoomFor: (lengthBytes: number) => Promise<void>) {
     this.#file = file;
     this.#options = options;
+    this.#checkRoom = checkRoomFor;
   }
 
   async add(part: Uint8Array): Promise<void> {
@@ -104,6 +109,7 @@ class ChunkWriter {
     if (isAllZeros(chunk)) {
       this.#hashes.push(undefined);
     } else {
+      await this.#checkRoom(chunk.length);
       const [hash] = await Promise.all([sha256(chunk), this.#file.write([chunk], this.#doneBytes)]);
       this.#hashes.push(hash);
     }

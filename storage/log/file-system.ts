@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir, open, readdir, rename, rm, unlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm, statfs, unlink } from 'node:fs/promises';
 
 /**
  * What storage asks of a file system. It is a port so that tests can own crashes, torn writes and full disks.
@@ -20,6 +20,8 @@ export interface FileSystem {
   removeTree(path: string): Promise<void>;
   /** Makes a directory's entries durable: files created, renamed and removed in it. */
   syncDirectory(path: string): Promise<void>;
+  /** Of the file system that holds the path; what is free is what this process may still use. */
+  space(path: string): Promise<{ readonly freeBytes: number; readonly totalBytes: number }>;
 }
 
 export interface OpenFile {
@@ -67,6 +69,10 @@ export const nodeFileSystem: FileSystem = {
     } finally {
       await handle.close();
     }
+  },
+  async space(path) {
+    const { bavail, blocks, bsize } = await statfs(path);
+    return { freeBytes: bavail * bsize, totalBytes: blocks * bsize };
   },
 };
 

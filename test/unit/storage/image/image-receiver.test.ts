@@ -1,9 +1,12 @@
+import { readdir } from 'node:fs/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CounterSet } from '../../../../base/counters.ts';
 import { silentLogger } from '../../../../base/logger.ts';
 import { ImageReceiver } from '../../../../storage/image/image-receiver.ts';
 import type { ImageStore } from '../../../../storage/image/image-store.ts';
+import { CHUNK_BYTES } from '../../../../storage/image/limits.ts';
+import { nodeFileSystem } from '../../../../storage/log/file-system.ts';
 import { systemError } from '../log/faulty-disk.ts';
 import { addGolden, faultyFileSystem, imageOf, newStore, StoreFetcher } from './image-fixture.ts';
 
@@ -109,6 +112,19 @@ describe('ImageReceiver', () => {
     await expect(receiver.receive(wanted)).rejects.toMatchObject({ kind: 'no-space' });
     expect(await store.open(golden)).toBeUndefined();
     isFull = false;
+    await receiver.receive(wanted);
+    expect(await store.verify(golden, wanted.manifestSha256)).toEqual({ outcome: 'sound' });
+  });
+
+  it('does not begin what would take the part of the disk that is left to others', async () => {
+    const { a, b, wanted } = await twoHolders(imageOf([1, 0, 2]));
+    const totalBytes = 80 * CHUNK_BYTES;
+    let freeBytes = totalBytes / 8 + 2 * CHUNK_BYTES - 1;
+    const store = await newStore({ ...nodeFileSystem, space: async () => ({ freeBytes, totalBytes }) });
+    const receiver = receiverOf(store, new StoreFetcher({ a, b }));
+    await expect(receiver.receive(wanted)).rejects.toMatchObject({ kind: 'no-space' });
+    expect(await readdir(store.directory.fetch(wanted))).toEqual(['manifest']);
+    freeBytes++;
     await receiver.receive(wanted);
     expect(await store.verify(golden, wanted.manifestSha256)).toEqual({ outcome: 'sound' });
   });

@@ -5,6 +5,7 @@ import { OperationError } from '../../../../base/errors.ts';
 import { DeviceError } from '../../../../storage/block-device.ts';
 import { ImageStore } from '../../../../storage/image/image-store.ts';
 import { CHUNK_BYTES } from '../../../../storage/image/limits.ts';
+import { nodeFileSystem } from '../../../../storage/log/file-system.ts';
 import { systemError } from '../log/faulty-disk.ts';
 import { addGolden, faultyFileSystem, imageOf, inParts, newStore } from './image-fixture.ts';
 
@@ -104,6 +105,22 @@ describe('importing a raw image', () => {
       expect(error).toMatchObject({ kind: 'no-space', code: 'disk-full' });
       expect(await readdir(store.directory.staging)).toEqual([]);
     }
+  });
+
+  it('leaves a part of the disk to others', async () => {
+    const totalBytes = 80 * CHUNK_BYTES;
+    const roomFor = (chunks: number) => async () => ({
+      freeBytes: totalBytes / 8 + chunks * CHUNK_BYTES,
+      totalBytes,
+    });
+    const content = imageOf([1, 0, 2]);
+    const options = { sizeBytes: content.length };
+    const tight = await newStore({ ...nodeFileSystem, space: roomFor(0.5) });
+    const error = await failure(tight.importRaw('golden', inParts(content), options));
+    expect(error).toMatchObject({ kind: 'no-space', code: 'disk-full' });
+    expect(await readdir(tight.directory.staging)).toEqual([]);
+    const enough = await newStore({ ...nodeFileSystem, space: roomFor(1) });
+    await enough.importRaw('golden', inParts(content), options);
   });
 
   it('leaves nothing when the source breaks or the import is aborted', async () => {

@@ -199,6 +199,11 @@ class Mount implements FileSystem {
     this.#disk.syncDirectory(path);
   }
 
+  async space(path: string): Promise<{ freeBytes: number; totalBytes: number }> {
+    await this.#enter('space', path);
+    return { freeBytes: Number.MAX_SAFE_INTEGER, totalBytes: Number.MAX_SAFE_INTEGER };
+  }
+
   #enter(operation: string, path: string): Promise<void> {
     return this.#disk.enter(this.#life, operation, path);
   }
