@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { describeError } from '../base/errors.ts';
 import { runLocalDemo } from './demo/local-demo.ts';
+import { runMachineDemo } from './demo/machine-demo.ts';
 
 const HELP = `usage: npm run demo [-- OPTION ...]
 
@@ -14,6 +15,7 @@ in the middle of their writes, and shows that nothing acknowledged is lost. Need
   --clients N    how many machines boot (1 to 64, default 6)
   --seconds N    how long they write, the kill being in the middle (4 to 3600, default 8)
   --keep         leave the cluster up afterwards, until interrupted, and say where it is
+  --vm           boot a real machine in QEMU instead; needs root and QEMU, and says what is missing
   --help         this text
 
 Ends with 0 when every acknowledged block was there and every reboot was pristine, else with 1.`;
@@ -29,6 +31,7 @@ async function main(args: readonly string[]): Promise<number> {
       clients: { type: 'string', default: '6' },
       seconds: { type: 'string', default: '8' },
       keep: { type: 'boolean', default: false },
+      vm: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -38,6 +41,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const clients = numberWithin('--clients', values.clients, 1, MAX_CLIENTS);
   const seconds = numberWithin('--seconds', values.seconds, MIN_SECONDS, MAX_SECONDS);
+  if (values.vm) return await runMachineDemo({ keep: values.keep });
   const directory = await mkdtemp(join(tmpdir(), 'bootfabric-demo-'));
   try {
     console.log(`bootfabric demo: 3 nodes, ${clients} clients, ${availableParallelism()} processors\n`);

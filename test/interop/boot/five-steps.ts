@@ -1,34 +1,15 @@
 import { expect } from 'vitest';
-import { GUEST_IMAGE_NEEDS } from '../../../scripts/guest-image/build.ts';
-import type { Requirements } from '../../support/requirements.ts';
+import type { TestCluster } from '../../../scripts/lab/cluster.ts';
+import type { Lab } from '../../../scripts/lab/lab.ts';
+import { Machine } from '../../../scripts/lab/machine.ts';
+import { expectedSum, longestPauseMs, StampWriter } from '../../../scripts/lab/stamps.ts';
 import { Capture } from '../support/capture.ts';
-import type { TestCluster } from '../support/cluster.ts';
-import type { Lab } from '../support/lab.ts';
-import { MACHINE_NEEDS, Machine } from '../support/machine.ts';
-import { expectedSum, longestPauseMs, StampWriter } from '../support/stamps.ts';
 
 const BOOT_TIMEOUT_MS = 180_000;
 const RESUME_TIMEOUT_MS = 60_000;
 const WHOLE_TIMEOUT_MS = 120_000;
 /** Blocks acknowledged before a node is killed, and after, before the next step. */
 const STEADY_BLOCKS = 100;
-
-const packages = [
-  ...MACHINE_NEEDS.packages,
-  ...GUEST_IMAGE_NEEDS.packages,
-  'dnsmasq-base',
-  'ipxe',
-  'iproute2',
-  'procps',
-  'tcpdump',
-];
-
-export const BOOT_NEEDS: Requirements = {
-  root: true,
-  commands: [...MACHINE_NEEDS.commands, ...GUEST_IMAGE_NEEDS.commands, 'dnsmasq', 'ip', 'sysctl', 'tcpdump'],
-  files: [...MACHINE_NEEDS.files, ...GUEST_IMAGE_NEEDS.files, '/usr/lib/ipxe/snponly.efi', '/dev/net/tun'],
-  enableWith: `apt-get install --no-install-recommends ${packages.join(' ')} (and run as root)`,
-};
 
 export interface BootCase {
   /** Names the figures. */

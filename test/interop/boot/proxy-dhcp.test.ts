@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { type BootLab, PROXY_DHCP, startBootLab } from '../../../scripts/lab/boot-lab.ts';
+import { BOOT_NEEDS } from '../../../scripts/lab/boot-needs.ts';
+import { Machine } from '../../../scripts/lab/machine.ts';
 import { describeWhere } from '../../support/requirements.ts';
 import { Capture } from '../support/capture.ts';
-import { Machine } from '../support/machine.ts';
 import { SiteDhcp } from '../support/site-dhcp.ts';
-import { type BootLab, PROXY_DHCP, startBootLab } from './boot-lab.ts';
-import { BOOT_NEEDS, fiveSteps } from './five-steps.ts';
+import { fiveSteps } from './five-steps.ts';
 
 const CASE_TIMEOUT_MS = 600_000;
 const START_TIMEOUT_MS = 300_000;

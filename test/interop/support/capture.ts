@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import type { Lab } from './lab.ts';
+import type { Lab } from '../../../scripts/lab/lab.ts';
 
 /** Frames on the bridge that match a filter, as tcpdump prints them. */
 export class Capture {

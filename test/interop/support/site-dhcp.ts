@@ -1,8 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Lab } from './lab.ts';
-import { kill } from './process-run.ts';
+import type { Lab } from '../../../scripts/lab/lab.ts';
+import { kill } from '../../../scripts/lab/process-run.ts';
 
 /** The DHCP server a site has already: it hands out addresses and knows nothing of booting. */
 export class SiteDhcp {

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { ClientDocument } from '../../../api/contract/clients.ts';
+import { TestCluster } from '../../../scripts/lab/cluster.ts';
+import { finishAsync } from '../../../scripts/lab/process-run.ts';
 import { describeWhere } from '../../support/requirements.ts';
-import { TestCluster } from '../support/cluster.ts';
-import { finishAsync } from '../support/process-run.ts';
 
 const NODES = ['n1', 'n2', 'n3'].map((id, index) => ({ id, address: `127.77.0.${11 + index}` }));
 const PORTAL = '127.77.0.101';

@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { guestImage } from '../../../scripts/guest-image/build.ts';
-import { TestCluster } from '../support/cluster.ts';
-import { LAB_SUBNET, Lab, SITE_ADDRESS } from '../support/lab.ts';
+import { guestImage } from '../guest-image/build.ts';
+import { TestCluster } from './cluster.ts';
+import { LAB_SUBNET, Lab, SITE_ADDRESS } from './lab.ts';
 
 const NODES = [
   { id: 'n1', address: '10.77.0.11' },

@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { ClientDocument } from '../../../api/contract/clients.ts';
-import type { LunDocument, LunListDocument } from '../../../api/contract/luns.ts';
-import type { NodeStatusDocument } from '../../../api/contract/status.ts';
+import type { ClientDocument } from '../../api/contract/clients.ts';
+import type { LunDocument, LunListDocument } from '../../api/contract/luns.ts';
+import type { NodeStatusDocument } from '../../api/contract/status.ts';
 import { finishAsync, kill, systemEnvironment } from './process-run.ts';
 
 const PROGRAM = resolve('dist/api/cli/main.js');
