@@ -22,6 +22,7 @@ export const REPLICATION_PORT = 7401;
 export const IMAGE_BLOCKS = 1024;
 export const FILLED_BLOCKS = 64;
 const START_TIMEOUT_MS = 90_000;
+const API_TIMEOUT_MS = 10_000;
 const STAND_IN_BYTES = 40_000;
 
 export interface AdminProfile {
@@ -34,6 +35,8 @@ export interface ApiAnswer {
   readonly status: number;
   readonly json: unknown;
 }
+
+export type Prepare = (cluster: LocalCluster) => Promise<void>;
 
 /** Three node processes shared by the tests of one file, with an image "base" and boot programs. */
 export class ClusterFixture {
@@ -48,11 +51,13 @@ export class ClusterFixture {
     this.profile = profile;
   }
 
-  static async start(network: string): Promise<ClusterFixture> {
+  /** @param prepare what comes between making the cluster's files and starting its nodes */
+  static async start(network: string, prepare?: Prepare): Promise<ClusterFixture> {
     const directory = await mkdtemp(join(tmpdir(), 'bootfabric-nodes-'));
     const cluster = new LocalCluster({ directory, nodeIds: NODE_IDS, portalCount: 3, network });
     try {
       await cluster.init();
+      await prepare?.(cluster);
       for (const id of NODE_IDS) cluster.start(id);
       await cluster.waitUntilServing(NODE_IDS.length);
       const profile = JSON.parse(await readFile(cluster.profile, 'utf8')) as AdminProfile;
@@ -127,16 +132,34 @@ export class ClusterFixture {
 
   /** One request to a node's API, as any HTTPS client would make it. */
   api(nodeId: string, path: string, token: string | null = this.profile.token): Promise<ApiAnswer> {
+    return this.#ask(nodeId, { path, token });
+  }
+
+  /** Uploads a file as an image, as any HTTPS client would. */
+  async upload(nodeId: string, image: string, file: string): Promise<ApiAnswer> {
+    const body = await readFile(file);
+    const path = `/api/v1/images/${image}/versions?sizeBytes=${body.length}`;
+    return this.#ask(nodeId, { path, token: this.profile.token, body });
+  }
+
+  #ask(
+    nodeId: string,
+    { path, token, body }: { path: string; token: string | null; body?: Uint8Array },
+  ): Promise<ApiAnswer> {
     return new Promise((resolve, reject) => {
       const outgoing = request(
         {
           host: this.cluster.nodeAddress(nodeId),
           port: API_PORT,
           path,
+          method: body === undefined ? 'GET' : 'PUT',
           agent: false,
           ca: this.profile.caCertificate,
-          headers: token === null ? {} : { authorization: `Bearer ${token}` },
-          timeout: 5_000,
+          headers: {
+            ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+            ...(body === undefined ? {} : { 'content-type': 'application/octet-stream' }),
+          },
+          timeout: API_TIMEOUT_MS,
         },
         (response) => {
           const parts: Buffer[] = [];
@@ -148,9 +171,9 @@ export class ClusterFixture {
           });
         },
       );
-      outgoing.on('timeout', () => outgoing.destroy(new Error('the API did not answer within 5 s')));
+      outgoing.on('timeout', () => outgoing.destroy(new Error('the API did not answer in time')));
       outgoing.on('error', reject);
-      outgoing.end();
+      outgoing.end(body);
     });
   }
 
@@ -177,10 +200,10 @@ export class ClusterFixture {
 }
 
 /** Starts one cluster for all tests of a file. @param network three octets that no other file uses */
-export function clusterForFile(network: string): () => ClusterFixture {
+export function clusterForFile(network: string, prepare?: Prepare): () => ClusterFixture {
   let fixture: ClusterFixture | undefined;
   beforeAll(async () => {
-    fixture = await ClusterFixture.start(network);
+    fixture = await ClusterFixture.start(network, prepare);
   }, START_TIMEOUT_MS);
   afterAll(async () => {
     await fixture?.stop();

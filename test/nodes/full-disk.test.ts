@@ -1,0 +1,167 @@
+import { execFileSync } from 'node:child_process';
+import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { mkdir, readdir, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { ImageListDocument } from '../../api/contract/images.ts';
+import { SeededRandom } from '../../base/random.ts';
+import { ScsiStatusError } from '../../scripts/simulator/scsi-exchange.ts';
+import { describeWhere } from '../support/requirements.ts';
+import {
+  type ClusterFixture,
+  clusterForFile,
+  FILLED_BLOCKS,
+  NODE_IDS,
+  until,
+} from './support/cluster-fixture.ts';
+import { SteadyMachine } from './support/steady-machine.ts';
+
+const DISK_MIB = 24;
+const IMAGE_MIB = 40;
+const MAC = '52:54:00:ff:00:01';
+const HTTP_NO_SPACE = 507;
+/** DATA PROTECT, as SBC-3 has it for a write that finds no room. */
+const SPACE_ALLOCATION_FAILED = 'sense 07/27/07';
+
+describeWhere(
+  { root: true, commands: ['mount', 'umount'], enableWith: 'run the tests as root' },
+  'a node whose disk is small',
+  () => {
+    let small = '';
+    const shared = clusterForFile('127.200.7', async (cluster) => {
+      small = join(cluster.nodeDirectory('n1'), 'data');
+      await mkdir(small);
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'bootfabric-test', small]);
+    });
+    let fixture: ClusterFixture;
+    let machine: SteadyMachine;
+    let processIds: (number | undefined)[];
+
+    beforeAll(async () => {
+      fixture = shared();
+      processIds = fixture.processIds();
+      const { portalGroups } = await fixture.status('n1');
+      const group = portalGroups.find((g) => g.primary === 'n1')?.id ?? 'pg1';
+      await fixture.addClient('pc', MAC, '--portal-group', group);
+      writeNoise(fixture.path('large.raw'), IMAGE_MIB * 1024 * 1024);
+    }, 30_000);
+
+    // Before the fixture's own clean-up, which would meet a busy directory.
+    afterAll(async () => {
+      await machine?.stop();
+      await shared().cluster.stop();
+      execFileSync('umount', [small]);
+    }, 30_000);
+
+    async function working(run: () => Promise<void>): Promise<void> {
+      machine = new SteadyMachine(await fixture.attach(await fixture.boot(MAC)), FILLED_BLOCKS);
+      machine.start();
+      await run();
+      await machine.stop();
+      expect(machine.problem).toBeUndefined();
+      expect(machine.rounds).toBeGreaterThan(0);
+      expect(fixture.processIds()).toEqual(processIds);
+    }
+
+    it('refuses an image that does not fit, with one clear error and nothing half-made, and serves on', async () => {
+      await working(async () => {
+        const before = await freeBytes(small);
+        const args = ['image', 'import', 'large', fixture.path('large.raw'), '--node', 'n1', '--json'];
+        const { status, stderr } = await fixture.cluster.cli(args);
+        expect(status).toBe(1);
+        const { error } = JSON.parse(stderr) as { error: { code: string; message: string } };
+        expect(error.code).toBe('disk-full');
+        expect(error.message).toContain('large');
+        expect(await fixture.counter('n1', 'api.refused.disk-full')).toBe(1);
+        expect(await readdir(join(small, 'images/staging'))).toEqual([]);
+        expect(await imageNames()).toEqual(['base']);
+        // What the machine wrote meanwhile is all that has grown.
+        expect(before - (await freeBytes(small))).toBeLessThan(8 * 1024 * 1024);
+      });
+    }, 60_000);
+
+    it('says so with status 507', async () => {
+      expect((await fixture.upload('n1', 'large', fixture.path('large.raw'))).status).toBe(HTTP_NO_SPACE);
+    });
+
+    it('serves on while the others take an image that it has no room for', async () => {
+      await working(async () => {
+        const args = ['image', 'import', 'large', fixture.path('large.raw'), '--node', 'n2', '--no-wait'];
+        await fixture.cluster.cliJson(args);
+        await until('n2 and n3 hold it', async () => (await holders('large')).join() === 'n2,n3', 30_000);
+        await until('n1 has tried', async () => (await fixture.counter('n1', 'content.failed')) > 0);
+        expect(await freeBytes(small)).toBeGreaterThan(4 * 1024 * 1024);
+      });
+    }, 90_000);
+
+    it('filled by writes: each is acknowledged or fails, the rest is there, and others serve on', async () => {
+      const target = await fixture.boot(MAC);
+      const initiator = await fixture.attach(target);
+      const written = new Map<number, number>();
+      const block = (n: number): Buffer => Buffer.alloc(64 * 1024, n);
+      let failed = 0;
+      let lost = false;
+      for (let n = 1; n <= 600 && failed < 3 && !lost; n++) {
+        const place = n % 64;
+        try {
+          await initiator.write(place * 128, block(n & 0xff));
+          written.set(place, n & 0xff);
+        } catch (error) {
+          if (!(error instanceof ScsiStatusError)) lost = true;
+          else expect(error.message).toContain(SPACE_ALLOCATION_FAILED);
+          written.delete(place);
+          failed++;
+        }
+      }
+      initiator.destroy();
+      console.log(
+        'DBG',
+        failed,
+        lost,
+        written.size,
+        fixture.processIds(),
+        processIds,
+        await freeBytes(small),
+      );
+      execFileSync('cp', [fixture.cluster.logFile('n1'), '/tmp/n1dbg.log']);
+      const again = await fixture.attach(target, 20_000);
+      for (const [place, value] of written) {
+        const read = await again.read(place * 128, 128);
+        expect(Buffer.compare(read, block(value)), `place ${place}`).toBe(0);
+      }
+      again.destroy();
+      const others = NODE_IDS.slice(1);
+      expect(others.map((id) => fixture.cluster.processId(id))).toEqual(processIds.slice(1));
+      // The two others are a majority and go on taking changes.
+      await fixture.addClient('late', '52:54:00:ff:00:02', '--node', 'n2');
+    }, 90_000);
+
+    async function imageNames(): Promise<string[]> {
+      const { json } = await fixture.api('n2', '/api/v1/images');
+      return (json as ImageListDocument).images.map((image) => image.name);
+    }
+
+    async function holders(name: string): Promise<string[]> {
+      const { json } = await fixture.api('n2', '/api/v1/images');
+      const image = (json as ImageListDocument).images.find((one) => one.name === name);
+      return [...(image?.versions[0]?.holders ?? [])].sort();
+    }
+  },
+);
+
+async function freeBytes(directory: string): Promise<number> {
+  const { bavail, bsize } = await statfs(directory);
+  return bavail * bsize;
+}
+
+/** Without a zero block, so that none of it is a hole. */
+function writeNoise(path: string, sizeBytes: number): void {
+  const noise = new SeededRandom(7).bytes(1024 * 1024);
+  const file = openSync(path, 'w');
+  try {
+    ftruncateSync(file, 0);
+    for (let at = 0; at < sizeBytes; at += noise.length) writeSync(file, noise);
+  } finally {
+    closeSync(file);
+  }
+}
