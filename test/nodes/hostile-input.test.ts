@@ -84,7 +84,7 @@ async function attack(counters: readonly string[], run: () => Promise<void>): Pr
   const after = await Promise.all(counters.map((name) => fixture.counter(node, name)));
   const uncounted = counters.filter((_, i) => (after[i] ?? 0) <= (before[i] ?? 0));
   expect(uncounted, 'counters that did not rise').toEqual([]);
-  expect(machine.problem).toBeUndefined();
+  expect(machine.problem, machine.problem === undefined ? '' : await fixture.logTails()).toBeUndefined();
   expect(machine.rounds).toBeGreaterThan(roundsBefore);
 }
 

@@ -194,6 +194,14 @@ export class ClusterFixture {
     return NODE_IDS.map((id) => this.cluster.processId(id));
   }
 
+  /** The end of every node's log, for the message of a test that failed. */
+  async logTails(lines = 12): Promise<string> {
+    const tails = NODE_IDS.map(async (id) =>
+      (await this.log(id)).trimEnd().split('\n').slice(-lines).join('\n'),
+    );
+    return (await Promise.all(tails)).join('\n\n');
+  }
+
   log(nodeId: string): Promise<string> {
     return readFile(this.cluster.logFile(nodeId), 'utf8');
   }
