@@ -11,6 +11,11 @@ export interface PeerTransport {
   /** Bytes accepted by send and not yet given to the operating system. */
   queuedBytes(toNodeId: string): number;
   isUp(nodeId: string): boolean;
+  /**
+   * Whether the peer's own host says that no process listens there: the process is gone, which mere silence
+   * does not tell. False while nothing is known.
+   */
+  isAbsent(nodeId: string): boolean;
   /** One handler; set before start. The message is the handler's to keep. */
   onMessage(handler: (from: PeerIdentity, message: Uint8Array) => void): void;
   /** Called on every change of a link; `up: false` also when the peer returns as another incarnation. */

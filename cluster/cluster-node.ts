@@ -211,12 +211,19 @@ export class ClusterNode implements ClusterView {
   #fenceSilentNodes(): void {
     const { contacts } = this.#log;
     const nowMs = this.#options.clock.monotonicMs();
-    const silent = nodesToFence(this.state(), this.nodeId, (id, inc) => contacts.silentMs(id, inc));
+    const { transport } = this.#options;
+    const silent = nodesToFence(
+      this.state(),
+      this.nodeId,
+      (id, inc) => contacts.silentMs(id, inc),
+      (id) => transport.isAbsent(id),
+    );
     for (const { nodeId, incarnation } of silent) {
       const key = `${nodeId} ${incarnation}`;
       if (nowMs - (this.#fencing.get(key) ?? Number.NEGATIVE_INFINITY) < FENCE_RETRY_MS) continue;
       this.#fencing.set(key, nowMs);
-      const reason = `not heard from for ${this.state().settings.fenceAfterMs} ms`;
+      const silentMs = Math.round(contacts.silentMs(nodeId, incarnation || undefined) ?? 0);
+      const reason = `not heard from for ${silentMs} ms${transport.isAbsent(nodeId) ? ', its process is gone' : ''}`;
       this.#options.logger.warn('cluster.fencing', { nodeId, incarnation, reason });
       this.propose({ type: 'fenceNode', nodeId, incarnation, reason }).catch((error: unknown) => {
         if (!(error instanceof OperationError)) throw error;

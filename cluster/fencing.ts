@@ -1,23 +1,25 @@
-import { FIRST_START_GRACE_MS } from './limits.ts';
+import { ABSENT_FENCE_AFTER_MS, FIRST_START_GRACE_MS } from './limits.ts';
 import type { ClusterState, NodeRecord } from './state/model.ts';
 
 /**
  * The nodes a leader is to fence: those it has not heard from for too long. Pure.
  * @param silentMs for how long; see Contacts.silentMs
+ * @param isAbsent whether its own host says that no such process is there
  */
 export function nodesToFence(
   state: ClusterState,
   self: string,
   silentMs: (nodeId: string, incarnation: string | undefined) => number | undefined,
+  isAbsent: (nodeId: string) => boolean,
 ): readonly NodeRecord[] {
   return Object.values(state.nodes).filter((node) => {
     if (node.nodeId === self || node.status === 'fenced') return false;
     const isNew = node.status === 'new';
     // Before its first start a node has no incarnation to be known by.
     const silent = silentMs(node.nodeId, isNew ? undefined : node.incarnation);
-    const limitMs = isNew
-      ? Math.max(FIRST_START_GRACE_MS, state.settings.fenceAfterMs)
-      : state.settings.fenceAfterMs;
+    const { fenceAfterMs } = state.settings;
+    let limitMs = isNew ? Math.max(FIRST_START_GRACE_MS, fenceAfterMs) : fenceAfterMs;
+    if (!isNew && isAbsent(node.nodeId)) limitMs = Math.min(limitMs, ABSENT_FENCE_AFTER_MS);
     return silent !== undefined && silent > limitMs;
   });
 }

@@ -4,7 +4,7 @@
 export const TICK_MS = 50;
 export const HEARTBEAT_TICKS = 1;
 /** A follower that hears nothing for this many ticks, up to twice as many at random, asks for votes. */
-export const ELECTION_TICKS = 10;
+export const ELECTION_TICKS = 7;
 /** More time than this between two ticks was spent by this process standing still, not by its peers. */
 export const MAX_OBSERVED_TICK_MS = 2 * TICK_MS;
 
@@ -45,5 +45,7 @@ export const DISK_STALL_MS = 1000;
 export const REGISTER_RETRY_MS = 100;
 /** A fencing that has not come about is proposed again after this. */
 export const FENCE_RETRY_MS = 1000;
+/** A node whose own host says that its process is gone is fenced after this much silence already. */
+export const ABSENT_FENCE_AFTER_MS = 300;
 /** What a node that has never started is given to do so, after which the cluster goes on without it. */
 export const FIRST_START_GRACE_MS = 15_000;

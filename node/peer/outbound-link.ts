@@ -37,6 +37,7 @@ export class OutboundLink {
   #cancelPing: CancelTimer = () => {};
   #cancelRedial: CancelTimer = () => {};
   #failures = 0;
+  #isAbsent = false;
   #lastMovedMs = 0;
   #corked = false;
   #stopped = false;
@@ -49,6 +50,11 @@ export class OutboundLink {
 
   get identity(): PeerIdentity | undefined {
     return this.#identity;
+  }
+
+  /** The last dial was refused by the peer's host, since nothing listens there. */
+  get isAbsent(): boolean {
+    return this.#isAbsent;
   }
 
   get queuedBytes(): number {
@@ -134,6 +140,9 @@ export class OutboundLink {
       socket.destroy(new Error(`no hello within ${HANDSHAKE_TIMEOUT_MS} ms`));
     });
     const decoder = new FrameDecoder(MAX_HELLO_BYTES);
+    socket.once('connect', () => {
+      this.#isAbsent = false;
+    });
     socket.once('secureConnect', () => {
       if (socket.authorized) socket.write(encodeFrame(FrameType.hello, encodeHello(this.#context.self)));
       else this.#refuse(socket, { code: 'foreign-certificate', message: FOREIGN_CERTIFICATE });
@@ -149,7 +158,10 @@ export class OutboundLink {
         this.#refuse(socket, { code: error.code, message: error.message });
       }
     });
-    socket.on('error', (error) => this.#complain('peer.link.failed', errorCode(error), describeError(error)));
+    socket.on('error', (error) => {
+      this.#isAbsent = errorCode(error) === 'ECONNREFUSED';
+      this.#complain('peer.link.failed', errorCode(error), describeError(error));
+    });
     socket.once('close', () => this.#closed());
   }
 

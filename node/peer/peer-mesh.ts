@@ -146,6 +146,10 @@ export class PeerMesh implements PeerTransport {
     return this.#outbound.get(nodeId)?.identity !== undefined;
   }
 
+  isAbsent(nodeId: string): boolean {
+    return this.#outbound.get(nodeId)?.isAbsent ?? false;
+  }
+
   onMessage(handler: (from: PeerIdentity, message: Uint8Array) => void): void {
     this.#handler = handler;
   }

@@ -73,6 +73,8 @@ export class MemoryTransport implements PeerTransport {
   readonly #mesh: MemoryMesh;
   readonly self: PeerIdentity;
   gone = false;
+  /** Nodes whose hosts say that no process is there. */
+  readonly absent = new Set<string>();
   #handler: (from: PeerIdentity, message: Uint8Array) => void = () => {};
   readonly #linkHandlers: ((peer: PeerIdentity, up: boolean) => void)[] = [];
 
@@ -91,6 +93,10 @@ export class MemoryTransport implements PeerTransport {
 
   isUp(nodeId: string): boolean {
     return !this.gone && this.#mesh.linked(this.self.nodeId, nodeId);
+  }
+
+  isAbsent(nodeId: string): boolean {
+    return this.absent.has(nodeId);
   }
 
   onMessage(handler: (from: PeerIdentity, message: Uint8Array) => void): void {

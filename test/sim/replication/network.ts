@@ -147,6 +147,10 @@ class SimTransport implements PeerTransport {
     return this.#up.has(nodeId);
   }
 
+  isAbsent(): boolean {
+    return false;
+  }
+
   onMessage(handler: (from: PeerIdentity, message: Uint8Array) => void): void {
     this.#onMessage = handler;
   }

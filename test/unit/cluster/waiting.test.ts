@@ -5,6 +5,7 @@ import { SeededRandom } from '../../../base/random.ts';
 import { Contacts } from '../../../cluster/contacts.ts';
 import { nodesToFence } from '../../../cluster/fencing.ts';
 import {
+  ABSENT_FENCE_AFTER_MS,
   FIRST_START_GRACE_MS,
   MAX_PENDING_PROPOSALS,
   PROPOSAL_TIMEOUT_MS,
@@ -163,13 +164,39 @@ describe('silence', () => {
 
   it('gets a node fenced after the time set, one that never started after a longer one', () => {
     const ids = (silent: number, state = runningCluster()): string[] =>
-      nodesToFence(state, 'n1', () => silent).map((n) => n.nodeId);
+      nodesToFence(
+        state,
+        'n1',
+        () => silent,
+        () => false,
+      ).map((n) => n.nodeId);
     expect(ids(1000)).toEqual([]);
     expect(ids(1001)).toEqual(['n2', 'n3']);
     expect(ids(1001, applyAll(runningCluster(), fence(2, 'a')))).toEqual(['n3']);
     const fresh = applyAll(makeGenesis(genesisInput()), register(1, 'a'), register(2, 'a'));
     expect(ids(FIRST_START_GRACE_MS, fresh)).toEqual(['n2']);
     expect(ids(FIRST_START_GRACE_MS + 1, fresh)).toEqual(['n2', 'n3']);
-    expect(nodesToFence(fresh, 'n1', () => undefined)).toEqual([]);
+    expect(
+      nodesToFence(
+        fresh,
+        'n1',
+        () => undefined,
+        () => true,
+      ),
+    ).toEqual([]);
+  });
+
+  it('of a process that its host says is gone is not waited out, unless it never started', () => {
+    const ids = (silent: number, state = runningCluster()): string[] =>
+      nodesToFence(
+        state,
+        'n1',
+        () => silent,
+        (id) => id === 'n2',
+      ).map((n) => n.nodeId);
+    expect(ids(ABSENT_FENCE_AFTER_MS)).toEqual([]);
+    expect(ids(ABSENT_FENCE_AFTER_MS + 1)).toEqual(['n2']);
+    const fresh = applyAll(makeGenesis(genesisInput()), register(1, 'a'));
+    expect(ids(FIRST_START_GRACE_MS, fresh)).toEqual([]);
   });
 });

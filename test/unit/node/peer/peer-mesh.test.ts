@@ -117,11 +117,13 @@ describe('a mesh of nodes that know each other', () => {
     const { port } = b.mesh;
     await b.mesh.stop();
     await eventually('the link is down', () => !a.mesh.isUp('n2'));
+    await eventually('its host says that it is gone', () => a.mesh.isAbsent('n2'));
     const again = await startMesh('n2', 'b2', {
       listen: { host: HOST, port },
       peers: [{ nodeId: 'n1', host: HOST, port: a.mesh.port }],
     });
     await eventually('the link is up again', () => a.mesh.isUp('n2') && again.mesh.isUp('n1'));
+    expect(a.mesh.isAbsent('n2')).toBe(false);
     expect(a.changes).toEqual(['n2:b1 up', 'n2:b1 down', 'n2:b2 up']);
     expect(a.mesh.send('n2', [Buffer.from('again')])).toBe(true);
     await eventually('it arrives', () => again.received.length === 1);

@@ -44,6 +44,7 @@ class Exchange {
         return this.#handlers.has(to);
       },
       queuedBytes: () => 0,
+      isAbsent: () => false,
       isUp: (nodeId) => this.#handlers.has(nodeId),
       onMessage: (handler) => this.#handlers.set(self.nodeId, handler),
       onLinkChange: (handler) => this.#links.set(self.nodeId, handler),
