@@ -11,7 +11,7 @@ import { systemClock, systemRandom } from './system.ts';
  *     main.js start --data DIR  runs one node until it is told to stop
  *
  * Exit codes: 0 stopped as told, 1 refused, 2 wrong usage, 70 a disk has failed. To be started again, as a new
- * incarnation: 71 a bug of ours, 75 fenced.
+ * incarnation: 71 what may pass (an address that is not there yet, a port that is taken, a bug of ours), 75 fenced.
  */
 const EXIT_USAGE = 2;
 const EXIT_REFUSED = 1;
@@ -71,8 +71,13 @@ async function start(args: readonly string[]): Promise<void> {
   } catch (error) {
     if (error instanceof OperationError) process.stderr.write(errorText(errorDocument(error)));
     else process.stderr.write(`bootfabric: ${error instanceof Error ? error.stack : String(error)}\n`);
-    process.exit(EXIT_REFUSED);
+    process.exit(isForGood(error) ? EXIT_REFUSED : EXIT_BUG);
   }
+}
+
+/** Whether starting again would only meet the same; an administrator has to change something. */
+function isForGood(error: unknown): boolean {
+  return error instanceof OperationError && ['invalid', 'conflict', 'not-found'].includes(error.kind);
 }
 
 await main(process.argv.slice(2));

@@ -22,10 +22,9 @@ import { loadNodeDirectory, type NodeDirectory } from './setup/node-directory.ts
 import { systemClock, systemLogger, systemRandom, systemTimers } from './system.ts';
 
 /** The process is to end and be started again. See main.ts for the codes. */
-const EXIT_REFUSED = 1;
 const EXIT_STORAGE = 70;
 const EXIT_BUG = 71;
-const EXIT_OF_CAUSE = { start: EXIT_REFUSED, storage: EXIT_STORAGE, bug: EXIT_BUG } as const;
+const EXIT_OF_CAUSE = { start: EXIT_BUG, storage: EXIT_STORAGE, bug: EXIT_BUG } as const;
 const EXIT_FENCED = 75;
 const INCARNATION_BYTES = 8;
 /** Whole segments are trimmed, and the cluster log is small. */

@@ -6,15 +6,14 @@ export type BootImage =
   | { readonly kind: 'none'; readonly reason: string };
 
 /**
- * The version the client is pinned to, else the newest one that every live replica of its portal group holds:
- * a LUN over anything less could not be served on after a failover.
+ * The version the client is pinned to, else the newest one that every in-sync member of its portal group holds:
+ * a LUN over anything less could not be served on after a failover. A replica that is still being brought up to
+ * date does not count; it joins only once it holds what the LUNs need.
  */
 export function chooseBootImage(state: ClusterState, client: ClientRecord): BootImage {
   const image = state.images[client.image];
   if (image === undefined) return { kind: 'none', reason: `image ${client.image} does not exist` };
-  const needed = (state.portalGroups[client.portalGroup]?.replicas ?? []).filter(
-    (nodeId) => state.nodes[nodeId]?.status === 'up',
-  );
+  const needed = (state.portalGroups[client.portalGroup]?.inSync ?? []).map((member) => member.nodeId);
   const candidates = image.versions.filter(
     (v) => client.imageVersion === undefined || v.version === client.imageVersion,
   );
@@ -27,7 +26,7 @@ export function chooseBootImage(state: ClusterState, client: ClientRecord): Boot
   const wanted = client.imageVersion === undefined ? 'any version' : `version ${client.imageVersion}`;
   return {
     kind: 'none',
-    reason: `not every replica holds ${wanted} of image ${client.image} yet`,
+    reason: `not every in-sync replica holds ${wanted} of image ${client.image} yet`,
   };
 }
 

@@ -2,20 +2,20 @@ import type { CancelTimer, Timers } from '../../base/clock.ts';
 import { describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { ClientRecord, ClusterState } from '../../cluster/state/model.ts';
-import type { BlockDevice } from '../../storage/block-device.ts';
+import { type BlockDevice, DeviceError } from '../../storage/block-device.ts';
 import type { ReplicationHost } from '../../storage/replication/index.ts';
 import type { CatchUpStatus, PortalGroup } from '../../storage/replication/portal-group.ts';
 import type { IscsiPortal } from '../iscsi/portal.ts';
 import { chooseBootImage, lunLengthBlocks } from './boot-image.ts';
 import type { ServedGroups } from './group-directory.ts';
-import { GUARDIAN_RENEW_EVERY_MS } from './limits.ts';
+import { GUARDIAN_RENEW_EVERY_MS, LAPSE_GRACE_MS } from './limits.ts';
 import { PortalAddress, type PortalAddressPorts } from './portal-address.ts';
 import type { BeginBootAnswer, DataPlaneStatus } from './worker-protocol.ts';
 
 export interface DataPlaneOptions {
   readonly nodeId: string;
   readonly replication: ReplicationHost;
-  readonly addressPorts: PortalAddressPorts;
+  readonly addressPorts: Omit<PortalAddressPorts, 'isServing'>;
   /** Tells the guardian that this event loop is alive. */
   readonly renewAddresses: () => void;
   readonly timers: Timers;
@@ -33,6 +33,8 @@ export class DataPlane implements ServedGroups {
   readonly #portals: IscsiPortal[] = [];
   /** Disks being made, so that two logins at once make one. */
   readonly #making = new Map<number, Promise<void>>();
+  /** Groups whose lease has lapsed; each ends the wait of its sessions when called. */
+  readonly #lapses = new Map<string, CancelTimer>();
   #state: ClusterState | undefined;
   #cancelRenewal: CancelTimer | undefined;
 
@@ -56,6 +58,7 @@ export class DataPlane implements ServedGroups {
 
   stop(): void {
     this.#cancelRenewal?.();
+    for (const cancel of this.#lapses.values()) cancel();
     for (const address of this.#addresses.values()) address.setWanted(false);
   }
 
@@ -105,16 +108,19 @@ export class DataPlane implements ServedGroups {
    */
   async beginBoot(clientName: string): Promise<BeginBootAnswer> {
     const client = this.#state?.clients[clientName];
-    if (client === undefined) return { kind: 'refused', reason: `client ${clientName} is not registered` };
-    const group = this.#options.replication.group(client.portalGroup);
-    if (group === undefined || !group.isServing()) return { kind: 'not-serving' };
+    const group = client === undefined ? undefined : this.#options.replication.group(client.portalGroup);
+    // Whoever asks has found it registered, so this thread is only a moment behind.
+    if (client === undefined || group === undefined || !group.isServing()) return { kind: 'not-serving' };
     if (client.writeCache === 'keep' && hasLun(group, client)) return { kind: 'ready' };
+    const disk = this.#newDisk(client);
+    if (disk.kind === 'none') return { kind: 'refused', reason: disk.reason };
     try {
       // Whatever session is left is from before the power went off; none of its writes may land in the new disk.
       this.#closeTarget(client.targetName);
-      await this.#makeDisk(group, client);
+      await group.resetLun(disk.lun);
       return { kind: 'ready' };
     } catch (error) {
+      if (error instanceof DeviceError && error.kind === 'not-serving') return { kind: 'not-serving' };
       return { kind: 'refused', reason: describeError(error) };
     }
   }
@@ -170,29 +176,51 @@ export class DataPlane implements ServedGroups {
   }
 
   async #makeDisk(group: PortalGroup, client: ClientRecord): Promise<void> {
-    const state = this.#state;
-    const chosen =
-      state === undefined
-        ? ({ kind: 'none', reason: 'the configuration is not known yet' } as const)
-        : chooseBootImage(state, client);
-    if (chosen.kind === 'none') throw new Error(chosen.reason);
-    await group.resetLun({
-      lunId: client.lunId,
-      base: { name: chosen.name, version: chosen.version.version },
-      lengthBlocks: lunLengthBlocks(chosen.version.sizeBytes),
-    });
+    const disk = this.#newDisk(client);
+    if (disk.kind === 'none') throw new Error(disk.reason);
+    await group.resetLun(disk.lun);
   }
 
+  /** What a client's disk is made of when it starts over, or why it cannot be made. */
+  #newDisk(client: ClientRecord): NewDisk {
+    if (this.#state === undefined) return { kind: 'none', reason: 'the configuration is not known yet' };
+    const chosen = chooseBootImage(this.#state, client);
+    if (chosen.kind === 'none') return chosen;
+    return {
+      kind: 'lun',
+      lun: {
+        lunId: client.lunId,
+        base: { name: chosen.name, version: chosen.version.version },
+        lengthBlocks: lunLengthBlocks(chosen.version.sizeBytes),
+      },
+    };
+  }
+
+  /**
+   * The address follows at once. Sessions end when another node takes over; while only the lease has lapsed they
+   * wait for it, unanswered, since to initiators a reset is far worse than a moment's silence.
+   */
   #servingChanged(groupId: string, serving: boolean): void {
     const group = this.#state?.portalGroups[groupId];
     if (group === undefined) return;
-    if (!serving) {
-      for (const client of Object.values(this.#state?.clients ?? {})) {
-        if (client.portalGroup === groupId) this.#closeTarget(client.targetName);
-      }
-    }
     this.#addressOf(groupId, group).setWanted(serving);
-    if (serving && this.#state !== undefined) this.#dropLunsWithoutClient(groupId, this.#state);
+    this.#lapses.get(groupId)?.();
+    this.#lapses.delete(groupId);
+    if (serving) {
+      if (this.#state !== undefined) this.#dropLunsWithoutClient(groupId, this.#state);
+      return;
+    }
+    if (this.#options.replication.group(groupId)?.status().role !== 'primary') this.#closeTargetsOf(groupId);
+    else {
+      const close = (): void => this.#closeTargetsOf(groupId);
+      this.#lapses.set(groupId, this.#options.timers.setTimer(LAPSE_GRACE_MS, close));
+    }
+  }
+
+  #closeTargetsOf(groupId: string): void {
+    for (const client of Object.values(this.#state?.clients ?? {})) {
+      if (client.portalGroup === groupId) this.#closeTarget(client.targetName);
+    }
   }
 
   #addressOf(groupId: string, group: { address: string; port: number }): PortalAddress {
@@ -201,7 +229,7 @@ export class DataPlane implements ServedGroups {
       address = new PortalAddress({
         address: group.address,
         port: group.port,
-        ports: this.#options.addressPorts,
+        ports: { ...this.#options.addressPorts, isServing: () => this.isServing(groupId) },
         timers: this.#options.timers,
         logger: this.#options.logger,
       });
@@ -228,6 +256,10 @@ export class DataPlane implements ServedGroups {
     }
   }
 }
+
+type NewDisk =
+  | { readonly kind: 'lun'; readonly lun: Parameters<PortalGroup['resetLun']>[0] }
+  | { readonly kind: 'none'; readonly reason: string };
 
 function describeCatchUp(catchUp: CatchUpStatus): string {
   return `record ${catchUp.ackedIndex} of ${catchUp.targetIndex}`;

@@ -10,6 +10,7 @@ import {
   type GuardianAnswer,
   type GuardianOrder,
 } from './guardian-protocol.ts';
+import { REMOVE_RETRY_MS } from './limits.ts';
 
 /**
  * The guardian process: a shell around guardian-machine.ts, started by its node with pipes for input and
@@ -62,7 +63,15 @@ function changeAddress(verb: 'add' | 'del', address: string, afterwards: Guardia
     .then(() => {
       if (afterwards !== undefined) answer(afterwards);
     })
-    .catch((error: unknown) => answer({ answer: 'failed', address, reason: describeError(error) }));
+    .catch((error: unknown) => {
+      if (afterwards !== undefined) answer({ answer: 'failed', address, reason: describeError(error) });
+      if (verb === 'del') setTimeout(() => removeAgain(address), REMOVE_RETRY_MS);
+    });
+}
+
+/** An address that nobody holds must not stay on the interface, however often it takes. */
+function removeAgain(address: string): void {
+  if (!state.held.has(address)) changeAddress('del', address, undefined);
 }
 
 function answer(message: GuardianAnswer): void {

@@ -4,9 +4,19 @@
 export const GUARDIAN_TTL_MS = 800;
 export const GUARDIAN_RENEW_EVERY_MS = 150;
 /** How long the guardian may take to carry out one order. */
-export const GUARDIAN_ANSWER_TIMEOUT_MS = 2_000;
+export const GUARDIAN_ANSWER_TIMEOUT_MS = 8_000;
+/** An address that could not be taken off the interface is tried again after this. */
+export const REMOVE_RETRY_MS = 500;
 /** The same for the first order, for which the process must start; on a busy host that takes seconds. */
 export const GUARDIAN_START_TIMEOUT_MS = 20_000;
+/**
+ * A lapsed lease is often renewed at once, as when a member has just died or this thread was held up. Sessions
+ * are kept this long, unanswered; a reset would cost their initiators seconds.
+ */
+export const LAPSE_GRACE_MS = 1_500;
+/** The worker shows that it is alive this often; silent for longer than the second, it is taken for hung. */
+export const WORKER_BEAT_MS = 250;
+export const WORKER_HUNG_MS = 5_000;
 /** A portal address that cannot be bound yet (the old owner is just letting go) is tried again after this. */
 export const BIND_RETRY_MS = 25;
 /** Gratuitous ARP goes out at these moments after a takeover, since any one of them may be lost. */

@@ -12,6 +12,8 @@ export interface PortalAddressPorts {
   listen(address: string, port: number): Promise<() => Promise<void>>;
   /** Tells the network where the address now is (gratuitous ARP); does nothing on loopback. */
   announce(address: string): void;
+  /** Whether the group is served here at this very moment. */
+  isServing(): boolean;
 }
 
 /**
@@ -25,6 +27,7 @@ export class PortalAddress {
   readonly #timers: Timers;
   readonly #logger: Logger;
   #wanted = false;
+  #mayBeHeld = false;
   #working = false;
   #close: (() => Promise<void>) | undefined;
   #announcements: CancelTimer[] = [];
@@ -53,25 +56,22 @@ export class PortalAddress {
     this.#follow();
   }
 
-  /** The guardian took the address away: the listener must go too, and comes back if still wanted. */
+  /** The guardian took the address away; it is asked for again while it is still wanted. */
   lost(): void {
-    const close = this.#close;
-    this.#close = undefined;
-    if (close === undefined) return;
-    this.#runExclusive(close());
+    this.#mayBeHeld = false;
+    this.#cancelAnnouncements();
+    this.#follow();
   }
 
   #follow(): void {
-    if (this.#working || this.#wanted === this.listening) return;
-    this.#runExclusive(this.#wanted ? this.#take() : this.#release());
-  }
-
-  #runExclusive(work: Promise<void>): void {
+    const isDone = this.#wanted ? this.listening && this.#mayBeHeld : !this.listening && !this.#mayBeHeld;
+    if (this.#working || isDone) return;
     this.#working = true;
     const done = (): void => {
       this.#working = false;
       this.#follow();
     };
+    const work = this.#wanted ? this.#take() : this.#release();
     work.then(done, (error: unknown) => {
       this.#logger.warn('portal.address.retry', { address: this.address, reason: describeError(error) });
       this.#timers.setTimer(BIND_RETRY_MS, done);
@@ -79,32 +79,51 @@ export class PortalAddress {
   }
 
   async #take(): Promise<void> {
+    // From here until a drop has succeeded it may be on the interface, whatever the guardian answers.
+    this.#mayBeHeld = true;
     await this.#ports.hold(this.address);
-    if (!this.#wanted) {
-      await this.#ports.drop(this.address);
-      return;
-    }
+    if (!this.#wanted) return;
     try {
-      this.#close = await this.#ports.listen(this.address, this.port);
+      this.#close ??= await this.#ports.listen(this.address, this.port);
     } catch (error) {
       // Never held without a listener: a client would find the address and nobody there.
-      await this.#ports.drop(this.address);
+      await this.#drop();
       throw error;
     }
-    this.#announcements = ANNOUNCE_AT_MS.map((atMs) =>
-      this.#timers.setTimer(atMs, () => this.#ports.announce(this.address)),
-    );
+    this.#announce();
     this.#logger.info('portal.address.taken', { address: this.address, port: this.port });
   }
 
   async #release(): Promise<void> {
+    this.#cancelAnnouncements();
+    try {
+      // The address first: once it is off the interface nobody new reaches the listener.
+      await this.#drop();
+    } finally {
+      const close = this.#close;
+      this.#close = undefined;
+      await close?.();
+    }
+    this.#logger.info('portal.address.released', { address: this.address });
+  }
+
+  async #drop(): Promise<void> {
+    await this.#ports.drop(this.address);
+    this.#mayBeHeld = false;
+  }
+
+  #announce(): void {
+    this.#cancelAnnouncements();
+    this.#announcements = ANNOUNCE_AT_MS.map((atMs) =>
+      this.#timers.setTimer(atMs, () => {
+        // A process that was stopped meanwhile must not call clients to an address it has lost.
+        if (this.#ports.isServing()) this.#ports.announce(this.address);
+      }),
+    );
+  }
+
+  #cancelAnnouncements(): void {
     for (const cancel of this.#announcements) cancel();
     this.#announcements = [];
-    const close = this.#close;
-    this.#close = undefined;
-    // The address first: once it is off the interface nobody reaches the sessions that are being closed.
-    await this.#ports.drop(this.address);
-    await close?.();
-    this.#logger.info('portal.address.released', { address: this.address });
   }
 }

@@ -5,7 +5,7 @@ import type { ClusterView } from '../../cluster/ports.ts';
 import type { Command } from '../../cluster/state/commands.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
 import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
-import { MAX_WORKER_REQUESTS, WORKER_REQUEST_TIMEOUT_MS } from './limits.ts';
+import { MAX_WORKER_REQUESTS, WORKER_BEAT_MS, WORKER_HUNG_MS, WORKER_REQUEST_TIMEOUT_MS } from './limits.ts';
 import type {
   BeginBootAnswer,
   DataPlaneStatus,
@@ -29,6 +29,7 @@ export class WorkerClient {
   readonly #onFatal: (cause: FatalCause, reason: string) => void;
   readonly #waiting = new Map<number, Waiting>();
   #nextRequest = 1;
+  #beats = 0;
   #latest: ClusterState | undefined;
   #stateScheduled = false;
   #ready!: () => void;
@@ -127,7 +128,11 @@ export class WorkerClient {
   #receive(message: FromWorker): void {
     switch (message.type) {
       case 'ready':
+        this.#watch();
         this.#ready();
+        return;
+      case 'beat':
+        this.#beats++;
         return;
       case 'answer':
         this.#waiting.get(message.id)?.resolve(message.answer);
@@ -147,6 +152,24 @@ export class WorkerClient {
         this.#stopped();
         return;
     }
+  }
+
+  /**
+   * A worker that hangs serves nobody, while this thread would go on saying that the node is well. Only time in
+   * which this thread itself ran is counted.
+   */
+  #watch(): void {
+    let seen = this.#beats;
+    let silentMs = 0;
+    const look = (): void => {
+      if (this.#stopping) return;
+      silentMs = this.#beats === seen ? silentMs + WORKER_BEAT_MS : 0;
+      seen = this.#beats;
+      if (silentMs >= WORKER_HUNG_MS)
+        this.#onFatal('bug', `the data plane has been silent for ${silentMs} ms`);
+      else this.#timers.setTimer(WORKER_BEAT_MS, look);
+    };
+    this.#timers.setTimer(WORKER_BEAT_MS, look);
   }
 
   async #propose(id: number, command: Command): Promise<void> {

@@ -17,7 +17,7 @@ import { systemClock, systemLogger, systemRandom, systemTimers } from '../system
 import { DataPlane } from './data-plane.ts';
 import { GroupDirectory } from './group-directory.ts';
 import { GuardianClient } from './guardian-client.ts';
-import { BIND_RETRY_MS } from './limits.ts';
+import { BIND_RETRY_MS, WORKER_BEAT_MS } from './limits.ts';
 import type { FatalCause, FromWorker, ToWorker, WorkerConfig, WorkerRequest } from './worker-protocol.ts';
 
 /**
@@ -185,6 +185,7 @@ async function start(): Promise<void> {
   await replication.start();
   await fixedPortal.listen({ host: config.address, port: config.iscsiPort });
   plane.start();
+  setInterval(() => send({ type: 'beat' }), WORKER_BEAT_MS);
   send({ type: 'ready' });
 }
 

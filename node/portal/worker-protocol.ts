@@ -36,6 +36,8 @@ export type WorkerRequest =
 
 export type FromWorker =
   | { readonly type: 'ready' }
+  /** Sent often: this thread's event loop turns. */
+  | { readonly type: 'beat' }
   | { readonly type: 'answer'; readonly id: number; readonly answer: unknown }
   | { readonly type: 'answer-failed'; readonly id: number; readonly reason: string }
   | { readonly type: 'propose'; readonly id: number; readonly command: Command }

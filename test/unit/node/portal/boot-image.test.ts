@@ -16,7 +16,7 @@ function version(number: number, holders: string[]): ImageVersionRecord {
   };
 }
 
-function stateWith(versions: ImageVersionRecord[], down: string[] = []): ClusterState {
+function stateWith(versions: ImageVersionRecord[], out: string[] = []): ClusterState {
   const genesis = makeGenesis({
     clusterId: 'c1',
     clusterName: 'lab',
@@ -34,11 +34,14 @@ function stateWith(versions: ImageVersionRecord[], down: string[] = []): Cluster
     portalGroups: [{ id: 'g1', address: '192.0.2.101', port: 3260 }],
     tokens: [],
   });
-  const nodes = Object.values(genesis.nodes).map((node) => [
-    node.nodeId,
-    { ...node, status: down.includes(node.nodeId) ? ('fenced' as const) : ('up' as const) },
-  ]);
-  return { ...genesis, nodes: Object.fromEntries(nodes), images: { win: { name: 'win', versions } } };
+  const group = genesis.portalGroups['g1'];
+  if (group === undefined) throw new Error('no group');
+  const inSync = group.inSync.filter((member) => !out.includes(member.nodeId));
+  return {
+    ...genesis,
+    portalGroups: { g1: { ...group, inSync } },
+    images: { win: { name: 'win', versions } },
+  };
 }
 
 const client: ClientRecord = {
@@ -54,7 +57,7 @@ const client: ClientRecord = {
 const all = ['n1', 'n2', 'n3'];
 
 describe('the image version of a boot', () => {
-  it('is the newest that every live replica holds', () => {
+  it('is the newest that every in-sync replica holds', () => {
     const state = stateWith([version(1, all), version(2, all), version(3, ['n1', 'n2'])]);
     expect(chooseBootImage(state, client)).toMatchObject({ kind: 'version', version: { version: 2 } });
     const withoutN3 = stateWith([version(2, all), version(3, ['n1', 'n2'])], ['n3']);
@@ -66,7 +69,7 @@ describe('the image version of a boot', () => {
     expect(chooseBootImage(state, { ...client, imageVersion: 1 })).toMatchObject({ version: { version: 1 } });
     expect(chooseBootImage(state, { ...client, imageVersion: 2 })).toEqual({
       kind: 'none',
-      reason: 'not every replica holds version 2 of image win yet',
+      reason: 'not every in-sync replica holds version 2 of image win yet',
     });
     expect(chooseBootImage(state, { ...client, image: 'mac' })).toEqual({
       kind: 'none',

@@ -13,6 +13,8 @@ function makeWorld(options: { bindFailures?: number } = {}) {
   let bindFailures = options.bindFailures ?? 0;
   let releaseHold: (() => void) | undefined;
   const gate = { closed: false };
+  const serving = { now: true };
+  const failing = { drops: 0 };
   const address = new PortalAddress({
     address: '127.9.9.1',
     port: 3260,
@@ -26,6 +28,7 @@ function makeWorld(options: { bindFailures?: number } = {}) {
       },
       drop: async (a) => {
         calls.push('drop');
+        if (failing.drops-- > 0) throw new Error('ip failed');
         held.delete(a);
       },
       listen: async () => {
@@ -36,9 +39,10 @@ function makeWorld(options: { bindFailures?: number } = {}) {
         };
       },
       announce: () => calls.push('announce'),
+      isServing: () => serving.now,
     },
   });
-  return { address, calls, held, clock, gate, release: () => releaseHold?.() };
+  return { address, calls, held, clock, gate, serving, failing, release: () => releaseHold?.() };
 }
 
 describe('a portal address', () => {
@@ -78,12 +82,38 @@ describe('a portal address', () => {
     expect(world.calls).toEqual(['hold', 'drop']);
   });
 
-  it('lost to the guardian is closed and taken again while the group is served here', async () => {
+  it('lost to the guardian is asked for again while the group is served here', async () => {
     const world = makeWorld();
     world.address.setWanted(true);
     await settle();
     world.address.lost();
     await settle();
-    expect(world.calls).toEqual(['hold', 'listen', 'close', 'hold', 'listen']);
+    expect(world.calls).toEqual(['hold', 'listen', 'hold']);
+    expect(world.address.listening).toBe(true);
+  });
+
+  it('that could not be dropped has no listener any more and is dropped until that works', async () => {
+    const world = makeWorld();
+    world.address.setWanted(true);
+    await settle();
+    world.failing.drops = 2;
+    world.address.setWanted(false);
+    for (let i = 0; i < 3; i++) {
+      await settle();
+      expect(world.address.listening).toBe(false);
+      world.clock.advance(BIND_RETRY_MS);
+    }
+    await settle();
+    expect(world.held.size).toBe(0);
+    expect(world.calls.filter((c) => c === 'drop')).toHaveLength(3);
+  });
+
+  it('is not announced by a process that does not serve the group at that moment', async () => {
+    const world = makeWorld();
+    world.address.setWanted(true);
+    await settle();
+    world.serving.now = false;
+    world.clock.advance(10_000);
+    expect(world.calls).not.toContain('announce');
   });
 });
