@@ -4,22 +4,6 @@ import koffi from 'koffi';
 
 /** Network namespaces for tests with real interfaces. Each test process works in its own and removes them. */
 
-/** Why namespaces cannot be made here and what would enable them; undefined when they can. */
-export function namespacesRefused(): string | undefined {
-  if (process.getuid?.() !== 0) {
-    return 'network namespaces need root; to run: sudo npx vitest run test/interop';
-  }
-  const probe = `bf-probe-${process.pid}`;
-  try {
-    ip('netns', 'add', probe);
-    ip('netns', 'del', probe);
-    return undefined;
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    return `"ip netns add" fails (${reason}); to run: iproute2 and CAP_SYS_ADMIN, npx vitest run test/interop`;
-  }
-}
-
 export function ip(...args: string[]): string {
   return execFileSync('ip', args, { encoding: 'utf8', timeout: 10_000, stdio: ['ignore', 'pipe', 'pipe'] });
 }

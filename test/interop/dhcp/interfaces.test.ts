@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import type { Socket } from 'node:dgram';
 import { promisify } from 'node:util';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { CounterSet } from '../../../base/counters.ts';
 import { IPV4_ANY, type Ipv4, parseIpv4 } from '../../../base/ipv4.ts';
 import { silentLogger } from '../../../base/logger.ts';
@@ -18,11 +18,16 @@ import {
 } from '../../../node/net/interface-address.ts';
 import { openInterfaceUdp } from '../../../node/net/interface-udp.ts';
 import { discoverMessage, selectingMessage } from '../../../scripts/simulator/dhcp-messages.ts';
-import { enterNamespace, homeNamespacePath, ip, namespacePath, namespacesRefused } from '../namespaces.ts';
+import { describeWhere, type Requirements } from '../../support/requirements.ts';
+import { enterNamespace, homeNamespacePath, ip, namespacePath } from '../namespaces.ts';
 
 const run = promisify(execFile);
-const refused = namespacesRefused();
-if (refused !== undefined) process.stderr.write(`skipped: test/interop/dhcp: ${refused}\n`);
+
+const NEEDS: Requirements = {
+  root: true,
+  commands: ['ip', 'busybox'],
+  enableWith: 'apt-get install iproute2 busybox-static (and run as root)',
+};
 
 const tag = `bf${process.pid}`;
 const nodeSpace = `${tag}n`;
@@ -117,7 +122,7 @@ function nextReply(socket: Socket, waitMs = 3_000): Promise<DhcpMessage | undefi
   });
 }
 
-describe.skipIf(refused !== undefined)('DHCP on two real interfaces', () => {
+describeWhere(NEEDS, 'DHCP on two real interfaces', () => {
   const open: { close(): unknown }[] = [];
   beforeAll(() => {
     buildNetwork();

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { CounterSet } from '../../../base/counters.ts';
 import { parseIpv4 } from '../../../base/ipv4.ts';
 import { silentLogger } from '../../../base/logger.ts';
@@ -14,7 +14,8 @@ import type { BootAnswer } from '../../../node/http-boot/ports.ts';
 import { startHttpBootServer } from '../../../node/http-boot/server.ts';
 import { openInterfaceUdp } from '../../../node/net/interface-udp.ts';
 import { startTftpServer } from '../../../node/tftp/server.ts';
-import { enterNamespace, homeNamespacePath, ip, namespacePath, namespacesRefused } from '../namespaces.ts';
+import { describeWhere, type Requirements } from '../../support/requirements.ts';
+import { enterNamespace, homeNamespacePath, ip, namespacePath } from '../namespaces.ts';
 
 /** Real firmware in a virtual machine: iPXE's ROM under SeaBIOS, and the network stack of OVMF (edk2). */
 const QEMU = '/usr/bin/qemu-system-x86_64';
@@ -25,16 +26,12 @@ const OVMF_VARIABLES = '/usr/share/OVMF/OVMF_VARS_4M.fd';
 const IPXE_ROM = '/usr/lib/ipxe/qemu/efi-virtio.rom';
 const SNPONLY = '/usr/lib/ipxe/snponly.efi';
 
-function refusal(): string | undefined {
-  const missing = [QEMU, DNSMASQ, OVMF_CODE, IPXE_ROM, SNPONLY, '/dev/net/tun'].filter(
-    (path) => !existsSync(path),
-  );
-  if (missing.length === 0) return namespacesRefused();
-  return `missing ${missing.join(', ')}; to run: apt install qemu-system-x86 dnsmasq-base ovmf ipxe ipxe-qemu, npx vitest run test/interop`;
-}
-
-const refused = refusal();
-if (refused !== undefined) process.stderr.write(`skipped: test/interop/firmware: ${refused}\n`);
+const NEEDS: Requirements = {
+  root: true,
+  commands: ['ip'],
+  files: [QEMU, DNSMASQ, OVMF_CODE, OVMF_VARIABLES, IPXE_ROM, SNPONLY, '/dev/net/tun'],
+  enableWith: 'apt-get install qemu-system-x86 dnsmasq-base ovmf ipxe ipxe-qemu iproute2 (and run as root)',
+};
 
 /** The node and the machine's tap on a bridge; the site's own DHCP server on that bridge. */
 const SPACE = `bf${process.pid}q`;
@@ -52,7 +49,7 @@ const timers = {
 };
 const BOOT_WITHIN_MS = 120_000;
 
-describe.skipIf(refused !== undefined)('real firmware', () => {
+describeWhere(NEEDS, 'real firmware', () => {
   const running: { close(): Promise<void> }[] = [];
   let folder: string;
   let machine: ChildProcess | undefined;

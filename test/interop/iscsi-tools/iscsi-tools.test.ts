@@ -1,8 +1,9 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { describeWhere, type Requirements } from '../../support/requirements.ts';
 import { INITIATOR, startTarget, TARGET, type TestTarget } from '../../unit/node/iscsi/target-fixture.ts';
 
 /** Foreign initiators against our target: libiscsi's tools and its conformance suite, and QEMU's. */
@@ -16,10 +17,6 @@ beforeAll(async () => {
 });
 
 afterAll(() => target.portal.close());
-
-function has(program: string): boolean {
-  return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
-}
 
 interface Outcome {
   readonly status: number | null;
@@ -37,10 +34,16 @@ function run(program: string, args: readonly string[], timeoutMs = 20_000): Prom
   });
 }
 
-const libiscsi = 'needs libiscsi tools: apt-get install libiscsi-bin';
-const qemu = 'needs QEMU tools with iSCSI: apt-get install qemu-utils qemu-block-extra';
+const TOOLS: Requirements = {
+  commands: ['iscsi-ls', 'iscsi-inq', 'iscsi-perf', 'iscsi-readcapacity16', 'iscsi-test-cu'],
+  enableWith: 'apt-get install libiscsi-bin',
+};
+const QEMU_TOOLS: Requirements = {
+  commands: ['qemu-io', 'qemu-img'],
+  enableWith: 'apt-get install qemu-utils qemu-block-extra',
+};
 
-describe.skipIf(!has('iscsi-ls'))(`libiscsi tools (${libiscsi})`, () => {
+describeWhere(TOOLS, 'libiscsi tools', () => {
   test('iscsi-ls discovers the target and its LUN', async () => {
     const { status, output } = await run('iscsi-ls', ['-s', `iscsi://${target.host}:${target.port}`]);
     expect(status).toBe(0);
@@ -102,7 +105,7 @@ const FAMILIES = [
   'iSCSITMF',
 ];
 
-describe.skipIf(!has('iscsi-test-cu'))(`libiscsi conformance suite (${libiscsi})`, () => {
+describeWhere(TOOLS, 'libiscsi conformance suite', () => {
   test.each(FAMILIES)('%s', { timeout: 60_000 }, async (family) => {
     const { status, output } = await run('iscsi-test-cu', ['-d', '-n', '-t', `ALL.${family}`, url], 50_000);
     const tests = /tests\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)/.exec(output)?.slice(1).map(Number);
@@ -116,7 +119,7 @@ describe.skipIf(!has('iscsi-test-cu'))(`libiscsi conformance suite (${libiscsi})
   });
 });
 
-describe.skipIf(!has('qemu-io') || !has('qemu-img'))(`QEMU block layer (${qemu})`, () => {
+describeWhere(QEMU_TOOLS, 'QEMU block layer', () => {
   test('qemu-io writes, flushes and reads back', async () => {
     const commands = [
       'write -P 0xab 0 1M',
