@@ -102,8 +102,9 @@ export class LocalCluster {
     const log = createWriteStream(this.logFile(nodeId), { flags: 'a' });
     child.stdout?.pipe(log, { end: false });
     child.stderr?.pipe(log, { end: false });
+    // Its last words may come after its exit.
+    child.on('close', () => log.end());
     child.on('exit', (code) => {
-      log.end();
       if (code === EXIT_FENCED && !this.#stopping) this.start(nodeId);
     });
     this.#processes.set(nodeId, child);
