@@ -2,10 +2,18 @@
 export const TICK_MS = 50;
 /** An idle link hears from the primary this often; each answer renews the lease. */
 export const HEARTBEAT_MS = 100;
-/** A member in sync that is silent, or owes an acknowledgement, for this long is put out of the set. */
+/**
+ * A member in sync that is silent for this long is put out of the set, and so is one that has owed an
+ * acknowledgement for this long and made no progress all the while.
+ */
 export const SLOW_MS = 300;
 /** The same for data that was to be made durable: disks may take that long to flush. */
 export const SLOW_SYNC_MS = 1_000;
+/**
+ * Whatever its progress, a member may owe nothing for longer: writes wait for it. Over a link that is fully
+ * used, MAX_IN_FLIGHT_BYTES take a second or so; they take this long at a pace of 13 MB/s.
+ */
+export const ARREARS_MAX_MS = 5_000;
 /** A new primary gives the others this long more, to record the epoch and mend their logs. */
 export const PROMOTION_GRACE_MS = 700;
 /** A tick that comes so late tells of a pause of this process, not of silence of the others. */

@@ -17,7 +17,7 @@ import {
   PROMOTION_GRACE_MS,
   WINDOW_BYTES,
 } from './limits.ts';
-import { markProgress, onProposed, proposeChanges } from './primary-membership.ts';
+import { markProgress, noteProgress, onProposed, proposeChanges } from './primary-membership.ts';
 import { leaseUntilMs, type Member, memberOf, type PrimaryState, requiredMembers } from './primary-state.ts';
 
 /** Takes office: records the epoch, then appends the record that begins it, and turns to the others. */
@@ -76,7 +76,9 @@ function addMember(state: PrimaryState, nodeId: string, link: LinkState, nowMs: 
     mode: 'probing',
     nextToSend: 0,
     ackedIndex: 0,
+    progressMs: nowMs,
     durableIndex: 0,
+    durableProgressMs: nowMs,
     leaseUntilMs: Number.NEGATIVE_INFINITY,
     lastHeardMs: nowMs,
     lastSentMs: Number.NEGATIVE_INFINITY,
@@ -213,8 +215,7 @@ function onAck(state: PrimaryState, member: Member, frame: AckFrame, nowMs: numb
     const fields = { member: member.nodeId, acked: frame.nextIndex, appended: appendedIndex };
     return [{ kind: 'complain', event: 'replication.ack-past-end', fields }];
   }
-  member.ackedIndex = Math.max(member.ackedIndex, frame.nextIndex);
-  member.durableIndex = Math.max(member.durableIndex, Math.min(frame.durableIndex, frame.nextIndex));
+  noteProgress(member, frame, nowMs);
   if (member.mode === 'probing' && !frame.full) {
     member.mode = 'streaming';
     member.nextToSend = frame.nextIndex;

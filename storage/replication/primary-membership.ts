@@ -1,5 +1,7 @@
 import type { MembershipChange, ReplicaEffect, ReplicaEvent } from './core.ts';
+import type { AckFrame } from './frame.ts';
 import {
+  ARREARS_MAX_MS,
   HEARTBEAT_MS,
   JOIN_DISTANCE_RECORDS,
   JOIN_MS,
@@ -18,6 +20,7 @@ import {
   memberOf,
   othersInSync,
   type PrimaryState,
+  type ProgressMark,
 } from './primary-state.ts';
 
 /** Asks for the change of the in-sync set that is most needed, one at a time. */
@@ -59,15 +62,46 @@ function hasFailed(state: PrimaryState, member: Member, nowMs: number): boolean 
   if (nowMs < state.patientUntilMs) return false;
   if (nowMs - member.lastHeardMs >= SLOW_MS) return true;
   const durable = state.group.durability === 'durable';
+  const owesAckMs = arrearsMs(state, nowMs, (mark) => member.ackedIndex < mark.appendedIndex);
+  const owesSyncMs = arrearsMs(state, nowMs, (mark) => {
+    const syncIndex = durable ? mark.appendedIndex : Math.min(mark.syncIndex, mark.appendedIndex);
+    return member.durableIndex < syncIndex;
+  });
   // In durable mode acknowledgements wait for the disk.
   const slowMs = durable ? SLOW_SYNC_MS : SLOW_MS;
-  for (const mark of state.marks) {
-    const ageMs = nowMs - mark.atMs;
-    if (ageMs >= slowMs && member.ackedIndex < mark.appendedIndex) return true;
-    const syncIndex = durable ? mark.appendedIndex : Math.min(mark.syncIndex, mark.appendedIndex);
-    if (ageMs >= SLOW_SYNC_MS && member.durableIndex < syncIndex) return true;
+  return (
+    isOverdue(owesAckMs, nowMs - member.progressMs, slowMs) ||
+    isOverdue(owesSyncMs, nowMs - member.durableProgressMs, SLOW_SYNC_MS)
+  );
+}
+
+/**
+ * Under load a healthy member has as much to catch up with as may be in flight, on a shared link for seconds.
+ * So arrears tell of failure only where nothing moves, or where they would hold writes up for too long.
+ */
+function isOverdue(arrearsMs: number, standstillMs: number, slowMs: number): boolean {
+  return arrearsMs >= ARREARS_MAX_MS || Math.min(arrearsMs, standstillMs) >= slowMs;
+}
+
+/** The age of the oldest mark that is `missed`; what one mark asks for, all later ones ask for too. */
+function arrearsMs(state: PrimaryState, nowMs: number, missed: (mark: ProgressMark) => boolean): number {
+  const { marks } = state;
+  let oldest = marks.length;
+  while (oldest > 0 && missed(marks[oldest - 1] as ProgressMark)) oldest--;
+  return oldest === marks.length ? 0 : nowMs - (marks[oldest] as ProgressMark).atMs;
+}
+
+/** How far a member says that it has come. */
+export function noteProgress(member: Member, frame: AckFrame, nowMs: number): void {
+  const durableIndex = Math.min(frame.durableIndex, frame.nextIndex);
+  if (frame.nextIndex > member.ackedIndex) {
+    member.ackedIndex = frame.nextIndex;
+    member.progressMs = nowMs;
   }
-  return false;
+  if (durableIndex > member.durableIndex) {
+    member.durableIndex = durableIndex;
+    member.durableProgressMs = nowMs;
+  }
 }
 
 /** Remembers the ends of the log, so that arrears can be dated. */
@@ -78,7 +112,7 @@ export function markProgress(state: PrimaryState, nowMs: number): void {
     appendedIndex: state.core.log.appendedIndex,
     syncIndex: state.syncIndex,
   });
-  while (marks.length > 0 && nowMs - (marks[0] as { atMs: number }).atMs > SLOW_SYNC_MS + SLOW_MS)
+  while (marks.length > 0 && nowMs - (marks[0] as ProgressMark).atMs > ARREARS_MAX_MS + SLOW_MS)
     marks.shift();
 }
 
@@ -104,18 +138,30 @@ function isFitToJoin(state: PrimaryState, member: Member, nowMs: number): boolea
     member.imagesReady &&
     !member.full &&
     member.ackedIndex > state.epochStartIndex &&
-    member.ackedIndex + JOIN_DISTANCE_RECORDS >= state.core.log.appendedIndex &&
+    member.ackedIndex + JOIN_DISTANCE_RECORDS >= slowestInSync(state) &&
     isKeepingUp(state, member, nowMs) &&
     // Our lease now depends on it as well, so it had better be fresh.
     member.leaseUntilMs > nowMs + 2 * HEARTBEAT_MS
   );
 }
 
-/** Near is not enough: one that stays behind by a little would only hold up writes, and be put out again. */
+/**
+ * Near is not enough: one that stays behind by a little would only hold up writes. But it need not be ahead of
+ * those in the set, for whom writes wait in any case.
+ */
 function isKeepingUp(state: PrimaryState, member: Member, nowMs: number): boolean {
-  return state.marks.every(
-    (mark) => nowMs - mark.atMs < HEARTBEAT_MS || member.ackedIndex >= mark.appendedIndex,
-  );
+  if (member.ackedIndex >= slowestInSync(state)) return true;
+  return arrearsMs(state, nowMs, (mark) => member.ackedIndex < mark.appendedIndex) < HEARTBEAT_MS;
+}
+
+/** How far all in the set have the log, this one included, but for those that are out of reach and about to go. */
+function slowestInSync(state: PrimaryState): number {
+  let index = state.core.log.appendedIndex;
+  for (const identity of othersInSync(state)) {
+    const member = memberOf(state, identity);
+    if (member?.linkUp === true) index = Math.min(index, member.ackedIndex);
+  }
+  return index;
 }
 
 function joiningReady(state: PrimaryState, nowMs: number): MembershipChange | undefined {

@@ -13,7 +13,11 @@ export interface Member {
   nextToSend: number;
   /** Its log is ours up to here: true for good within this reign, whatever happens to links. */
   ackedIndex: number;
+  /** When ackedIndex last rose. */
+  progressMs: number;
   durableIndex: number;
+  /** When durableIndex last rose. */
+  durableProgressMs: number;
   leaseUntilMs: number;
   lastHeardMs: number;
   lastSentMs: number;

@@ -1,0 +1,131 @@
+import { decodeGroupRecord } from '../../../../storage/lun/log-record.ts';
+import type {
+  MembershipChange,
+  ReplicaCore,
+  ReplicaEffect,
+  ReplicaEvent,
+} from '../../../../storage/replication/core.ts';
+import type { Frame, MemberFrame } from '../../../../storage/replication/frame.ts';
+import type { PortalGroupState, ReplicationNode } from '../../../../storage/replication/group-state.ts';
+import { TICK_MS } from '../../../../storage/replication/limits.ts';
+import type { PrimaryState } from '../../../../storage/replication/primary-state.ts';
+import { newReplica, stepReplica } from '../../../../storage/replication/replica-machine.ts';
+
+export const LEASE_MS = 800;
+export const identity = (nodeId: string) => ({ nodeId, incarnation: `${nodeId}.1` });
+const nodes: ReplicationNode[] = ['a', 'b', 'c'].map((id) => ({ ...identity(id), status: 'up' }));
+
+export function group(epoch: number, primary: string, inSync: string[], minInSync = 1): PortalGroupState {
+  const replicas = ['a', 'b', 'c'];
+  const members = inSync.map(identity);
+  return { id: 'g', epoch, primary, inSync: members, replicas, minInSync, durability: 'write-back' };
+}
+
+/** Member "a", driven by hand; appends and syncs are done as soon as they are asked for. */
+export class Driver {
+  nowMs = 1_000;
+  readonly core: ReplicaCore;
+  readonly #state;
+  effects: ReplicaEffect[] = [];
+  appliedIndex = 1;
+
+  constructor(epochs: { epoch: number; startIndex: number }[] = [], nextIndex = 1) {
+    this.core = {
+      groupId: 'g',
+      self: identity('a'),
+      epoch: epochs.at(-1)?.epoch ?? 0,
+      primary: '',
+      leaseMs: LEASE_MS,
+      grantUntilMs: Number.NEGATIVE_INFINITY,
+      log: {
+        baseIndex: 1,
+        nextIndex,
+        appendedIndex: nextIndex,
+        durableIndex: nextIndex,
+        commitIndex: 1,
+        epochs,
+        persistedEpochs: epochs,
+        cut: 0,
+      },
+      links: new Map(),
+      imagesReady: true,
+      faults: {},
+    };
+    this.#state = newReplica(this.core);
+    for (const nodeId of ['b', 'c']) this.step({ kind: 'link', peer: identity(nodeId), up: true });
+  }
+
+  get primary(): PrimaryState | undefined {
+    return this.#state.primary;
+  }
+
+  step(event: ReplicaEvent): ReplicaEffect[] {
+    const effects = stepReplica(this.#state, event, this.nowMs, this.appliedIndex);
+    this.effects = [...effects];
+    for (const effect of effects) {
+      if (effect.kind === 'append' || effect.kind === 'beginEpoch') {
+        const appendedIndex = this.core.log.nextIndex;
+        effects.push(...this.#again({ kind: 'appended', cut: this.core.log.cut, appendedIndex }));
+      } else if (effect.kind === 'sync') {
+        const durableIndex = this.core.log.appendedIndex;
+        effects.push(...this.#again({ kind: 'synced', cut: this.core.log.cut, durableIndex }));
+      } else if (effect.kind === 'commit') {
+        this.appliedIndex = this.core.log.commitIndex;
+        effects.push(...this.#again({ kind: 'applied' }));
+      }
+    }
+    this.effects = effects;
+    return effects;
+  }
+
+  #again(event: ReplicaEvent): ReplicaEffect[] {
+    return stepReplica(this.#state, event, this.nowMs, this.appliedIndex);
+  }
+
+  state(state: PortalGroupState): ReplicaEffect[] {
+    return this.step({ kind: 'state', group: state, nodes, leaseMs: LEASE_MS });
+  }
+
+  frame(from: string, frame: Frame): ReplicaEffect[] {
+    const records = frame.kind === 'append' ? frame.records.map(decodeGroupRecord) : [];
+    return this.step({ kind: 'frame', from: identity(from), frame, records });
+  }
+
+  /** Answers as a member that has all there is up to `nextIndex`. */
+  ack(from: string, nextIndex: number, more: Partial<MemberFrame> = {}): ReplicaEffect[] {
+    const reign = this.primary?.reign ?? 0;
+    const frame = {
+      kind: 'ack',
+      group: 'g',
+      epoch: this.core.epoch,
+      reign,
+      echoMs: this.nowMs,
+      leaseMs: LEASE_MS,
+      nextIndex,
+      durableIndex: nextIndex,
+      imagesReady: true,
+      full: false,
+      ...more,
+    } as Frame;
+    return this.frame(from, frame);
+  }
+
+  tick(byMs = TICK_MS): ReplicaEffect[] {
+    this.nowMs += byMs;
+    return this.step({ kind: 'tick' });
+  }
+
+  /** A write of one record has been given its place and appended here. */
+  append(): void {
+    this.step({ kind: 'assigned', nextIndex: this.core.log.nextIndex + 1 });
+    this.step({ kind: 'appended', cut: this.core.log.cut, appendedIndex: this.core.log.nextIndex });
+  }
+
+  sent(kind: Frame['kind']): Frame[] {
+    return this.effects.flatMap((e) => (e.kind === 'send' && e.frame.kind === kind ? [e.frame] : []));
+  }
+
+  proposed(): MembershipChange[] {
+    return this.effects.flatMap((e) => (e.kind === 'propose' ? [e.change] : []));
+  }
+}
