@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -23,7 +23,8 @@ interface Totals {
   skipped: number;
 }
 
-const INTEROP = 'test/interop/';
+/** These start whole clusters and virtual machines: one file at a time, on the same few cores. */
+const WHOLE_NODES = ['test/demo.test.ts', 'test/interop/', 'test/nodes/'];
 
 function main(args: readonly string[]): number {
   if (args.includes('--help')) {
@@ -43,17 +44,28 @@ function main(args: readonly string[]): number {
     const skipReport = join(folder, 'skipped');
     writeFileSync(skipReport, '');
     const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
-    let ok = runSuites('suites', ['--exclude', `${INTEROP}**`, ...patterns], folder, skipReport, totals);
+    const files = testFiles(patterns);
+    const isWhole = (file: string): boolean => WHOLE_NODES.some((start) => file.startsWith(start));
+    const parts = files.filter((file) => !isWhole(file));
+    let ok = runSuites('suites', parts, [], folder, skipReport, totals);
     if (!args.includes('--fast')) {
-      // One file at a time: these start virtual machines and whole clusters on the same few cores.
-      const interop = ['--no-file-parallelism', '--dir', INTEROP, ...patterns];
-      ok = runSuites('interop suites', interop, folder, skipReport, totals) && ok;
+      const whole = files.filter(isWhole);
+      ok = runSuites('whole nodes', whole, ['--no-file-parallelism'], folder, skipReport, totals) && ok;
     }
     reportEnd(totals, readFileSync(skipReport, 'utf8'), startedMs);
     return ok && totals.failed === 0 && totals.passed > 0 ? 0 : 1;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Test files whose path contains one of the patterns; all of them where none is given. */
+function testFiles(patterns: readonly string[]): string[] {
+  return readdirSync('test', { recursive: true, encoding: 'utf8' })
+    .map((name) => `test/${name}`)
+    .filter((file) => file.endsWith('.test.ts'))
+    .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)))
+    .sort();
 }
 
 function staticChecks(): boolean {
@@ -75,17 +87,19 @@ function step(what: string, command: string, args: readonly string[]): boolean {
 
 function runSuites(
   what: string,
-  args: readonly string[],
+  files: readonly string[],
+  options: readonly string[],
   folder: string,
   skipReport: string,
   totals: Totals,
 ): boolean {
+  if (files.length === 0) return true;
   console.log(`== ${what}`);
   const resultFile = join(folder, `${what.replaceAll(' ', '-')}.json`);
   const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--reporter=default', '--reporter=json'];
   const result = spawnSync(
     process.execPath,
-    [...vitest, `--outputFile.json=${resultFile}`, '--passWithNoTests', ...args],
+    [...vitest, `--outputFile.json=${resultFile}`, ...options, ...files],
     { stdio: 'inherit', env: { ...process.env, BOOTFABRIC_SKIP_REPORT: skipReport } },
   );
   const counts = readCounts(resultFile);
