@@ -6,7 +6,7 @@ export const HEARTBEAT_MS = 100;
  * A member in sync that is silent for this long is put out of the set, and so is one that has owed an
  * acknowledgement for this long and made no progress all the while.
  */
-export const SLOW_MS = 300;
+export const SLOW_MS = 700;
 /** The same for data that was to be made durable: disks may take that long to flush. */
 export const SLOW_SYNC_MS = 1_000;
 /**
