@@ -148,9 +148,7 @@ describe('images and boot files', () => {
     [{ image: 'Win' }, 'bad-name'],
     [{ holder: 'n9' }, 'unknown-node'],
   ])('refuses %j', (change, code) => {
-    expect(
-      refusal(runningCluster(), { ...addVersion('win', 'n1', sha('c')), ...change }).code,
-    ).toBe(code);
+    expect(refusal(runningCluster(), { ...addVersion('win', 'n1', sha('c')), ...change }).code).toBe(code);
   });
 
   it('replaces a boot file and its holders with new content', () => {

@@ -35,7 +35,8 @@ function text(...values: string[]): Uint8Array[] {
 
 async function contents(log: RecordLog, from = log.firstIndex): Promise<string[]> {
   const found: string[] = [];
-  for await (const { index, payload } of log.scan(from)) found.push(`${index}:${Buffer.from(payload).toString()}`);
+  for await (const { index, payload } of log.scan(from))
+    found.push(`${index}:${Buffer.from(payload).toString()}`);
   return found;
 }
 
