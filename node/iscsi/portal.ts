@@ -262,7 +262,7 @@ export class IscsiPortal {
     for (const [lun, device] of granted.luns) {
       const reservation = reservations.get(lun) ?? new Reservation();
       reservations.set(lun, reservation);
-      units.set(lun, new LogicalUnit({ device, identity, luns, reservation }));
+      units.set(lun, new LogicalUnit({ device, identity, luns, reservation, logger: this.#options.logger }));
     }
     return units;
   }

@@ -218,7 +218,7 @@ export class TaskSet {
     task.running = true;
     if (command.kind === 'read') this.#readingBytes += task.commandBytes;
     const data = task.transfer === undefined ? [] : task.transfer.neededParts();
-    // A rejection here is a bug of ours (expected failures are outcomes) and is meant to end the process.
+    // Failures of the device are outcomes. A rejection is an InvariantError, and is meant to end the process.
     void unit.run(command, data).then((outcome) => {
       if (command.kind === 'read') this.#readingBytes -= task.commandBytes;
       task.running = false;

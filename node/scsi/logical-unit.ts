@@ -1,9 +1,10 @@
-import { invariant, unreachable } from '../../base/errors.ts';
+import { describeError, InvariantError, invariant, unreachable } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
 import { type BlockDevice, DeviceError, LOGICAL_BLOCK_BYTES } from '../../storage/block-device.ts';
 import { opcode, preventAllowCdb, requestSenseCdb, startStopUnitCdb } from './cdb.ts';
 import { type CommandRow, findRow, rowsOf } from './command-table.ts';
 import type { LogicalUnitIdentity } from './identity.ts';
-import { MAX_PENDING_ATTENTIONS, VERIFY_STEP_BLOCKS } from './limits.ts';
+import { MAX_LOGGED_FAILURES, MAX_PENDING_ATTENTIONS, VERIFY_STEP_BLOCKS } from './limits.ts';
 import * as media from './media-command.ts';
 import * as parameter from './parameter-command.ts';
 import {
@@ -26,6 +27,7 @@ export interface LogicalUnitOptions {
   readonly luns: readonly number[];
   /** Shared by all initiators of the unit. */
   readonly reservation: Reservation;
+  readonly logger: Logger;
 }
 
 const conflict: PreparedCommand = { kind: 'done', outcome: { kind: 'reservation-conflict' } };
@@ -39,13 +41,16 @@ export class LogicalUnit {
   readonly #identity: LogicalUnitIdentity;
   readonly #luns: readonly number[];
   readonly #reservation: Reservation;
+  readonly #logger: Logger;
   readonly #attentions: Sense[] = [sense.powerOn];
+  #failures = 0;
 
   constructor(options: LogicalUnitOptions) {
     this.device = options.device;
     this.#identity = options.identity;
     this.#luns = options.luns;
     this.#reservation = options.reservation;
+    this.#logger = options.logger;
   }
 
   /** Tells this initiator, with its next command, of something that happened to the unit (SAM-5 §5.14). */
@@ -174,7 +179,9 @@ export class LogicalUnit {
 
   /**
    * Carries out a prepared command. `dataOut` holds what dataOutBytes() asked for and must not change.
-   * Expected failures are outcomes; anything else that is thrown is a bug of ours.
+   * Failures of the device are outcomes, also those it does not declare: one client's disk must not cost all
+   * others their node.
+   * @throws InvariantError, and nothing else
    */
   async run(command: PreparedCommand, dataOut: readonly Uint8Array[]): Promise<ScsiOutcome> {
     try {
@@ -203,9 +210,30 @@ export class LogicalUnit {
           return unreachable(command);
       }
     } catch (error) {
-      if (!(error instanceof DeviceError)) throw error;
-      return outcomeOf(error, command);
+      if (error instanceof InvariantError) throw error;
+      this.#logFailure(error, command);
+      if (error instanceof DeviceError) return outcomeOf(error, command);
+      return checkCondition(sense.internalTargetFailure);
     }
+  }
+
+  /** Says what an administrator should know of: data that is damaged, and errors nobody has thought of. */
+  #logFailure(error: unknown, command: PreparedCommand): void {
+    const expected = error instanceof DeviceError;
+    if ((expected && error.kind !== 'medium-error') || this.#failures >= MAX_LOGGED_FAILURES) return;
+    this.#failures++;
+    const fields = {
+      targetName: this.#identity.targetName,
+      command: command.kind,
+      ...('lba' in command ? { lba: command.lba, lengthBlocks: command.lengthBlocks } : {}),
+      error: describeError(error),
+    };
+    if (expected) this.#logger.warn('scsi.medium-error', fields);
+    else
+      this.#logger.error('scsi.device.failed', {
+        ...fields,
+        stack: error instanceof Error ? error.stack : undefined,
+      });
   }
 
   async #verify(lba: number, lengthBlocks: number): Promise<ScsiOutcome> {

@@ -4,6 +4,7 @@ import { bit, bits, layout, u8, u32 } from '../../base/layout.ts';
 export const senseKey = {
   noSense: 0x0,
   mediumError: 0x3,
+  hardwareError: 0x4,
   illegalRequest: 0x5,
   unitAttention: 0x6,
   dataProtect: 0x7,
@@ -26,6 +27,7 @@ export const sense = {
   none: { key: senseKey.noSense, asc: 0, ascq: 0 },
   writeError: { key: senseKey.mediumError, asc: 0x0c, ascq: 0 },
   unrecoveredReadError: { key: senseKey.mediumError, asc: 0x11, ascq: 0 },
+  internalTargetFailure: { key: senseKey.hardwareError, asc: 0x44, ascq: 0 },
   invalidOpcode: { key: senseKey.illegalRequest, asc: 0x20, ascq: 0 },
   lbaOutOfRange: { key: senseKey.illegalRequest, asc: 0x21, ascq: 0 },
   invalidFieldInCdb: { key: senseKey.illegalRequest, asc: 0x24, ascq: 0 },

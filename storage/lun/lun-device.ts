@@ -135,21 +135,30 @@ export class LunDevice implements BlockDevice {
   /** The content of blocks that a write covers in part. */
   async #readUnderlays(blocks: readonly number[]): Promise<readonly Underlay[]> {
     this.#assertCurrent();
-    const underlays: Underlay[] = [];
-    for (const pending of blocks.map((block) => this.#readUnderlay(block))) underlays.push(await pending);
-    return underlays;
+    try {
+      // All are awaited together: a second failure must not go unhandled.
+      return await Promise.all(blocks.map((block) => this.#readUnderlay(block)));
+    } catch (error) {
+      // As for a read, where this node has ceased to serve, that is the reason.
+      this.#assertCurrent();
+      throw error;
+    }
   }
 
-  #readUnderlay(block: number): Underlay | Promise<Underlay> {
+  async #readUnderlay(block: number): Promise<Underlay> {
     const position = this.#lun.blocks.position(block);
     const inFlight = this.#lun.inFlight.get(block);
     // Should it never be appended, it was not the content after all: no position matches, so it is read again.
     if (inFlight !== undefined) return { block, position: NOWHERE, bytes: inFlight.bytes };
     const readEnds = this.#host.readBegins();
     const startByte = block * STORED_BLOCK_BYTES;
-    return readCommitted(this.#lun, this.#host.readAt, startByte, startByte + STORED_BLOCK_BYTES)
-      .then((parts) => ({ block, position, bytes: parts[0] as Uint8Array }))
-      .finally(readEnds);
+    try {
+      const endByte = startByte + STORED_BLOCK_BYTES;
+      const parts = await readCommitted(this.#lun, this.#host.readAt, startByte, endByte);
+      return { block, position, bytes: parts[0] as Uint8Array };
+    } finally {
+      readEnds();
+    }
   }
 
   /**

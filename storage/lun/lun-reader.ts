@@ -1,5 +1,5 @@
 import { crc32c } from '../../base/crc32c.ts';
-import { describeError } from '../../base/errors.ts';
+import { describeError, InvariantError } from '../../base/errors.ts';
 import { DeviceError, LOGICAL_BLOCK_BYTES } from '../block-device.ts';
 import { MAX_READ_RUN_BLOCKS, STORED_BLOCK_BYTES } from './limits.ts';
 import type { Lun } from './lun-table.ts';
@@ -38,8 +38,8 @@ export function planRuns(lun: Lun, firstBlock: number, blockCount: number): read
 /**
  * The committed content of a byte range, as views whose lengths add up to it. Where each block is read from
  * is settled before the first wait, so the answer is the content as of the call.
- * @throws DeviceError kind "medium-error" for a block that does not match its checksum, "not-serving" when
- *   the base image is not on this node
+ * @throws DeviceError kind "medium-error" for a block that does not match its checksum, and where the log or
+ *   the base image cannot be opened or read; "not-serving" when the base image is not on this node
  */
 export async function readCommitted(
   lun: Lun,
@@ -68,12 +68,20 @@ export async function readCommitted(
 }
 
 async function readImage(lun: Lun, offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
-  const image = await lun.image();
-  if (image === undefined) {
-    const { name, version } = lun.description.base;
-    throw new DeviceError('not-serving', `image ${name} version ${version} is not on this node`);
+  const { name, version } = lun.description.base;
+  try {
+    const image = await lun.image();
+    if (image === undefined)
+      throw new DeviceError('not-serving', `image ${name} version ${version} is not on this node`);
+    return await image.read(offsetBytes, lengthBytes);
+  } catch (error) {
+    if (error instanceof DeviceError || error instanceof InvariantError) throw error;
+    throw mediumError(`image ${name} version ${version}`, error);
   }
-  return image.read(offsetBytes, lengthBytes);
+}
+
+function mediumError(source: string, cause: unknown): DeviceError {
+  return new DeviceError('medium-error', `${source} cannot be read: ${describeError(cause)}`, { cause });
 }
 
 async function readLogged(run: Run, crcs: readonly number[], readAt: ReadAt): Promise<Uint8Array> {
@@ -81,9 +89,8 @@ async function readLogged(run: Run, crcs: readonly number[], readAt: ReadAt): Pr
   try {
     bytes = await readAt(run.position, run.blockCount * STORED_BLOCK_BYTES);
   } catch (error) {
-    throw new DeviceError('medium-error', `the log cannot be read: ${describeError(error)}`, {
-      cause: error,
-    });
+    // Even what the log takes for a bug: it may be closed or emptied under a read of one that serves no more.
+    throw mediumError('the log', error);
   }
   for (let i = 0; i < run.blockCount; i++) {
     const block = bytes.subarray(i * STORED_BLOCK_BYTES, (i + 1) * STORED_BLOCK_BYTES);

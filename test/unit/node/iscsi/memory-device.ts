@@ -1,4 +1,4 @@
-import { type BlockDevice, DeviceError, LOGICAL_BLOCK_BYTES } from '../../../../storage/block-device.ts';
+import { type BlockDevice, LOGICAL_BLOCK_BYTES } from '../../../../storage/block-device.ts';
 
 /** A disk in memory that can be made to fail or to wait. */
 export class MemoryDevice implements BlockDevice {
@@ -8,7 +8,7 @@ export class MemoryDevice implements BlockDevice {
   readonly bytes: Uint8Array;
   readonly calls = { reads: 0, writes: 0, flushes: 0, forced: 0 };
   /** Thrown by the next calls when set. */
-  failure: DeviceError | undefined;
+  failure: Error | undefined;
   /** Awaited by each write before it changes anything. */
   gate: Promise<void> | undefined;
 

@@ -156,12 +156,15 @@ describe('a node that may not serve any more', () => {
 });
 
 describe('sense of failures', () => {
-  test('a full device, and a damaged block', async () => {
+  test('a full device, a damaged block, and an error that no device declares', async () => {
     const initiator = await attach();
     target.device.failure = new DeviceError('no-space', 'full');
     await expect(initiator.write(0, block(1))).rejects.toThrow('sense 07/27/07');
     target.device.failure = new DeviceError('medium-error', 'rotten');
     await expect(initiator.read(0, 1)).rejects.toThrow('sense 03/11/00');
+    target.device.failure = new RangeError('nobody thought of this');
+    await expect(initiator.read(0, 1)).rejects.toThrow('sense 04/44/00');
+    await expect(initiator.write(0, block(1))).rejects.toThrow('sense 04/44/00');
     target.device.failure = undefined;
     await initiator.write(0, block(1));
   });

@@ -1,7 +1,9 @@
-import { describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { InvariantError } from '../../../../base/errors.ts';
+import { type Logger, silentLogger } from '../../../../base/logger.ts';
 import { opcode } from '../../../../node/scsi/cdb.ts';
 import { commandTable } from '../../../../node/scsi/command-table.ts';
-import { MAX_TRANSFER_BLOCKS } from '../../../../node/scsi/limits.ts';
+import { MAX_LOGGED_FAILURES, MAX_TRANSFER_BLOCKS } from '../../../../node/scsi/limits.ts';
 import { LogicalUnit } from '../../../../node/scsi/logical-unit.ts';
 import { prepareForMissingUnit } from '../../../../node/scsi/missing-unit.ts';
 import type { PreparedCommand, ScsiOutcome } from '../../../../node/scsi/prepared-command.ts';
@@ -13,8 +15,16 @@ import { IDENTITY, TARGET } from '../iscsi/target-fixture.ts';
 
 const identity = { ...IDENTITY, targetName: TARGET };
 
+const logged: string[] = [];
+const note = (event: string, fields?: object): unknown => logged.push(`${event} ${JSON.stringify(fields)}`);
+const logger: Logger = { ...silentLogger, warn: note, error: note };
+
+beforeEach(() => {
+  logged.length = 0;
+});
+
 function makeUnit(device = new MemoryDevice(1024), reservation = new Reservation()): LogicalUnit {
-  return new LogicalUnit({ device, identity, luns: [0], reservation });
+  return new LogicalUnit({ device, identity, luns: [0], reservation, logger });
 }
 
 /** A unit whose first unit attention was taken. */
@@ -229,8 +239,29 @@ describe('failures of the device', () => {
     const unit = readyUnit(device);
     device.failure = new DeviceError('not-serving', 'moved away');
     expect(await run(unit, '2800 00000000 00 0001')).toEqual({ kind: 'not-serving' });
-    device.read = () => Promise.reject(new TypeError('a bug'));
-    await expect(run(unit, '2800 00000000 00 0001')).rejects.toThrow('a bug');
+    device.failure = new InvariantError('a bug');
+    await expect(run(unit, '2800 00000000 00 0001')).rejects.toThrow(device.failure);
+    expect(logged).toEqual([]);
+  });
+
+  test.each(['2800 00000005 00 0001', '2a00 00000005 00 0001', '2f00 00000005 00 0001', '35'])(
+    'an error nobody has thought of is logged and answered as a failure of the target: %s',
+    async (cdb) => {
+      const device = new MemoryDevice(1024);
+      const unit = readyUnit(device);
+      device.failure = Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
+      expect(await senseOf(unit, cdb, [new Uint8Array(512)])).toEqual({ key: 4, asc: 0x44, ascq: 0 });
+      expect(logged).toEqual([expect.stringMatching(/^scsi\.device\.failed .*disk1.*EIO: i\/o error/)]);
+    },
+  );
+
+  test('damage is logged with its place, and not for ever', async () => {
+    const device = new MemoryDevice(1024);
+    const unit = readyUnit(device);
+    device.failure = new DeviceError('medium-error', 'rotten');
+    for (let i = 0; i <= MAX_LOGGED_FAILURES; i++) await run(unit, '2800 00000005 00 0001');
+    expect(logged).toHaveLength(MAX_LOGGED_FAILURES);
+    expect(logged[0]).toMatch(/^scsi\.medium-error .*"lba":5.*rotten/);
   });
 });
 

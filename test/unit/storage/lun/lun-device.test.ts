@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { InvariantError, ProtocolError } from '../../../../base/errors.ts';
 import { SeededRandom } from '../../../../base/random.ts';
 import { DeviceError } from '../../../../storage/block-device.ts';
-import type { ImageSource } from '../../../../storage/image/image-source.ts';
+import type { ImageSource, OpenImage } from '../../../../storage/image/image-source.ts';
 import { decodeGroupRecord } from '../../../../storage/lun/log-record.ts';
 import { LunDevice, type LunHost } from '../../../../storage/lun/lun-device.ts';
 import { type Lun, LunTable } from '../../../../storage/lun/lun-table.ts';
@@ -21,7 +22,7 @@ const images: ImageSource = {
 /** A group of one member that commits when told to. */
 class SoleHost implements LunHost {
   readonly writeCacheEnabled = true;
-  readonly table = new LunTable(images, () => {});
+  readonly table: LunTable;
   #bytes = Buffer.alloc(64);
   #nextIndex = 1;
   #waiting: { firstIndex: number; resolve: () => void; reject: (error: Error) => void }[] = [];
@@ -29,7 +30,8 @@ class SoleHost implements LunHost {
   serving = true;
   reads = 0;
 
-  constructor() {
+  constructor(source = images) {
+    this.table = new LunTable(source, () => {});
     const description = {
       lunId: 1,
       generation: 0,
@@ -204,6 +206,68 @@ describe('LUN device', () => {
     await expect(device.write(8, [Buffer.alloc(512)], now)).rejects.toMatchObject({ kind: 'medium-error' });
     await device.write(8, [Buffer.alloc(4096, 9)], now);
     expect((await content(device, 8, 8))[4000]).toBe(9);
+  });
+
+  describe('over an image that cannot be read', () => {
+    const reasons: [string, Error][] = [
+      ['a damaged manifest', new ProtocolError('not a manifest', { code: 'manifest-malformed' })],
+      ['a failing disk', Object.assign(new Error('EIO: i/o error, open'), { code: 'EIO' })],
+    ];
+    const sound = images.open({ name: 'i', version: 1 });
+
+    it.each(reasons)('reports %s as an error of the medium, and tries again', async (_, cause) => {
+      let failing = true;
+      const host = new SoleHost({ open: () => (failing ? Promise.reject(cause) : sound) });
+      const device = new LunDevice(host.lun, host);
+      const expected = { name: 'DeviceError', kind: 'medium-error', cause };
+      await expect(device.read(0, 1)).rejects.toMatchObject(expected);
+      await expect(device.read(0, 1)).rejects.toThrow(`image i version 1 cannot be read: ${cause.message}`);
+      await expect(device.write(1, [Buffer.alloc(512)], now)).rejects.toMatchObject(expected);
+      failing = false;
+      expect((await content(device, 0, 1))[0]).toBe(IMAGE_BYTE);
+    });
+
+    it('reports what the open image throws', async () => {
+      const [, cause] = reasons[1] as [string, Error];
+      const read = () => Promise.reject(cause);
+      const host = new SoleHost({
+        open: async () => ({ ...(await sound), sizeBytes: 0, read }) as OpenImage,
+      });
+      await expect(new LunDevice(host.lun, host).read(0, 1)).rejects.toMatchObject({
+        kind: 'medium-error',
+        cause,
+      });
+    });
+
+    it('leaves no failure behind unseen where both ends of a write have to be merged', async () => {
+      const unseen: unknown[] = [];
+      const note = (reason: unknown): unknown => unseen.push(reason);
+      process.on('unhandledRejection', note);
+      try {
+        const host = new SoleHost({ open: () => Promise.reject(new Error('EMFILE')) });
+        const write = new LunDevice(host.lun, host).write(1, [Buffer.alloc(16 * 512)], now);
+        await expect(write).rejects.toMatchObject({ kind: 'medium-error' });
+        // They are told once a turn of the event loop is over.
+        for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve));
+      } finally {
+        process.off('unhandledRejection', note);
+      }
+      expect(unseen).toEqual([]);
+    });
+
+    it('says first that the node has ceased to serve', async () => {
+      const host = new SoleHost({ open: () => Promise.reject(new Error('closed')) });
+      const device = new LunDevice(host.lun, host);
+      const asked = [device.read(0, 1), device.write(1, [Buffer.alloc(512)], now)];
+      host.serving = false;
+      for (const outcome of await Promise.allSettled(asked))
+        expect(outcome).toMatchObject({ reason: { kind: 'not-serving' } });
+    });
+
+    it('does not take a bug of ours for that', async () => {
+      const host = new SoleHost({ open: () => Promise.reject(new InvariantError('a bug')) });
+      await expect(new LunDevice(host.lun, host).read(0, 1)).rejects.toBeInstanceOf(InvariantError);
+    });
   });
 
   it('refuses ranges outside, and everything once another generation is there', async () => {
