@@ -7,12 +7,12 @@ export const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 /** What a connection may send before it has said who it is. */
 export const MAX_HELLO_BYTES = 2048;
 /** Connections accepted at a time, whether they have said who they are or not. */
-export const MAX_INBOUND_CONNECTIONS = 64;
+export const MAX_INBOUND_CONNECTIONS = 512;
 
 /** From the dial until the other side's hello, name resolution and TLS included. */
 export const HANDSHAKE_TIMEOUT_MS = 3000;
 /** A refused connection is given this long to read why. */
-export const REFUSAL_LINGER_MS = 500;
+export const REFUSAL_LINGER_MS = 200;
 export const PING_INTERVAL_MS = 500;
 /** A link over which nothing has moved for this long is taken for dead. */
 export const LINK_DEAD_AFTER_MS = 3000;

@@ -74,6 +74,7 @@ export class PeerMesh implements PeerTransport {
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
     });
     server.maxConnections = MAX_INBOUND_CONNECTIONS;
+    server.on('drop', () => this.#context.counters.add('peer.inbound.busy'));
     this.#server = server;
     server.on('secureConnection', (socket) => this.#accept(socket));
     server.on('tlsClientError', (error, socket) => {
