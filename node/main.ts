@@ -1,5 +1,6 @@
 import { errorDocument, errorText } from '../base/error-text.ts';
 import { describeError, OperationError } from '../base/errors.ts';
+import { EXIT_CODE } from '../base/exit-code.ts';
 import { runInit } from './setup/init.ts';
 import { startNode } from './start-node.ts';
 import { systemClock, systemRandom } from './system.ts';
@@ -10,13 +11,8 @@ import { systemClock, systemRandom } from './system.ts';
  *     main.js init OPTIONS      makes a cluster's files
  *     main.js start --data DIR  runs one node until it is told to stop
  *
- * Exit codes: 0 stopped as told, 1 refused, 2 wrong usage, 70 a disk has failed. To be started again, as a new
- * incarnation: 71 what may pass (an address that is not there yet, a port that is taken, a bug of ours), 75 fenced.
+ * It ends with one of base/exit-code.ts.
  */
-const EXIT_USAGE = 2;
-const EXIT_REFUSED = 1;
-const EXIT_BUG = 71;
-
 async function main(args: readonly string[]): Promise<void> {
   const [command, ...rest] = args;
   if (command === 'init') {
@@ -35,19 +31,19 @@ async function main(args: readonly string[]): Promise<void> {
     return;
   }
   process.stderr.write('usage: main.js init OPTION ... | start --data DIRECTORY\n');
-  process.exitCode = EXIT_USAGE;
+  process.exitCode = EXIT_CODE.usage;
 }
 
 async function start(args: readonly string[]): Promise<void> {
   const [option, directory, ...more] = args;
   if (option !== '--data' || directory === undefined || more.length > 0) {
     process.stderr.write('usage: main.js start --data DIRECTORY\n');
-    process.exitCode = EXIT_USAGE;
+    process.exitCode = EXIT_CODE.usage;
     return;
   }
   process.on('uncaughtException', (error) => {
     process.stderr.write(`bootfabric: ${error.stack ?? error.message}\n`);
-    process.exit(EXIT_BUG);
+    process.exit(EXIT_CODE.again);
   });
   try {
     const node = await startNode({
@@ -57,12 +53,12 @@ async function start(args: readonly string[]): Promise<void> {
     });
     const stop = (): void => {
       // A second signal, or a stop that hangs, ends the process at once.
-      process.once('SIGTERM', () => process.exit(EXIT_REFUSED));
+      process.once('SIGTERM', () => process.exit(EXIT_CODE.refused));
       node.stop().then(
-        () => process.exit(0),
+        () => process.exit(EXIT_CODE.stopped),
         (error: unknown) => {
           process.stderr.write(`bootfabric: stopping failed: ${describeError(error)}\n`);
-          process.exit(EXIT_REFUSED);
+          process.exit(EXIT_CODE.refused);
         },
       );
     };
@@ -71,7 +67,7 @@ async function start(args: readonly string[]): Promise<void> {
   } catch (error) {
     if (error instanceof OperationError) process.stderr.write(errorText(errorDocument(error)));
     else process.stderr.write(`bootfabric: ${error instanceof Error ? error.stack : String(error)}\n`);
-    process.exit(isForGood(error) ? EXIT_REFUSED : EXIT_BUG);
+    process.exit(isForGood(error) ? EXIT_CODE.refused : EXIT_CODE.again);
   }
 }
 

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { type ApiServer, startApiServer } from '../api/server.ts';
 import { CounterSet } from '../base/counters.ts';
 import { describeError, OperationError } from '../base/errors.ts';
+import { EXIT_CODE } from '../base/exit-code.ts';
 import type { Logger } from '../base/logger.ts';
 import { AppliedStore } from '../cluster/applied-store.ts';
 import { ClusterNode } from '../cluster/cluster-node.ts';
@@ -21,11 +22,11 @@ import { WorkerClient } from './portal/worker-client.ts';
 import { loadNodeDirectory, type NodeDirectory } from './setup/node-directory.ts';
 import { systemClock, systemLogger, systemRandom, systemTimers } from './system.ts';
 
-/** The process is to end and be started again. See main.ts for the codes. */
-const EXIT_STORAGE = 70;
-const EXIT_BUG = 71;
-const EXIT_OF_CAUSE = { start: EXIT_BUG, storage: EXIT_STORAGE, bug: EXIT_BUG } as const;
-const EXIT_FENCED = 75;
+const EXIT_OF_CAUSE = {
+  start: EXIT_CODE.again,
+  storage: EXIT_CODE.storage,
+  bug: EXIT_CODE.again,
+} as const;
 const INCARNATION_BYTES = 8;
 /** Whole segments are trimmed, and the cluster log is small. */
 const CLUSTER_SEGMENT_BYTES = 8 * 1024 * 1024;
@@ -157,8 +158,8 @@ async function startCluster(context: NodeContext, end: EndProcess): Promise<Clus
     random: systemRandom,
     logger: logger('cluster'),
     counters,
-    onFenced: () => end(EXIT_FENCED, 'node.fenced', { incarnation }),
-    onFatal: (error) => end(EXIT_STORAGE, 'node.failed', { reason: describeError(error) }),
+    onFenced: () => end(EXIT_CODE.fenced, 'node.fenced', { incarnation }),
+    onFatal: (error) => end(EXIT_CODE.storage, 'node.failed', { reason: describeError(error) }),
   });
   await cluster.start();
   await mesh.start();
@@ -297,7 +298,8 @@ function startApi(
     tls,
     host: config.address,
     port: config.ports.api,
-    onInvariantFailure: (error) => end(EXIT_BUG, 'node.failed', { reason: error.stack ?? error.message }),
+    onInvariantFailure: (error) =>
+      end(EXIT_CODE.again, 'node.failed', { reason: error.stack ?? error.message }),
   });
 }
 

@@ -1,6 +1,5 @@
-/** Exit codes of a node's process that ask for another start (node/main.ts). */
-const EXIT_BUG = 71;
-const EXIT_FENCED = 75;
+import { EXIT_CODE } from '../../base/exit-code.ts';
+
 /** A process that a signal ended: 128 and its number. */
 const EXIT_SIGNALLED = 128;
 const EXIT_SIGINT = 130;
@@ -30,7 +29,7 @@ export async function supervise({ run, nowMs, wait, say }: Supervision): Promise
     const startedMs = nowMs();
     const code = await run();
     if (!asksForAnotherStart(code)) return code;
-    if (nowMs() - startedMs >= WELL_AFTER_MS || code === EXIT_FENCED) pauseMs = FIRST_PAUSE_MS;
+    if (nowMs() - startedMs >= WELL_AFTER_MS || code === EXIT_CODE.fenced) pauseMs = FIRST_PAUSE_MS;
     say(`the node ended with ${code} and is started again in ${pauseMs / 1000} s\n`);
     await wait(pauseMs);
     pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
@@ -38,6 +37,6 @@ export async function supervise({ run, nowMs, wait, say }: Supervision): Promise
 }
 
 function asksForAnotherStart(code: number): boolean {
-  if (code === EXIT_FENCED || code === EXIT_BUG) return true;
+  if (code === EXIT_CODE.fenced || code === EXIT_CODE.again) return true;
   return code > EXIT_SIGNALLED && code !== EXIT_SIGINT && code !== EXIT_SIGTERM;
 }

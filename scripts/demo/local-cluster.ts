@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { NodeStatusDocument } from '../../api/contract/status.ts';
+import { EXIT_CODE } from '../../base/exit-code.ts';
 
 /**
  * A cluster of real node processes on loopback, without privileges: every node and every portal has an
@@ -29,9 +30,6 @@ const READY_TIMEOUT_MS = 120_000;
 const REQUEST_TIMEOUT_MS = 5_000;
 const STOP_TIMEOUT_MS = 8_000;
 const POLL_MS = 100;
-
-/** A fenced node ends with this code, to be started again; see node/main.ts. */
-const EXIT_FENCED = 75;
 
 // Run from its TypeScript source, as tests do, this file is above the built programs, not among them.
 const fromSource = import.meta.url.endsWith('.ts');
@@ -105,7 +103,7 @@ export class LocalCluster {
     // Its last words may come after its exit.
     child.on('close', () => log.end());
     child.on('exit', (code) => {
-      if (code === EXIT_FENCED && !this.#stopping) this.start(nodeId);
+      if (code === EXIT_CODE.fenced && !this.#stopping) this.start(nodeId);
     });
     this.#processes.set(nodeId, child);
   }

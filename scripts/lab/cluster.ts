@@ -4,14 +4,13 @@ import { join, resolve } from 'node:path';
 import type { ClientDocument } from '../../api/contract/clients.ts';
 import type { LunDocument, LunListDocument } from '../../api/contract/luns.ts';
 import type { NodeStatusDocument } from '../../api/contract/status.ts';
+import { EXIT_CODE } from '../../base/exit-code.ts';
 import { finishAsync, kill, systemEnvironment } from './process-run.ts';
 
 const PROGRAM = resolve('dist/api/cli/main.js');
 const NODE_PROGRAM = resolve('dist/node/main.js');
 const POLL_MS = 200;
 const LOG_TAIL_LINES = 40;
-/** What a node exits with to be started again, as a new incarnation. */
-const EXIT_FENCED = 75;
 const ELECTION_TIMEOUT_MS = 15_000;
 const IMPORT_TIMEOUT_MS = 120_000;
 
@@ -96,7 +95,7 @@ export class TestCluster {
   #exited(id: string, child: ChildProcess, code: number | null): void {
     if (this.#processes.get(id) !== child) return;
     this.#processes.delete(id);
-    if (code === EXIT_FENCED) this.startNode(id);
+    if (code === EXIT_CODE.fenced) this.startNode(id);
     else this.#failure ??= new Error(`node ${id} ended by itself with ${code}\n${this.logTail(id)}`);
   }
 

@@ -1,17 +1,19 @@
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { describeWhere, type Requirements } from '../../support/requirements.ts';
 import { listScenarios, runScenario } from './scenarios.ts';
 
 const FOLDER =
   process.env['BOOTFABRIC_RAFT_SCENARIOS'] ??
   join(import.meta.dirname, '..', '..', '..', '..', 'shared', 'raft-conformance');
 
-describe('the scenarios of etcd-io/raft', () => {
-  const files = listScenarios(FOLDER);
-  if (files === undefined) {
-    it.skip(`are not at ${FOLDER}: set BOOTFABRIC_RAFT_SCENARIOS to a folder that has them`);
-    return;
-  }
+const NEEDS: Requirements = {
+  files: [FOLDER],
+  enableWith: 'BOOTFABRIC_RAFT_SCENARIOS=FOLDER npm test, with a folder that has them',
+};
+
+describeWhere(NEEDS, 'the scenarios of etcd-io/raft', () => {
+  const files = listScenarios(FOLDER) ?? [];
   it('have files for each of the three parts', () => {
     for (const part of ['quorum/', 'confchange/', 'interaction/']) {
       expect(files.some(({ name }) => name.startsWith(part))).toBe(true);
