@@ -26,19 +26,26 @@ export interface AppliedState {
 
 type Change = { type: 'put'; key: string; value: Uint8Array } | { type: 'del'; key: string };
 
+/** What the applied state asks of the database it is in: `level`, or a simulated one. */
+export interface StateDatabase {
+  get(key: string): Promise<Uint8Array | undefined>;
+  iterator(): AsyncIterable<[string, Uint8Array]>;
+  /** All or nothing, whenever the power fails. @param options sync: resolves once it is on stable storage */
+  batch(changes: Change[], options: { readonly sync: boolean }): Promise<void>;
+  close(): Promise<void>;
+}
+
 /**
  * The applied state on disk. Each write is one atomic, durable batch of the records that differ and of the log
  * position they belong to, so after any crash the two agree.
  */
 export class AppliedStore {
-  readonly #level: Level<string, Uint8Array>;
+  readonly #database: StateDatabase;
   readonly #owner: { readonly clusterId: string; readonly nodeId: string };
 
-  private constructor(
-    level: Level<string, Uint8Array>,
-    owner: { readonly clusterId: string; readonly nodeId: string },
-  ) {
-    this.#level = level;
+  /** @param database open, and this store's alone */
+  constructor(database: StateDatabase, owner: { readonly clusterId: string; readonly nodeId: string }) {
+    this.#database = database;
     this.#owner = owner;
   }
 
@@ -60,7 +67,7 @@ export class AppliedStore {
    * @throws OperationError code "foreign-data" when it belongs to another node, cluster or version
    */
   async load(): Promise<AppliedState | undefined> {
-    const meta = await this.#level.get(META_KEY);
+    const meta = await this.#database.get(META_KEY);
     if (meta === undefined) return undefined;
     const [version, clusterId, nodeId, position] = asArray(unpack(meta), 'applied state', 4);
     const { clusterId: ourCluster, nodeId: ourNode } = this.#owner;
@@ -79,7 +86,7 @@ export class AppliedStore {
       bootFiles: {},
     };
     let rest: unknown;
-    for await (const [key, value] of this.#level.iterator()) {
+    for await (const [key, value] of this.#database.iterator()) {
       const record = unpack(value);
       if (key === CLUSTER_KEY) rest = record;
       const table = TABLE_NAMES.find((name) => key.startsWith(TABLES[name]));
@@ -101,11 +108,11 @@ export class AppliedStore {
       for (const table of TABLE_NAMES)
         addChanges(changes, TABLES[table], before?.[table] ?? {}, state[table]);
     }
-    await this.#level.batch(changes, { sync: true });
+    await this.#database.batch(changes, { sync: true });
   }
 
   async close(): Promise<void> {
-    await this.#level.close();
+    await this.#database.close();
   }
 }
 

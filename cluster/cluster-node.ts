@@ -12,6 +12,7 @@ import type { ClusterStatus, ClusterView, PeerStatus } from './ports.ts';
 import { failure } from './proposals.ts';
 import { NO_NODE } from './raft/index.ts';
 import { RaftLog } from './raft-log.ts';
+import type { LogBounds } from './raft-store.ts';
 import type { Command, CommandResult } from './state/commands.ts';
 import type { ClusterState, NodeEndpoints, NodeId } from './state/model.ts';
 import { encodeCommand, StateMachine } from './state-machine.ts';
@@ -33,6 +34,8 @@ export interface ClusterNodeOptions {
   readonly random: RandomSource;
   readonly logger: Logger;
   readonly counters: Counters;
+  /** When to compact the log; default: see limits.ts. */
+  readonly logBounds?: LogBounds;
   /** This incarnation's word no longer counts: stop serving at once and start as another one. Called once. */
   readonly onFenced: () => void;
   /** A disk has failed: the process is to end. */

@@ -40,7 +40,7 @@ import {
   type Snapshot,
 } from './raft/index.ts';
 import { encodeRaftMessage } from './raft-codec.ts';
-import { RaftStore } from './raft-store.ts';
+import { type LogBounds, RaftStore } from './raft-store.ts';
 import { Reads } from './reads.ts';
 
 export interface RaftLogOptions {
@@ -55,6 +55,8 @@ export interface RaftLogOptions {
   readonly random: RandomSource;
   readonly logger: Logger;
   readonly counters: Counters;
+  /** When to compact; default: see limits.ts. */
+  readonly logBounds?: LogBounds;
   /** Called at each tick, after Raft's. */
   readonly onTick: () => void;
   /** The disk has failed. The process is to end: nothing is known of what is on it. */
@@ -105,15 +107,19 @@ export class RaftLog implements ReplicatedLog {
   }
 
   async start(consumer: LogConsumer): Promise<void> {
-    const { members, records, logger } = this.#options;
+    const { members, records, logger, logBounds } = this.#options;
     const voters = members.map((m) => m.raftId).sort((a, b) => a - b);
-    const store = await RaftStore.open(records, {
-      voters,
-      learners: [],
-      votersOutgoing: [],
-      learnersNext: [],
-      autoLeave: false,
-    });
+    const store = await RaftStore.open(
+      records,
+      {
+        voters,
+        learners: [],
+        votersOutgoing: [],
+        learnersNext: [],
+        autoLeave: false,
+      },
+      logBounds,
+    );
     const missing = store.resumeAt(consumer.position);
     if (missing !== undefined) consumer.restore(missing.data, missing.index);
     store.setSnapshotSource(() => this.#makeSnapshot(store, consumer));

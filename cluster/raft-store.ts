@@ -20,12 +20,26 @@ export interface StorageWrite {
   readonly entries: readonly Entry[];
 }
 
+/** When the log is compacted, and how much of it is kept all the same. */
+export interface LogBounds {
+  readonly maxEntries: number;
+  readonly maxBytes: number;
+  readonly tailEntries: number;
+}
+
+const LOG_BOUNDS: LogBounds = {
+  maxEntries: MAX_LOG_ENTRIES,
+  maxBytes: MAX_LOG_BYTES,
+  tailEntries: LOG_TAIL_ENTRIES,
+};
+
 /**
  * Raft's term, vote and log: on disk in a RecordLog, and as much of it as Raft may ask for in memory. The
  * memory follows the disk, never the other way round.
  */
 export class RaftStore implements RaftStorage {
   readonly #log: RecordLog;
+  readonly #bounds: LogBounds;
   readonly #memory = new MemoryStorage();
   #located: LocatedEntries[];
   #hardState: HardState;
@@ -34,8 +48,9 @@ export class RaftStore implements RaftStorage {
   /** Content of a snapshot received before the last stop, until the consumer has it. */
   #received: { readonly index: number; readonly data: Uint8Array } | undefined;
 
-  private constructor(log: RecordLog, recovered: ReturnType<RaftReplay['finish']>) {
+  private constructor(log: RecordLog, recovered: ReturnType<RaftReplay['finish']>, bounds: LogBounds) {
     this.#log = log;
+    this.#bounds = bounds;
     this.#located = [...recovered.located];
     this.#memory.applySnapshot({ metadata: recovered.base, data: new Uint8Array(0) });
     this.#memory.append(recovered.entries);
@@ -52,9 +67,10 @@ export class RaftStore implements RaftStorage {
   /**
    * Reads the log back, or begins one.
    * @param initial the members of a new cluster
+   * @param bounds default: those of limits.ts
    * @throws LogCorruptionError; the node must then not take part
    */
-  static async open(log: RecordLog, initial: ConfState): Promise<RaftStore> {
+  static async open(log: RecordLog, initial: ConfState, bounds: LogBounds = LOG_BOUNDS): Promise<RaftStore> {
     if (log.nextIndex === log.firstIndex) {
       const start: RaftRecord = {
         kind: 'snapshot',
@@ -69,7 +85,7 @@ export class RaftStore implements RaftStorage {
     for await (const { index, payload } of log.scan(log.firstIndex)) {
       replay.add(decodeStored(payload, index), index);
     }
-    return new RaftStore(log, replay.finish());
+    return new RaftStore(log, replay.finish(), bounds);
   }
 
   /**
@@ -148,7 +164,8 @@ export class RaftStore implements RaftStorage {
 
   /** Whether the log has grown past its bounds. */
   get isLong(): boolean {
-    return this.lastIndex() - this.firstIndex() >= MAX_LOG_ENTRIES || this.#entryBytes > MAX_LOG_BYTES;
+    const { maxEntries, maxBytes } = this.#bounds;
+    return this.lastIndex() - this.firstIndex() >= maxEntries || this.#entryBytes > maxBytes;
   }
 
   /**
@@ -156,7 +173,8 @@ export class RaftStore implements RaftStorage {
    * @param applied the consumer's state up to here is on stable storage
    */
   async compact(applied: number): Promise<void> {
-    const tail = this.#entryBytes > MAX_LOG_BYTES ? 0 : LOG_TAIL_ENTRIES;
+    const { maxBytes, tailEntries } = this.#bounds;
+    const tail = this.#entryBytes > maxBytes ? 0 : tailEntries;
     const index = Math.min(applied, this.lastIndex() - tail);
     if (index < this.firstIndex()) return;
     const term = this.#memory.term(index);

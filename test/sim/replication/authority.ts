@@ -5,7 +5,7 @@ import type {
   ReplicationClusterState,
   ReplicationNode,
 } from '../../../storage/replication/index.ts';
-import type { Process, World } from './world.ts';
+import type { Process, World } from '../world.ts';
 
 export type Change =
   | { readonly kind: 'shrink'; readonly epoch: number; readonly primary: string; readonly remove: string }

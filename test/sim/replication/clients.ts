@@ -1,9 +1,9 @@
 import type { CounterSet } from '../../../base/counters.ts';
 import { type BlockDevice, DeviceError } from '../../../storage/block-device.ts';
 import type { ReplicationHost } from '../../../storage/replication/index.ts';
+import type { Process, World } from '../world.ts';
 import { findViolation, type Operation } from './history.ts';
 import { IMAGE_VALUES, SECTOR_BYTES, SECTORS, sectorOf } from './sectors.ts';
-import type { Process, World } from './world.ts';
 
 export const GROUP = 'g';
 export const LUNS = [1, 2];

@@ -5,7 +5,7 @@ import {
   type RecordLog,
 } from '../../../base/record-log.ts';
 import type { MetaStore } from '../../../storage/replication/index.ts';
-import type { Process } from './world.ts';
+import type { Process } from '../world.ts';
 
 /** What a node's disk holds, page cache included; it outlives the node's processes. */
 export class Disk {

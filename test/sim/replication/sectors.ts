@@ -1,5 +1,5 @@
 import type { ImageSource } from '../../../storage/image/image-source.ts';
-import type { Process, World } from './world.ts';
+import type { Process, World } from '../world.ts';
 
 export const SECTOR_BYTES = 512;
 /** Few blocks, so that operations meet. */

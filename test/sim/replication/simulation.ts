@@ -1,12 +1,12 @@
 import { CounterSet } from '../../../base/counters.ts';
 import { type Logger, silentLogger } from '../../../base/logger.ts';
 import { type DeliberateFaults, ReplicationHost } from '../../../storage/replication/index.ts';
+import { Network } from '../network.ts';
+import { Process, World } from '../world.ts';
 import { Authority, type Change } from './authority.ts';
 import { Clients, GROUP, isServing } from './clients.ts';
 import { Disk } from './disk.ts';
-import { Network } from './network.ts';
 import { simulatedImages } from './sectors.ts';
-import { Process, World } from './world.ts';
 
 const NODES = ['n1', 'n2', 'n3'];
 const LEASE_MS = 400;

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { CounterSet } from '../../../../base/counters.ts';
 import { BootFileStore } from '../../../../storage/image/boot-file-store.ts';
 import { MAX_BOOT_FILE_BYTES } from '../../../../storage/image/limits.ts';
-import { systemError } from '../log/faulty-disk.ts';
+import { systemError } from '../../../support/faulty-disk.ts';
 import { faultyFileSystem, temporaryDirectory } from './image-fixture.ts';
 
 describe('BootFileStore', () => {

@@ -7,7 +7,7 @@ import { ImageReceiver } from '../../../../storage/image/image-receiver.ts';
 import type { ImageStore } from '../../../../storage/image/image-store.ts';
 import { CHUNK_BYTES } from '../../../../storage/image/limits.ts';
 import { nodeFileSystem } from '../../../../storage/log/file-system.ts';
-import { systemError } from '../log/faulty-disk.ts';
+import { systemError } from '../../../support/faulty-disk.ts';
 import { addGolden, faultyFileSystem, imageOf, newStore, StoreFetcher } from './image-fixture.ts';
 
 const golden = { name: 'golden', version: 1 };

@@ -6,7 +6,7 @@ import { DeviceError } from '../../../../storage/block-device.ts';
 import { ImageStore } from '../../../../storage/image/image-store.ts';
 import { CHUNK_BYTES } from '../../../../storage/image/limits.ts';
 import { nodeFileSystem } from '../../../../storage/log/file-system.ts';
-import { systemError } from '../log/faulty-disk.ts';
+import { systemError } from '../../../support/faulty-disk.ts';
 import { addGolden, faultyFileSystem, imageOf, inParts, newStore } from './image-fixture.ts';
 
 const golden = { name: 'golden', version: 1 };

@@ -5,7 +5,7 @@ import { silentLogger } from '../../../../base/logger.ts';
 import { SeededRandom } from '../../../../base/random.ts';
 import { LogFullError, type RecordLog } from '../../../../base/record-log.ts';
 import { openSegmentedLog } from '../../../../storage/log/segmented-log.ts';
-import { FaultyDisk } from './faulty-disk.ts';
+import { FaultyDisk } from '../../../support/faulty-disk.ts';
 
 /**
  * Random lives of a log on a disk that forgets. Whatever happens, opening succeeds, every record that was

@@ -11,7 +11,7 @@ import {
 } from '../../../../base/record-log.ts';
 import { MARKER_FILE } from '../../../../storage/log/durable-marker.ts';
 import { openSegmentedLog } from '../../../../storage/log/segmented-log.ts';
-import { FaultyDisk, systemError } from './faulty-disk.ts';
+import { FaultyDisk, systemError } from '../../../support/faulty-disk.ts';
 
 const DIRECTORY = '/log';
 

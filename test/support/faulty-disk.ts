@@ -1,13 +1,26 @@
 import { basename, dirname } from 'node:path';
-import type { RandomSource } from '../../../../base/random.ts';
-import type { FileSystem, OpenFile } from '../../../../storage/log/file-system.ts';
+import type { RandomSource } from '../../base/random.ts';
+import type { FileSystem, OpenFile } from '../../storage/log/file-system.ts';
 
 const SECTOR_BYTES = 512;
 
+/** Waits as long as a part of an operation takes; a process that is gone waits for ever. */
+export type Pace = (operation: string, path: string) => Promise<void>;
+
+/** What a loss of power did to what had not been synced. */
+export interface CrashCounts {
+  sectorsKept: number;
+  sectorsDropped: number;
+  sectorsTorn: number;
+  entriesKept: number;
+  entriesLost: number;
+}
+
 /**
- * A disk in memory that forgets as a real one may; mount() is how one life of a program sees it. Each file has what programs see and what is on
- * the disk. crash() makes of each sector written and not synced, independently, either the old or the new
- * one, and of each directory entry not synced likewise; a sector may also be torn within.
+ * A disk in memory that forgets as a real one may; mount() is how one life of a program sees it. Each file has
+ * what programs see and what is on the disk. crash() makes of each sector written and not synced,
+ * independently, either the old or the new one, and of each directory entry not synced likewise; a sector may
+ * also be torn within.
  */
 export class FaultyDisk {
   /** Bytes that all files together may take. */
@@ -16,6 +29,13 @@ export class FaultyDisk {
   fault: (operation: string, path: string) => Error | undefined = () => undefined;
   /** Names of operations, as "write durable.marker". */
   readonly operations: string[] = [];
+  readonly crashCounts: CrashCounts = {
+    sectorsKept: 0,
+    sectorsDropped: 0,
+    sectorsTorn: 0,
+    entriesKept: 0,
+    entriesLost: 0,
+  };
   readonly #random: RandomSource;
   #life = 0;
   readonly #directories = new Map<string, Directory>();
@@ -24,9 +44,12 @@ export class FaultyDisk {
     this.#random = random;
   }
 
-  /** For one life of a program: after a crash or a kill, no call of it ever returns or does anything. */
-  mount(): FileSystem {
-    return new Mount(this, this.#life);
+  /**
+   * For one life of a program: after a crash or a kill, no call of it ever returns or does anything.
+   * @param pace awaited twice for each operation, before it takes effect and before it returns
+   */
+  mount(pace?: Pace): FileSystem {
+    return new Mount(this, this.#life, pace);
   }
 
   /** Loses power: all that was not synced may be lost, in part. */
@@ -36,7 +59,7 @@ export class FaultyDisk {
       directory.visible = new Map(directory.durable);
     }
     const kept = new Set([...this.#directories.values()].flatMap((d) => [...d.visible.values()]));
-    for (const file of kept) file.crash(this.#random);
+    for (const file of kept) file.crash(this.#random, this.crashCounts);
     this.#life++;
   }
 
@@ -106,14 +129,20 @@ export class FaultyDisk {
     return file;
   }
 
-  async enter(life: number, operation: string, path: string): Promise<void> {
+  async enter(life: number, operation: string, path: string, pace: Pace | undefined): Promise<void> {
     if (life === this.#life) {
-      this.operations.push(`${operation} ${basename(path)}`);
-      await Promise.resolve();
+      if (pace === undefined) this.operations.push(`${operation} ${basename(path)}`);
+      await (pace === undefined ? Promise.resolve() : pace(operation, path));
     }
     if (life !== this.#life) await new Promise(() => {});
     const error = this.fault(operation, path);
     if (error !== undefined) throw error;
+  }
+
+  async leave(life: number, operation: string, path: string, pace: Pace | undefined): Promise<void> {
+    if (pace === undefined) return;
+    if (life === this.#life) await pace(operation, path);
+    if (life !== this.#life) await new Promise(() => {});
   }
 
   write(file: StoredFile, bytes: Uint8Array, offsetBytes: number): void {
@@ -138,6 +167,7 @@ export class FaultyDisk {
     for (const name of names) {
       const [before, after] = [directory.durable.get(name), directory.visible.get(name)];
       const chosen = before === after || this.#random.below(2) === 0 ? before : after;
+      if (before !== after) this.crashCounts[chosen === after ? 'entriesKept' : 'entriesLost']++;
       if (chosen !== undefined) survivors.set(name, chosen);
     }
     return survivors;
@@ -153,91 +183,83 @@ export class FaultyDisk {
 class Mount implements FileSystem {
   readonly #disk: FaultyDisk;
   readonly #life: number;
+  readonly #pace: Pace | undefined;
 
-  constructor(disk: FaultyDisk, life: number) {
+  constructor(disk: FaultyDisk, life: number, pace: Pace | undefined) {
     this.#disk = disk;
     this.#life = life;
+    this.#pace = pace;
   }
 
-  async makeDirectory(path: string): Promise<void> {
-    await this.#enter('makeDirectory', path);
-    this.#disk.makeDirectory(path);
+  async #operate<T>(operation: string, path: string, carryOut: () => T): Promise<T> {
+    await this.#disk.enter(this.#life, operation, path, this.#pace);
+    const result = carryOut();
+    if (this.#pace !== undefined) await this.#disk.leave(this.#life, operation, path, this.#pace);
+    return result;
   }
 
-  async list(directory: string): Promise<string[]> {
-    await this.#enter('list', directory);
-    return this.#disk.list(directory);
+  makeDirectory(path: string): Promise<void> {
+    return this.#operate('makeDirectory', path, () => this.#disk.makeDirectory(path));
   }
 
-  async create(path: string): Promise<OpenFile> {
-    await this.#enter('create', path);
-    return this.#handle(path, this.#disk.create(path));
+  list(directory: string): Promise<string[]> {
+    return this.#operate('list', directory, () => this.#disk.list(directory));
   }
 
-  async open(path: string): Promise<OpenFile> {
-    await this.#enter('open', path);
-    return this.#handle(path, this.#disk.file(path));
+  create(path: string): Promise<OpenFile> {
+    return this.#operate('create', path, () => this.#handle(path, this.#disk.create(path)));
   }
 
-  async rename(from: string, to: string): Promise<void> {
-    await this.#enter('rename', to);
-    this.#disk.rename(from, to);
+  open(path: string): Promise<OpenFile> {
+    return this.#operate('open', path, () => this.#handle(path, this.#disk.file(path)));
   }
 
-  async remove(path: string): Promise<void> {
-    await this.#enter('remove', path);
-    this.#disk.remove(path);
+  rename(from: string, to: string): Promise<void> {
+    return this.#operate('rename', to, () => this.#disk.rename(from, to));
   }
 
-  async removeTree(path: string): Promise<void> {
-    await this.#enter('removeTree', path);
-    this.#disk.removeTree(path);
+  remove(path: string): Promise<void> {
+    return this.#operate('remove', path, () => this.#disk.remove(path));
   }
 
-  async syncDirectory(path: string): Promise<void> {
-    await this.#enter('syncDirectory', path);
-    this.#disk.syncDirectory(path);
+  removeTree(path: string): Promise<void> {
+    return this.#operate('removeTree', path, () => this.#disk.removeTree(path));
   }
 
-  async space(path: string): Promise<{ freeBytes: number; totalBytes: number }> {
-    await this.#enter('space', path);
-    return { freeBytes: Number.MAX_SAFE_INTEGER, totalBytes: Number.MAX_SAFE_INTEGER };
+  syncDirectory(path: string): Promise<void> {
+    return this.#operate('syncDirectory', path, () => this.#disk.syncDirectory(path));
   }
 
-  #enter(operation: string, path: string): Promise<void> {
-    return this.#disk.enter(this.#life, operation, path);
+  space(path: string): Promise<{ freeBytes: number; totalBytes: number }> {
+    const space = { freeBytes: Number.MAX_SAFE_INTEGER, totalBytes: Number.MAX_SAFE_INTEGER };
+    return this.#operate('space', path, () => space);
   }
 
   #handle(path: string, file: StoredFile): OpenFile {
-    const enter = (operation: string): Promise<void> => this.#enter(operation, path);
+    const operate = <T>(operation: string, carryOut: () => T): Promise<T> =>
+      this.#operate(operation, path, carryOut);
     return {
-      async sizeBytes() {
-        await enter('sizeBytes');
-        return file.visible.length;
-      },
-      async read(into, offsetBytes) {
-        await enter('read');
-        const part = file.visible.subarray(offsetBytes, offsetBytes + into.length);
-        into.set(part);
-        return part.length;
-      },
-      write: async (parts, offsetBytes) => {
-        await enter('write');
-        this.#disk.write(file, Buffer.concat(parts), offsetBytes);
-      },
-      async truncate(sizeBytes) {
-        await enter('truncate');
-        file.visible = resized(file.visible, sizeBytes);
-      },
-      async syncData() {
+      sizeBytes: () => operate('sizeBytes', () => file.visible.length),
+      read: (into, offsetBytes) =>
+        operate('read', () => {
+          const part = file.visible.subarray(offsetBytes, offsetBytes + into.length);
+          into.set(part);
+          return part.length;
+        }),
+      write: (parts, offsetBytes) =>
+        operate('write', () => this.#disk.write(file, Buffer.concat(parts), offsetBytes)),
+      truncate: (sizeBytes) =>
+        operate('truncate', () => {
+          file.visible = resized(file.visible, sizeBytes);
+        }),
+      syncData: () => {
         // What is written during the call may or may not be covered; here it is not.
         const seen = file.visible.slice();
-        await enter('syncData');
-        file.durable = seen;
+        return operate('syncData', () => {
+          file.durable = seen;
+        });
       },
-      async close() {
-        await enter('close');
-      },
+      close: () => operate('close', () => {}),
     };
   }
 }
@@ -255,7 +277,7 @@ class StoredFile {
   visible: Uint8Array = new Uint8Array(0);
   durable: Uint8Array = new Uint8Array(0);
 
-  crash(random: RandomSource): void {
+  crash(random: RandomSource, counts: CrashCounts): void {
     const sizes = [this.durable.length, this.visible.length];
     // The size may have got ahead of the data: the bytes between are then zeros.
     const size = sizes[random.below(2)] as number;
@@ -265,6 +287,8 @@ class StoredFile {
       const choice = random.below(5);
       if (choice < 2) survivor.set(fresh, at);
       else if (choice === 2) survivor.set(fresh.subarray(0, random.below(fresh.length + 1)), at);
+      const isNew = Buffer.compare(fresh, this.durable.subarray(at, at + SECTOR_BYTES)) !== 0;
+      if (isNew) counts[choice < 2 ? 'sectorsKept' : choice === 2 ? 'sectorsTorn' : 'sectorsDropped']++;
     }
     this.visible = survivor;
     this.durable = survivor.slice();

@@ -1,9 +1,8 @@
-import type { CancelTimer, Clock, Timers } from '../../../base/clock.ts';
-import { SeededRandom } from '../../../base/random.ts';
+import type { CancelTimer, Clock, Timers } from '../../base/clock.ts';
+import { SeededRandom } from '../../base/random.ts';
 
-/** Far more than the longest chain of promises between two events. */
-const SETTLING_TURNS = 40;
-const SETTLED = Promise.resolve();
+/** Once in so many events the event loop itself gets its turn, for signals and for failed promises. */
+const BREATHE_EVERY = 256;
 
 interface Scheduled {
   readonly atMs: number;
@@ -76,8 +75,11 @@ export class World {
       this.nowMs = atMs;
       this.events++;
       run();
-      // Promises go on in the microtasks that follow: nothing here is a longer chain than this.
-      for (let turn = 0; turn < SETTLING_TURNS; turn++) await SETTLED;
+      // Neither comes before every promise that has been settled has gone on.
+      await new Promise<void>((resolve) => {
+        if (this.events % BREATHE_EVERY === 0) setImmediate(resolve);
+        else process.nextTick(resolve);
+      });
       afterEach();
     }
     this.nowMs = untilMs;
@@ -100,9 +102,13 @@ export class Process implements Clock, Timers {
   readonly nodeId: string;
   readonly incarnation: string;
   isAlive = true;
+  /** Told whenever something is about to happen in this process. */
+  onEnter: () => void = () => {};
+  /** Given what is thrown in this process; by default it is thrown on. */
+  onThrown: ((error: unknown) => void) | undefined;
   #pausedUntilMs = 0;
   readonly #onKill: (() => void)[] = [];
-  readonly #offsetMs: number;
+  #offsetMs: number;
   readonly #rate: number;
 
   constructor(world: World, nodeId: string, incarnation: string) {
@@ -131,6 +137,11 @@ export class Process implements Clock, Timers {
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, this.world.nowMs + forMs);
   }
 
+  /** Its monotonic clock leaps ahead, as when a machine was suspended. */
+  leap(byMs: number): void {
+    this.#offsetMs += byMs;
+  }
+
   /** Called when the process is killed, before anything else can happen. */
   onKill(settle: () => void): void {
     this.#onKill.push(settle);
@@ -144,8 +155,20 @@ export class Process implements Clock, Timers {
   /** Runs in this process: at once, after its pause, or never. */
   enter(run: () => void): void {
     if (!this.isAlive) return;
-    if (this.isPaused) this.world.at(this.#pausedUntilMs, () => this.enter(run));
-    else run();
+    if (this.isPaused) {
+      this.world.at(this.#pausedUntilMs, () => this.enter(run));
+      return;
+    }
+    this.onEnter();
+    if (this.onThrown === undefined) {
+      run();
+      return;
+    }
+    try {
+      run();
+    } catch (error) {
+      this.onThrown(error);
+    }
   }
 
   enterAfter(delayMs: number, run: () => void): void {

@@ -1,4 +1,4 @@
-import type { PeerIdentity, PeerTransport } from '../../../base/peer-transport.ts';
+import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
 import type { Process, World } from './world.ts';
 
 interface Connection {
