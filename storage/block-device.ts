@@ -23,7 +23,36 @@ export interface BlockDevice {
   write(lba: number, parts: readonly Uint8Array[], options: { forceUnitAccess: boolean }): Promise<void>;
   /** Resolves once all acknowledged writes are on stable storage of every in-sync replica. */
   flush(): Promise<void>;
+  /**
+   * Gives the blocks up: they read as zeros, and whatever of them fills whole stored blocks takes no space any
+   * more. Resolves as a write does.
+   * @throws DeviceError; of the blocks some may then be zeros and some as they were
+   */
+  discard(lba: number, lengthBlocks: number): Promise<void>;
+  /** Whether the block takes space, and for how many blocks from it on that is surely so (at least one). */
+  allocation(lba: number): Promise<Allocation>;
+  /**
+   * What the device server keeps of this unit beside its blocks (reservations, mode parameters); undefined
+   * until there is some. The same array as long as it has not changed.
+   */
+  readonly serverState: Uint8Array | undefined;
+  /**
+   * Replaces the server state as a whole. Resolves once it is on stable storage of every in-sync replica: a
+   * node that serves the device later finds it there.
+   * @param state at most MAX_SERVER_STATE_BYTES
+   * @throws DeviceError
+   */
+  saveServerState(state: Uint8Array): Promise<void>;
 }
+
+export interface Allocation {
+  readonly allocated: boolean;
+  readonly lengthBlocks: number;
+}
+
+export const MAX_SERVER_STATE_BYTES = 65_536;
+/** A write of no more logical blocks than this takes effect as a whole or not at all, whatever happens. */
+export const MAX_ATOMIC_WRITE_BLOCKS = 1024;
 
 export type DeviceErrorKind =
   | 'not-serving' // this node may not answer for the device any more; the session must go

@@ -12,3 +12,10 @@ export const MAX_READ_RUN_BLOCKS = 256;
 export const MAX_IMAGE_NAME_BYTES = 255;
 /** One record in so many has its position remembered, to turn a position back into a record number. */
 export const POSITION_SAMPLE_RECORDS = 256;
+/**
+ * Blocks given up by one record at most, and covered by one entry of an index for blocks given up (64 MiB): what
+ * is being discarded is remembered block by block until it is committed.
+ */
+export const MAX_DISCARD_BLOCKS = 16_384;
+/** Blocks looked through for one answer about what takes space. */
+export const MAX_ALLOCATION_BLOCKS = 1_048_576;

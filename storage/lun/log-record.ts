@@ -3,14 +3,28 @@ import { ByteWriter } from '../../base/byte-writer.ts';
 import { crc32c } from '../../base/crc32c.ts';
 import { invariant, ProtocolError } from '../../base/errors.ts';
 import { layout, u8, u16, u32 } from '../../base/layout.ts';
+import { MAX_SERVER_STATE_BYTES } from '../block-device.ts';
 import type { ImageVersionRef } from '../image/image-source.ts';
-import { MAX_BLOCKS_PER_RECORD, MAX_IMAGE_NAME_BYTES, STORED_BLOCK_BYTES } from './limits.ts';
+import {
+  MAX_BLOCKS_PER_RECORD,
+  MAX_DISCARD_BLOCKS,
+  MAX_IMAGE_NAME_BYTES,
+  STORED_BLOCK_BYTES,
+} from './limits.ts';
 
 /**
  * What one record of a portal group's log says. `epoch` is the one in which the primary that wrote the
  * record took office: it and the record's number name the content for ever.
  */
-export type GroupRecord = EpochStartRecord | WriteRecord | ResetLunRecord | DropLunRecord;
+export type GroupRecord = WriteRecord | ControlRecord;
+
+/** A record without blocks. */
+export type ControlRecord =
+  | EpochStartRecord
+  | ResetLunRecord
+  | DropLunRecord
+  | DiscardRecord
+  | ServerStateRecord;
 
 /** A primary takes office. All records up to the next of these are its own. */
 export interface EpochStartRecord {
@@ -49,7 +63,25 @@ export interface DropLunRecord {
   readonly lunId: number;
 }
 
-const KIND = { epochStart: 1, write: 2, resetLun: 3, dropLun: 4 } as const;
+/** Blocks of one LUN read as zeros from here on. */
+export interface DiscardRecord {
+  readonly kind: 'discard';
+  readonly epoch: number;
+  readonly lunId: number;
+  /** In blocks of 4 KiB. */
+  readonly firstBlock: number;
+  readonly blockCount: number;
+}
+
+/** What the device server keeps of a LUN beside its blocks, as a whole. */
+export interface ServerStateRecord {
+  readonly kind: 'serverState';
+  readonly epoch: number;
+  readonly lunId: number;
+  readonly state: Uint8Array;
+}
+
+const KIND = { epochStart: 1, write: 2, resetLun: 3, dropLun: 4, discard: 5, serverState: 6 } as const;
 
 const recordHeader = layout('log record', 16, {
   kind: u8(0),
@@ -122,15 +154,20 @@ export function writeRecordIsIntact(record: WriteRecord): boolean {
 }
 
 /** Encodes the records that carry no blocks; those that do are built in place (sealWriteRecord). */
-export function encodeControlRecord(record: EpochStartRecord | ResetLunRecord | DropLunRecord): Uint8Array {
+export function encodeControlRecord(record: ControlRecord): Uint8Array {
   const writer = new ByteWriter(64);
   const lunId = record.kind === 'epochStart' ? 0 : record.lunId;
-  writer.bytes(recordHeader.encode({ kind: KIND[record.kind], epoch: record.epoch, lunId }));
+  const firstBlock = record.kind === 'discard' ? record.firstBlock : 0;
+  writer.bytes(recordHeader.encode({ kind: KIND[record.kind], epoch: record.epoch, lunId, firstBlock }));
   if (record.kind === 'epochStart') {
     writeShortText(writer, record.primary);
   } else if (record.kind === 'resetLun') {
     writer.u64(BigInt(record.generation)).u64(BigInt(record.lengthBlocks)).u32(record.base.version);
     writeShortText(writer, record.base.name);
+  } else if (record.kind === 'discard') {
+    writer.u32(record.blockCount);
+  } else if (record.kind === 'serverState') {
+    writer.u32(record.state.length).bytes(record.state);
   }
   return writer.finish();
 }
@@ -165,6 +202,23 @@ export function decodeGroupRecord(payload: Uint8Array): GroupRecord {
     case KIND.dropLun:
       expectEnd(reader);
       return { kind: 'dropLun', epoch, lunId };
+    case KIND.discard: {
+      const blockCount = reader.u32();
+      expectEnd(reader);
+      if (blockCount < 1 || blockCount > MAX_DISCARD_BLOCKS) {
+        throw badRecord(`that gives up ${blockCount} blocks`, blockCount);
+      }
+      return { kind: 'discard', epoch, lunId, firstBlock: header.firstBlock, blockCount };
+    }
+    case KIND.serverState: {
+      const lengthBytes = reader.u32();
+      if (lengthBytes > MAX_SERVER_STATE_BYTES)
+        throw badRecord(`with ${lengthBytes} bytes of state`, lengthBytes);
+      // A copy: it outlives the buffer the record came in by far.
+      const state = reader.bytes(lengthBytes).slice();
+      expectEnd(reader);
+      return { kind: 'serverState', epoch, lunId, state };
+    }
     default:
       throw badRecord(`of kind ${header.kind}`, header.kind);
   }

@@ -1,7 +1,25 @@
 import { invariant } from '../../base/errors.ts';
-import { type BlockDevice, DeviceError, LOGICAL_BLOCK_BYTES } from '../block-device.ts';
-import { MAX_BLOCKS_PER_RECORD, STORED_BLOCK_BYTES } from './limits.ts';
-import { blockOfWrite, sealWriteRecord, writeHeaderBytes, writeRecordBytes } from './log-record.ts';
+import {
+  type Allocation,
+  type BlockDevice,
+  DeviceError,
+  LOGICAL_BLOCK_BYTES,
+  MAX_SERVER_STATE_BYTES,
+} from '../block-device.ts';
+import {
+  LOGICAL_PER_STORED,
+  MAX_ALLOCATION_BLOCKS,
+  MAX_BLOCKS_PER_RECORD,
+  MAX_DISCARD_BLOCKS,
+  STORED_BLOCK_BYTES,
+} from './limits.ts';
+import {
+  blockOfWrite,
+  encodeControlRecord,
+  sealWriteRecord,
+  writeHeaderBytes,
+  writeRecordBytes,
+} from './log-record.ts';
 import { type ReadAt, readCommitted } from './lun-reader.ts';
 import type { Lun } from './lun-table.ts';
 
@@ -40,7 +58,10 @@ interface Underlay {
   readonly bytes: Uint8Array;
 }
 
-const NOWHERE = -1;
+/** A position no block has. */
+const NOWHERE = Number.NaN;
+const ZERO_BLOCK = new Uint8Array(STORED_BLOCK_BYTES);
+const ZERO_PAIR = new Uint8Array(2 * STORED_BLOCK_BYTES);
 
 /** One generation of a LUN as a disk. */
 export class LunDevice implements BlockDevice {
@@ -101,15 +122,98 @@ export class LunDevice implements BlockDevice {
       underlays = newest ?? (await this.#readUnderlays(partial));
     }
     // From here to submit nothing waits, so that what was merged is still the newest.
-    this.#assertCurrent();
-    if (this.#lun.endingIndex !== Number.POSITIVE_INFINITY)
-      throw new DeviceError('not-serving', 'the LUN is being reset');
+    this.#assertWritable();
     const records = this.#buildRecords(startByte, lengthBytes, parts, underlays);
     const { firstIndex, done } = this.#host.submit(records.payloads, options.forceUnitAccess);
     this.#noteInFlight(records.firstBlock, records.payloads, firstIndex);
     await done;
     const confirmation = this.#host.confirmServing();
     if (confirmation !== undefined) await confirmation;
+  }
+
+  async #settled(done: Promise<void>): Promise<void> {
+    await done;
+    await this.#confirm();
+  }
+
+  async #confirm(): Promise<void> {
+    await this.#host.confirmServing();
+  }
+
+  async discard(lba: number, lengthBlocks: number): Promise<void> {
+    this.#checkRange(lba, lengthBlocks);
+    const end = lba + lengthBlocks;
+    const firstBlock = Math.ceil(lba / LOGICAL_PER_STORED);
+    // The stored block in which the unit ends is whole if all that the unit has of it is given up.
+    const endBlock =
+      end === this.lengthBlocks ? Math.ceil(end / LOGICAL_PER_STORED) : Math.floor(end / LOGICAL_PER_STORED);
+    if (firstBlock >= endBlock) return this.#writeZeros(lba, end);
+    await this.#writeZeros(lba, firstBlock * LOGICAL_PER_STORED);
+    for (let block = firstBlock; block < endBlock; ) {
+      // Up to the end of a span, so that the index can note whole ones in one entry.
+      const spanEnd = (Math.floor(block / MAX_DISCARD_BLOCKS) + 1) * MAX_DISCARD_BLOCKS;
+      const blockCount = Math.min(endBlock, spanEnd) - block;
+      await this.#discardBlocks(block, blockCount);
+      block += blockCount;
+    }
+    await this.#writeZeros(endBlock * LOGICAL_PER_STORED, end);
+  }
+
+  /** For parts of stored blocks at the ends of what is discarded: at most of two that are neighbours. */
+  async #writeZeros(lba: number, end: number): Promise<void> {
+    if (end <= lba) return;
+    await this.write(lba, [ZERO_PAIR.subarray(0, (end - lba) * LOGICAL_BLOCK_BYTES)], {
+      forceUnitAccess: false,
+    });
+  }
+
+  async #discardBlocks(firstBlock: number, blockCount: number): Promise<void> {
+    const admission = this.#host.admit(0);
+    if (admission !== undefined) await admission;
+    this.#assertWritable();
+    const { lunId } = this.#lun.description;
+    const epoch = this.#host.recordEpoch();
+    const record = encodeControlRecord({ kind: 'discard', epoch, lunId, firstBlock, blockCount });
+    const { firstIndex, done } = this.#host.submit([record], false);
+    for (let block = firstBlock; block < firstBlock + blockCount; block++) {
+      this.#lun.noteInFlight(block, firstIndex, ZERO_BLOCK);
+    }
+    await this.#settled(done);
+  }
+
+  async allocation(lba: number): Promise<Allocation> {
+    this.#checkRange(lba, 1);
+    this.#assertCurrent();
+    const block = Math.floor(lba / LOGICAL_PER_STORED);
+    const position = this.#lun.blocks.position(block);
+    const imageBlocks = position === 0 ? await this.#imageBlocks() : 0;
+    const storedEnd = block + this.#lun.blocks.runLength(block, MAX_ALLOCATION_BLOCKS);
+    // Beyond the end of its image a LUN is empty until it is written.
+    const allocated = position > 0 || block < imageBlocks;
+    const end = position === 0 && allocated ? Math.min(storedEnd, imageBlocks) : storedEnd;
+    await this.#confirm();
+    return { allocated, lengthBlocks: Math.min(end * LOGICAL_PER_STORED, this.lengthBlocks) - lba };
+  }
+
+  async #imageBlocks(): Promise<number> {
+    const image = await this.#lun.image();
+    if (image === undefined) throw new DeviceError('not-serving', 'the image is not on this node');
+    return Math.ceil(image.sizeBytes / STORED_BLOCK_BYTES);
+  }
+
+  get serverState(): Uint8Array | undefined {
+    return this.#lun.serverState;
+  }
+
+  async saveServerState(state: Uint8Array): Promise<void> {
+    invariant(state.length <= MAX_SERVER_STATE_BYTES, `a server state of ${state.length} bytes`);
+    const admission = this.#host.admit(state.length);
+    if (admission !== undefined) await admission;
+    this.#assertWritable();
+    const { lunId } = this.#lun.description;
+    const epoch = this.#host.recordEpoch();
+    const record = encodeControlRecord({ kind: 'serverState', epoch, lunId, state });
+    await this.#settled(this.#host.submit([record], true).done);
   }
 
   async flush(): Promise<void> {
@@ -130,6 +234,13 @@ export class LunDevice implements BlockDevice {
   #assertCurrent(): void {
     this.#host.assertServing();
     if (!this.#host.isCurrent(this.#lun)) throw new DeviceError('not-serving', 'the LUN has been reset');
+  }
+
+  /** Nothing may wait between this and giving records their places. */
+  #assertWritable(): void {
+    this.#assertCurrent();
+    if (this.#lun.endingIndex !== Number.POSITIVE_INFINITY)
+      throw new DeviceError('not-serving', 'the LUN is being reset');
   }
 
   /** The content of blocks that a write covers in part. */

@@ -11,9 +11,12 @@ export type ReadAt = (position: number, lengthBytes: number) => Promise<Uint8Arr
 interface Run {
   firstBlock: number;
   blockCount: number;
-  /** In the log; 0 when the base image has them. */
+  /** In the log; 0 when the base image has them, and less when they were given up and are zeros. */
   position: number;
 }
+
+/** What blocks given up read as; nobody writes into what a device hands out. */
+const ZEROS = new Uint8Array(MAX_READ_RUN_BLOCKS * STORED_BLOCK_BYTES);
 
 /** Divides a range into runs, each from one place, as the index stands now. */
 export function planRuns(lun: Lun, firstBlock: number, blockCount: number): readonly Run[] {
@@ -24,7 +27,9 @@ export function planRuns(lun: Lun, firstBlock: number, blockCount: number): read
     const follows =
       run !== undefined &&
       run.blockCount < MAX_READ_RUN_BLOCKS &&
-      (run.position === 0 ? position === 0 : position === run.position + run.blockCount * STORED_BLOCK_BYTES);
+      (run.position > 0
+        ? position === run.position + run.blockCount * STORED_BLOCK_BYTES
+        : Math.sign(position) === Math.sign(run.position));
     if (run !== undefined && follows) {
       run.blockCount++;
     } else {
@@ -51,7 +56,7 @@ export async function readCommitted(
   const blockCount = Math.ceil(endByte / STORED_BLOCK_BYTES) - firstBlock;
   const runs = planRuns(lun, firstBlock, blockCount).map((run) => ({
     run,
-    crcs: Array.from({ length: run.position === 0 ? 0 : run.blockCount }, (_, i) =>
+    crcs: Array.from({ length: run.position > 0 ? run.blockCount : 0 }, (_, i) =>
       lun.blocks.crc(run.firstBlock + i),
     ),
   }));
@@ -60,6 +65,7 @@ export async function readCommitted(
       const runStart = run.firstBlock * STORED_BLOCK_BYTES;
       const from = Math.max(startByte, runStart);
       const to = Math.min(endByte, runStart + run.blockCount * STORED_BLOCK_BYTES);
+      if (run.position < 0) return Promise.resolve(ZEROS.subarray(0, to - from));
       return run.position === 0
         ? readImage(lun, from, to - from)
         : readLogged(run, crcs, readAt).then((bytes) => bytes.subarray(from - runStart, to - runStart));

@@ -13,6 +13,8 @@ export interface LunDescription {
   readonly base: ImageVersionRef;
   /** In logical blocks of 512 bytes. */
   readonly lengthBlocks: number;
+  /** What the device server keeps of it (BlockDevice.serverState), in Base64. */
+  readonly serverState?: string;
 }
 
 /** A block that has been given its place in the log and is not committed yet. */
@@ -31,12 +33,22 @@ export class Lun {
   readonly inFlight = new Map<number, InFlightBlock>();
   /** Number of the first later reset or drop that has a place in the log: no write may come after it. */
   endingIndex = Number.POSITIVE_INFINITY;
+  /** As of the applied records; see BlockDevice. */
+  serverState: Uint8Array | undefined;
   readonly #images: ImageSource;
   #image: Promise<OpenImage | undefined> | undefined;
 
   constructor(description: LunDescription, images: ImageSource) {
-    this.description = description;
+    const { serverState, ...rest } = description;
+    this.description = rest;
+    this.serverState = serverState === undefined ? undefined : Buffer.from(serverState, 'base64');
     this.#images = images;
+  }
+
+  /** All of it that has to stand beside the log. */
+  describe(): LunDescription {
+    if (this.serverState === undefined) return this.description;
+    return { ...this.description, serverState: Buffer.from(this.serverState).toString('base64') };
   }
 
   /** A record with this content of a block has been given number `index`. */
@@ -149,7 +161,7 @@ export class LunTable {
   }
 
   describe(): LunDescription[] {
-    return Array.from(this.#luns.values(), (lun) => lun.description);
+    return Array.from(this.#luns.values(), (lun) => lun.describe());
   }
 
   /** A reset or drop of the LUN has been given number `index`, higher than any before. */
@@ -249,6 +261,21 @@ export class LunTable {
         this.#luns.delete(record.lunId);
         this.#keepEndings(record.lunId, (ending) => ending > index);
         this.#onRetired(old);
+        return;
+      }
+      case 'discard': {
+        const lun = this.#luns.get(record.lunId);
+        if (lun === undefined || index < lun.description.generation) return;
+        lun.blocks.discard(record.firstBlock, record.blockCount, position);
+        for (let i = 0; i < record.blockCount && lun.inFlight.size > 0; i++) {
+          lun.settleInFlight(record.firstBlock + i, index);
+        }
+        return;
+      }
+      case 'serverState': {
+        const lun = this.#luns.get(record.lunId);
+        if (lun === undefined || index < lun.description.generation) return;
+        lun.serverState = record.state;
       }
     }
   }

@@ -1,5 +1,6 @@
 import { crc32c } from '../../base/crc32c.ts';
 import { ProtocolError } from '../../base/errors.ts';
+import { MAX_SERVER_STATE_BYTES } from '../block-device.ts';
 import type { LunDescription } from '../lun/lun-table.ts';
 import type { EpochEntry } from './epoch-table.ts';
 
@@ -75,8 +76,13 @@ function checkLun(value: unknown): LunDescription {
     Number.isSafeInteger(lun?.generation) &&
     Number.isSafeInteger(lun?.lengthBlocks) &&
     Number.isSafeInteger(lun?.base?.version) &&
-    typeof lun?.base?.name === 'string';
+    typeof lun?.base?.name === 'string' &&
+    (lun.serverState === undefined || isServerState(lun.serverState));
   if (!fits)
     throw new ProtocolError('the list of LUNs has a malformed entry', { code: 'bad-frame', got: value });
   return lun as LunDescription;
+}
+
+function isServerState(value: unknown): boolean {
+  return typeof value === 'string' && Buffer.byteLength(value, 'base64') <= MAX_SERVER_STATE_BYTES;
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BlockIndex } from '../../../../storage/lun/block-index.ts';
+import { MAX_DISCARD_BLOCKS } from '../../../../storage/lun/limits.ts';
 
 describe('block index', () => {
   it('knows the newest place of every block', () => {
@@ -21,6 +22,43 @@ describe('block index', () => {
         const lowest = Math.min(...Array.from(model.values(), (m) => m.position));
         expect(index.lowestPosition()).toBe(lowest);
       }),
+    );
+  });
+
+  it('knows blocks given up by the record that did so, whole spans in one entry', () => {
+    const span = MAX_DISCARD_BLOCKS;
+    const step = fc.record({
+      discard: fc.boolean(),
+      block: fc.oneof(fc.nat(2 * span), fc.constantFrom(0, span)),
+      count: fc.oneof(fc.integer({ min: 1, max: 300 }), fc.constantFrom(span, 2 * span)),
+      position: fc.integer({ min: 1, max: 2 ** 45 }),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 12 }), fc.array(fc.nat(4 * span)), (steps, probes) => {
+        const index = new BlockIndex();
+        const model = new Float64Array(5 * span);
+        for (const { discard, block, count, position } of steps) {
+          if (discard) {
+            index.discard(block, count, position);
+            model.fill(-position, block, block + count);
+          } else {
+            index.set(block, position, 9);
+            model[block] = position;
+          }
+        }
+        expect(index.writtenBlocks).toBe(model.filter((position) => position > 0).length);
+        for (const block of [...probes, ...steps.map((s) => s.block)]) {
+          expect(index.position(block)).toBe(model[block]);
+          const kind = Math.sign(model[block] as number);
+          let end = block;
+          while (end < block + 700 && Math.sign(model[end] as number) === kind) end++;
+          expect(index.runLength(block, 700)).toBe(end - block);
+        }
+        const used = model.filter((position) => position !== 0).map(Math.abs);
+        const lowest = used.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+        expect(index.lowestPosition()).toBe(lowest);
+      }),
+      { numRuns: 60 },
     );
   });
 

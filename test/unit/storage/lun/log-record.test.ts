@@ -30,6 +30,8 @@ const samples = [
     base: { name: 'gold', version: 3 },
   }),
   encodeControlRecord({ kind: 'dropLun', epoch: 5, lunId: 9 }),
+  encodeControlRecord({ kind: 'discard', epoch: 5, lunId: 9, firstBlock: 7, blockCount: 1000 }),
+  encodeControlRecord({ kind: 'serverState', epoch: 5, lunId: 9, state: Buffer.from('held') }),
 ];
 
 describe('log records', () => {
@@ -38,6 +40,8 @@ describe('log records', () => {
       '01000000000000050000000000000000026e31',
       '03000000000000050000000900000000000000010000000200000000000008000000000304676f6c64',
       '04000000000000050000000900000000',
+      '05000000000000050000000900000007000003e8',
+      '060000000000000500000009000000000000000468656c64',
     ]);
     const write = writeRecord(0x10, 1, 0);
     // CRC32C of 4096 zero bytes is 98f94189.

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { InvariantError, ProtocolError } from '../../../../base/errors.ts';
 import { SeededRandom } from '../../../../base/random.ts';
-import { DeviceError } from '../../../../storage/block-device.ts';
+import { DeviceError, MAX_ATOMIC_WRITE_BLOCKS } from '../../../../storage/block-device.ts';
 import type { ImageSource, OpenImage } from '../../../../storage/image/image-source.ts';
+import { MAX_BLOCKS_PER_RECORD } from '../../../../storage/lun/limits.ts';
 import { decodeGroupRecord } from '../../../../storage/lun/log-record.ts';
 import { LunDevice, type LunHost } from '../../../../storage/lun/lun-device.ts';
 import { type Lun, LunTable } from '../../../../storage/lun/lun-table.ts';
@@ -25,6 +26,7 @@ class SoleHost implements LunHost {
   readonly table: LunTable;
   #bytes = Buffer.alloc(64);
   #nextIndex = 1;
+  readonly #log: { position: number; payload: Uint8Array }[] = [];
   #waiting: { firstIndex: number; resolve: () => void; reject: (error: Error) => void }[] = [];
   commitAtOnce = true;
   serving = true;
@@ -73,11 +75,22 @@ class SoleHost implements LunHost {
     const firstIndex = this.#nextIndex;
     for (const payload of records) {
       this.table.hold(this.#nextIndex++, this.#bytes.length, decodeGroupRecord(payload));
+      this.#log.push({ position: this.#bytes.length, payload });
       this.#bytes = Buffer.concat([this.#bytes, payload]);
     }
     const done = new Promise<void>((resolve, reject) => this.#waiting.push({ firstIndex, resolve, reject }));
     if (this.commitAtOnce) queueMicrotask(() => this.commit());
     return { firstIndex, done };
+  }
+
+  /** As after a restart: everything anew out of the log. */
+  async replay(): Promise<void> {
+    this.table.restart(1, [{ ...this.lun.description }]);
+    const end = this.#nextIndex;
+    for (const [i, { position, payload }] of this.#log.entries()) {
+      this.table.hold(1 + i, position, decodeGroupRecord(payload));
+    }
+    this.table.applyHeld(end);
   }
 
   commit(): void {
@@ -116,7 +129,7 @@ async function content(device: LunDevice, lba: number, lengthBlocks: number): Pr
 const now = { forceUnitAccess: false };
 
 describe('LUN device', () => {
-  it('does what a plain disk does, under random reads and writes of any alignment', async () => {
+  it('does what a plain disk does, under random reads, writes and discards of any alignment', async () => {
     const random = new SeededRandom(11);
     const host = new SoleHost();
     const device = new LunDevice(host.lun, host);
@@ -124,7 +137,11 @@ describe('LUN device', () => {
     for (let turn = 0; turn < 400; turn++) {
       const lba = random.below(LENGTH_BLOCKS);
       const length = 1 + random.below(Math.min(60, LENGTH_BLOCKS - lba));
-      if (random.below(2) === 0) {
+      const choice = random.below(5);
+      if (choice === 0) {
+        await device.discard(lba, length);
+        model.fill(0, lba * 512, (lba + length) * 512);
+      } else if (choice < 3) {
         const data = Buffer.alloc(length * 512, 1 + random.below(255));
         const cut = random.below(data.length + 1);
         await device.write(lba, [data.subarray(0, cut), data.subarray(cut)], now);
@@ -135,6 +152,73 @@ describe('LUN device', () => {
       }
     }
     expect((await content(device, 0, LENGTH_BLOCKS)).equals(model)).toBe(true);
+    await host.replay();
+    const again = new LunDevice(host.lun, host);
+    expect((await content(again, 0, LENGTH_BLOCKS)).equals(model)).toBe(true);
+  });
+
+  it('says what takes space', async () => {
+    const host = new SoleHost({
+      open: async (ref) => ({ ...((await images.open(ref)) as OpenImage), sizeBytes: 8 * 4096 }),
+    });
+    const device = new LunDevice(host.lun, host);
+    expect(await device.allocation(3)).toEqual({ allocated: true, lengthBlocks: 61 });
+    expect(await device.allocation(64)).toEqual({ allocated: false, lengthBlocks: LENGTH_BLOCKS - 64 });
+    await device.write(80, [Buffer.alloc(4096)], now);
+    expect(await device.allocation(64)).toEqual({ allocated: false, lengthBlocks: 16 });
+    expect(await device.allocation(80)).toEqual({ allocated: true, lengthBlocks: 8 });
+    await device.discard(0, LENGTH_BLOCKS);
+    expect(await device.allocation(0)).toEqual({ allocated: false, lengthBlocks: LENGTH_BLOCKS });
+    expect(host.lun.blocks.writtenBlocks).toBe(0);
+    await expect(device.allocation(LENGTH_BLOCKS)).rejects.toMatchObject({ kind: 'out-of-range' });
+  });
+
+  it('merges into what is being discarded', async () => {
+    const host = new SoleHost();
+    host.commitAtOnce = false;
+    const device = new LunDevice(host.lun, host);
+    const discarding = device.discard(0, 16);
+    await new Promise((resolve) => setImmediate(resolve));
+    const part = device.write(1, [Buffer.alloc(512, 2)], now);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect((await content(device, 0, 1))[0]).toBe(IMAGE_BYTE);
+    host.commit();
+    await Promise.all([discarding, part]);
+    const bytes = await content(device, 0, 16);
+    expect([bytes[0], bytes[512], bytes[1024], bytes[4096]]).toEqual([0, 2, 0, 0]);
+    expect(host.lun.inFlight.size).toBe(0);
+  });
+
+  it('writes as much as is to be atomic in one record, however it lies', async () => {
+    const host = new SoleHost();
+    const device = new LunDevice(host.lun, host);
+    const submitted: number[] = [];
+    const submit = host.submit.bind(host);
+    host.submit = (records) => {
+      submitted.push(records.length);
+      return submit(records);
+    };
+    for (const lba of [0, 1, 7]) {
+      const fits = Math.min(MAX_ATOMIC_WRITE_BLOCKS, LENGTH_BLOCKS - lba);
+      await device.write(lba, [Buffer.alloc(fits * 512)], now);
+    }
+    expect(submitted).toEqual([1, 1, 1]);
+    expect(MAX_BLOCKS_PER_RECORD).toBeGreaterThan(MAX_ATOMIC_WRITE_BLOCKS / 8);
+  });
+
+  it('keeps the state of the device server, also beside a log that begins later', async () => {
+    const host = new SoleHost();
+    const device = new LunDevice(host.lun, host);
+    expect(device.serverState).toBeUndefined();
+    await device.saveServerState(Buffer.from('first'));
+    await device.saveServerState(Buffer.from('second'));
+    expect(Buffer.from(device.serverState as Uint8Array).toString()).toBe('second');
+    const described = JSON.parse(JSON.stringify(host.table.describe()));
+    host.table.restart(100, described);
+    const later = new LunDevice(host.lun, host);
+    expect(Buffer.from(later.serverState as Uint8Array).toString()).toBe('second');
+    host.serving = false;
+    await expect(later.saveServerState(Buffer.from('x'))).rejects.toMatchObject({ kind: 'not-serving' });
   });
 
   it('keeps concurrent writes to different sectors of one block', async () => {

@@ -47,6 +47,22 @@ describe('LUN table', () => {
     expect(() => luns.release(2)).toThrow('committed');
   });
 
+  it('needs the record that gave a block up until the block is written again', () => {
+    const luns = table();
+    const discard = { kind: 'discard', epoch: 1, lunId: 5, firstBlock: 0, blockCount: 2 } as const;
+    hold(luns, 1, reset(5, 1));
+    for (let index = 2; index < 600; index++) hold(luns, index, write(5, 9));
+    hold(luns, 600, encodeControlRecord(discard));
+    for (let index = 601; index < 1200; index++) hold(luns, index, write(5, 9));
+    luns.applyHeld(1200);
+    expect(luns.get(5)?.blocks.position(1)).toBe(-6_000_000);
+    expect(luns.firstNeededIndex()).toBeGreaterThan(256);
+    expect(luns.firstNeededIndex()).toBeLessThanOrEqual(600);
+    hold(luns, 1200, write(5, 0, 2));
+    luns.applyHeld(1201);
+    expect(luns.firstNeededIndex()).toBeGreaterThan(600);
+  });
+
   it('drops everything of a generation at its reset', () => {
     const retired: Lun[] = [];
     const luns = new LunTable(images, (lun) => retired.push(lun));

@@ -115,10 +115,14 @@ describe('a portal group on real files', () => {
       device.write(i * 10, [Buffer.alloc(5120, i)], { forceUnitAccess: i % 50 === 0 }),
     );
     await Promise.all(writes);
+    await device.discard(1000, 500);
+    await device.discard(2040, 8);
+    await device.saveServerState(Buffer.from('reserved'));
     await device.flush();
     const content = Buffer.concat(await device.read(0, 2048));
     expect(content[199 * 5120]).toBe(199);
-    expect(content.at(-1)).toBe(7);
+    expect([content[1000 * 512], content[1499 * 512], content.at(-1)]).toEqual([0, 0, 0]);
+    expect(content[2039 * 512]).toBe(7);
     await a.stop();
     // The other takes over, with all of it and without reading its log.
     const [, peerB] = peers as [PeerIdentity, PeerIdentity];
@@ -130,6 +134,7 @@ describe('a portal group on real files', () => {
     b.applyClusterState(alone(4, peerB));
     const successor = (await serving(b)).openDevice(1) as BlockDevice;
     expect(Buffer.concat(await successor.read(0, 2048)).equals(content)).toBe(true);
+    expect(Buffer.from(successor.serverState ?? []).toString()).toBe('reserved');
     await successor.write(3, [Buffer.alloc(512, 0xee)], { forceUnitAccess: true });
     await b.stop();
     const again = { nodeId: 'b', incarnation: 'b.2' };
@@ -139,6 +144,7 @@ describe('a portal group on real files', () => {
     const last = (await serving(reborn)).openDevice(1) as BlockDevice;
     content.fill(0xee, 3 * 512, 4 * 512);
     expect(Buffer.concat(await last.read(0, 2048)).equals(content)).toBe(true);
+    expect(Buffer.from(last.serverState ?? []).toString()).toBe('reserved');
     await reborn.stop();
   });
 });
