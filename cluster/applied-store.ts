@@ -1,6 +1,7 @@
 import { Level } from 'level';
 import { invariant, OperationError } from '../base/errors.ts';
 import { asArray, asCount, asText, pack, unpack } from './msgpack.ts';
+import { completeState } from './state/genesis.ts';
 import type { ClusterState } from './state/model.ts';
 
 /** Changes with every change of keys or values below. */
@@ -94,7 +95,7 @@ export class AppliedStore {
     }
     invariant(rest !== undefined, 'the applied state has a position, but no cluster record');
     const state = { ...(rest as object), ...tables } as unknown as ClusterState;
-    return { position: asCount(position, 'position'), state };
+    return { position: asCount(position, 'position'), state: completeState(state) };
   }
 
   /** @param before what is on disk already; undefined: nothing */

@@ -4,6 +4,7 @@ import type { LogConsumer, LogEntry, LogPosition } from './log.ts';
 import { pack, unpack } from './msgpack.ts';
 import { apply } from './state/apply.ts';
 import type { Command, CommandResult } from './state/commands.ts';
+import { completeState } from './state/genesis.ts';
 import type { ClusterState } from './state/model.ts';
 
 export function encodeCommand(command: Command): Uint8Array {
@@ -89,7 +90,7 @@ export class StateMachine implements LogConsumer {
   }
 
   restore(snapshot: Uint8Array, position: LogPosition): void {
-    const state = unpack(snapshot) as ClusterState;
+    const state = completeState(unpack(snapshot) as ClusterState);
     invariant(state.clusterId === this.#current.state.clusterId, 'the snapshot is of this cluster');
     this.#moveTo({ state, position });
     this.#announce();

@@ -2,9 +2,20 @@ import { addClient, removeClient } from './clients.ts';
 import { checkShape } from './command-shape.ts';
 import type { Command } from './commands.ts';
 import { addBootFile, addImageVersion, bootFileHeld, imageHeld } from './contents.ts';
+import {
+  addNode,
+  createJoinToken,
+  drainNode,
+  removeNode,
+  replaceNode,
+  revokeJoinToken,
+  undrainNode,
+} from './membership.ts';
 import type { ClusterState } from './model.ts';
 import { expandInSync, fenceNode, registerNode, shrinkInSync } from './nodes.ts';
 import { type Outcome, refused } from './outcome.ts';
+
+import { addReplica, dropReplica, moveGroup } from './placement.ts';
 
 export type { Outcome } from './outcome.ts';
 
@@ -13,7 +24,9 @@ export type { Outcome } from './outcome.ts';
  * any command; one that does not fit is refused, and the state returned is then the very object given.
  * Accepted commands answer with: registerNode, fenceNode {nodeId, incarnation}; shrinkInSync, expandInSync
  * {group, epoch}; addImageVersion, imageHeld {image, version}; addClient, removeClient the ClientRecord;
- * addBootFile, bootFileHeld {name, sha256}.
+ * addBootFile, bootFileHeld {name, sha256}; createJoinToken {id, expiresAtMs}; revokeJoinToken {id}; addNode
+ * {nodeId, raftId}; drainNode, undrainNode, removeNode {nodeId}; replaceNode {nodeId, replacement}; moveGroup,
+ * addReplica, dropReplica {group, epoch}.
  */
 export function apply(state: ClusterState, command: Command): Outcome {
   const malformed = checkShape(command);
@@ -39,5 +52,25 @@ export function apply(state: ClusterState, command: Command): Outcome {
       return addBootFile(state, command);
     case 'bootFileHeld':
       return bootFileHeld(state, command);
+    case 'createJoinToken':
+      return createJoinToken(state, command);
+    case 'revokeJoinToken':
+      return revokeJoinToken(state, command);
+    case 'addNode':
+      return addNode(state, command);
+    case 'drainNode':
+      return drainNode(state, command);
+    case 'undrainNode':
+      return undrainNode(state, command);
+    case 'replaceNode':
+      return replaceNode(state, command);
+    case 'removeNode':
+      return removeNode(state, command);
+    case 'moveGroup':
+      return moveGroup(state, command);
+    case 'addReplica':
+      return addReplica(state, command);
+    case 'dropReplica':
+      return dropReplica(state, command);
   }
 }

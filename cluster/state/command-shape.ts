@@ -34,6 +34,22 @@ const SHAPES: { readonly [T in Command['type']]: Readonly<Record<string, Kind>> 
   removeClient: { name: 'text' },
   addBootFile: { name: 'text', sizeBytes: 'count', sha256: 'text', holder: 'text' },
   bootFileHeld: { name: 'text', sha256: 'text', holder: 'text' },
+  createJoinToken: { id: 'text', secretSha256: 'text', expiresAtMs: 'count', atMs: 'count', by: 'text' },
+  revokeJoinToken: { id: 'text', atMs: 'count', by: 'text' },
+  addNode: {
+    nodeId: 'text',
+    endpoints: 'endpoints',
+    secretSha256: 'text',
+    keySha256: 'text',
+    atMs: 'count',
+  },
+  drainNode: { nodeId: 'text', atMs: 'count', by: 'text' },
+  undrainNode: { nodeId: 'text', atMs: 'count', by: 'text' },
+  replaceNode: { nodeId: 'text', replacement: 'text', atMs: 'count', by: 'text' },
+  removeNode: { nodeId: 'text', atMs: 'count', by: 'text' },
+  moveGroup: { group: 'text', epoch: 'count', to: 'text' },
+  addReplica: { group: 'text', epoch: 'count', add: 'text' },
+  dropReplica: { group: 'text', epoch: 'count', drop: 'text' },
 };
 
 const ACCEPTED: Readonly<Record<Kind, string>> = {

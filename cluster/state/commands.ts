@@ -70,6 +70,67 @@ export type Command =
       readonly name: string;
       readonly sha256: string;
       readonly holder: NodeId;
+    }
+  | MembershipCommand
+  | PlacementCommand;
+
+/** What administrators do to the membership. `by` is whose word it was: the id of a token. */
+export type MembershipCommand =
+  | {
+      readonly type: 'createJoinToken';
+      readonly id: string;
+      /** SHA-256 of the secret, hexadecimal. */
+      readonly secretSha256: string;
+      readonly expiresAtMs: number;
+      readonly atMs: number;
+      readonly by: string;
+    }
+  | { readonly type: 'revokeJoinToken'; readonly id: string; readonly atMs: number; readonly by: string }
+  /** Uses a join token up. Sent again by the same node with the same key it is answered alike. */
+  | {
+      readonly type: 'addNode';
+      readonly nodeId: NodeId;
+      readonly endpoints: NodeEndpoints;
+      readonly secretSha256: string;
+      /** SHA-256 of the new node's public key. */
+      readonly keySha256: string;
+      readonly atMs: number;
+    }
+  | { readonly type: 'drainNode'; readonly nodeId: NodeId; readonly atMs: number; readonly by: string }
+  | { readonly type: 'undrainNode'; readonly nodeId: NodeId; readonly atMs: number; readonly by: string }
+  /** `replacement` takes the place of `nodeId` in every portal group. */
+  | {
+      readonly type: 'replaceNode';
+      readonly nodeId: NodeId;
+      readonly replacement: NodeId;
+      readonly atMs: number;
+      readonly by: string;
+    }
+  /** For good: the id is never given again. Refused while data would be lost or is still to be moved. */
+  | { readonly type: 'removeNode'; readonly nodeId: NodeId; readonly atMs: number; readonly by: string };
+
+/** Where portal groups are; each compares the epoch. */
+export type PlacementCommand =
+  /** To another in-sync member. */
+  | {
+      readonly type: 'moveGroup';
+      readonly group: PortalGroupId;
+      readonly epoch: number;
+      readonly to: NodeId;
+    }
+  /** A node begins to keep a copy; it joins the in-sync set when it has caught up. */
+  | {
+      readonly type: 'addReplica';
+      readonly group: PortalGroupId;
+      readonly epoch: number;
+      readonly add: NodeId;
+    }
+  /** Not the primary, nor one that the group cannot do without. */
+  | {
+      readonly type: 'dropReplica';
+      readonly group: PortalGroupId;
+      readonly epoch: number;
+      readonly drop: NodeId;
     };
 
 export type CommandResult =

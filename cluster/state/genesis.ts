@@ -1,10 +1,11 @@
 import { OperationError } from '../../base/errors.ts';
 import { type Ipv4, type Ipv4Subnet, ipv4InSubnet, parseIpv4Subnet } from '../../base/ipv4.ts';
-import { MAX_ISCSI_NAME_BYTES, MAX_NODES, MAX_PORTAL_GROUPS } from './limits.ts';
+import { DEFAULT_REPLICAS_PER_GROUP, MAX_ISCSI_NAME_BYTES, MAX_NODES, MAX_PORTAL_GROUPS } from './limits.ts';
 import type {
   ClusterSettings,
   ClusterState,
   DhcpSettings,
+  JoinTokenRecord,
   NodeEndpoints,
   NodeId,
   NodeRecord,
@@ -29,12 +30,13 @@ export interface GenesisInput {
     readonly port: number;
   }[];
   readonly tokens: readonly TokenRecord[];
+  readonly joinTokens?: readonly JoinTokenRecord[];
 }
 
 /**
  * The state of a new cluster, before its first command. Every node must be given the same input: it is what
- * all logs begin from. Every group has all nodes as replicas and in sync, none of them started yet; its
- * primaries are dealt out in turn, in the order of the ids.
+ * all logs begin from. Primaries are dealt out in turn, in the order of the ids, and the replicas of a group are
+ * its primary and some nodes after it, all of them in sync and none of them started yet.
  *
  * @throws OperationError kind "invalid" naming what does not fit
  */
@@ -43,6 +45,18 @@ export function makeGenesis(input: GenesisInput): ClusterState {
   checkGroups(input);
   checkSettings(input.settings);
   const nodeIds = input.nodes.map((n) => n.nodeId).sort(compareText);
+  const copies = Math.min(input.settings.replicasPerGroup ?? DEFAULT_REPLICAS_PER_GROUP, nodeIds.length);
+  /** The first of a group leads it; which nodes come after it turns, so that its groups have various backups. */
+  const replicasOf = (n: number): NodeId[] => {
+    const first = n % nodeIds.length;
+    const others = nodeIds.toSpliced(first, 1);
+    const turn = Math.floor(n / nodeIds.length) + first;
+    const backups = Array.from(
+      { length: copies - 1 },
+      (_, i) => others[(turn + i) % others.length] as NodeId,
+    );
+    return [nodeIds[first] as NodeId, ...backups].sort(compareText);
+  };
   const groups = input.portalGroups.toSorted((a, b) => compareText(a.id, b.id));
   return {
     clusterId: input.clusterId,
@@ -60,8 +74,8 @@ export function makeGenesis(input: GenesisInput): ClusterState {
           ...group,
           epoch: 1,
           primary: nodeIds[i % nodeIds.length] as NodeId,
-          inSync: nodeIds.map((nodeId) => ({ nodeId, incarnation: '' })),
-          replicas: nodeIds,
+          inSync: replicasOf(i).map((nodeId) => ({ nodeId, incarnation: '' })),
+          replicas: replicasOf(i),
           minInSync: 1,
           durability: 'write-back',
         },
@@ -69,8 +83,23 @@ export function makeGenesis(input: GenesisInput): ClusterState {
     ),
     bootFiles: {},
     tokens: input.tokens,
+    removedNodes: {},
+    nextRaftId: Math.max(...input.nodes.map((n) => n.raftId)) + 1,
+    joinTokens: Object.fromEntries((input.joinTokens ?? []).map((t) => [t.id, t])),
+    audit: [],
     nextLunId: 1,
   };
+}
+
+/** A state as an earlier version wrote it, with what has come since. */
+export function completeState(state: ClusterState): ClusterState {
+  const missing: Partial<ClusterState> = {
+    removedNodes: {},
+    nextRaftId: Math.max(0, ...Object.values(state.nodes).map((n) => n.raftId)) + 1,
+    joinTokens: {},
+    audit: [],
+  };
+  return { ...missing, ...state };
 }
 
 function invalid(code: string, message: string, got: unknown, accepted: string): OperationError {
@@ -152,6 +181,11 @@ function checkSettings(settings: ClusterSettings): void {
   if (!wellFormed || iqnPrefix.length > MAX_ISCSI_NAME_BYTES / 2) {
     const accepted = 'such as iqn.2026-11.net.example:lab, in lower case';
     throw invalid('bad-iqn-prefix', `"${iqnPrefix}" cannot begin iSCSI names`, iqnPrefix, accepted);
+  }
+  const { replicasPerGroup = DEFAULT_REPLICAS_PER_GROUP } = settings;
+  if (!Number.isInteger(replicasPerGroup) || replicasPerGroup < 1 || replicasPerGroup > MAX_NODES) {
+    const accepted = `1 to ${MAX_NODES}`;
+    throw invalid('bad-replica-count', `${replicasPerGroup} copies of a group`, replicasPerGroup, accepted);
   }
   for (const [name, value] of Object.entries({ fenceAfterMs, leaseMs })) {
     if (Number.isSafeInteger(value) && value > 0) continue;

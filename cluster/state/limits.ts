@@ -9,6 +9,17 @@ export const MAX_IMAGES = 1_000;
 export const MAX_VERSIONS_PER_IMAGE = 1_000;
 export const MAX_BOOT_FILES = 1_000;
 export const MAX_NODES = 9;
+/** Nodes that a cluster has ever had; ids are never given again. */
+export const MAX_REMOVED_NODES = 10_000;
+/** Copies of a portal group, where there are as many nodes. */
+export const DEFAULT_REPLICAS_PER_GROUP = 3;
+/** Copies that may be catching up before another one is begun. */
+export const MAX_REPLICAS_IN_MOTION = 2;
+/** Join tokens that have not expired. */
+export const MAX_JOIN_TOKENS = 100;
+/** A join token is good for no longer than this. */
+export const MAX_JOIN_TOKEN_MS = 7 * 24 * 3_600_000;
+export const MAX_AUDIT_RECORDS = 500;
 export const MAX_PORTAL_GROUPS = 256;
 /** An image may be no larger than READ CAPACITY (10) and common firmware can address: 2 TiB. */
 export const MAX_IMAGE_BYTES = 2 * 1024 ** 4;

@@ -17,6 +17,13 @@ export interface ClusterState {
   /** Network boot programs an administrator uploaded, by file name. */
   readonly bootFiles: Readonly<Record<string, BootFileRecord>>;
   readonly tokens: readonly TokenRecord[];
+  /** Nodes that have left. Neither their ids nor their Raft ids are ever given again. */
+  readonly removedNodes: Readonly<Record<NodeId, RemovedNodeRecord>>;
+  readonly nextRaftId: number;
+  /** By the token's id. */
+  readonly joinTokens: Readonly<Record<string, JoinTokenRecord>>;
+  /** What administrators have done to the membership; the newest last, the oldest forgotten. */
+  readonly audit: readonly AuditRecord[];
   /** LUN numbers are never reused, so that no old record can be taken for a new client's. */
   readonly nextLunId: number;
 }
@@ -29,6 +36,8 @@ export interface ClusterSettings {
   readonly fenceAfterMs: number;
   /** How long a backup's grant to its primary lasts. */
   readonly leaseMs: number;
+  /** Nodes that are to hold a copy of each portal group, where there are as many. Default 3. */
+  readonly replicasPerGroup?: number;
 }
 
 export interface DhcpSettings {
@@ -52,6 +61,34 @@ export interface NodeRecord {
   /** new: never started. up: its word counts. fenced: it does not, until it registers again. */
   readonly status: 'new' | 'up' | 'fenced';
   readonly endpoints: NodeEndpoints;
+  /** It is to lead nothing: leadership and portal groups move away, and none come to it. */
+  readonly draining?: true;
+  /** The node that takes its place in every portal group, after which this one is removed. */
+  readonly replacedBy?: NodeId;
+}
+
+export interface RemovedNodeRecord {
+  readonly nodeId: NodeId;
+  readonly raftId: number;
+  readonly removedAtMs: number;
+}
+
+/** Lets one new node in, once. */
+export interface JoinTokenRecord {
+  readonly id: string;
+  /** SHA-256 of the token's secret (hex); the secret itself is nowhere. */
+  readonly secretSha256: string;
+  readonly expiresAtMs: number;
+  /** Who has joined by it; a repeated request of the same node with the same key is answered alike. */
+  readonly usedBy?: { readonly nodeId: NodeId; readonly keySha256: string };
+}
+
+export interface AuditRecord {
+  readonly atMs: number;
+  /** What was done, kebab-case, as "node-removed". */
+  readonly event: string;
+  /** To what, and by whose word. */
+  readonly detail: string;
 }
 
 /** Fixed addresses of one node, each "HOST:PORT". */
@@ -102,7 +139,7 @@ export interface PortalGroupRecord {
   /** The movable portal address and port. */
   readonly address: string;
   readonly port: number;
-  /** Rises by one with every change of primary or in-sync set. */
+  /** Rises by one with every change of primary, in-sync set or replicas. */
   readonly epoch: number;
   /** Undefined while no in-sync member is up. */
   readonly primary?: NodeId;

@@ -93,6 +93,21 @@ function withoutMember(
   return withMembership(group, inSync, primary);
 }
 
+/** The node keeps no copy any more. */
+export function withoutReplica(
+  group: PortalGroupRecord,
+  groups: Groups,
+  nodes: Nodes,
+  nodeId: NodeId,
+): PortalGroupRecord {
+  if (!group.replicas.includes(nodeId)) return group;
+  const replicas = group.replicas.filter((id) => id !== nodeId);
+  const changed = group.inSync.some((m) => m.nodeId === nodeId)
+    ? withoutMember(group, groups, nodes, nodeId)
+    : withMembership(group, group.inSync, group.primary);
+  return { ...changed, replicas };
+}
+
 /** The leader has lost a node: one entry, from which all its groups' new primaries follow. */
 export function fenceNode(state: ClusterState, command: Extract<Command, { type: 'fenceNode' }>): Outcome {
   const { nodeId, incarnation } = command;
@@ -232,6 +247,15 @@ function memberNames(members: readonly InSyncMember[]): string {
 }
 
 export function unknownNode(state: ClusterState, nodeId: NodeId): Outcome {
+  if (lookup(state.removedNodes, nodeId) !== undefined) {
+    return refused(state, {
+      kind: 'conflict',
+      code: 'node-removed',
+      message: `node ${nodeId} was removed from the cluster`,
+      got: nodeId,
+      accepted: Object.keys(state.nodes).join(', '),
+    });
+  }
   return refused(state, {
     kind: 'not-found',
     code: 'unknown-node',

@@ -15,9 +15,14 @@ export function groupsInOrder(groups: Groups): PortalGroupRecord[] {
   return Object.values(groups).sort((a, b) => compareText(a.id, b.id));
 }
 
+/** Whether a node is to be left alone: it is being drained or replaced. */
+export function isLeaving(nodes: Nodes, nodeId: NodeId): boolean {
+  return nodes[nodeId]?.draining === true;
+}
+
 /**
- * The in-sync member that is up and leads the fewest groups; of equals the one with the lowest id.
- * Undefined while no in-sync member is up.
+ * The in-sync member that is up, rather not one being drained, and leads the fewest groups; of equals the one
+ * with the lowest id. Undefined while no in-sync member is up.
  */
 export function choosePrimary(
   groups: Groups,
@@ -29,7 +34,10 @@ export function choosePrimary(
     if (primary !== undefined) leads.set(primary, (leads.get(primary) ?? 0) + 1);
   }
   const candidates = inSync.map((m) => m.nodeId).filter((id) => isUp(nodes, id));
-  return candidates.sort((a, b) => (leads.get(a) ?? 0) - (leads.get(b) ?? 0) || compareText(a, b))[0];
+  const leaving = (id: NodeId): number => (isLeaving(nodes, id) ? 1 : 0);
+  return candidates.sort(
+    (a, b) => leaving(a) - leaving(b) || (leads.get(a) ?? 0) - (leads.get(b) ?? 0) || compareText(a, b),
+  )[0];
 }
 
 /** The group with another in-sync set or primary, one epoch later. */

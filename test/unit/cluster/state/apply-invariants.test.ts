@@ -4,9 +4,10 @@ import { apply } from '../../../../cluster/state/apply.ts';
 import type { Command } from '../../../../cluster/state/commands.ts';
 import { makeGenesis } from '../../../../cluster/state/genesis.ts';
 import type { ClusterState } from '../../../../cluster/state/model.ts';
+import { planPlacement } from '../../../../cluster/state/placement-plan.ts';
 import { addClient, addVersion, endpointsOf, genesisInput, runningCluster, sha } from './fixtures.ts';
 
-const node = fc.integer({ min: 1, max: 3 }).map((n) => `n${n}`);
+const node = fc.integer({ min: 1, max: 5 }).map((n) => `n${n}`);
 const incarnation = fc.constantFrom('', 'a', 'b', 'c', 'd', 'e');
 const group = fc.integer({ min: 1, max: 5 }).map((n) => `pg${n}`);
 
@@ -51,6 +52,48 @@ const command: fc.Arbitrary<(state: ClusterState) => Command> = fc.oneof(
         incarnation: state.nodes[add]?.incarnation ?? '',
       }),
   ),
+  fc.tuple(fc.integer({ min: 0, max: 2 }), fc.integer({ min: 0, max: 2_000 })).map(
+    ([n, atMs]) =>
+      (): Command => ({
+        type: 'createJoinToken',
+        id: `t${n}`,
+        secretSha256: sha(String(n)),
+        expiresAtMs: atMs + 500,
+        atMs,
+        by: 'admin',
+      }),
+  ),
+  fc.tuple(node, fc.integer({ min: 0, max: 2 }), fc.integer({ min: 0, max: 2_000 })).map(
+    ([nodeId, token, atMs]) =>
+      (): Command => ({
+        type: 'addNode',
+        nodeId,
+        endpoints: endpointsOf(Number(nodeId.slice(1))),
+        secretSha256: sha(String(token)),
+        keySha256: sha('c'),
+        atMs,
+      }),
+  ),
+  fc.tuple(node, fc.constantFrom('drainNode' as const, 'undrainNode' as const, 'removeNode' as const)).map(
+    ([nodeId, type]) =>
+      (): Command => ({ type, nodeId, atMs: 1, by: 'admin' }),
+  ),
+  fc.tuple(node, node).map(
+    ([nodeId, replacement]) =>
+      (): Command => ({ type: 'replaceNode', nodeId, replacement, atMs: 1, by: 'admin' }),
+  ),
+  fc
+    .tuple(group, node, fc.integer({ min: 0, max: 2 }))
+    .map(([id, nodeId, which]) => (state: ClusterState): Command => {
+      const at = { group: id, epoch: state.portalGroups[id]?.epoch ?? 1 };
+      if (which === 0) return { type: 'moveGroup', ...at, to: nodeId };
+      if (which === 1) return { type: 'addReplica', ...at, add: nodeId };
+      return { type: 'dropReplica', ...at, drop: nodeId };
+    }),
+  fc.constant((state: ClusterState): Command => {
+    const nothing: Command = { type: 'removeClient', name: 'nobody' };
+    return planPlacement(state, 1) ?? nothing;
+  }),
   fc.tuple(fc.integer({ min: 0, max: 5 }), fc.integer({ min: 0, max: 5 })).map(
     ([n, m]) =>
       (): Command =>
@@ -79,6 +122,8 @@ function checkState(state: ClusterState): void {
     expect(ids.length).toBeGreaterThan(0);
     expect(new Set(ids).size).toBe(ids.length);
     for (const id of ids) expect(g.replicas).toContain(id);
+    for (const id of g.replicas) expect(Object.keys(state.nodes)).toContain(id);
+    expect(new Set(g.replicas).size).toBe(g.replicas.length);
     for (const m of g.inSync) expect(state.nodes[m.nodeId]?.incarnation).toBe(m.incarnation);
     if (g.primary !== undefined) {
       expect(ids).toContain(g.primary);
@@ -89,6 +134,11 @@ function checkState(state: ClusterState): void {
     // A fenced node's word counts nowhere but in a group that has nobody else.
     if (ids.length > 1) for (const id of ids) expect(state.nodes[id]?.status).not.toBe('fenced');
   }
+  const everyNode = [...Object.values(state.nodes), ...Object.values(state.removedNodes)];
+  expect(new Set(everyNode.map((n) => n.nodeId)).size).toBe(everyNode.length);
+  expect(new Set(everyNode.map((n) => n.raftId)).size).toBe(everyNode.length);
+  for (const n of everyNode) expect(n.raftId).toBeLessThan(state.nextRaftId);
+  expect(Object.keys(state.nodes).length).toBeGreaterThan(0);
   const clients = Object.values(state.clients);
   for (const values of [
     clients.flatMap((c) => c.macs),
@@ -104,6 +154,7 @@ function checkState(state: ClusterState): void {
 function checkStep(before: ClusterState, after: ClusterState, ok: boolean): void {
   if (!ok) expect(after).toBe(before);
   expect(after.nextLunId).toBeGreaterThanOrEqual(before.nextLunId);
+  for (const id of Object.keys(before.removedNodes)) expect(after.removedNodes).toHaveProperty(id);
   for (const g of Object.values(before.portalGroups)) {
     const now = after.portalGroups[g.id];
     const changed = now !== g;
@@ -168,6 +219,16 @@ describe('any sequence of commands', () => {
           'removeClient',
           'addBootFile',
           'bootFileHeld',
+          'createJoinToken',
+          'revokeJoinToken',
+          'addNode',
+          'drainNode',
+          'undrainNode',
+          'replaceNode',
+          'removeNode',
+          'moveGroup',
+          'addReplica',
+          'dropReplica',
         ),
         fc.dictionary(
           fc.constantFrom(

@@ -1,0 +1,116 @@
+import type { Command, CommandRefusal } from './commands.ts';
+import type { ClusterState, NodeId, PortalGroupRecord } from './model.ts';
+import { lookup } from './names.ts';
+import { unknownNode } from './nodes.ts';
+import { accepted, type Outcome, refused } from './outcome.ts';
+import { isUp, withMembership } from './primaries.ts';
+
+/** Commands that say where portal groups are. Which of them are wanted is decided in placement-plan.ts. */
+
+type OfType<T extends Command['type']> = Extract<Command, { type: T }>;
+
+/** Another in-sync member leads from now on; the one that did stays in sync. */
+export function moveGroup(state: ClusterState, command: OfType<'moveGroup'>): Outcome {
+  const group = comparedGroup(state, command);
+  if ('result' in group) return group;
+  const { to } = command;
+  if (group.primary === to) {
+    return refused(
+      state,
+      conflict('already-primary', `node ${to} leads portal group ${group.id} already`, to, 'another node'),
+    );
+  }
+  if (!group.inSync.some((m) => m.nodeId === to)) {
+    const names = group.inSync.map((m) => m.nodeId).join(', ');
+    return refused(
+      state,
+      conflict('not-in-sync', `node ${to} is not in sync in portal group ${group.id}`, to, names),
+    );
+  }
+  if (!isUp(state.nodes, to)) return refused(state, notUp(state, to));
+  return withGroup(state, withMembership(group, group.inSync, to));
+}
+
+/** A node begins to keep a copy. It counts once the primary finds it caught up. */
+export function addReplica(state: ClusterState, command: OfType<'addReplica'>): Outcome {
+  const group = comparedGroup(state, command);
+  if ('result' in group) return group;
+  const { add } = command;
+  if (lookup(state.nodes, add) === undefined) return unknownNode(state, add);
+  if (group.replicas.includes(add)) {
+    const message = `node ${add} is a replica of portal group ${group.id} already`;
+    return refused(state, conflict('already-a-replica', message, add, 'a node that is none yet'));
+  }
+  if (!isUp(state.nodes, add)) return refused(state, notUp(state, add));
+  return withGroup(state, {
+    ...withMembership(group, group.inSync, group.primary),
+    replicas: [...group.replicas, add],
+  });
+}
+
+/** A node keeps no copy any more. */
+export function dropReplica(state: ClusterState, command: OfType<'dropReplica'>): Outcome {
+  const group = comparedGroup(state, command);
+  if ('result' in group) return group;
+  const { drop } = command;
+  if (!group.replicas.includes(drop)) {
+    const message = `node ${drop} is no replica of portal group ${group.id}`;
+    return refused(state, conflict('not-a-replica', message, drop, group.replicas.join(', ')));
+  }
+  const inSync = group.inSync.filter((m) => m.nodeId !== drop);
+  if (group.primary === drop || inSync.length === 0) {
+    const message = `portal group ${group.id} cannot do without node ${drop}: it is its primary or its last in-sync member`;
+    return refused(state, conflict('last-or-primary', message, drop, 'a backup'));
+  }
+  if (inSync.length < group.inSync.length && inSync.length < group.minInSync) {
+    const message = `portal group ${group.id} would have ${inSync.length} in sync, and needs ${group.minInSync}`;
+    return refused(
+      state,
+      conflict('too-few-in-sync', message, drop, 'a replica that is not in sync, or one more first'),
+    );
+  }
+  return withGroup(state, {
+    ...withMembership(group, inSync, group.primary),
+    replicas: group.replicas.filter((id) => id !== drop),
+  });
+}
+
+function comparedGroup(
+  state: ClusterState,
+  command: { readonly group: string; readonly epoch: number },
+): PortalGroupRecord | Outcome {
+  const group = lookup(state.portalGroups, command.group);
+  if (group === undefined) {
+    return refused(state, {
+      kind: 'not-found',
+      code: 'unknown-portal-group',
+      message: `there is no portal group "${command.group}"`,
+      got: command.group,
+      accepted: Object.keys(state.portalGroups).join(', '),
+    });
+  }
+  if (group.epoch === command.epoch) return group;
+  return refused(
+    state,
+    conflict(
+      'stale-epoch',
+      `portal group ${group.id} is at epoch ${group.epoch}`,
+      command.epoch,
+      `epoch ${group.epoch}`,
+    ),
+  );
+}
+
+function withGroup(state: ClusterState, group: PortalGroupRecord): Outcome {
+  const portalGroups = { ...state.portalGroups, [group.id]: group };
+  return accepted({ ...state, portalGroups }, { group: group.id, epoch: group.epoch });
+}
+
+function notUp(state: ClusterState, nodeId: NodeId): CommandRefusal {
+  const status = lookup(state.nodes, nodeId)?.status ?? 'unknown';
+  return conflict('not-up', `node ${nodeId} is not up`, status, 'a node that is up');
+}
+
+function conflict(code: string, message: string, got: unknown, accepted: string): CommandRefusal {
+  return { kind: 'conflict', code, message, got, accepted };
+}
