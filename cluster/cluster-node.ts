@@ -80,8 +80,9 @@ export class ClusterNode implements ClusterView {
    * @throws LogCorruptionError, OperationError code "foreign-data"; the node must then not take part
    */
   async start(): Promise<void> {
-    const { appliedStore, genesis, onFatal, logger } = this.#options;
+    const { appliedStore, genesis, onFatal, logger, timers } = this.#options;
     const machine = await StateMachine.load(appliedStore, genesis, {
+      timers,
       persisted: (position) => this.#log.trim(position),
       failed: (error) => {
         logger.error('cluster.applied.failed', { message: describeError(error) });

@@ -41,6 +41,10 @@ export const DISK_FULL_RETRY_MS = 500;
 /** A leader whose own disk takes longer than this hands leadership on. */
 export const DISK_STALL_MS = 1000;
 
+// The applied state on disk.
+/** Changes applied within this time share one write; the log keeps what a crash takes of them. */
+export const APPLIED_WRITE_DELAY_MS = 100;
+
 // Membership.
 export const REGISTER_RETRY_MS = 100;
 /** A fencing that has not come about is proposed again after this. */

@@ -43,6 +43,10 @@ export class RaftStore implements RaftStorage {
   readonly #memory = new MemoryStorage();
   #located: LocatedEntries[];
   #hardState: HardState;
+  /** What a reader of the disk would find: only the commit index may be behind. */
+  #recordedHardState: HardState;
+  /** Records were added that no sync has covered yet. */
+  #hasUnsynced = false;
   #entryBytes = 0;
   #snapshotSource: () => Snapshot | undefined = () => undefined;
   /** Content of a snapshot received before the last stop, until the consumer has it. */
@@ -57,6 +61,7 @@ export class RaftStore implements RaftStorage {
     // A torn write may have left the commit index without the entries it speaks of.
     const commit = Math.min(recovered.hardState.commit, this.lastIndex());
     this.#hardState = { ...recovered.hardState, commit };
+    this.#recordedHardState = recovered.hardState;
     this.#memory.setHardState(this.#hardState);
     this.#entryBytes = sizeOf(recovered.entries);
     if (recovered.snapshot !== undefined) {
@@ -119,25 +124,39 @@ export class RaftStore implements RaftStorage {
   }
 
   /**
-   * Keeps the writes, in order. Raft sees them when this resolves.
+   * Keeps the writes, in order. Raft sees them when this resolves. A commit index that comes alone waits for the
+   * next record: it is a promise to nobody, and after a crash the leader tells it again.
    * @param durable resolves only once they are on stable storage
    * @throws LogFullError with nothing kept, LogFailure which is final
    */
   async persist(writes: readonly StorageWrite[], durable: boolean): Promise<void> {
     const records: RaftRecord[] = [];
+    let recorded = this.#recordedHardState;
     let hardState = this.#hardState;
     for (const write of writes) {
       hardState = write.hardState ?? hardState;
+      const { snapshot, entries } = write;
       // The term comes before the entries of that term, so that a torn write cannot leave only these.
-      if (write.hardState !== undefined) records.push({ kind: 'hardState', hardState });
-      if (write.snapshot !== undefined) records.push({ kind: 'snapshot', ...write.snapshot, hardState });
-      for (const entries of inRecords(write.entries)) records.push({ kind: 'entries', entries });
+      if (isPromise(recorded, hardState) || (entries.length > 0 && recorded.commit !== hardState.commit)) {
+        records.push({ kind: 'hardState', hardState });
+        recorded = hardState;
+      }
+      if (snapshot !== undefined) {
+        records.push({ kind: 'snapshot', ...snapshot, hardState });
+        recorded = hardState;
+      }
+      for (const group of inRecords(entries)) records.push({ kind: 'entries', entries: group });
     }
     if (records.length > 0) {
       const { firstIndex } = await this.#log.append(records.map(encodeRecord));
+      this.#recordedHardState = recorded;
+      this.#hasUnsynced = true;
       this.#locate(records, firstIndex);
     }
-    if (durable) await this.#log.sync();
+    if (durable && this.#hasUnsynced) {
+      await this.#log.sync();
+      this.#hasUnsynced = false;
+    }
     for (const write of writes) this.#remember(write);
   }
 
@@ -214,6 +233,11 @@ export class RaftStore implements RaftStorage {
   snapshot(): Snapshot | undefined {
     return this.#snapshotSource();
   }
+}
+
+/** Whether others are told something that the state recorded does not say. */
+function isPromise(recorded: HardState, next: HardState): boolean {
+  return recorded.term !== next.term || recorded.vote !== next.vote;
 }
 
 function decodeStored(payload: Uint8Array, record: number): RaftRecord {

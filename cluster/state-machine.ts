@@ -1,5 +1,7 @@
+import type { CancelTimer, Timers } from '../base/clock.ts';
 import { describeError, invariant, ProtocolError } from '../base/errors.ts';
 import type { AppliedState, AppliedStore } from './applied-store.ts';
+import { APPLIED_WRITE_DELAY_MS } from './limits.ts';
 import type { LogConsumer, LogEntry, LogPosition } from './log.ts';
 import { pack, unpack } from './msgpack.ts';
 import { apply } from './state/apply.ts';
@@ -21,17 +23,24 @@ function decodeCommand(bytes: Uint8Array): Command {
   }
 }
 
+export interface StateMachineContext {
+  readonly timers: Timers;
+  /** Everything up to `position` is on stable storage. */
+  readonly persisted: (position: LogPosition) => void;
+  readonly failed: (error: unknown) => void;
+}
+
 /**
  * The replicated configuration as a consumer of the log: applied in memory at once, on disk a moment later. What
  * is on disk is only a head start for the next start, since the log is durable already.
  */
 export class StateMachine implements LogConsumer {
   readonly #store: AppliedStore;
-  readonly #onPersisted: (position: LogPosition) => void;
-  readonly #onFailed: (error: unknown) => void;
+  readonly #context: StateMachineContext;
   #current: AppliedState;
   #persisted: { readonly state: ClusterState | undefined; readonly position: number };
   #persisting: Promise<void> | undefined;
+  #cancelDelay: CancelTimer | undefined;
   #stopped = false;
   readonly #listeners = new Set<(state: ClusterState) => void>();
   readonly #waiting = new Set<{ readonly position: LogPosition; readonly reached: () => void }>();
@@ -43,11 +52,10 @@ export class StateMachine implements LogConsumer {
     store: AppliedStore,
     loaded: AppliedState | undefined,
     genesis: ClusterState,
-    on: { readonly persisted: (position: LogPosition) => void; readonly failed: (error: unknown) => void },
+    context: StateMachineContext,
   ) {
     this.#store = store;
-    this.#onPersisted = on.persisted;
-    this.#onFailed = on.failed;
+    this.#context = context;
     this.#current = loaded ?? { state: genesis, position: 0 };
     this.#persisted = loaded ?? { state: undefined, position: 0 };
   }
@@ -55,9 +63,9 @@ export class StateMachine implements LogConsumer {
   static async load(
     store: AppliedStore,
     genesis: ClusterState,
-    on: { readonly persisted: (position: LogPosition) => void; readonly failed: (error: unknown) => void },
+    context: StateMachineContext,
   ): Promise<StateMachine> {
-    return new StateMachine(store, await store.load(), genesis, on);
+    return new StateMachine(store, await store.load(), genesis, context);
   }
 
   get position(): LogPosition {
@@ -103,31 +111,36 @@ export class StateMachine implements LogConsumer {
       this.#waiting.delete(waiter);
       waiter.reached();
     }
-    this.#persisting ??= this.#persist();
+    this.#persistSoon();
+  }
+
+  /** Changes that come within the delay share one write, so that no write of the log waits for the same disk. */
+  #persistSoon(): void {
+    if (this.#cancelDelay !== undefined || this.#persisting !== undefined || this.#stopped) return;
+    this.#cancelDelay = this.#context.timers.setTimer(APPLIED_WRITE_DELAY_MS, () => {
+      this.#cancelDelay = undefined;
+      this.#persisting = this.#persist().finally(() => {
+        this.#persisting = undefined;
+        if (this.#persisted.position !== this.#current.position) this.#persistSoon();
+      });
+    });
   }
 
   #announce(): void {
     for (const listener of this.#listeners) listener(this.#current.state);
   }
 
-  /** Writes until what is on disk is what is in memory; changes that come meanwhile share the next write. */
   async #persist(): Promise<void> {
-    // In a turn of its own, so that everything applied in this one is in.
-    await Promise.resolve();
+    const target = this.#current;
     try {
-      while (this.#persisted.position !== this.#current.position && !this.#stopped) {
-        const target = this.#current;
-        await this.#store.write(this.#persisted.state, target);
-        this.#persisted = target;
-        this.#onPersisted(target.position);
-      }
+      await this.#store.write(this.#persisted.state, target);
+      this.#persisted = target;
+      this.#context.persisted(target.position);
     } catch (error) {
       this.#stopped = true;
-      this.#onFailed(
+      this.#context.failed(
         new Error(`the applied state cannot be written: ${describeError(error)}`, { cause: error }),
       );
-    } finally {
-      this.#persisting = undefined;
     }
   }
 
@@ -161,6 +174,7 @@ export class StateMachine implements LogConsumer {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#cancelDelay?.();
     await this.#persisting;
   }
 }

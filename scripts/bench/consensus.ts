@@ -23,7 +23,8 @@ this machine, one after the other within each round, and prints medians over the
   --rate N         one open loop of so many requests a second, latency from the intended start; default 2000;
                    0 leaves it out
   --operations LIST  of put, get (linearizable); default put,get
-  --systems LIST   of ours, etcd, product; default all three
+  --systems LIST   of ours, etcd, product, other; default ours,etcd,product
+  --other DIR      another build (its dist folder), whose node processes are the system "other"
   --endpoints E    all: clients are spread over the three nodes; leader: all at the leader; default all
   --connections N  connections of ours to each node used; default 1
   --channels N     gRPC channels (TCP connections) to each etcd process used; default 4
@@ -43,7 +44,7 @@ How each side is set up:
            timeout as ours. Clients use @grpc/grpc-js with hand-made messages, so that no general decoder is in
            the way. Reads are linearizable ranges.
 All: values of ${VALUE_BYTES} bytes, ${KEY_COUNT} keys at random, every write durable on a majority when answered.
-All systems are up for the whole run; those not being measured are idle. The load comes from this one process.
+All systems are up for the whole run and are warmed up before the first round; those not being measured are idle. The load comes from this one process.
 `;
 
 interface Options {
@@ -56,6 +57,7 @@ interface Options {
   readonly channels: number;
   readonly failovers: number;
   readonly directory: string | undefined;
+  readonly otherBuild: string | undefined;
   readonly profileDirectory: string | undefined;
 }
 
@@ -73,6 +75,7 @@ function readOptions(): Options | undefined {
       channels: { type: 'string', default: '4' },
       failover: { type: 'string', default: '0' },
       directory: { type: 'string' },
+      other: { type: 'string' },
       'cpu-prof': { type: 'string' },
       help: { type: 'boolean', default: false },
     },
@@ -92,12 +95,13 @@ function readOptions(): Options | undefined {
     ]),
     systems: values.systems
       .split(',')
-      .map((text) => oneOf('--systems', text, ['ours', 'etcd', 'product'] as const)),
+      .map((text) => oneOf('--systems', text, ['ours', 'etcd', 'product', 'other'] as const)),
     endpoints: oneOf('--endpoints', values.endpoints, ['all', 'leader']),
     connections: atLeast('--connections', values.connections, 1),
     channels: atLeast('--channels', values.channels, 1),
     failovers: atLeast('--failover', values.failover, 0),
     directory: values.directory,
+    otherBuild: values.other,
     profileDirectory: values['cpu-prof'],
   };
 }
@@ -122,8 +126,13 @@ function makeSystem(kind: string, directory: string, options: Options): SystemUn
     profile === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', profile, '--cpu-prof-interval', '200'];
   const timeouts = { heartbeatMs: HEARTBEAT_TICKS * TICK_MS, electionMs: ELECTION_TICKS * TICK_MS };
   if (kind === 'etcd') return new EtcdCluster(join(directory, 'etcd'), timeouts);
+  if (kind === 'other') {
+    if (options.otherBuild === undefined) throw new UsageError('the system "other" needs --other DIR');
+    const nodeProcess = join(options.otherBuild, 'scripts/bench/consensus/node-process.js');
+    return new OurCluster(join(directory, kind), 'key-value', { name: 'other build', nodeProcess });
+  }
   const engine = kind === 'product' ? 'product' : 'key-value';
-  return new OurCluster(join(directory, kind), engine, nodeArguments);
+  return new OurCluster(join(directory, kind), engine, { nodeArguments });
 }
 
 async function connectAll(system: SystemUnderTest, options: Options): Promise<KeyValueConnection[]> {
@@ -148,6 +157,18 @@ async function fill(connections: readonly KeyValueConnection[], random: RandomSo
   }
 }
 
+/** Long enough for what runs often to have been compiled, as in processes that have been up for a while. */
+async function warmUp(system: SystemUnderTest, connections: readonly KeyValueConnection[]): Promise<void> {
+  for (const operation of ['put', 'get'] as const) {
+    await measure(
+      system,
+      connections,
+      { operation, clients: 64 },
+      { durationMs: 4000, random: systemRandom },
+    );
+  }
+}
+
 async function throughput(systems: readonly SystemUnderTest[], options: Options): Promise<void> {
   const results = options.workloads.map((workload) => ({
     workload,
@@ -159,6 +180,7 @@ async function throughput(systems: readonly SystemUnderTest[], options: Options)
     connections.set(system.name, opened);
     await fill(opened, systemRandom);
   }
+  for (const system of systems) await warmUp(system, connections.get(system.name) ?? []);
   for (let round = 0; round < options.rounds; round++) {
     for (const { workload, bySystem } of results) {
       // Whoever comes first in one round comes last in the next.

@@ -1,4 +1,5 @@
 import { Level } from 'level';
+import { APPLIED_WRITE_DELAY_MS } from '../../../cluster/limits.ts';
 import type { LogConsumer, LogEntry, LogPosition } from '../../../cluster/log.ts';
 import { asArray, asBytes, asCount, asText, pack, unpack } from '../../../cluster/msgpack.ts';
 import { decodePut } from './lean-protocol.ts';
@@ -22,9 +23,9 @@ export class KeyValueStore implements LogConsumer {
   #applied = 0;
   #persisted = 0;
   #persisting: Promise<void> | undefined;
+  #delay: NodeJS.Timeout | undefined;
   #stopped = false;
   readonly #waiting: { readonly position: LogPosition; readonly reached: () => void }[] = [];
-  batches = 0;
 
   private constructor(
     level: Level<string, Uint8Array>,
@@ -96,6 +97,7 @@ export class KeyValueStore implements LogConsumer {
 
   async close(): Promise<void> {
     this.#stopped = true;
+    clearTimeout(this.#delay);
     await this.#persisting;
     await this.#level.close();
   }
@@ -105,31 +107,36 @@ export class KeyValueStore implements LogConsumer {
     while (this.#waiting.length > 0 && (this.#waiting[0]?.position ?? 0) <= position) {
       this.#waiting.shift()?.reached();
     }
-    this.#persisting ??= this.#persist();
+    this.#persistSoon();
+  }
+
+  #persistSoon(): void {
+    if (this.#delay !== undefined || this.#persisting !== undefined || this.#stopped) return;
+    this.#delay = setTimeout(() => {
+      this.#delay = undefined;
+      this.#persisting = this.#persist().finally(() => {
+        this.#persisting = undefined;
+        if (this.#persisted !== this.#applied) this.#persistSoon();
+      });
+    }, APPLIED_WRITE_DELAY_MS);
   }
 
   async #persist(): Promise<void> {
-    await Promise.resolve();
+    const changed = this.#changed;
+    const position = this.#applied;
+    this.#changed = new Map();
+    const changes: Change[] = [{ type: 'put', key: META_KEY, value: pack(position) }];
+    for (const [key, value] of changed) {
+      if (value === undefined) changes.push({ type: 'del', key: VALUE_PREFIX + key });
+      else changes.push({ type: 'put', key: VALUE_PREFIX + key, value });
+    }
     try {
-      while (this.#persisted !== this.#applied && !this.#stopped) {
-        const changed = this.#changed;
-        const position = this.#applied;
-        this.#changed = new Map();
-        const changes: Change[] = [{ type: 'put', key: META_KEY, value: pack(position) }];
-        for (const [key, value] of changed) {
-          if (value === undefined) changes.push({ type: 'del', key: VALUE_PREFIX + key });
-          else changes.push({ type: 'put', key: VALUE_PREFIX + key, value });
-        }
-        await this.#level.batch(changes, { sync: true });
-        this.batches += 1;
-        this.#persisted = position;
-        this.#onPersisted(position);
-      }
+      await this.#level.batch(changes, { sync: true });
+      this.#persisted = position;
+      this.#onPersisted(position);
     } catch (error) {
       this.#stopped = true;
       this.#onFailed(error);
-    } finally {
-      this.#persisting = undefined;
     }
   }
 }

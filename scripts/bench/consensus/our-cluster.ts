@@ -25,6 +25,14 @@ interface NodeStatus {
   readonly syncs: number;
 }
 
+export interface HowToRun {
+  readonly name?: string;
+  /** For node itself, such as --cpu-prof. */
+  readonly nodeArguments?: readonly string[];
+  /** Of another build. */
+  readonly nodeProcess?: string;
+}
+
 /** Three processes with the product's own cluster log. */
 export class OurCluster implements SystemUnderTest {
   readonly name: string;
@@ -35,12 +43,11 @@ export class OurCluster implements SystemUnderTest {
   #clientPorts: readonly number[] = [];
   #controls: (LeanConnection | undefined)[] = [];
 
-  /** @param nodeArguments for node itself, such as --cpu-prof */
-  constructor(directory: string, engine: NodeSettings['engine'], nodeArguments: readonly string[] = []) {
-    this.name = engine === 'product' ? 'bootfabric (real commands)' : 'bootfabric';
+  constructor(directory: string, engine: NodeSettings['engine'], how: HowToRun = {}) {
+    this.name = how.name ?? (engine === 'product' ? 'bootfabric (real commands)' : 'bootfabric');
     this.#directory = directory;
     this.#engine = engine;
-    this.#nodeArguments = nodeArguments;
+    this.#nodeArguments = [...(how.nodeArguments ?? []), how.nodeProcess ?? NODE_PROCESS];
     this.#processes = new Processes((node) => join(directory, `node${node}.log`));
   }
 
@@ -101,7 +108,7 @@ export class OurCluster implements SystemUnderTest {
 
   #launch(node: number): void {
     const settings = join(this.#directory, `node${node}.json`);
-    this.#processes.start(node, process.execPath, [...this.#nodeArguments, NODE_PROCESS, settings]);
+    this.#processes.start(node, process.execPath, [...this.#nodeArguments, settings]);
   }
 
   async #statuses(): Promise<(NodeStatus | undefined)[]> {

@@ -76,6 +76,31 @@ describe('the Raft store', () => {
     expect(disk.syncs).toBe(before + 1);
   });
 
+  it('syncs what a promise rests on, and nothing for a commit index that comes alone', async () => {
+    const store = await open();
+    const told = (commit: number, vote = 1): StorageWrite => ({
+      entries: [],
+      hardState: { term: 1, vote, commit },
+    });
+    await store.persist([append(1, 2, 1)], true);
+    const { syncs, nextIndex } = disk;
+    await store.persist([told(2)], true);
+    expect([disk.syncs, disk.nextIndex]).toEqual([syncs, nextIndex]);
+    expect(store.initialState().hardState.commit).toBe(2);
+    // It goes with the next entries.
+    await store.persist([{ ...append(3, 3, 1), hardState: { term: 1, vote: 1, commit: 2 } }], false);
+    // They were not made durable; what is promised next, by whatever write, rests on them as well.
+    await store.persist([told(3)], true);
+    expect(disk.syncs).toBe(syncs + 1);
+    disk.crash();
+    const again = await open();
+    expect(again.lastIndex()).toBe(3);
+    expect(again.initialState().hardState).toEqual({ term: 1, vote: 1, commit: 2 });
+    await again.persist([told(2, 2)], true);
+    disk.crash();
+    expect((await open()).initialState().hardState.vote).toBe(2);
+  });
+
   it('lets later entries replace earlier ones of the same place and all after them', async () => {
     const store = await open();
     await store.persist([append(1, 5, 1), append(3, 4, 2)], true);
