@@ -4,7 +4,12 @@ import type { Counters } from '../../base/counters.ts';
 import { describeError, ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import { Framer, type PduFrame } from './framer.ts';
-import { LOGIN_DATA_SEGMENT_BYTES, MAX_OUTBOUND_BYTES, MAX_RECV_DATA_SEGMENT_BYTES } from './limits.ts';
+import {
+  LOGIN_DATA_SEGMENT_BYTES,
+  MAX_OUTBOUND_BYTES,
+  MAX_RECV_DATA_SEGMENT_BYTES,
+  type PortalLimits,
+} from './limits.ts';
 import {
   type CompletedLogin,
   initialLogin,
@@ -13,6 +18,7 @@ import {
   type LoginState,
   stepLogin,
 } from './login-machine.ts';
+import type { BudgetShare, MemoryBudget } from './memory-budget.ts';
 import { opcode, rejectReason } from './opcode.ts';
 import { Outbox } from './outbox.ts';
 import { HEADER_BYTES, loginRequest, loginResponse } from './pdu.ts';
@@ -23,6 +29,8 @@ export interface ConnectionHost {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly counters: Counters;
+  /** Memory shared by all connections of the portal. */
+  readonly budget: MemoryBudget;
   decide(request: LoginRequestInfo): Promise<LoginDecision>;
   /** Makes the session of a finished login, once any session it replaces has ended; undefined when it cannot. */
   establish(connection: Connection, login: CompletedLogin): Promise<Session | undefined>;
@@ -40,11 +48,14 @@ export class Connection implements SessionTransport {
   readonly #host: ConnectionHost;
   readonly #framer = new Framer(LOGIN_DATA_SEGMENT_BYTES);
   readonly #outbox: Outbox;
+  readonly #share: BudgetShare;
   #login: LoginState | undefined = initialLogin;
   #session: Session | undefined;
   /** Target asked for at login, granted or not. */
   #targetName: string | undefined;
   #lastHeardMs: number;
+  /** When the initiator last took something, or had nothing to take. */
+  #lastTakenMs: number;
   #pingedMs: number | undefined;
   #paused = false;
   #ended = false;
@@ -54,6 +65,8 @@ export class Connection implements SessionTransport {
     this.#host = host;
     this.remote = `${socket.remoteAddress ?? '?'}:${socket.remotePort ?? 0}`;
     this.#lastHeardMs = host.clock.monotonicMs();
+    this.#lastTakenMs = this.#lastHeardMs;
+    this.#share = host.budget.join(() => setImmediate(() => this.#resume()));
     this.#outbox = new Outbox(
       socket,
       (flush) => setImmediate(flush),
@@ -102,10 +115,21 @@ export class Connection implements SessionTransport {
     this.#socket.resetAndDestroy();
   }
 
-  /** Asks a silent initiator for a sign of life, and gives it up when none comes. */
-  checkAlive(nowMs: number, idleMs: number, timeoutMs: number): void {
+  /** Asks a silent initiator for a sign of life, and gives up one that is gone or stalls. */
+  checkAlive(nowMs: number, limits: PortalLimits): void {
     const session = this.#session;
-    if (session === undefined || !session.answersNopIn || nowMs - this.#lastHeardMs < idleMs) return;
+    if (session === undefined || this.#ended) return;
+    if (this.#outbox.queuedBytes === 0) this.#lastTakenMs = nowMs;
+    const silentMs = nowMs - this.#lastHeardMs;
+    if (nowMs - this.#lastTakenMs >= limits.stallTimeoutMs) this.destroy('answers-not-taken');
+    // What was not read from the socket cannot be held against the initiator.
+    else if (this.#paused || silentMs < limits.nopIdleMs) return;
+    else if (silentMs >= limits.stallTimeoutMs && session.awaitsData) this.destroy('data-not-sent');
+    else if (session.answersNopIn) this.#checkPing(session, nowMs, limits.nopTimeoutMs);
+    else if (silentMs >= limits.staleIdleMs) this.destroy('stale');
+  }
+
+  #checkPing(session: Session, nowMs: number, timeoutMs: number): void {
     if (this.#pingedMs === undefined) {
       this.#pingedMs = nowMs;
       session.ping();
@@ -130,7 +154,11 @@ export class Connection implements SessionTransport {
           if (!this.#pumpLogin()) return;
           continue;
         }
-        if (this.#outbox.queuedBytes + session.readingBytes > MAX_OUTBOUND_BYTES) {
+        const outboundBytes = this.#outbox.queuedBytes + session.readingBytes;
+        const mayTake =
+          outboundBytes <= MAX_OUTBOUND_BYTES &&
+          this.#share.mayTake(outboundBytes + session.receivedBytes, () => session.awaitsData);
+        if (!mayTake) {
           this.#pause();
           return;
         }
@@ -152,12 +180,23 @@ export class Connection implements SessionTransport {
   }
 
   #onWritten(): void {
+    this.#lastTakenMs = this.#host.clock.monotonicMs();
+    if (this.#ended) return;
+    const session = this.#session;
+    const outboundBytes = this.#outbox.queuedBytes + (session?.readingBytes ?? 0);
+    this.#share.update(outboundBytes + (session?.receivedBytes ?? 0));
+    if (this.#paused && outboundBytes <= MAX_OUTBOUND_BYTES / 2) this.#resume();
+  }
+
+  /** Goes on where it was held back; may be held back again at once. */
+  #resume(): void {
     if (!this.#paused || this.#ended) return;
-    const busyBytes = this.#outbox.queuedBytes + (this.#session?.readingBytes ?? 0);
-    if (busyBytes > MAX_OUTBOUND_BYTES / 2) return;
     this.#paused = false;
-    this.#socket.resume();
+    // Not a silence of the initiator's.
+    this.#lastHeardMs = this.#host.clock.monotonicMs();
     this.#pump();
+    // The cast tells the compiler that the pump may have changed it.
+    if (!(this.#paused as boolean)) this.#socket.resume();
   }
 
   /** The framing is lost, or a digest was wrong: at error recovery level 0 that ends the session (§7.12). */
@@ -255,6 +294,7 @@ export class Connection implements SessionTransport {
 
   #onClose(): void {
     this.#ended = true;
+    this.#share.leave();
     void this.#session?.close();
     this.#host.closed(this);
   }

@@ -1,22 +1,39 @@
+import { negotiateInFullFeature } from './login-keys.ts';
 import type { TargetListing } from './ports.ts';
 import { encodeTextKeys, type TextKey } from './text-keys.ts';
 
+export interface TextAnswer {
+  readonly text: Uint8Array;
+  /** A newly declared MaxRecvDataSegmentLength of the initiator. */
+  readonly maxRecvDataSegmentBytes?: number;
+}
+
 /**
- * Answers the keys of a Text Request (RFC 7143 appendix C). SendTargets=All lists what the initiator may see;
- * with a name, that target only; with nothing, in a normal session, the session's own target.
+ * Answers the keys of a Text Request (RFC 7143 appendix C). SendTargets=All lists what the initiator may see, in a
+ * discovery session only; with a name, that target only; with nothing, in a normal session, the session's own.
  */
 export function answerTextRequest(
   keys: readonly TextKey[],
   listings: readonly TargetListing[],
   ownTargetName: string | undefined,
-): Uint8Array {
+): TextAnswer {
   const answers: TextKey[] = [];
-  for (const { key, value } of keys) {
-    if (key !== 'SendTargets') answers.push({ key, value: 'NotUnderstood' });
-    else if (value === 'All' && ownTargetName !== undefined) answers.push({ key, value: 'Reject' });
-    else answers.push(...describe(listings, value === '' ? ownTargetName : value));
+  let declared: number | undefined;
+  for (const offer of keys) {
+    const { key, value } = offer;
+    if (key === 'SendTargets') {
+      const misplaced =
+        (value === 'All') !== (ownTargetName === undefined) && (value === 'All' || value === '');
+      if (misplaced) answers.push({ key, value: 'Reject' });
+      else answers.push(...describe(listings, value === '' ? ownTargetName : value));
+      continue;
+    }
+    const { answer, value: agreed } = negotiateInFullFeature(offer);
+    if (answer !== undefined) answers.push(answer);
+    if (key === 'MaxRecvDataSegmentLength' && agreed !== undefined) declared = Number(agreed);
   }
-  return encodeTextKeys(answers);
+  const text = encodeTextKeys(answers);
+  return declared === undefined ? { text } : { text, maxRecvDataSegmentBytes: declared };
 }
 
 function describe(listings: readonly TargetListing[], wanted: string | undefined): TextKey[] {

@@ -19,6 +19,15 @@ export const MAX_IMMEDIATE_TASKS = 64;
 export const MAX_OUTBOUND_BYTES = 16 * 1_048_576;
 /** Data solicited from one initiator by R2T and not yet written; one command may exceed it. */
 export const MAX_SOLICITED_BYTES = 32 * 1_048_576;
+/** Data of commands that came ahead of a gap in CmdSN, which no initiator on one connection leaves. */
+export const MAX_DATA_AHEAD_BYTES = 1_048_576;
+/** What one connection may always hold, however much the others do. */
+export const MIN_SHARE_BYTES = 262_144;
+/**
+ * Connections that may go on taking PDUs while the portal's memory is used up, so that a half-received write can
+ * be finished; the others wait.
+ */
+export const MAX_OVERDRAWN_CONNECTIONS = 4;
 /** Answers waiting for the end of the turn are sent early beyond this. */
 export const EARLY_FLUSH_BYTES = 1_048_576;
 export const SOCKET_READ_BUFFER_BYTES = 1_048_576;
@@ -34,6 +43,15 @@ export interface PortalLimits {
   readonly nopIdleMs: number;
   /** How long it then has to say anything at all. */
   readonly nopTimeoutMs: number;
+  /**
+   * Silence after which an initiator that does not answer NOP-In (iPXE) is taken to be gone. One that is not
+   * connects again by itself with its next command.
+   */
+  readonly staleIdleMs: number;
+  /** How long an initiator may leave its answers unread, or data that it was asked for unsent. */
+  readonly stallTimeoutMs: number;
+  /** Data held for all initiators together: received, read, and on its way out. Above it sockets are not read. */
+  readonly memoryBytes: number;
   /** Silence after which TCP itself probes the peer; finds initiators that were replaced by an OS. */
   readonly tcpKeepAliveMs: number;
   /** How long a login waits for the writes of the session that it replaces. */
@@ -45,6 +63,9 @@ export const DEFAULT_PORTAL_LIMITS: PortalLimits = {
   loginTimeoutMs: 15_000,
   nopIdleMs: 15_000,
   nopTimeoutMs: 15_000,
+  staleIdleMs: 3_600_000,
+  stallTimeoutMs: 60_000,
+  memoryBytes: 256 * 1_048_576,
   tcpKeepAliveMs: 10_000,
   reinstatementTimeoutMs: 10_000,
 };

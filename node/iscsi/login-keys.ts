@@ -1,21 +1,32 @@
 import { FIRST_BURST_BYTES, MAX_BURST_BYTES, MAX_RECV_DATA_SEGMENT_BYTES } from './limits.ts';
 import type { TextKey } from './text-keys.ts';
 
-/** Operational parameters of a session, negotiated at login (RFC 7143 §13). */
+/** Every key of a login or a full feature negotiation (RFC 7143 §13; security keys in chap.ts). */
 
 /**
  * min, max: the result is the smaller or larger of both values. and, or: of both truths.
- * list: the first value of the offer that we accept. declare: each side states its own, with no answer.
+ * list: the first value of the offer that we accept. declare: each side states its own number, with no answer.
+ * state: a name or a text that is told and not answered. query: what a Text Request asks for.
+ * obsolete: never agreed to, and never "not understood" either.
  */
-export type KeyRule = 'min' | 'max' | 'and' | 'or' | 'list' | 'declare';
+export type KeyRule = 'min' | 'max' | 'and' | 'or' | 'list' | 'declare' | 'state' | 'query' | 'obsolete';
+
+/**
+ * When a key may be sent, as RFC 7143 §13 names it: initialize only (IO), leading only (LO), full feature phase
+ * only (FFPO), or at any time. IO and LO are the same where a session has one connection.
+ */
+export type KeyUse = 'IO' | 'LO' | 'FFPO' | 'ALL';
 
 export interface LoginKeyRow {
   readonly name: string;
   readonly rule: KeyRule;
+  readonly use: KeyUse;
+  /** Who may send it unasked. */
+  readonly sender: 'initiator' | 'target' | 'both';
   /** In force until negotiated; Yes is 1, No is 0. */
-  readonly default: number | string;
+  readonly default?: number | string;
   /** What we put into the negotiation; for a list, every value we accept. */
-  readonly ours: number | readonly string[];
+  readonly ours?: number | readonly string[];
   /** Range of a legal number. */
   readonly min?: number;
   readonly max?: number;
@@ -23,52 +34,95 @@ export interface LoginKeyRow {
 }
 
 const MAX_24_BITS = 0xff_ffff;
+const MAX_16_BITS = 0xffff;
+/** RFC 7143 alone; level 2 would promise what RFC 7144 adds, the functions that query tasks among it. */
+const PROTOCOL_LEVEL = 1;
+
+const digest = {
+  rule: 'list',
+  use: 'IO',
+  sender: 'both',
+  default: 'None',
+  ours: ['None', 'CRC32C'],
+} as const;
+const number = { use: 'LO', sender: 'both', min: 0 } as const;
+const size = { use: 'LO', sender: 'both', min: 512, max: MAX_24_BITS } as const;
+const truth = { use: 'LO', sender: 'both' } as const;
+const obsolete = { rule: 'obsolete', use: 'LO', sender: 'both', rfc: '§13.25' } as const;
 
 export const loginKeyTable = [
-  { name: 'HeaderDigest', rule: 'list', default: 'None', ours: ['None', 'CRC32C'], rfc: '§13.1' },
-  { name: 'DataDigest', rule: 'list', default: 'None', ours: ['None', 'CRC32C'], rfc: '§13.1' },
-  { name: 'MaxConnections', rule: 'min', default: 1, ours: 1, min: 1, max: 65_535, rfc: '§13.2' },
-  { name: 'InitialR2T', rule: 'or', default: 1, ours: 0, rfc: '§13.10' },
-  { name: 'ImmediateData', rule: 'and', default: 1, ours: 1, rfc: '§13.11' },
+  { name: 'HeaderDigest', ...digest, rfc: '§13.1' },
+  { name: 'DataDigest', ...digest, rfc: '§13.1' },
+  {
+    name: 'MaxConnections',
+    ...number,
+    rule: 'min',
+    default: 1,
+    ours: 1,
+    min: 1,
+    max: MAX_16_BITS,
+    rfc: '§13.2',
+  },
+  { name: 'SendTargets', rule: 'query', use: 'FFPO', sender: 'initiator', rfc: '§13.3' },
+  { name: 'TargetName', rule: 'state', use: 'IO', sender: 'initiator', rfc: '§13.4' },
+  { name: 'InitiatorName', rule: 'state', use: 'IO', sender: 'initiator', rfc: '§13.5' },
+  { name: 'TargetAlias', rule: 'state', use: 'ALL', sender: 'target', rfc: '§13.6' },
+  { name: 'InitiatorAlias', rule: 'state', use: 'ALL', sender: 'initiator', rfc: '§13.7' },
+  { name: 'TargetAddress', rule: 'state', use: 'ALL', sender: 'target', rfc: '§13.8' },
+  { name: 'TargetPortalGroupTag', rule: 'state', use: 'IO', sender: 'target', rfc: '§13.9' },
+  { name: 'InitialR2T', ...truth, rule: 'or', default: 1, ours: 0, rfc: '§13.10' },
+  { name: 'ImmediateData', ...truth, rule: 'and', default: 1, ours: 1, rfc: '§13.11' },
   {
     name: 'MaxRecvDataSegmentLength',
+    ...size,
     rule: 'declare',
+    use: 'ALL',
     default: 8192,
     ours: MAX_RECV_DATA_SEGMENT_BYTES,
-    min: 512,
-    max: MAX_24_BITS,
     rfc: '§13.12',
   },
-  {
-    name: 'MaxBurstLength',
-    rule: 'min',
-    default: 262_144,
-    ours: MAX_BURST_BYTES,
-    min: 512,
-    max: MAX_24_BITS,
-    rfc: '§13.13',
-  },
-  {
-    name: 'FirstBurstLength',
-    rule: 'min',
-    default: 65_536,
-    ours: FIRST_BURST_BYTES,
-    min: 512,
-    max: MAX_24_BITS,
-    rfc: '§13.14',
-  },
+  { name: 'MaxBurstLength', ...size, rule: 'min', default: 262_144, ours: MAX_BURST_BYTES, rfc: '§13.13' },
+  { name: 'FirstBurstLength', ...size, rule: 'min', default: 65_536, ours: FIRST_BURST_BYTES, rfc: '§13.14' },
   // The larger wins: each side knows how long it needs. We need no time at all.
-  { name: 'DefaultTime2Wait', rule: 'max', default: 2, ours: 0, min: 0, max: 3600, rfc: '§13.15' },
-  { name: 'DefaultTime2Retain', rule: 'min', default: 20, ours: 0, min: 0, max: 3600, rfc: '§13.16' },
-  { name: 'MaxOutstandingR2T', rule: 'min', default: 1, ours: 1, min: 1, max: 65_535, rfc: '§13.17' },
-  { name: 'DataPDUInOrder', rule: 'or', default: 1, ours: 1, rfc: '§13.18' },
-  { name: 'DataSequenceInOrder', rule: 'or', default: 1, ours: 1, rfc: '§13.19' },
-  { name: 'ErrorRecoveryLevel', rule: 'min', default: 0, ours: 0, min: 0, max: 2, rfc: '§13.20' },
-  { name: 'TaskReporting', rule: 'list', default: 'RFC3720', ours: ['RFC3720'], rfc: '§13.23' },
-  { name: 'iSCSIProtocolLevel', rule: 'min', default: 1, ours: 1, min: 0, max: 31, rfc: '§13.24' },
-  // Markers are obsolete and never used (RFC 7143 §13.25).
-  { name: 'IFMarker', rule: 'and', default: 0, ours: 0, rfc: '§13.25' },
-  { name: 'OFMarker', rule: 'and', default: 0, ours: 0, rfc: '§13.25' },
+  { name: 'DefaultTime2Wait', ...number, rule: 'max', default: 2, ours: 0, max: 3600, rfc: '§13.15' },
+  { name: 'DefaultTime2Retain', ...number, rule: 'min', default: 20, ours: 0, max: 3600, rfc: '§13.16' },
+  {
+    name: 'MaxOutstandingR2T',
+    ...number,
+    rule: 'min',
+    default: 1,
+    ours: 1,
+    min: 1,
+    max: MAX_16_BITS,
+    rfc: '§13.17',
+  },
+  { name: 'DataPDUInOrder', ...truth, rule: 'or', default: 1, ours: 1, rfc: '§13.18' },
+  { name: 'DataSequenceInOrder', ...truth, rule: 'or', default: 1, ours: 1, rfc: '§13.19' },
+  { name: 'ErrorRecoveryLevel', ...number, rule: 'min', default: 0, ours: 0, max: 2, rfc: '§13.20' },
+  { name: 'SessionType', rule: 'state', use: 'LO', sender: 'initiator', default: 'Normal', rfc: '§13.21' },
+  {
+    name: 'TaskReporting',
+    rule: 'list',
+    use: 'LO',
+    sender: 'both',
+    default: 'RFC3720',
+    ours: ['RFC3720'],
+    rfc: '§13.23',
+  },
+  {
+    name: 'iSCSIProtocolLevel',
+    ...number,
+    rule: 'min',
+    default: 1,
+    ours: PROTOCOL_LEVEL,
+    max: 31,
+    rfc: '§13.24',
+  },
+  { name: 'IFMarker', ...obsolete },
+  { name: 'OFMarker', ...obsolete },
+  { name: 'IFMarkInt', ...obsolete },
+  { name: 'OFMarkInt', ...obsolete },
+  { name: 'X#NodeArchitecture', rule: 'state', use: 'LO', sender: 'both', rfc: '§13.26' },
 ] as const satisfies readonly LoginKeyRow[];
 
 export type LoginKeyName = (typeof loginKeyTable)[number]['name'];
@@ -85,19 +139,37 @@ export interface NegotiatedKey {
   readonly value?: number | string;
 }
 
-/** Answers one offered operational key. A key that is not in the table is NotUnderstood (RFC 7143 §6.2). */
+/** Answers one key offered in a login. A key that is not in the table is NotUnderstood (RFC 7143 §6.2). */
 export function negotiate(offer: TextKey): NegotiatedKey {
   const row = ROWS.get(offer.key);
   if (row === undefined) return { answer: { key: offer.key, value: 'NotUnderstood' } };
+  if (row.use === 'FFPO' || row.sender === 'target' || row.rule === 'obsolete') return rejected(offer);
+  return answerByRule(row, offer);
+}
+
+/** Answers one key of a Text Request in full feature phase, other than SendTargets. */
+export function negotiateInFullFeature(offer: TextKey): NegotiatedKey {
+  const row = ROWS.get(offer.key);
+  if (row === undefined) return { answer: { key: offer.key, value: 'NotUnderstood' } };
+  if (row.use !== 'ALL' || row.sender === 'target') return rejected(offer);
+  return answerByRule(row, offer);
+}
+
+function answerByRule(row: LoginKeyRow, offer: TextKey): NegotiatedKey {
+  if (row.rule === 'state') return {};
   const result = resultOf(row, offer.value);
-  if (result === undefined) return { answer: { key: offer.key, value: 'Reject' } };
+  if (result === undefined) return rejected(offer);
   if (row.rule === 'declare') return { value: result };
   return { answer: { key: offer.key, value: formatValue(row, result) }, value: result };
 }
 
+function rejected({ key }: TextKey): NegotiatedKey {
+  return { answer: { key, value: 'Reject' } };
+}
+
 function resultOf(row: LoginKeyRow, offered: string): number | string | undefined {
   const { ours } = row;
-  if (typeof ours !== 'number') return offered.split(',').find((value) => ours.includes(value));
+  if (typeof ours !== 'number') return offered.split(',').find((value) => ours?.includes(value));
   if (row.rule === 'and' || row.rule === 'or') {
     const theirs = parseTruth(offered);
     if (theirs === undefined) return undefined;
@@ -141,8 +213,7 @@ export interface SessionParameters {
 
 /** Parameters from negotiated values, with defaults for what was never mentioned. */
 export function sessionParameters(values: KeyValues, maxSendBytes: number): SessionParameters {
-  const get = (name: LoginKeyName): number | string =>
-    values.get(name) ?? (ROWS.get(name) as LoginKeyRow).default;
+  const get = (name: LoginKeyName): number | string => values.get(name) ?? ROWS.get(name)?.default ?? 0;
   const maxBurstBytes = Number(get('MaxBurstLength'));
   return {
     headerDigest: get('HeaderDigest') === 'CRC32C',

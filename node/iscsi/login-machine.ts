@@ -188,17 +188,6 @@ const REFUSALS = {
   unavailable: loginStatus.serviceUnavailable,
 } as const;
 
-/** Keys that only state something and are not answered. */
-const DECLARATIONS: ReadonlySet<string> = new Set([
-  'InitiatorName',
-  'InitiatorAlias',
-  'TargetName',
-  'TargetAlias',
-  'TargetAddress',
-  'TargetPortalGroupTag',
-  'SessionType',
-]);
-
 function answerKeys(state: LoginState): LoginStep {
   const { fields, keys } = state.pending as NonNullable<LoginState['pending']>;
   const seenKeys = new Set(state.seenKeys);
@@ -208,7 +197,6 @@ function answerKeys(state: LoginState): LoginStep {
     // A key may be negotiated once in a login (RFC 7143 §6.3).
     if (seenKeys.has(offer.key)) return refuse(state, loginStatus.initiatorError);
     seenKeys.add(offer.key);
-    if (DECLARATIONS.has(offer.key)) continue;
     if (offer.key === 'AuthMethod') {
       if (!offer.value.split(',').includes('None')) return refuse(state, loginStatus.authenticationFailure);
       answers.push({ key: 'AuthMethod', value: 'None' });

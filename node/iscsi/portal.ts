@@ -8,12 +8,15 @@ import { Reservation } from '../scsi/reservation.ts';
 import { Connection, type ConnectionHost } from './connection.ts';
 import {
   DEFAULT_PORTAL_LIMITS,
+  MAX_OVERDRAWN_CONNECTIONS,
   MAX_SEND_DATA_SEGMENT_BYTES,
+  MIN_SHARE_BYTES,
   type PortalLimits,
   SOCKET_READ_BUFFER_BYTES,
 } from './limits.ts';
 import { sessionParameters } from './login-keys.ts';
 import type { CompletedLogin } from './login-machine.ts';
+import { MemoryBudget } from './memory-budget.ts';
 import type {
   LoginDecision,
   LoginGranted,
@@ -83,6 +86,11 @@ export class IscsiPortal {
       clock: options.clock,
       logger: options.logger,
       counters: options.counters,
+      budget: new MemoryBudget({
+        limitBytes: this.#limits.memoryBytes,
+        floorBytes: MIN_SHARE_BYTES,
+        maxOverdrawn: MAX_OVERDRAWN_CONNECTIONS,
+      }),
       decide: (request) => this.#decide(request),
       establish: (connection, login) => this.#establish(connection, login),
       closed: (connection) => this.#onConnectionClosed(connection),
@@ -300,17 +308,20 @@ export class IscsiPortal {
     this.#cancelAliveCheck = this.#options.timers.setTimer(ALIVE_CHECK_MS, () => {
       const nowMs = this.#options.clock.monotonicMs();
       for (const connection of this.#connections.keys()) {
-        connection.checkAlive(nowMs, this.#limits.nopIdleMs, this.#limits.nopTimeoutMs);
+        connection.checkAlive(nowMs, this.#limits);
       }
       this.#scheduleAliveCheck();
     });
   }
 }
 
+/**
+ * Reinstatement, and one case beyond it: the session that iPXE left behind when it started an operating system,
+ * whose ISID is random. It is known by never having been one to answer a NOP-In, unlike the one that takes over.
+ */
 function isReplacedBy(session: Session, login: CompletedLogin): boolean {
   const { initiatorName, targetName, isid } = session.options;
   if (session.ended || login.granted === undefined) return false;
-  return (
-    initiatorName === login.initiatorName && isid === login.isid && targetName === login.granted.targetName
-  );
+  if (initiatorName !== login.initiatorName || targetName !== login.granted.targetName) return false;
+  return isid === login.isid || (!session.answersNopIn && login.values.get('ImmediateData') === 1);
 }

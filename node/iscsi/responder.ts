@@ -3,6 +3,7 @@ import { type ScsiOutcome, scsiStatus } from '../scsi/prepared-command.ts';
 import { encodeSense } from '../scsi/sense.ts';
 import type { CommandWindow } from './command-window.ts';
 import type { DataRequest } from './data-out.ts';
+import { MAX_SEND_DATA_SEGMENT_BYTES } from './limits.ts';
 import type { SessionParameters } from './login-keys.ts';
 import { opcode, RESERVED_TAG } from './opcode.ts';
 import * as pdu from './pdu.ts';
@@ -32,14 +33,26 @@ const NO_DATA: readonly Uint8Array[] = [];
 export class Responder {
   readonly #sink: PduSink;
   readonly #window: CommandWindow;
-  readonly #parameters: SessionParameters;
+  readonly #maxBurstBytes: number;
+  #maxSendDataSegmentBytes: number;
   #statSN: number;
 
   constructor(sink: PduSink, window: CommandWindow, parameters: SessionParameters, firstStatSN: number) {
     this.#sink = sink;
     this.#window = window;
-    this.#parameters = parameters;
+    this.#maxBurstBytes = parameters.maxBurstBytes;
+    this.#maxSendDataSegmentBytes = parameters.maxSendDataSegmentBytes;
     this.#statSN = firstStatSN;
+  }
+
+  /** Longest data segment sent. */
+  get maxSendDataSegmentBytes(): number {
+    return this.#maxSendDataSegmentBytes;
+  }
+
+  /** The initiator has declared anew what it takes (RFC 7143 §13.12). */
+  limitDataSegments(lengthBytes: number): void {
+    this.#maxSendDataSegmentBytes = Math.min(lengthBytes, MAX_SEND_DATA_SEGMENT_BYTES);
   }
 
   /** The numbers of a PDU that carries status. */
@@ -106,7 +119,8 @@ export class Responder {
   /** Data in as few PDUs as the initiator allows, the last of them with the status (§11.7.3). */
   #dataIn(task: AnsweredTask, parts: readonly Uint8Array[], actualBytes: number): void {
     const sendBytes = Math.min(actualBytes, task.expectedBytes);
-    const { maxSendDataSegmentBytes, maxBurstBytes } = this.#parameters;
+    const maxSendDataSegmentBytes = this.#maxSendDataSegmentBytes;
+    const maxBurstBytes = this.#maxBurstBytes;
     const cursor = new PartsCursor(parts);
     let offset = 0;
     let burstLeft = maxBurstBytes;
@@ -180,7 +194,7 @@ export class Responder {
 
   /** @param data the ping data to echo, of which only what the initiator can take is sent */
   nopReply(initiatorTaskTag: number, lun: { lunHigh: number; lunLow: number }, data: Uint8Array): void {
-    const echoed = data.subarray(0, this.#parameters.maxSendDataSegmentBytes);
+    const echoed = data.subarray(0, this.#maxSendDataSegmentBytes);
     const header = this.#sink.header();
     pdu.nopIn.encode(
       {

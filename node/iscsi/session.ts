@@ -6,7 +6,7 @@ import { type Sense, sense } from '../scsi/sense.ts';
 import { CommandWindow } from './command-window.ts';
 import { answerTextRequest } from './discovery.ts';
 import type { PduFrame } from './framer.ts';
-import { MAX_TEXT_BYTES, QUEUE_DEPTH } from './limits.ts';
+import { MAX_DATA_AHEAD_BYTES, MAX_TEXT_BYTES, QUEUE_DEPTH } from './limits.ts';
 import type { SessionParameters } from './login-keys.ts';
 import { opcode, RESERVED_TAG, rejectReason } from './opcode.ts';
 import * as pdu from './pdu.ts';
@@ -59,6 +59,7 @@ export class Session {
   readonly #tasks: TaskSet;
   /** Commands ahead of a gap in CmdSN; as many as the window is wide. */
   readonly #held = new Map<number, PduFrame>();
+  #aheadBytes = 0;
   #sawNopOut = false;
   #nextPingTag = 0;
   #pendingText: { readonly tag: number; rest: Uint8Array } | undefined;
@@ -88,6 +89,16 @@ export class Session {
   /** Data asked of devices for reads and not yet given to the transport. */
   get readingBytes(): number {
     return this.#tasks.readingBytes;
+  }
+
+  /** Data of writes that has come, or was asked for, and has not left the device's hands. */
+  get receivedBytes(): number {
+    return this.#tasks.receivedBytes;
+  }
+
+  /** Whether the initiator has yet to send data of a write. */
+  get awaitsData(): boolean {
+    return this.#tasks.awaitsData;
   }
 
   /** Closed, and nothing of it left in any device. */
@@ -137,6 +148,8 @@ export class Session {
         return;
       case 'hold':
         this.#held.set(cmdSN, frame);
+        this.#aheadBytes += frame.dataLengthBytes;
+        if (this.#aheadBytes > MAX_DATA_AHEAD_BYTES) this.options.transport.destroy('data-ahead-of-a-gap');
         return;
       case 'ignore':
         this.options.counters.add('iscsi.command.outside-window');
@@ -149,6 +162,7 @@ export class Session {
       if (cmdSN === undefined) return;
       const frame = this.#held.get(cmdSN) as PduFrame;
       this.#held.delete(cmdSN);
+      this.#aheadBytes -= frame.dataLengthBytes;
       this.#deliver((frame.header[frame.at] as number) & 0x3f, frame, false);
     }
   }
@@ -287,10 +301,14 @@ export class Session {
     this.#textRequest = new Uint8Array();
     try {
       const { listTargets, targetName } = this.options;
-      this.#sendText(
-        fields.initiatorTaskTag,
-        answerTextRequest(decodeTextKeys(request), listTargets(), targetName),
+      const { text, maxRecvDataSegmentBytes } = answerTextRequest(
+        decodeTextKeys(request),
+        listTargets(),
+        targetName,
       );
+      // In force from the response on, since the initiator has said it before that was sent (§13.12).
+      if (maxRecvDataSegmentBytes !== undefined) this.#responder.limitDataSegments(maxRecvDataSegmentBytes);
+      this.#sendText(fields.initiatorTaskTag, text);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#reject(rejectReason.protocolError, frame);
@@ -299,7 +317,7 @@ export class Session {
 
   /** Sends as much as the initiator takes at once; the rest waits for its next, empty, request. */
   #sendText(initiatorTaskTag: number, text: Uint8Array): void {
-    const limit = this.options.parameters.maxSendDataSegmentBytes;
+    const limit = this.#responder.maxSendDataSegmentBytes;
     if (text.length <= limit) {
       this.#pendingText = undefined;
       this.#responder.text(initiatorTaskTag, text, RESERVED_TAG);

@@ -40,6 +40,8 @@ interface Task extends AnsweredTask {
   readonly transfer: WriteTransfer | undefined;
   /** Bytes counted against MAX_SOLICITED_BYTES. */
   reservedBytes: number;
+  /** Bytes of its data that are here, or were asked for. */
+  heldBytes: number;
   running: boolean;
   aborted: boolean;
   /** Set when someone waits for an aborted task to leave the device. */
@@ -68,6 +70,7 @@ export class TaskSet {
   #awaitingRoom: Task[] = [];
   #solicitedBytes = 0;
   #readingBytes = 0;
+  #receivedBytes = 0;
   #immediateCount = 0;
   #nextTransferTag = 0;
   #closed = false;
@@ -80,6 +83,20 @@ export class TaskSet {
   /** Data asked of the device for reads and not yet on its way. */
   get readingBytes(): number {
     return this.#readingBytes;
+  }
+
+  /** Data of writes that has come, or was asked for, and has not left the device's hands. */
+  get receivedBytes(): number {
+    return this.#receivedBytes;
+  }
+
+  /** Whether the initiator has yet to send data of a write. */
+  get awaitsData(): boolean {
+    for (const { transfer, running } of this.#tasks.values()) {
+      if (transfer !== undefined && !running && (transfer.awaitsUnsolicited || transfer.awaitsSolicited))
+        return true;
+    }
+    return false;
   }
 
   get size(): number {
@@ -131,6 +148,7 @@ export class TaskSet {
         ? new WriteTransfer(expectedBytes, dataOutBytes(command), fields.final, terms)
         : undefined,
       reservedBytes: 0,
+      heldBytes: 0,
       running: false,
       aborted: false,
       onSettled: undefined,
@@ -140,6 +158,7 @@ export class TaskSet {
   #takeImmediateData(task: Task, frame: PduFrame): boolean {
     try {
       task.transfer?.acceptImmediate(frame.data, frame.dataLengthBytes);
+      this.#hold(task, frame.dataLengthBytes);
       return true;
     } catch (error) {
       this.#failTransfer(task, error);
@@ -157,6 +176,7 @@ export class TaskSet {
     }
     try {
       task.transfer.accept(fields, frame.data, frame.dataLengthBytes);
+      this.#hold(task, Math.max(task.reservedBytes, task.transfer.receivedBytes));
     } catch (error) {
       this.#failTransfer(task, error);
       return;
@@ -193,13 +213,20 @@ export class TaskSet {
       }
       task.reservedBytes = task.commandBytes;
       this.#solicitedBytes += task.commandBytes;
+      this.#hold(task, Math.max(task.commandBytes, transfer.receivedBytes));
     }
     const tag = this.#nextTransferTag;
     this.#nextTransferTag = (tag + 1) % RESERVED_TAG;
     this.#options.responder.readyToTransfer(task, tag, transfer.request(tag));
   }
 
+  #hold(task: Task, lengthBytes: number): void {
+    this.#receivedBytes += lengthBytes - task.heldBytes;
+    task.heldBytes = lengthBytes;
+  }
+
   #releaseRoom(task: Task): void {
+    this.#hold(task, 0);
     if (task.reservedBytes === 0) return;
     this.#solicitedBytes -= task.reservedBytes;
     task.reservedBytes = 0;

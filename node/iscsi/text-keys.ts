@@ -32,7 +32,8 @@ function decodePair(pair: string): TextKey {
   const equals = pair.indexOf('=');
   const key = pair.slice(0, Math.max(equals, 0));
   const value = pair.slice(equals + 1);
-  if (!/^[A-Z][A-Za-z0-9.+@_-]*$/.test(key) || key.length > MAX_KEY_LENGTH) {
+  // Labels begin with a capital, but for iSCSIProtocolLevel; "#" is in the names of extensions (§6.1, §13.22).
+  if (!/^[A-Za-z][A-Za-z0-9.+@_#-]*$/.test(key) || key.length > MAX_KEY_LENGTH) {
     throw textError('bad-key', pair.slice(0, 80), 'a standard-label of at most 63 characters, then "="');
   }
   if (value.length > MAX_VALUE_LENGTH) throw textError('bad-value', value.length, MAX_VALUE_LENGTH);

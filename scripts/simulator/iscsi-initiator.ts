@@ -65,8 +65,8 @@ export class Initiator {
   #cmdSN: number;
   #expStatSN: number;
   #maxCmdSN: number;
-  /** Asynchronous messages, rejects and pings seen, for tests. */
-  readonly seen = { rejects: 0, pings: 0, asyncMessages: 0 };
+  /** PDUs seen, for tests. */
+  readonly seen = { rejects: 0, pings: 0, asyncMessages: 0, dataIns: 0, readyToTransfers: 0 };
 
   constructor(loggedIn: LoggedIn, options: InitiatorOptions) {
     this.loggedIn = loggedIn;
@@ -83,6 +83,11 @@ export class Initiator {
   onClose(listener: (why: Error) => void): void {
     this.#closeListeners.push(listener);
     if (this.#wire.lost !== undefined) listener(this.#wire.lost);
+  }
+
+  /** CmdSN of the next command, for tests that send one of their own making. */
+  get nextCmdSN(): number {
+    return this.#cmdSN;
   }
 
   /** Commands sent or waiting to be sent. */
@@ -354,6 +359,7 @@ export class Initiator {
         this.#onScsiResponse(frame);
         break;
       case opcode.readyToTransfer: {
+        this.seen.readyToTransfers++;
         const fields = pdu.readyToTransfer.decode(frame.header, frame.at);
         const pending = this.#commands.get(fields.initiatorTaskTag);
         const { targetTransferTag, bufferOffset, desiredDataTransferLength } = fields;
@@ -395,6 +401,7 @@ export class Initiator {
   }
 
   #onDataIn(frame: PduFrame): void {
+    this.seen.dataIns++;
     const fields = pdu.dataIn.decode(frame.header, frame.at);
     const pending = this.#commands.get(fields.initiatorTaskTag);
     if (pending === undefined) return;

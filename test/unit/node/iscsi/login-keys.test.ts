@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import {
+  type LoginKeyRow,
   loginKeyTable,
   negotiate,
+  negotiateInFullFeature,
   parseNumber,
   sessionParameters,
 } from '../../../../node/iscsi/login-keys.ts';
@@ -80,23 +82,39 @@ const cases: Record<(typeof loginKeyTable)[number]['name'], [string, string | un
   ],
   iSCSIProtocolLevel: [
     ['2', '1'],
+    ['31', '1'],
+    ['1', '1'],
     ['0', '0'],
+    ['32', 'Reject'],
   ],
+  // Told, and taken without an answer; where that is for the target to tell, refused.
+  TargetName: [['iqn.2026-11.net.example:disk', undefined]],
+  InitiatorName: [['iqn.2026-11.net.example:client', undefined]],
+  InitiatorAlias: [['desk 7', undefined]],
+  SessionType: [['Discovery', undefined]],
+  'X#NodeArchitecture': [['example', undefined]],
+  TargetAlias: [['disk', 'Reject']],
+  TargetAddress: [['192.0.2.1:3260,1', 'Reject']],
+  TargetPortalGroupTag: [['1', 'Reject']],
+  SendTargets: [['All', 'Reject']],
   IFMarker: [
-    ['Yes', 'No'],
-    ['No', 'No'],
+    ['Yes', 'Reject'],
+    ['No', 'Reject'],
   ],
   OFMarker: [
-    ['Yes', 'No'],
-    ['No', 'No'],
+    ['Yes', 'Reject'],
+    ['No', 'Reject'],
   ],
+  IFMarkInt: [['2048', 'Reject']],
+  OFMarkInt: [['2048~8192', 'Reject']],
 };
 
 describe.each(loginKeyTable.map((row) => row.name))('%s', (name) => {
   test.each(cases[name])('offered %j is answered %j', (offered, answered) => {
     const result = negotiate({ key: name, value: offered });
     expect(result.answer?.value).toBe(answered);
-    expect(result.value === undefined).toBe(answered === 'Reject');
+    const row: LoginKeyRow | undefined = loginKeyTable.find((r) => r.name === name);
+    expect(result.value === undefined).toBe(answered === 'Reject' || row?.rule === 'state');
   });
 });
 
@@ -104,6 +122,14 @@ test('a key nobody knows is NotUnderstood', () => {
   expect(negotiate({ key: 'X-com.example.colour', value: 'blue' })).toEqual({
     answer: { key: 'X-com.example.colour', value: 'NotUnderstood' },
   });
+});
+
+test.each(loginKeyTable.map((row): LoginKeyRow => row))('$name in full feature phase', (row) => {
+  const offered = String(row.default ?? 'text');
+  const { answer, value } = negotiateInFullFeature({ key: row.name, value: offered });
+  const taken = row.use === 'ALL' && row.sender !== 'target';
+  expect(answer).toEqual(taken ? undefined : { key: row.name, value: 'Reject' });
+  expect(value).toBe(taken && row.rule === 'declare' ? row.default : undefined);
 });
 
 test('numbers are decimal or hexadecimal constants', () => {

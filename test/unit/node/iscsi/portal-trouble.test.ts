@@ -184,10 +184,10 @@ describe('signs of life', () => {
     const clock = new ManualClock();
     target = await startTarget({ clock, limits: { nopIdleMs: 5000, nopTimeoutMs: 3000 } });
     const quiet = { ImmediateData: 'No', InitialR2T: 'Yes' };
-    const [normal, ipxe, dead] = [
+    const [normal, dead, ipxe] = [
       await attach({ isid: '400000000001' }),
-      await attach({ isid: '400000000002', keys: quiet, ignoresNopIn: true }),
       await attach({ isid: '400000000003', ignoresNopIn: true }),
+      await attach({ isid: '400000000002', keys: quiet, ignoresNopIn: true }),
     ];
     const lost = new Promise((resolve) => dead.onClose(resolve));
     clock.advance(6000);

@@ -1,0 +1,158 @@
+import { afterEach, expect, test } from 'vitest';
+import { ManualClock } from '../../../../base/clock.ts';
+import type { PortalLimits } from '../../../../node/iscsi/limits.ts';
+import { opcode, RESERVED_TAG } from '../../../../node/iscsi/opcode.ts';
+import * as pdu from '../../../../node/iscsi/pdu.ts';
+import {
+  connectInitiator,
+  type Initiator,
+  type InitiatorOptions,
+} from '../../../../scripts/simulator/iscsi-initiator.ts';
+import { INITIATOR, startTarget, TARGET, type TestTarget } from './target-fixture.ts';
+
+let target: TestTarget;
+const initiators: Initiator[] = [];
+
+afterEach(async () => {
+  for (const initiator of initiators.splice(0)) initiator.destroy();
+  await target.portal.close();
+});
+
+async function attach(more: Partial<InitiatorOptions> = {}): Promise<Initiator> {
+  const { host, port } = target;
+  const initiator = await connectInitiator({
+    host,
+    port,
+    initiatorName: INITIATOR,
+    targetName: TARGET,
+    ...more,
+  });
+  initiators.push(initiator);
+  return initiator;
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
+}
+
+async function withClock(limits: Partial<PortalLimits>): Promise<ManualClock> {
+  const clock = new ManualClock();
+  target = await startTarget({ clock, limits });
+  return clock;
+}
+
+/** iPXE's terms. */
+const ipxeKeys = { ImmediateData: 'No', InitialR2T: 'Yes' };
+const BLOCKS = 2048;
+const MEBIBYTE = 1_048_576;
+
+test('writes of many sessions wait for memory that all share, and all are carried out', async () => {
+  target = await startTarget({ lengthBlocks: 65_536, limits: { memoryBytes: 4 * MEBIBYTE } });
+  const sessions = await Promise.all(
+    [1, 2, 3, 4, 5, 6, 7, 8].map((n) => attach({ isid: `40000000000${n}`, queueDepth: 32 })),
+  );
+  let release = (): void => {};
+  target.device.gate = new Promise((resolve) => {
+    release = resolve;
+  });
+  const writes = sessions.flatMap((session, s) =>
+    [0, 1, 2, 3].map((n) => session.write((s * 4 + n) * BLOCKS, Buffer.alloc(MEBIBYTE, s * 4 + n + 1))),
+  );
+  await until(() => target.counters.get('iscsi.connection.paused') > 0);
+  // Every session may hold a little, and some more to finish what they began; far from all they would send.
+  expect(target.device.calls.writes).toBeLessThan(24);
+  target.device.gate = undefined;
+  release();
+  await Promise.all(writes);
+  for (let n = 0; n < 32; n++) expect(target.device.bytes[(n + 1) * MEBIBYTE - 1]).toBe(n + 1);
+});
+
+test('a session that does not read its answers leaves the others room, and is dropped', async () => {
+  const clock = await withClock({ memoryBytes: 2 * MEBIBYTE, stallTimeoutMs: 60_000, nopIdleMs: 600_000 });
+  const greedy = await attach({ isid: '400000000001', queueDepth: 64 });
+  const other = await attach({ isid: '400000000002' });
+  greedy.loggedIn.wire.socket.pause();
+  const reads = Array.from({ length: 32 }, (_, n) => greedy.read(n * BLOCKS, BLOCKS));
+  const lost = Promise.allSettled(reads);
+  await until(() => target.counters.get('iscsi.connection.paused') > 0);
+  for (let n = 0; n < 8; n++) await other.write(n, Buffer.alloc(512, n));
+  clock.advance(1000);
+  clock.advance(61_000);
+  await until(() => target.counters.get('iscsi.connection.dropped.answers-not-taken') === 1);
+  greedy.destroy();
+  await lost;
+  await other.read(0, 8);
+});
+
+test('an initiator that never sends the data it was asked for is dropped', async () => {
+  const clock = await withClock({ stallTimeoutMs: 60_000 });
+  const initiator = await attach({ keys: ipxeKeys });
+  const { wire } = initiator.loggedIn;
+  const header = wire.header();
+  header.fill(0);
+  const numbers = { cmdSN: initiator.nextCmdSN, initiatorTaskTag: 77, expectedDataTransferLength: 512 };
+  pdu.scsiCommand.encode({ opcode: opcode.scsiCommand, final: true, write: true, ...numbers }, header);
+  header.set(Buffer.from('2a000000000000000100', 'hex'), pdu.CDB_OFFSET);
+  wire.send(header);
+  const gone = new Promise((resolve) => initiator.onClose(resolve));
+  await until(() => initiator.seen.readyToTransfers === 1);
+  clock.advance(61_000);
+  await gone;
+  expect(target.counters.get('iscsi.connection.dropped.data-not-sent')).toBe(1);
+});
+
+test('a session that cannot be asked for a sign of life is dropped after a long silence', async () => {
+  const clock = await withClock({ staleIdleMs: 3_600_000 });
+  const initiator = await attach({ keys: ipxeKeys });
+  const gone = new Promise((resolve) => initiator.onClose(resolve));
+  clock.advance(3_599_000);
+  await initiator.read(0, 1);
+  clock.advance(3_599_000);
+  await initiator.read(0, 1);
+  clock.advance(3_601_000);
+  await gone;
+  expect(target.counters.get('iscsi.connection.dropped.stale')).toBe(1);
+});
+
+test('an operating system ends the session of the iPXE that started it, and no other', async () => {
+  target = await startTarget();
+  const ipxe = await attach({ isid: '800000000001', keys: ipxeKeys });
+  const left = new Promise((resolve) => ipxe.onClose(resolve));
+  await attach({ isid: '400000000001' });
+  await left;
+  // Two paths of one operating system live side by side.
+  await attach({ isid: '400000000002' });
+  await until(() => target.portal.sessions().length === 2);
+});
+
+test('data ahead of a gap in CmdSN is not gathered without end', async () => {
+  target = await startTarget();
+  const initiator = await attach();
+  const { wire } = initiator.loggedIn;
+  const gone = new Promise((resolve) => initiator.onClose(resolve));
+  for (let n = 0; n < 6; n++) {
+    const header = Buffer.alloc(pdu.HEADER_BYTES);
+    const numbers = {
+      cmdSN: initiator.nextCmdSN + 1 + n,
+      initiatorTaskTag: n,
+      targetTransferTag: RESERVED_TAG,
+    };
+    pdu.nopOut.encode({ opcode: opcode.nopOut, final: true, ...numbers }, header);
+    wire.sendWith(header, Buffer.alloc(200_000));
+  }
+  await gone;
+  expect(target.counters.get('iscsi.connection.dropped.data-ahead-of-a-gap')).toBe(1);
+});
+
+test('a text request can declare anew how much the initiator takes in one segment', async () => {
+  target = await startTarget();
+  const initiator = await attach();
+  expect(await initiator.text({ MaxRecvDataSegmentLength: '512' })).toEqual([]);
+  const before = initiator.seen.dataIns;
+  expect((await initiator.read(0, 8)).length).toBe(4096);
+  expect(initiator.seen.dataIns - before).toBe(8);
+  expect(await initiator.text({ MaxBurstLength: '512', 'X-com.example': '1' })).toEqual([
+    { key: 'MaxBurstLength', value: 'Reject' },
+    { key: 'X-com.example', value: 'NotUnderstood' },
+  ]);
+});
