@@ -1,52 +1,38 @@
 import type { CancelTimer, Clock, Timers } from '../base/clock.ts';
 import type { Counters } from '../base/counters.ts';
-import { describeError, invariant, OperationError, ProtocolError } from '../base/errors.ts';
+import { describeError, OperationError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { PeerIdentity, PeerTransport } from '../base/peer-transport.ts';
 import type { RandomSource } from '../base/random.ts';
 import type { RecordLog } from '../base/record-log.ts';
 import { AppendThread } from './append-thread.ts';
 import { Contacts } from './contacts.ts';
+import { DiskWatch } from './disk-watch.ts';
+import { EntryFeed } from './entry-feed.ts';
+import { MAX_COMMAND_BYTES, MAX_SNAPSHOT_BYTES, TICK_MS } from './limits.ts';
+import type { LogConsumer, LogPosition, ReplicatedLog } from './log.ts';
+import { PeerInbox } from './peer-inbox.ts';
+import { encodePropose, RAFT_KIND } from './peer-message.ts';
+import { failure, Proposals } from './proposals.ts';
 import {
-  DISK_STALL_MS,
-  ELECTION_TICKS,
-  HEARTBEAT_TICKS,
-  MAX_COMMAND_BYTES,
-  MAX_COMMITTED_PER_READY_BYTES,
-  MAX_ENTRIES_PER_MESSAGE_BYTES,
-  MAX_INFLIGHT_BYTES,
-  MAX_INFLIGHT_MESSAGES,
-  MAX_SNAPSHOT_BYTES,
-  MAX_UNCOMMITTED_BYTES,
-  TICK_MS,
-} from './limits.ts';
-import type { LogConsumer, LogEntry, LogPosition, ReplicatedLog } from './log.ts';
-import {
-  decodePeerMessage,
-  encodeDropped,
-  encodePropose,
-  type PeerMessage,
-  RAFT_KIND,
-} from './peer-message.ts';
-import { failure, Proposals, proposalHeader } from './proposals.ts';
-import {
-  type Entry,
   LOCAL_APPEND_THREAD,
   LOCAL_APPLY_THREAD,
   type Message,
   NO_NODE,
   type RaftStatus,
-  RawNode,
+  type RawNode,
   type Snapshot,
 } from './raft/index.ts';
 import { encodeRaftMessage } from './raft-codec.ts';
+import { type RaftMember, RaftMembers } from './raft-members.ts';
+import { makeRawNode } from './raft-node.ts';
 import { type LogBounds, RaftStore } from './raft-store.ts';
 import { Reads } from './reads.ts';
 
 export interface RaftLogOptions {
   readonly nodeId: string;
   /** All members, this node included; the same on every node and for ever. */
-  readonly members: readonly { readonly nodeId: string; readonly raftId: number }[];
+  readonly members: readonly RaftMember[];
   /** Where term, vote and entries are kept; closed by its owner, after stop. */
   readonly records: RecordLog;
   readonly transport: PeerTransport;
@@ -70,8 +56,7 @@ export interface RaftLogOptions {
 export class RaftLog implements ReplicatedLog {
   readonly #options: RaftLogOptions;
   readonly #raftId: number;
-  readonly #nodeIds: ReadonlyMap<number, string>;
-  readonly #raftIds: ReadonlyMap<string, number>;
+  readonly #members: RaftMembers;
   readonly #proposals: Proposals;
   readonly #reads: Reads;
   readonly contacts = new Contacts();
@@ -81,25 +66,20 @@ export class RaftLog implements ReplicatedLog {
   #drainQueued = false;
   #stopped = false;
   #compacting: Promise<void> | undefined;
-  #stallReported = false;
-  #appliedTerm = 0;
 
   constructor(options: RaftLogOptions) {
     this.#options = options;
     const { members, nodeId, random, timers } = options;
-    this.#nodeIds = new Map(members.map((m) => [m.raftId, m.nodeId]));
-    this.#raftIds = new Map(members.map((m) => [m.nodeId, m.raftId]));
-    const raftId = this.#raftIds.get(nodeId);
-    invariant(raftId !== undefined, `node ${nodeId} is no member`);
-    this.#raftId = raftId;
-    this.#proposals = new Proposals(raftId, random, timers);
+    this.#members = new RaftMembers(members);
+    this.#raftId = this.#members.selfOf(nodeId);
+    this.#proposals = new Proposals(this.#raftId, random, timers);
     this.#reads = new Reads(timers, random, (context) => {
       this.#running?.raw.readIndex(context);
       this.#queueDrain();
     });
     options.transport.onMessage((from, bytes) => this.#receive(from, bytes));
     options.transport.onLinkChange((peer, up) => {
-      const id = this.#raftIds.get(peer.nodeId);
+      const id = this.#members.raftIdOf(peer.nodeId);
       if (up || id === undefined) return;
       this.#running?.raw.reportUnreachable(id);
       this.#queueDrain();
@@ -107,69 +87,35 @@ export class RaftLog implements ReplicatedLog {
   }
 
   async start(consumer: LogConsumer): Promise<void> {
-    const { members, records, logger, logBounds } = this.#options;
-    const voters = members.map((m) => m.raftId).sort((a, b) => a - b);
-    const store = await RaftStore.open(
-      records,
-      {
-        voters,
-        learners: [],
-        votersOutgoing: [],
-        learnersNext: [],
-        autoLeave: false,
-      },
-      logBounds,
-    );
+    const { records, logger, logBounds, transport, counters } = this.#options;
+    const store = await RaftStore.open(records, this.#members.initialConfState(), logBounds);
     const missing = store.resumeAt(consumer.position);
     if (missing !== undefined) consumer.restore(missing.data, missing.index);
-    store.setSnapshotSource(() => this.#makeSnapshot(store, consumer));
-    const applied = consumer.position;
-    const running: Running = {
-      consumer,
-      store,
-      raw: this.#makeNode(store, Math.max(applied, missing?.index ?? 0)),
-      appends: new AppendThread(store, this.#options, {
-        received: ({ metadata, data }) => {
-          consumer.restore(data, metadata.index);
-          running.appliedIndex = metadata.index;
-          this.#proposals.skippedTo(metadata.term);
-        },
-        written: (responses) => this.#deliver(responses),
-        failed: (error) => {
-          logger.error('cluster.log.failed', { message: describeError(error) });
-          this.#options.onFatal(error);
-        },
-      }),
-      appliedIndex: Math.max(applied, missing?.index ?? 0),
-    };
-    this.#running = running;
+    const applied = Math.max(consumer.position, missing?.index ?? 0);
+    const feed = new EntryFeed(consumer, this.#proposals, logger, applied);
+    store.setSnapshotSource(() => this.#makeSnapshot(store, consumer, feed));
+    const raw = makeRawNode(this.#raftId, store, applied, this.#options);
+    const appends = new AppendThread(store, this.#options, {
+      received: (snapshot) => feed.restore(snapshot),
+      written: (responses) => this.#deliver(responses),
+      failed: (error) => {
+        logger.error('cluster.log.failed', { message: describeError(error) });
+        this.#options.onFatal(error);
+      },
+    });
+    const inbox = new PeerInbox({
+      raftId: this.#raftId,
+      members: this.#members,
+      raw,
+      proposals: this.#proposals,
+      transport,
+      counters,
+      heard: (from) => this.contacts.heard(from),
+      stepped: () => this.#queueDrain(),
+    });
+    this.#running = { raw, store, appends, feed, inbox, diskWatch: new DiskWatch(raw, appends, logger) };
     this.#scheduleTick();
     this.#queueDrain();
-  }
-
-  #makeNode(store: RaftStore, applied: number): RawNode {
-    return new RawNode({
-      id: this.#raftId,
-      electionTick: ELECTION_TICKS,
-      heartbeatTick: HEARTBEAT_TICKS,
-      storage: store,
-      applied,
-      asyncStorageWrites: true,
-      maxSizePerMessageBytes: MAX_ENTRIES_PER_MESSAGE_BYTES,
-      maxCommittedSizePerReadyBytes: MAX_COMMITTED_PER_READY_BYTES,
-      maxUncommittedEntriesBytes: MAX_UNCOMMITTED_BYTES,
-      maxInflightMessages: MAX_INFLIGHT_MESSAGES,
-      maxInflightBytes: MAX_INFLIGHT_BYTES,
-      checkQuorum: true,
-      preVote: true,
-      readOnlyOption: 'safe',
-      // A proposal is forwarded by us, tied to the leader's term, so that its fate can be known.
-      disableProposalForwarding: true,
-      disableConfChangeValidation: false,
-      stepDownOnRemoval: true,
-      random: (bound) => this.#options.random.below(bound),
-      trace: ({ event, ...fields }) => this.#options.logger.debug(`raft.${event}`, fields),
-    });
   }
 
   async stop(): Promise<void> {
@@ -187,7 +133,7 @@ export class RaftLog implements ReplicatedLog {
   }
 
   nodeIdOf(raftId: number): string | undefined {
-    return this.#nodeIds.get(raftId);
+    return this.#members.nodeIdOf(raftId);
   }
 
   async append(bytes: Uint8Array): Promise<LogPosition> {
@@ -209,7 +155,7 @@ export class RaftLog implements ReplicatedLog {
       if (proposed.outcome === 'dropped') throw noLeader(`the leader took no change: ${proposed.reason}`);
       this.#queueDrain();
     } else {
-      const to = this.#nodeIds.get(leader) ?? '';
+      const to = this.#members.nodeIdOf(leader) ?? '';
       const sent = this.#options.transport.send(to, encodePropose(counter, hardState.term, data));
       if (!sent)
         throw noLeader(`the leader, node ${to}, cannot be reached from node ${this.#options.nodeId}`);
@@ -247,29 +193,10 @@ export class RaftLog implements ReplicatedLog {
       this.#scheduleTick();
       this.contacts.tick(clock.monotonicMs());
       this.#running?.raw.tick();
-      this.#watchDisk();
+      this.#running?.diskWatch.tick();
       this.#drain();
       this.#options.onTick();
     });
-  }
-
-  /** A leader whose disk stands still hands on to the member that has most of the log. */
-  #watchDisk(): void {
-    const running = this.#running;
-    if (running === undefined) return;
-    const stalledMs = running.appends.stalledMs();
-    if (stalledMs < DISK_STALL_MS) {
-      this.#stallReported = false;
-      return;
-    }
-    if (!this.#stallReported) this.#options.logger.error('cluster.log.stalled', { stalledMs });
-    this.#stallReported = true;
-    const { role, progress, leadTransferee } = running.raw.status();
-    if (role !== 'leader' || leadTransferee !== NO_NODE) return;
-    const best = progress
-      .filter((p) => p.id !== this.#raftId && p.recentActive)
-      .sort((a, b) => b.match - a.match)[0];
-    if (best !== undefined) running.raw.transferLeader(best.id);
   }
 
   /** Carries out what Raft asks for before the present turn of the event loop ends. */
@@ -300,7 +227,7 @@ export class RaftLog implements ReplicatedLog {
 
   #roleChanged(leading: boolean): void {
     const status = this.status();
-    const leader = this.#nodeIds.get(status?.leader ?? NO_NODE);
+    const leader = this.#members.nodeIdOf(status?.leader ?? NO_NODE);
     this.contacts.leads(leading, leader);
     this.#options.logger.info('cluster.role', {
       role: status?.role,
@@ -325,7 +252,7 @@ export class RaftLog implements ReplicatedLog {
   }
 
   #send(running: Running, message: Message): void {
-    const to = this.#nodeIds.get(message.to);
+    const to = this.#members.nodeIdOf(message.to);
     const bytes = encodeRaftMessage(message);
     const sent =
       to !== undefined && bytes !== undefined && this.#options.transport.send(to, [RAFT_KIND, bytes]);
@@ -334,37 +261,12 @@ export class RaftLog implements ReplicatedLog {
   }
 
   #apply(running: Running, { entries = [], responses = [] }: Message): void {
-    const given: LogEntry[] = [];
-    const own: { readonly counter: bigint; readonly position: LogPosition }[] = [];
-    for (const entry of entries) {
-      if (!this.#hasContent(entry)) continue;
-      const counter = this.#proposals.awaited(entry.data);
-      if (counter !== undefined) own.push({ counter, position: entry.index });
-      const bytes = entry.data.subarray(proposalHeader.sizeBytes);
-      given.push({ position: entry.index, bytes, awaited: counter !== undefined });
-    }
-    const last = entries.at(-1);
-    if (last !== undefined) {
-      running.appliedIndex = last.index;
-      running.consumer.apply(given, last.index);
-      for (const { counter, position } of own) this.#proposals.applied(counter, position);
-      if (last.term > this.#appliedTerm) this.#proposals.reachedTerm(last.term);
-      this.#appliedTerm = Math.max(this.#appliedTerm, last.term);
-    }
+    running.feed.apply(entries);
     for (const response of responses) this.#dispatch(running, response);
   }
 
-  #hasContent(entry: Entry): boolean {
-    if (entry.type !== 'normal') {
-      // Members are fixed; nobody proposes to change them, and who did would have no effect.
-      this.#options.logger.error('cluster.log.membership-ignored', { index: entry.index });
-      return false;
-    }
-    return entry.data.length >= proposalHeader.sizeBytes;
-  }
-
-  #makeSnapshot(store: RaftStore, consumer: LogConsumer): Snapshot | undefined {
-    const index = this.#running?.appliedIndex ?? 0;
+  #makeSnapshot(store: RaftStore, consumer: LogConsumer, feed: EntryFeed): Snapshot | undefined {
+    const index = feed.appliedIndex;
     const term = store.term(index);
     const data = consumer.snapshot();
     if (data === undefined || typeof term !== 'number') return undefined;
@@ -376,50 +278,7 @@ export class RaftLog implements ReplicatedLog {
   }
 
   #receive(from: PeerIdentity, bytes: Uint8Array): void {
-    const running = this.#running;
-    const sender = this.#raftIds.get(from.nodeId);
-    if (running === undefined || sender === undefined || this.#stopped) return;
-    let message: PeerMessage;
-    try {
-      message = decodePeerMessage(bytes);
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      this.#options.counters.add('cluster.malformed');
-      return;
-    }
-    this.contacts.heard(from);
-    switch (message.kind) {
-      case 'raft':
-        // Nobody speaks for another node.
-        if (message.message.from === sender && message.message.to === this.#raftId) {
-          running.raw.step(message.message);
-          this.#queueDrain();
-        } else this.#options.counters.add('cluster.malformed');
-        return;
-      case 'propose':
-        this.#proposeFor(running, from, message);
-        return;
-      case 'dropped':
-        this.#proposals.fail(message.counter, 'unavailable', 'no-leader', `not taken: ${message.reason}`);
-    }
-  }
-
-  #proposeFor(
-    running: Running,
-    from: PeerIdentity,
-    { counter, term, data }: Extract<PeerMessage, { kind: 'propose' }>,
-  ): void {
-    const { role, hardState } = running.raw.status();
-    let reason = 'this node does not lead in that term';
-    if (data.length > proposalHeader.sizeBytes + MAX_COMMAND_BYTES) {
-      reason = 'it is too large';
-    } else if (role === 'leader' && hardState.term === term) {
-      const proposed = running.raw.propose(data);
-      this.#queueDrain();
-      if (proposed.outcome === 'accepted') return;
-      ({ reason } = proposed);
-    }
-    this.#options.transport.send(from.nodeId, encodeDropped(counter, reason));
+    if (!this.#stopped) this.#running?.inbox.receive(from, bytes);
   }
 }
 
@@ -427,8 +286,9 @@ interface Running {
   readonly raw: RawNode;
   readonly store: RaftStore;
   readonly appends: AppendThread;
-  readonly consumer: LogConsumer;
-  appliedIndex: number;
+  readonly feed: EntryFeed;
+  readonly inbox: PeerInbox;
+  readonly diskWatch: DiskWatch;
 }
 
 function noLeader(message: string): OperationError {

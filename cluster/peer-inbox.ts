@@ -1,0 +1,81 @@
+import type { Counters } from '../base/counters.ts';
+import { ProtocolError } from '../base/errors.ts';
+import type { PeerIdentity, PeerTransport } from '../base/peer-transport.ts';
+import { MAX_COMMAND_BYTES } from './limits.ts';
+import { decodePeerMessage, encodeDropped, type PeerMessage } from './peer-message.ts';
+import { type Proposals, proposalHeader } from './proposals.ts';
+import type { RawNode } from './raft/index.ts';
+import type { RaftMembers } from './raft-members.ts';
+
+interface InboxContext {
+  readonly raftId: number;
+  readonly members: RaftMembers;
+  readonly raw: RawNode;
+  readonly proposals: Proposals;
+  readonly transport: PeerTransport;
+  readonly counters: Counters;
+  /** A message of a member that made sense has come. */
+  readonly heard: (from: PeerIdentity) => void;
+  /** Raft has been given something, and may want something done. */
+  readonly stepped: () => void;
+}
+
+/** Takes what other nodes say about the cluster log. */
+export class PeerInbox {
+  readonly #context: InboxContext;
+
+  constructor(context: InboxContext) {
+    this.#context = context;
+  }
+
+  receive(from: PeerIdentity, bytes: Uint8Array): void {
+    const { members, counters, heard, proposals } = this.#context;
+    const sender = members.raftIdOf(from.nodeId);
+    if (sender === undefined) return;
+    let message: PeerMessage;
+    try {
+      message = decodePeerMessage(bytes);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      counters.add('cluster.malformed');
+      return;
+    }
+    heard(from);
+    switch (message.kind) {
+      case 'raft':
+        this.#step(sender, message);
+        return;
+      case 'propose':
+        this.#proposeFor(from, message);
+        return;
+      case 'dropped':
+        proposals.fail(message.counter, 'unavailable', 'no-leader', `not taken: ${message.reason}`);
+    }
+  }
+
+  #step(sender: number, { message }: Extract<PeerMessage, { kind: 'raft' }>): void {
+    const { raftId, raw, counters, stepped } = this.#context;
+    // Nobody speaks for another node.
+    if (message.from !== sender || message.to !== raftId) {
+      counters.add('cluster.malformed');
+      return;
+    }
+    raw.step(message);
+    stepped();
+  }
+
+  #proposeFor(from: PeerIdentity, { counter, term, data }: Extract<PeerMessage, { kind: 'propose' }>): void {
+    const { raw, transport, stepped } = this.#context;
+    const { role, hardState } = raw.status();
+    let reason = 'this node does not lead in that term';
+    if (data.length > proposalHeader.sizeBytes + MAX_COMMAND_BYTES) {
+      reason = 'it is too large';
+    } else if (role === 'leader' && hardState.term === term) {
+      const proposed = raw.propose(data);
+      stepped();
+      if (proposed.outcome === 'accepted') return;
+      ({ reason } = proposed);
+    }
+    transport.send(from.nodeId, encodeDropped(counter, reason));
+  }
+}
