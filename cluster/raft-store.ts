@@ -47,6 +47,8 @@ export class RaftStore implements RaftStorage {
   #recordedHardState: HardState;
   /** Records were added that no sync has covered yet. */
   #hasUnsynced = false;
+  /** Writes and compactions, one after another: each says what all before it add up to. */
+  #lane: Promise<unknown> = Promise.resolve();
   #entryBytes = 0;
   #snapshotSource: () => Snapshot | undefined = () => undefined;
   /** Content of a snapshot received before the last stop, until the consumer has it. */
@@ -129,7 +131,17 @@ export class RaftStore implements RaftStorage {
    * @param durable resolves only once they are on stable storage
    * @throws LogFullError with nothing kept, LogFailure which is final
    */
-  async persist(writes: readonly StorageWrite[], durable: boolean): Promise<void> {
+  persist(writes: readonly StorageWrite[], durable: boolean): Promise<void> {
+    return this.#inTurn(() => this.#persist(writes, durable));
+  }
+
+  #inTurn(run: () => Promise<void>): Promise<void> {
+    const turn = this.#lane.then(run);
+    this.#lane = turn.catch(() => {});
+    return turn;
+  }
+
+  async #persist(writes: readonly StorageWrite[], durable: boolean): Promise<void> {
     const records: RaftRecord[] = [];
     let recorded = this.#recordedHardState;
     let hardState = this.#hardState;
@@ -191,7 +203,11 @@ export class RaftStore implements RaftStorage {
    * Forgets entries up to `applied`, but for a tail of a log that is long only in entries.
    * @param applied the consumer's state up to here is on stable storage
    */
-  async compact(applied: number): Promise<void> {
+  compact(applied: number): Promise<void> {
+    return this.#inTurn(() => this.#compact(applied));
+  }
+
+  async #compact(applied: number): Promise<void> {
     const { maxBytes, tailEntries } = this.#bounds;
     const tail = this.#entryBytes > maxBytes ? 0 : tailEntries;
     const index = Math.min(applied, this.lastIndex() - tail);

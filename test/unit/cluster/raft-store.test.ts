@@ -153,6 +153,39 @@ describe('the Raft store', () => {
     expect(again.initialState().confState).toEqual(MEMBERS);
   });
 
+  it('keeps a vote that is being written while it compacts', async () => {
+    const store = await open();
+    for (let i = 1; i <= 3000; i += 100) await store.persist([append(i, i + 99, 1)], true);
+    let release = (): void => {};
+    disk.held = new Promise((resolve) => {
+      release = resolve;
+    });
+    const voting = store.persist([{ entries: [], hardState: { term: 7, vote: 3, commit: 0 } }], true);
+    const compacting = store.compact(1500);
+    release();
+    await Promise.all([voting, compacting]);
+    disk.crash();
+    // The record that says where the log begins is the later one, and speaks of term and vote as well.
+    expect((await open()).initialState().hardState).toEqual({ term: 7, vote: 3, commit: 0 });
+  });
+
+  it('keeps a snapshot that is being written while it compacts', async () => {
+    const store = await open();
+    for (let i = 1; i <= 3000; i += 100) await store.persist([append(i, i + 99, 1)], true);
+    let release = (): void => {};
+    disk.held = new Promise((resolve) => {
+      release = resolve;
+    });
+    const snapshot = { metadata: { index: 5000, term: 4, confState: MEMBERS }, data: Buffer.from('state') };
+    const hardState = { term: 5, vote: 2, commit: 5000 };
+    const receiving = store.persist([{ entries: [], snapshot, hardState }], true);
+    const compacting = store.compact(1500);
+    release();
+    await Promise.all([receiving, compacting]);
+    disk.crash();
+    expect((await open()).resumeAt(1500)).toEqual({ index: 5000, data: Buffer.from('state') });
+  });
+
   it('comes back when only some of what was trimmed is really gone', async () => {
     const store = await open();
     for (let i = 1; i <= 3000; i += 100) await store.persist([append(i, i + 99, 1)], true);
