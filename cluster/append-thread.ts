@@ -2,6 +2,7 @@ import type { CancelTimer, Clock, Timers } from '../base/clock.ts';
 import { describeError, invariant } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { LogFullError } from '../base/record-log.ts';
+import { type DiskLatency, LatencyWindow } from './disk-latency.ts';
 import { DISK_FULL_RETRY_MS, MAX_WAITING_WRITES } from './limits.ts';
 import type { Message, Snapshot } from './raft/index.ts';
 import type { RaftStore, StorageWrite } from './raft-store.ts';
@@ -20,6 +21,7 @@ export class AppendThread {
   #running: Promise<void> | undefined;
   /** When the group being written was begun. */
   #sinceMs: number | undefined;
+  readonly #latency = new LatencyWindow();
   #cancelRetry: CancelTimer = () => {};
   #stopped = false;
 
@@ -48,6 +50,10 @@ export class AppendThread {
     return this.#sinceMs === undefined ? 0 : this.#context.clock.monotonicMs() - this.#sinceMs;
   }
 
+  latency(): DiskLatency {
+    return this.#latency.summary(this.stalledMs());
+  }
+
   push(write: Message): void {
     invariant(
       this.#waiting.length < MAX_WAITING_WRITES,
@@ -71,7 +77,7 @@ export class AppendThread {
         const group = this.#waiting;
         this.#waiting = [];
         this.#sinceMs = this.#context.clock.monotonicMs();
-        await this.#write(group);
+        await this.#write(group, this.#sinceMs);
         this.#sinceMs = undefined;
       }
     } catch (error) {
@@ -82,10 +88,11 @@ export class AppendThread {
     }
   }
 
-  async #write(group: readonly Message[]): Promise<void> {
+  async #write(group: readonly Message[], sinceMs: number): Promise<void> {
     const durable = group.some(({ responses = [] }) => responses.length > 0);
     const writes = group.map(asWrite);
     while (!(await this.#persisted(writes, durable))) if (this.#stopped) return;
+    if (durable) this.#latency.add(this.#context.clock.monotonicMs() - sinceMs);
     if (this.#stopped) return;
     for (const { snapshot } of writes) if (snapshot !== undefined) this.#onReceived(snapshot);
     this.#onWritten(group.flatMap(({ responses = [] }) => responses));

@@ -10,7 +10,7 @@ import { nodesToFence } from './fencing.ts';
 import { FENCE_RETRY_MS, READ_TIMEOUT_MS, REGISTER_RETRY_MS } from './limits.ts';
 import type { ClusterStatus, ClusterView, PeerStatus } from './ports.ts';
 import { failure } from './proposals.ts';
-import { NO_NODE } from './raft/index.ts';
+import { NO_NODE, type RaftStatus } from './raft/index.ts';
 import { RaftLog } from './raft-log.ts';
 import type { LogBounds } from './raft-store.ts';
 import type { Command, CommandResult } from './state/commands.ts';
@@ -142,8 +142,10 @@ export class ClusterNode implements ClusterView {
 
   status(): ClusterStatus {
     const raft = this.#log.status();
-    if (raft === undefined) {
-      const nothing = { term: 0, commitIndex: 0, appliedIndex: 0, lastIndex: 0, peers: [] };
+    const disk = this.#log.diskLatency();
+    if (raft === undefined || disk === undefined) {
+      const noWrites = { samples: 0, p50Ms: undefined, p99Ms: undefined, underWayMs: 0 };
+      const nothing = { term: 0, commitIndex: 0, appliedIndex: 0, lastIndex: 0, disk: noWrites, peers: [] };
       return { nodeId: this.nodeId, role: 'follower', leader: undefined, ...nothing };
     }
     return {
@@ -154,19 +156,23 @@ export class ClusterNode implements ClusterView {
       commitIndex: raft.hardState.commit,
       appliedIndex: this.#started.appliedPosition,
       lastIndex: raft.lastIndex,
-      peers: this.#peers(),
+      disk,
+      peers: this.#peers(raft),
     };
   }
 
-  #peers(): PeerStatus[] {
-    const progress = this.#log.status()?.progress ?? [];
+  #peers({ progress, hardState }: RaftStatus): PeerStatus[] {
     const others = Object.values(this.#options.genesis.nodes).filter((n) => n.nodeId !== this.nodeId);
-    return others.map(({ nodeId, raftId }) => ({
-      nodeId,
-      linkUp: this.#options.transport.isUp(nodeId),
-      matchIndex: progress.find((p) => p.id === raftId)?.match,
-      lastContactMs: this.#log.contacts.sinceMs(nodeId),
-    }));
+    return others.map(({ nodeId, raftId }) => {
+      const match = progress.find((p) => p.id === raftId)?.match;
+      return {
+        nodeId,
+        linkUp: this.#options.transport.isUp(nodeId),
+        matchIndex: match,
+        lagEntries: match === undefined ? undefined : Math.max(0, hardState.commit - match),
+        lastContactMs: this.#log.contacts.sinceMs(nodeId),
+      };
+    });
   }
 
   /** Proposes this start until it is known what became of it. */

@@ -38,6 +38,8 @@ export const MAX_LOG_BYTES = 32 * 1024 * 1024;
 export const LOG_TAIL_ENTRIES = 1024;
 /** A full file system may be given room again. */
 export const DISK_FULL_RETRY_MS = 500;
+/** Writes over which the latency of the disk is summed up. */
+export const DISK_LATENCY_SAMPLES = 512;
 /** A leader whose own disk takes longer than this hands leadership on. */
 export const DISK_STALL_MS = 1000;
 

@@ -1,3 +1,4 @@
+import type { DiskLatency } from './disk-latency.ts';
 import type { Command, CommandResult } from './state/commands.ts';
 import type { ClusterState, NodeId } from './state/model.ts';
 
@@ -27,6 +28,7 @@ export interface ClusterStatus {
   readonly commitIndex: number;
   readonly appliedIndex: number;
   readonly lastIndex: number;
+  readonly disk: DiskLatency;
   /** On the leader: what it knows of each peer. */
   readonly peers: readonly PeerStatus[];
 }
@@ -34,6 +36,10 @@ export interface ClusterStatus {
 export interface PeerStatus {
   readonly nodeId: NodeId;
   readonly linkUp: boolean;
+  /** On the leader: the last entry that the peer is known to have on its disk. */
   readonly matchIndex: number | undefined;
+  /** On the leader: committed entries that the peer is not known to have. */
+  readonly lagEntries: number | undefined;
+  /** How long ago this node last heard from it, whoever leads; undefined: never. */
   readonly lastContactMs: number | undefined;
 }

@@ -7,6 +7,7 @@ import type { RandomSource } from '../base/random.ts';
 import type { RecordLog } from '../base/record-log.ts';
 import { AppendThread } from './append-thread.ts';
 import { Contacts } from './contacts.ts';
+import type { DiskLatency } from './disk-latency.ts';
 import { DiskWatch } from './disk-watch.ts';
 import { EntryFeed } from './entry-feed.ts';
 import { MAX_COMMAND_BYTES, MAX_SNAPSHOT_BYTES, TICK_MS } from './limits.ts';
@@ -130,6 +131,11 @@ export class RaftLog implements ReplicatedLog {
   /** Undefined before start. */
   status(): RaftStatus | undefined {
     return this.#running?.raw.status();
+  }
+
+  /** Of this node's own disk. Undefined before start. */
+  diskLatency(): DiskLatency | undefined {
+    return this.#running?.appends.latency();
   }
 
   nodeIdOf(raftId: number): string | undefined {

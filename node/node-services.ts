@@ -82,7 +82,7 @@ export class LocalServices implements NodeServices {
   async status(): Promise<NodeStatusDocument> {
     const { cluster, incarnation, startedAtMs, counters, dataPlane } = this.#options;
     const state = cluster.state();
-    const { nodeId, peers, ...clusterStatus } = cluster.status();
+    const { nodeId, peers, disk, ...clusterStatus } = cluster.status();
     const plane = await dataPlane.status();
     return {
       nodeId,
@@ -90,7 +90,11 @@ export class LocalServices implements NodeServices {
       clusterName: state.clusterName,
       incarnation,
       startedAt: new Date(startedAtMs).toISOString(),
-      cluster: { ...clusterStatus, leader: clusterStatus.leader ?? null },
+      cluster: {
+        ...clusterStatus,
+        leader: clusterStatus.leader ?? null,
+        disk: { ...disk, p50Ms: disk.p50Ms ?? null, p99Ms: disk.p99Ms ?? null },
+      },
       nodes: Object.values(state.nodes).map((node) => {
         const peer = peers.find((p) => p.nodeId === node.nodeId);
         return {
@@ -99,6 +103,7 @@ export class LocalServices implements NodeServices {
           status: node.status,
           linkUp: peer?.linkUp ?? null,
           matchIndex: peer?.matchIndex ?? null,
+          lagEntries: peer?.lagEntries ?? null,
           lastContactMs: peer?.lastContactMs ?? null,
         };
       }),

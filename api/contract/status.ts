@@ -3,6 +3,16 @@ import Type, { type Static } from 'typebox';
 const nullable = <S extends Parameters<typeof Type.Union>[0][number]>(schema: S, description: string) =>
   Type.Union([schema, Type.Null()], { description });
 
+const diskSchema = Type.Object(
+  {
+    samples: Type.Integer({ description: 'writes looked at, the last ones' }),
+    p50Ms: nullable(Type.Number(), 'null: nothing was written yet'),
+    p99Ms: nullable(Type.Number(), 'null: nothing was written yet'),
+    underWayMs: Type.Number({ description: 'how long the write under way has taken so far; 0: none is' }),
+  },
+  { description: "append and fsync of the cluster log on this node's own disk" },
+);
+
 const clusterStatusSchema = Type.Object({
   role: Type.String({ description: 'leader, follower, candidate or pre-candidate' }),
   leader: nullable(Type.String(), 'null: none is known'),
@@ -10,6 +20,7 @@ const clusterStatusSchema = Type.Object({
   commitIndex: Type.Integer(),
   appliedIndex: Type.Integer(),
   lastIndex: Type.Integer(),
+  disk: diskSchema,
 });
 
 const memberSchema = Type.Object({
@@ -20,7 +31,8 @@ const memberSchema = Type.Object({
   }),
   linkUp: nullable(Type.Boolean(), 'whether this node is connected to it; null: it is this node itself'),
   matchIndex: nullable(Type.Integer(), 'on the leader: the last entry it is known to have'),
-  lastContactMs: nullable(Type.Number(), 'on the leader: milliseconds since it was last heard'),
+  lagEntries: nullable(Type.Integer(), 'on the leader: committed entries that it is not known to have'),
+  lastContactMs: nullable(Type.Number(), 'milliseconds since this node last heard from it'),
 });
 
 const catchUpSchema = Type.Object({

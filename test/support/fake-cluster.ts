@@ -103,9 +103,16 @@ export class FakeCluster implements ClusterView {
       commitIndex: 7,
       appliedIndex: 7,
       lastIndex: 7,
+      disk: { samples: 3, p50Ms: 0.4, p99Ms: 2.5, underWayMs: 0 },
       peers: [
-        { nodeId: 'n2', linkUp: true, matchIndex: 7, lastContactMs: 12 },
-        { nodeId: 'n3', linkUp: false, matchIndex: undefined, lastContactMs: undefined },
+        { nodeId: 'n2', linkUp: true, matchIndex: 7, lagEntries: 0, lastContactMs: 12 },
+        {
+          nodeId: 'n3',
+          linkUp: false,
+          matchIndex: undefined,
+          lagEntries: undefined,
+          lastContactMs: undefined,
+        },
       ],
     };
   }

@@ -100,7 +100,15 @@ export const SAMPLE_STATUS: NodeStatusDocument = {
   clusterName: 'lab',
   incarnation: 'n1-first',
   startedAt: '2026-11-20T00:00:00.000Z',
-  cluster: { role: 'leader', leader: 'n1', term: 2, commitIndex: 7, appliedIndex: 7, lastIndex: 7 },
+  cluster: {
+    role: 'leader',
+    leader: 'n1',
+    term: 2,
+    commitIndex: 7,
+    appliedIndex: 7,
+    lastIndex: 7,
+    disk: { samples: 3, p50Ms: 0.4, p99Ms: 2.5, underWayMs: 0 },
+  },
   nodes: [
     {
       nodeId: 'n1',
@@ -108,6 +116,7 @@ export const SAMPLE_STATUS: NodeStatusDocument = {
       status: 'up',
       linkUp: null,
       matchIndex: null,
+      lagEntries: null,
       lastContactMs: null,
     },
     {
@@ -116,6 +125,7 @@ export const SAMPLE_STATUS: NodeStatusDocument = {
       status: 'up',
       linkUp: true,
       matchIndex: 7,
+      lagEntries: 0,
       lastContactMs: 12,
     },
     {
@@ -124,6 +134,7 @@ export const SAMPLE_STATUS: NodeStatusDocument = {
       status: 'fenced',
       linkUp: false,
       matchIndex: null,
+      lagEntries: null,
       lastContactMs: null,
     },
   ],

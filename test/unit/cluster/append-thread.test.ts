@@ -68,6 +68,23 @@ describe('the append thread', () => {
     expect(disk.syncs - syncsBefore).toBeLessThanOrEqual(2);
   });
 
+  it('sums up how long its last durable writes took', async () => {
+    const { disk, thread, said } = await setUp();
+    expect(thread.latency()).toEqual({ samples: 0, p50Ms: undefined, p99Ms: undefined, underWayMs: 0 });
+    for (let i = 1; i <= 3; i++) {
+      thread.push(write(i));
+      await eventually('it is said', () => said.length === i);
+    }
+    disk.held = new Promise((resolve) => setTimeout(resolve, 60));
+    thread.push(write(4));
+    await eventually('it is under way', () => thread.latency().underWayMs > 20);
+    await eventually('it is said', () => said.length === 4);
+    const { samples, p50Ms = Number.NaN, p99Ms = Number.NaN, underWayMs } = thread.latency();
+    expect([samples, underWayMs]).toEqual([4, 0]);
+    expect(p99Ms).toBeGreaterThan(50);
+    expect(p50Ms).toBeLessThan(p99Ms);
+  });
+
   it('waits for space, and ends at a failure', async () => {
     const { disk, thread, said, failures } = await setUp();
     disk.full = true;
