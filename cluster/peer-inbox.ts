@@ -1,9 +1,9 @@
 import type { Counters } from '../base/counters.ts';
 import { ProtocolError } from '../base/errors.ts';
-import type { PeerIdentity, PeerTransport } from '../base/peer-transport.ts';
-import { MAX_COMMAND_BYTES } from './limits.ts';
-import { decodePeerMessage, encodeDropped, type PeerMessage } from './peer-message.ts';
-import { type Proposals, proposalHeader } from './proposals.ts';
+import type { PeerIdentity } from '../base/peer-transport.ts';
+import { decodePeerMessage, type PeerMessage } from './peer-message.ts';
+import type { ProposalIntake } from './proposal-intake.ts';
+import type { Proposals } from './proposals.ts';
 import type { RawNode } from './raft/index.ts';
 import type { RaftMembers } from './raft-members.ts';
 
@@ -12,7 +12,7 @@ interface InboxContext {
   readonly members: RaftMembers;
   readonly raw: RawNode;
   readonly proposals: Proposals;
-  readonly transport: PeerTransport;
+  readonly intake: ProposalIntake;
   readonly counters: Counters;
   /** A message of a member that made sense has come. */
   readonly heard: (from: PeerIdentity) => void;
@@ -29,7 +29,7 @@ export class PeerInbox {
   }
 
   receive(from: PeerIdentity, bytes: Uint8Array): void {
-    const { members, counters, heard, proposals } = this.#context;
+    const { members, counters, heard, proposals, intake, stepped } = this.#context;
     const sender = members.raftIdOf(from.nodeId);
     if (sender === undefined) return;
     let message: PeerMessage;
@@ -46,7 +46,8 @@ export class PeerInbox {
         this.#step(sender, message);
         return;
       case 'propose':
-        this.#proposeFor(from, message);
+        for (const proposal of message.proposals) intake.take({ ...proposal, from: from.nodeId });
+        stepped();
         return;
       case 'dropped':
         proposals.fail(message.counter, 'unavailable', 'no-leader', `not taken: ${message.reason}`);
@@ -62,20 +63,5 @@ export class PeerInbox {
     }
     raw.step(message);
     stepped();
-  }
-
-  #proposeFor(from: PeerIdentity, { counter, term, data }: Extract<PeerMessage, { kind: 'propose' }>): void {
-    const { raw, transport, stepped } = this.#context;
-    const { role, hardState } = raw.status();
-    let reason = 'this node does not lead in that term';
-    if (data.length > proposalHeader.sizeBytes + MAX_COMMAND_BYTES) {
-      reason = 'it is too large';
-    } else if (role === 'leader' && hardState.term === term) {
-      const proposed = raw.propose(data);
-      stepped();
-      if (proposed.outcome === 'accepted') return;
-      ({ reason } = proposed);
-    }
-    transport.send(from.nodeId, encodeDropped(counter, reason));
   }
 }

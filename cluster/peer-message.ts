@@ -3,11 +3,20 @@ import { asArray, asBytes, asCount, asText, pack, unpack } from './msgpack.ts';
 import type { Message } from './raft/index.ts';
 import { decodeRaftMessage } from './raft-codec.ts';
 
+/** A change on its way to the leader. */
+export interface Proposal {
+  /** Among all of the node that asks. */
+  readonly counter: bigint;
+  /** The term in which alone it may be taken. */
+  readonly term: number;
+  readonly data: Uint8Array;
+}
+
 /** What nodes say to each other about the cluster log: one byte for the kind, then MessagePack. */
 export type PeerMessage =
   | { readonly kind: 'raft'; readonly message: Message }
-  /** To the leader of `term`, and to no other. */
-  | { readonly kind: 'propose'; readonly counter: bigint; readonly term: number; readonly data: Uint8Array }
+  /** Each to the leader of its term, and to no other. */
+  | { readonly kind: 'propose'; readonly proposals: readonly Proposal[] }
   /** The proposal was not taken and never will be. */
   | { readonly kind: 'dropped'; readonly counter: bigint; readonly reason: string };
 
@@ -16,8 +25,8 @@ const PROPOSE_KIND = Uint8Array.of(2);
 const DROPPED_KIND = Uint8Array.of(3);
 
 /** In parts, as links take them. A Raft message is RAFT_KIND and then encodeRaftMessage. */
-export function encodePropose(counter: bigint, term: number, data: Uint8Array): Uint8Array[] {
-  return [PROPOSE_KIND, pack([Number(counter), term, data])];
+export function encodeProposals(proposals: readonly Proposal[]): Uint8Array[] {
+  return [PROPOSE_KIND, pack(proposals.map(({ counter, term, data }) => [Number(counter), term, data]))];
 }
 
 export function encodeDropped(counter: bigint, reason: string): Uint8Array[] {
@@ -31,15 +40,8 @@ export function decodePeerMessage(bytes: Uint8Array): PeerMessage {
   switch (kind) {
     case 1:
       return { kind: 'raft', message: decodeRaftMessage(body) };
-    case 2: {
-      const [counter, term, data] = asArray(unpack(body), 'proposal', 3);
-      return {
-        kind: 'propose',
-        counter: BigInt(asCount(counter, 'counter')),
-        term: asCount(term, 'term'),
-        data: asBytes(data, 'data'),
-      };
-    }
+    case 2:
+      return { kind: 'propose', proposals: asArray(unpack(body), 'proposals').map(asProposal) };
     case 3: {
       const [counter, reason] = asArray(unpack(body), 'answer', 2);
       return {
@@ -55,4 +57,13 @@ export function decodePeerMessage(bytes: Uint8Array): PeerMessage {
         limit: '1 to 3',
       });
   }
+}
+
+function asProposal(value: unknown): Proposal {
+  const [counter, term, data] = asArray(value, 'proposal', 3);
+  return {
+    counter: BigInt(asCount(counter, 'counter')),
+    term: asCount(term, 'term'),
+    data: asBytes(data, 'data'),
+  };
 }

@@ -13,7 +13,8 @@ import { EntryFeed } from './entry-feed.ts';
 import { MAX_COMMAND_BYTES, MAX_SNAPSHOT_BYTES, TICK_MS } from './limits.ts';
 import type { LogConsumer, LogPosition, ReplicatedLog } from './log.ts';
 import { PeerInbox } from './peer-inbox.ts';
-import { encodePropose, RAFT_KIND } from './peer-message.ts';
+import { RAFT_KIND } from './peer-message.ts';
+import { ProposalIntake } from './proposal-intake.ts';
 import { failure, Proposals } from './proposals.ts';
 import {
   LOCAL_APPEND_THREAD,
@@ -59,6 +60,7 @@ export class RaftLog implements ReplicatedLog {
   readonly #raftId: number;
   readonly #members: RaftMembers;
   readonly #proposals: Proposals;
+  readonly #intake: ProposalIntake;
   readonly #reads: Reads;
   readonly contacts = new Contacts();
   #running: Running | undefined;
@@ -74,6 +76,7 @@ export class RaftLog implements ReplicatedLog {
     this.#members = new RaftMembers(members);
     this.#raftId = this.#members.selfOf(nodeId);
     this.#proposals = new Proposals(this.#raftId, random, timers);
+    this.#intake = new ProposalIntake(options.transport, this.#proposals);
     this.#reads = new Reads(timers, random, (context) => {
       this.#running?.raw.readIndex(context);
       this.#queueDrain();
@@ -88,7 +91,7 @@ export class RaftLog implements ReplicatedLog {
   }
 
   async start(consumer: LogConsumer): Promise<void> {
-    const { records, logger, logBounds, transport, counters } = this.#options;
+    const { records, logger, logBounds, counters } = this.#options;
     const store = await RaftStore.open(records, this.#members.initialConfState(), logBounds);
     const missing = store.resumeAt(consumer.position);
     if (missing !== undefined) consumer.restore(missing.data, missing.index);
@@ -109,7 +112,7 @@ export class RaftLog implements ReplicatedLog {
       members: this.#members,
       raw,
       proposals: this.#proposals,
-      transport,
+      intake: this.#intake,
       counters,
       heard: (from) => this.contacts.heard(from),
       stepped: () => this.#queueDrain(),
@@ -153,20 +156,13 @@ export class RaftLog implements ReplicatedLog {
     }
     const running = this.#running;
     if (running === undefined || this.#stopped) throw noLeader('this node is not running');
-    const { role, leader, hardState } = running.raw.status();
+    const { role, leader, term } = running.raw;
     if (leader === NO_NODE) throw noLeader('the cluster has no leader at the moment');
     const { counter, data } = this.#proposals.wrap(bytes);
-    if (role === 'leader') {
-      const proposed = running.raw.propose(data);
-      if (proposed.outcome === 'dropped') throw noLeader(`the leader took no change: ${proposed.reason}`);
-      this.#queueDrain();
-    } else {
-      const to = this.#members.nodeIdOf(leader) ?? '';
-      const sent = this.#options.transport.send(to, encodePropose(counter, hardState.term, data));
-      if (!sent)
-        throw noLeader(`the leader, node ${to}, cannot be reached from node ${this.#options.nodeId}`);
-    }
-    return await this.#proposals.outcome(counter, hardState.term);
+    if (role === 'leader') this.#intake.take({ counter, term, data, from: undefined });
+    else this.#intake.forward(this.#members.nodeIdOf(leader) ?? '', { counter, term, data });
+    this.#queueDrain();
+    return await this.#proposals.outcome(counter, term);
   }
 
   async tail(): Promise<LogPosition> {
@@ -220,6 +216,7 @@ export class RaftLog implements ReplicatedLog {
     if (running === undefined || this.#draining || this.#stopped) return;
     this.#draining = true;
     try {
+      this.#intake.flush(running.raw);
       while (running.raw.hasReady()) {
         const ready = running.raw.ready();
         if (ready.softState !== undefined) this.#roleChanged(ready.softState.role === 'leader');

@@ -5,11 +5,11 @@ import { confStateOf, voterIds } from './configuration.ts';
 import { applyConfChange, restoreConfState } from './membership.ts';
 import { isAnswer, isLocalMessage, isLocalThread, isMalformed } from './message-kinds.ts';
 import type { RaftConfig } from './raft-config.ts';
-import { RaftCore } from './raft-core.ts';
+import { type ProposedEntry, RaftCore } from './raft-core.ts';
 import { ReadyQueue } from './ready-queue.ts';
 import type { ProposalResult, RaftStatus, StepOutcome } from './status.ts';
 import { step, tick } from './step.ts';
-import { type ConfState, type Message, NO_NODE, type Ready } from './types.ts';
+import { type ConfState, type Message, NO_NODE, type Ready, type SoftState } from './types.ts';
 
 /**
  * One node of a Raft group, without clock, network or disk of its own.
@@ -48,17 +48,22 @@ export class RawNode {
   }
 
   propose(data: Uint8Array): ProposalResult {
-    return this.#propose({ type: 'normal', data });
+    return this.#propose([{ type: 'normal', data }]);
+  }
+
+  /** Proposes entries that are to follow each other; all are accepted, or none. */
+  proposeAll(data: readonly Uint8Array[]): ProposalResult {
+    return this.#propose(data.map((bytes) => ({ type: 'normal', data: bytes })));
   }
 
   /** A change that may not go ahead now is accepted all the same, and becomes an entry with no effect. */
   proposeConfChange(change: ProposedConfChange): ProposalResult {
-    return this.#propose(encodeConfChange(change));
+    return this.#propose([encodeConfChange(change)]);
   }
 
-  #propose(entry: ReturnType<typeof encodeConfChange>): ProposalResult {
+  #propose(proposed: readonly ProposedEntry[]): ProposalResult {
     const { id } = this.#core;
-    const entries = [{ ...entry, term: 0, index: 0 }];
+    const entries = proposed.map(({ type, data }) => ({ type, data, term: 0, index: 0 }));
     return step(this.#core, { type: 'MsgProp', to: id, from: id, entries });
   }
 
@@ -130,6 +135,19 @@ export class RawNode {
 
   #local(type: 'MsgHup' | 'MsgTransferLeader' | 'MsgForgetLeader' | 'MsgUnreachable', from: number): void {
     step(this.#core, { type, to: this.#core.id, from });
+  }
+
+  get role(): SoftState['role'] {
+    return this.#core.role;
+  }
+
+  /** NO_NODE when none is known. */
+  get leader(): number {
+    return this.#core.leader;
+  }
+
+  get term(): number {
+    return this.#core.term;
   }
 
   status(): RaftStatus {

@@ -1,7 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../base/errors.ts';
-import { decodePeerMessage, encodeDropped, encodePropose, RAFT_KIND } from '../../../cluster/peer-message.ts';
+import {
+  decodePeerMessage,
+  encodeDropped,
+  encodeProposals,
+  RAFT_KIND,
+} from '../../../cluster/peer-message.ts';
 import type { ConfState, Entry, Message } from '../../../cluster/raft/index.ts';
 import { decodeRaftMessage, encodeRaftMessage } from '../../../cluster/raft-codec.ts';
 import { decodeRecord, encodeRecord, type RaftRecord } from '../../../cluster/raft-records.ts';
@@ -115,13 +120,11 @@ describe('a message between nodes', () => {
   const join = (parts: readonly Uint8Array[]): Uint8Array => Buffer.concat(parts);
 
   it('comes back as it went', () => {
-    const propose = join(encodePropose(7n, 3, Buffer.from('xy')));
-    expect(Buffer.from(propose).toString('hex')).toBe('02930703c4027879');
+    const propose = join(encodeProposals([{ counter: 7n, term: 3, data: Buffer.from('xy') }]));
+    expect(Buffer.from(propose).toString('hex')).toBe('0291930703c4027879');
     expect(decodePeerMessage(propose)).toEqual({
       kind: 'propose',
-      counter: 7n,
-      term: 3,
-      data: Buffer.from('xy'),
+      proposals: [{ counter: 7n, term: 3, data: Buffer.from('xy') }],
     });
     const dropped = join(encodeDropped(7n, 'no'));
     expect(Buffer.from(dropped).toString('hex')).toBe('039207a26e6f');
