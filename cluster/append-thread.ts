@@ -45,6 +45,11 @@ export class AppendThread {
     this.#onFailed = on.failed;
   }
 
+  /** When the oldest write under way was begun; undefined: none is. */
+  get underWaySinceMs(): number | undefined {
+    return this.#sinceMs;
+  }
+
   /** How long the oldest write under way has been waiting for the disk. */
   stalledMs(): number {
     return this.#sinceMs === undefined ? 0 : this.#context.clock.monotonicMs() - this.#sinceMs;

@@ -40,8 +40,13 @@ export const LOG_TAIL_ENTRIES = 1024;
 export const DISK_FULL_RETRY_MS = 500;
 /** Writes over which the latency of the disk is summed up. */
 export const DISK_LATENCY_SAMPLES = 512;
-/** A leader whose own disk takes longer than this hands leadership on. */
-export const DISK_STALL_MS = 1000;
+/**
+ * A leader whose own disk takes longer than this, the longest election timeout, hands leadership on. By then
+ * the others would have elected one, had they not heard from it.
+ */
+export const DISK_STALL_MS = 2 * ELECTION_TICKS * TICK_MS;
+/** It resigns when it still leads after this: a transfer that takes an election timeout has failed. */
+export const DISK_RESIGN_MS = DISK_STALL_MS + ELECTION_TICKS * TICK_MS;
 
 // The applied state on disk.
 /** Changes applied within this time share one write; the log keeps what a crash takes of them. */

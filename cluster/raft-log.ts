@@ -117,7 +117,14 @@ export class RaftLog implements ReplicatedLog {
       heard: (from) => this.contacts.heard(from),
       stepped: () => this.#queueDrain(),
     });
-    this.#running = { raw, store, appends, feed, inbox, diskWatch: new DiskWatch(raw, appends, logger) };
+    this.#running = {
+      raw,
+      store,
+      appends,
+      feed,
+      inbox,
+      diskWatch: new DiskWatch(raw, appends, this.#options),
+    };
     this.#scheduleTick();
     this.#queueDrain();
   }

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { OperationError } from '../../../base/errors.ts';
+import { decodePeerMessage } from '../../../cluster/peer-message.ts';
 import type { Command } from '../../../cluster/state/commands.ts';
 import { makeGenesis } from '../../../cluster/state/genesis.ts';
 import { eventually } from '../../support/real-time.ts';
@@ -36,6 +37,11 @@ const addFile = (name: string): Command => ({
   sha256: sha('a'),
   holder: 'n1',
 });
+
+function isTimeoutNow(bytes: Uint8Array): boolean {
+  const message = decodePeerMessage(bytes);
+  return message.kind === 'raft' && message.message.type === 'MsgTimeoutNow';
+}
 
 async function errorOf(promise: Promise<unknown>): Promise<OperationError> {
   try {
@@ -164,6 +170,39 @@ describe('three nodes', () => {
     expect(await lost).toMatchObject({ kind: 'unavailable', code: 'leader-lost' });
     await cluster.converged();
     expect(Object.keys(cluster.get(leader).node.state().bootFiles)).toEqual(['kept']);
+  });
+
+  it('take leadership from a node whose disk stands still, with or without its help', async () => {
+    await make().startAll();
+    for (const helps of [true, false]) {
+      const stalled = await cluster.agreedLeader();
+      const disk = cluster.disks.get(stalled);
+      if (disk === undefined) throw new Error('no disk');
+      cluster.mesh.filter = (_from, _to, bytes) => helps || !isTimeoutNow(bytes);
+      let release = (): void => {};
+      disk.held = new Promise((resolve) => {
+        release = resolve;
+      });
+      const others = cluster.ids.filter((id) => id !== stalled);
+      // Something that keeps its disk busy; the others make a majority and can commit it.
+      void cluster
+        .get(stalled)
+        .node.propose(addFile(`while-stalled-${helps}`))
+        .catch(() => {});
+      await eventually('another leads', () =>
+        others.some((id) => cluster.get(id).node.status().role === 'leader'),
+      );
+      expect(cluster.get(stalled).node.status().role).not.toBe('leader');
+      expect(await cluster.propose(others[0] ?? '', addFile(`meanwhile-${helps}`))).toMatchObject({
+        ok: true,
+      });
+      release();
+      disk.held = Promise.resolve();
+      await cluster.converged();
+    }
+    expect(Object.keys(cluster.get('n1').node.state().bootFiles)).toEqual(
+      expect.arrayContaining(['meanwhile-true', 'meanwhile-false']),
+    );
   });
 
   it('report an outcome that cannot be known as unknown', async () => {
