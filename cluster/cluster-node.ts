@@ -8,9 +8,11 @@ import type { RecordLog } from '../base/record-log.ts';
 import type { AppliedStore } from './applied-store.ts';
 import { nodesToFence } from './fencing.ts';
 import { FENCE_RETRY_MS, READ_TIMEOUT_MS, REGISTER_RETRY_MS } from './limits.ts';
-import type { ClusterStatus, ClusterView, PeerStatus } from './ports.ts';
+import { type MemberAddress, Membership } from './membership.ts';
+import { PlacementKeeper } from './placement-keeper.ts';
+import type { ClusterStatus, ClusterView, PeerStatus, RaftMemberStatus } from './ports.ts';
 import { failure } from './proposals.ts';
-import { NO_NODE, type RaftStatus } from './raft/index.ts';
+import { type ConfState, NO_NODE, type RaftStatus } from './raft/index.ts';
 import { RaftLog } from './raft-log.ts';
 import type { LogBounds } from './raft-store.ts';
 import type { Command, CommandResult } from './state/commands.ts';
@@ -22,8 +24,10 @@ export interface ClusterNodeOptions {
   /** Differs at each start. */
   readonly incarnation: string;
   readonly endpoints: NodeEndpoints;
-  /** Where a new cluster begins, the same on every node; also says who the members are. */
+  /** Where the cluster began, the same on every node; also says who the first members are. */
   readonly genesis: ClusterState;
+  /** On a node that joined later: itself, and the members as it came. */
+  readonly joined?: JoinedMembers;
   /** Both belong to this node alone; closed by their owner, after stop. */
   readonly records: RecordLog;
   readonly appliedStore: AppliedStore;
@@ -38,8 +42,18 @@ export interface ClusterNodeOptions {
   readonly logBounds?: LogBounds;
   /** This incarnation's word no longer counts: stop serving at once and start as another one. Called once. */
   readonly onFenced: () => void;
+  /** This node has been removed from the cluster and is a member of nothing any more. Called once. */
+  readonly onRemoved?: () => void;
+  /** The nodes to have links with, this one excluded; whenever that changes. */
+  readonly onPeersChange?: (peers: readonly MemberAddress[]) => void;
   /** A disk has failed: the process is to end. */
   readonly onFatal: (error: unknown) => void;
+}
+
+/** What a node that joins is told of those who are there. */
+export interface JoinedMembers {
+  readonly raftId: number;
+  readonly members: readonly MemberAddress[];
 }
 
 /** One node's part in the cluster log, and the configuration built from it. */
@@ -49,11 +63,16 @@ export class ClusterNode implements ClusterView {
   readonly registered: Promise<void>;
   readonly #options: ClusterNodeOptions;
   readonly #log: RaftLog;
+  readonly #membership: Membership;
+  readonly #placement: PlacementKeeper;
   #machine: StateMachine | undefined;
   #markRegistered: () => void = () => {};
   #failRegistered: (error: Error) => void = () => {};
   #isRegistered = false;
   #isFenced = false;
+  #isRemoved = false;
+  /** What onPeersChange was told last. */
+  #peersTold = '';
   #stopped = false;
   #cancelRetry: CancelTimer = () => {};
   /** When each fencing was proposed, by node and incarnation. */
@@ -62,10 +81,18 @@ export class ClusterNode implements ClusterView {
   constructor(options: ClusterNodeOptions) {
     this.#options = options;
     this.nodeId = options.nodeId;
+    const { genesis, joined, clock, logger } = options;
+    const first = genesis.nodes[options.nodeId];
+    const raftId = first?.raftId ?? joined?.raftId;
+    invariant(raftId !== undefined, `node ${options.nodeId} is no member`);
+    this.#membership = new Membership(options.nodeId, raftId, joined?.members ?? []);
+    this.#placement = new PlacementKeeper({ clock, logger, propose: (command) => this.propose(command) });
     this.#log = new RaftLog({
       ...options,
-      members: Object.values(options.genesis.nodes),
-      onTick: () => this.#fenceSilentNodes(),
+      raftId,
+      firstVoters: Object.values(genesis.nodes).map((n) => n.raftId),
+      members: this.#membership.list(genesis),
+      onTick: () => this.#tick(),
     });
     this.registered = new Promise((resolve, reject) => {
       this.#markRegistered = resolve;
@@ -90,7 +117,11 @@ export class ClusterNode implements ClusterView {
       },
     });
     this.#machine = machine;
-    machine.subscribe(() => this.#checkFenced());
+    machine.subscribe(() => {
+      this.#followMembers();
+      this.#checkFenced();
+    });
+    this.#followMembers();
     await this.#log.start(machine);
     this.#register();
   }
@@ -145,7 +176,15 @@ export class ClusterNode implements ClusterView {
     const disk = this.#log.diskLatency();
     if (raft === undefined || disk === undefined) {
       const noWrites = { samples: 0, p50Ms: undefined, p99Ms: undefined, underWayMs: 0 };
-      const nothing = { term: 0, commitIndex: 0, appliedIndex: 0, lastIndex: 0, disk: noWrites, peers: [] };
+      const nothing = {
+        term: 0,
+        commitIndex: 0,
+        appliedIndex: 0,
+        lastIndex: 0,
+        disk: noWrites,
+        members: [],
+        peers: [],
+      };
       return { nodeId: this.nodeId, role: 'follower', leader: undefined, ...nothing };
     }
     return {
@@ -157,12 +196,21 @@ export class ClusterNode implements ClusterView {
       appliedIndex: this.#started.appliedPosition,
       lastIndex: raft.lastIndex,
       disk,
+      members: this.#raftMembers(raft.confState),
       peers: this.#peers(raft),
     };
   }
 
+  #raftMembers({ voters, votersOutgoing, learners }: ConfState): RaftMemberStatus[] {
+    const voting = [...new Set([...voters, ...votersOutgoing])];
+    return [...voting, ...learners].map((raftId) => ({
+      nodeId: this.#log.nodeIdOf(raftId) ?? String(raftId),
+      role: voting.includes(raftId) ? 'voter' : 'learner',
+    }));
+  }
+
   #peers({ progress, hardState }: RaftStatus): PeerStatus[] {
-    const others = Object.values(this.#options.genesis.nodes).filter((n) => n.nodeId !== this.nodeId);
+    const others = Object.values(this.state().nodes).filter((n) => n.nodeId !== this.nodeId);
     return others.map(({ nodeId, raftId }) => {
       const match = progress.find((p) => p.id === raftId)?.match;
       return {
@@ -201,11 +249,56 @@ export class ClusterNode implements ClusterView {
     this.#options.logger.error('cluster.registration-refused', { message, code });
     this.#failRegistered(new OperationError(message, { kind, code }));
     if (code === 'incarnation-fenced') this.#fenced();
+    if (code === 'node-removed') this.#removed();
+  }
+
+  /** Members that another node has told this one of; see Membership. */
+  learnMembers(members: readonly MemberAddress[]): void {
+    this.#membership.learn(members);
+    if (this.#machine !== undefined) this.#followMembers();
+  }
+
+  #followMembers(): void {
+    this.#log.setMembers(this.#membership.list(this.state()));
+    this.#tellPeers();
+  }
+
+  #isRaftMember(raftId: number): boolean {
+    const confState = this.#log.status()?.confState;
+    if (confState === undefined) return true;
+    return [confState.voters, confState.learners, confState.votersOutgoing].some((ids) =>
+      ids.includes(raftId),
+    );
+  }
+
+  #tellPeers(): void {
+    const peers = this.#membership.peers(this.state(), (raftId) => this.#isRaftMember(raftId));
+    const told = JSON.stringify(peers);
+    if (told === this.#peersTold) return;
+    this.#peersTold = told;
+    this.#options.onPeersChange?.(peers);
+  }
+
+  #tick(): void {
+    this.#fenceSilentNodes();
+    this.#tellPeers();
+    const status = this.#log.status();
+    if (status?.role === 'leader') this.#placement.tick(this.state());
+    const hasLeft = Object.hasOwn(this.state().removedNodes, this.nodeId);
+    if (hasLeft && status !== undefined && !this.#isRaftMember(status.id)) this.#removed();
+  }
+
+  #removed(): void {
+    if (this.#isRemoved || this.#stopped) return;
+    this.#isRemoved = true;
+    this.#options.logger.warn('cluster.removed', { nodeId: this.nodeId });
+    this.#options.onRemoved?.();
   }
 
   /** Fenced, or another process has registered as this node: either way our word no longer counts. */
   #checkFenced(): void {
     const { incarnation } = this.#options;
+    if (Object.hasOwn(this.state().removedNodes, this.nodeId)) return;
     const record = this.state().nodes[this.nodeId];
     const ours = record?.incarnation === incarnation;
     if (ours ? record.status === 'fenced' : this.#isRegistered) this.#fenced();

@@ -1,4 +1,3 @@
-import type { Logger } from '../base/logger.ts';
 import type { LogConsumer, LogEntry, LogPosition } from './log.ts';
 import { type Proposals, proposalHeader } from './proposals.ts';
 import type { Entry, Snapshot } from './raft/index.ts';
@@ -7,15 +6,23 @@ import type { Entry, Snapshot } from './raft/index.ts';
 export class EntryFeed {
   readonly #consumer: LogConsumer;
   readonly #proposals: Proposals;
-  readonly #logger: Logger;
+  readonly #onConfChange: (entry: Entry) => void;
   #appliedIndex: number;
   #appliedTerm = 0;
 
-  /** @param appliedIndex the consumer has all entries up to here */
-  constructor(consumer: LogConsumer, proposals: Proposals, logger: Logger, appliedIndex: number) {
+  /**
+   * @param appliedIndex the consumer has all entries up to here
+   * @param onConfChange given each entry that changes the configuration, in its turn
+   */
+  constructor(
+    consumer: LogConsumer,
+    proposals: Proposals,
+    appliedIndex: number,
+    onConfChange: (entry: Entry) => void,
+  ) {
     this.#consumer = consumer;
     this.#proposals = proposals;
-    this.#logger = logger;
+    this.#onConfChange = onConfChange;
     this.#appliedIndex = appliedIndex;
   }
 
@@ -27,7 +34,8 @@ export class EntryFeed {
     const given: LogEntry[] = [];
     const own: { readonly counter: bigint; readonly position: LogPosition }[] = [];
     for (const entry of entries) {
-      if (!this.#hasContent(entry)) continue;
+      if (entry.type !== 'normal') this.#onConfChange(entry);
+      if (!hasContent(entry)) continue;
       const counter = this.#proposals.awaited(entry.data);
       if (counter !== undefined) own.push({ counter, position: entry.index });
       const bytes = entry.data.subarray(proposalHeader.sizeBytes);
@@ -48,13 +56,9 @@ export class EntryFeed {
     this.#appliedIndex = metadata.index;
     this.#proposals.skippedTo(metadata.term);
   }
+}
 
-  #hasContent(entry: Entry): boolean {
-    if (entry.type !== 'normal') {
-      // Members are fixed; nobody proposes to change them, and who did would have no effect.
-      this.#logger.error('cluster.log.membership-ignored', { index: entry.index });
-      return false;
-    }
-    return entry.data.length >= proposalHeader.sizeBytes;
-  }
+/** The first entry of a term and changes of the configuration have none. */
+function hasContent(entry: Entry): boolean {
+  return entry.type === 'normal' && entry.data.length >= proposalHeader.sizeBytes;
 }

@@ -53,6 +53,12 @@ export const DISK_RESIGN_MS = DISK_STALL_MS + ELECTION_TICKS * TICK_MS;
 export const APPLIED_WRITE_DELAY_MS = 100;
 
 // Membership.
+/** A newcomer this close to the end of the log may vote. */
+export const LEARNER_LAG_ENTRIES = 64;
+/** A step of Raft's membership that has not come about is taken again after this. */
+export const MEMBERSHIP_RETRY_MS = 500;
+/** Between two steps of the placement of portal groups. */
+export const PLACEMENT_INTERVAL_MS = 250;
 export const REGISTER_RETRY_MS = 100;
 /** A fencing that has not come about is proposed again after this. */
 export const FENCE_RETRY_MS = 1000;

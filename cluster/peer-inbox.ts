@@ -29,9 +29,13 @@ export class PeerInbox {
   }
 
   receive(from: PeerIdentity, bytes: Uint8Array): void {
-    const { members, counters, heard, proposals, intake, stepped } = this.#context;
+    const { members, counters, heard, proposals, intake, stepped, raw } = this.#context;
     const sender = members.raftIdOf(from.nodeId);
     if (sender === undefined) return;
+    if (members.hasLeft(sender, raw)) {
+      counters.add('cluster.from-removed');
+      return;
+    }
     let message: PeerMessage;
     try {
       message = decodePeerMessage(bytes);

@@ -29,8 +29,16 @@ export interface ClusterStatus {
   readonly appliedIndex: number;
   readonly lastIndex: number;
   readonly disk: DiskLatency;
+  /** Of Raft, as this node has it; those of the configuration follow when they have the log. */
+  readonly members: readonly RaftMemberStatus[];
   /** On the leader: what it knows of each peer. */
   readonly peers: readonly PeerStatus[];
+}
+
+export interface RaftMemberStatus {
+  readonly nodeId: NodeId;
+  /** A learner has no vote yet. */
+  readonly role: 'voter' | 'learner';
 }
 
 export interface PeerStatus {

@@ -17,6 +17,7 @@ import { RAFT_KIND } from './peer-message.ts';
 import { ProposalIntake } from './proposal-intake.ts';
 import { failure, Proposals } from './proposals.ts';
 import {
+  decodeConfChange,
   LOCAL_APPEND_THREAD,
   LOCAL_APPLY_THREAD,
   type Message,
@@ -26,15 +27,18 @@ import {
   type Snapshot,
 } from './raft/index.ts';
 import { encodeRaftMessage } from './raft-codec.ts';
-import { type RaftMember, RaftMembers } from './raft-members.ts';
+import { type MemberList, RaftMembers } from './raft-members.ts';
 import { makeRawNode } from './raft-node.ts';
 import { type LogBounds, RaftStore } from './raft-store.ts';
 import { Reads } from './reads.ts';
 
 export interface RaftLogOptions {
   readonly nodeId: string;
-  /** All members, this node included; the same on every node and for ever. */
-  readonly members: readonly RaftMember[];
+  readonly raftId: number;
+  /** Raft ids of the members with which the log began; the same on every node and for ever. */
+  readonly firstVoters: readonly number[];
+  /** As far as they are known before the log has been read; see setMembers. */
+  readonly members: MemberList;
   /** Where term, vote and entries are kept; closed by its owner, after stop. */
   readonly records: RecordLog;
   readonly transport: PeerTransport;
@@ -72,9 +76,9 @@ export class RaftLog implements ReplicatedLog {
 
   constructor(options: RaftLogOptions) {
     this.#options = options;
-    const { members, nodeId, random, timers } = options;
-    this.#members = new RaftMembers(members);
-    this.#raftId = this.#members.selfOf(nodeId);
+    const { nodeId, raftId, firstVoters, members, random, timers } = options;
+    this.#raftId = raftId;
+    this.#members = new RaftMembers({ nodeId, raftId }, firstVoters, members);
     this.#proposals = new Proposals(this.#raftId, random, timers);
     this.#intake = new ProposalIntake(options.transport, this.#proposals);
     this.#reads = new Reads(timers, random, (context) => {
@@ -96,9 +100,13 @@ export class RaftLog implements ReplicatedLog {
     const missing = store.resumeAt(consumer.position);
     if (missing !== undefined) consumer.restore(missing.data, missing.index);
     const applied = Math.max(consumer.position, missing?.index ?? 0);
-    const feed = new EntryFeed(consumer, this.#proposals, logger, applied);
-    store.setSnapshotSource(() => this.#makeSnapshot(store, consumer, feed));
     const raw = makeRawNode(this.#raftId, store, applied, this.#options);
+    const feed = new EntryFeed(consumer, this.#proposals, applied, (entry) => {
+      // Every member changes at the same entry; RaftStore.confStateAt is how that is known after a restart.
+      const confState = raw.applyConfChange(decodeConfChange(entry));
+      logger.info('cluster.members', { index: entry.index, ...confState });
+    });
+    store.setSnapshotSource(() => this.#makeSnapshot(store, consumer, feed));
     const appends = new AppendThread(store, this.#options, {
       received: (snapshot) => feed.restore(snapshot),
       written: (responses) => this.#deliver(responses),
@@ -152,6 +160,18 @@ export class RaftLog implements ReplicatedLog {
     return this.#members.nodeIdOf(raftId);
   }
 
+  /** The members wanted from now on. Whoever leads makes Raft's own follow, step by step. */
+  setMembers(list: MemberList): void {
+    this.#members.update(list);
+  }
+
+  #reconcileMembers(): void {
+    const { clock, transport } = this.#options;
+    const raw = this.#running?.raw;
+    if (raw === undefined) return;
+    this.#members.reconcile(raw, clock.monotonicMs(), (nodeId) => transport.isUp(nodeId));
+  }
+
   async append(bytes: Uint8Array): Promise<LogPosition> {
     if (bytes.length > MAX_COMMAND_BYTES) {
       throw new OperationError(`a command of ${bytes.length} bytes`, {
@@ -203,6 +223,7 @@ export class RaftLog implements ReplicatedLog {
       this.contacts.tick(clock.monotonicMs());
       this.#running?.raw.tick();
       this.#running?.diskWatch.tick();
+      this.#reconcileMembers();
       this.#drain();
       this.#options.onTick();
     });
@@ -284,7 +305,7 @@ export class RaftLog implements ReplicatedLog {
       this.#options.logger.error('cluster.snapshot.too-large', { sizeBytes: data.length });
       return undefined;
     }
-    return { metadata: { index, term, confState: store.initialState().confState }, data };
+    return { metadata: { index, term, confState: store.confStateAt(index) }, data };
   }
 
   #receive(from: PeerIdentity, bytes: Uint8Array): void {

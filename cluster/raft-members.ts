@@ -1,19 +1,48 @@
-import { invariant } from '../base/errors.ts';
-import type { ConfState } from './raft/index.ts';
+import { MEMBERSHIP_RETRY_MS } from './limits.ts';
+import { type MemberRecord, planMembership, type WantedMember } from './membership-plan.ts';
+import type { ConfState, RawNode } from './raft/index.ts';
 
-export interface RaftMember {
-  readonly nodeId: string;
-  readonly raftId: number;
+export interface MemberList {
+  readonly wanted: readonly WantedMember[];
+  /** Those that have left, and any that the configuration read here does not know yet. */
+  readonly others: readonly MemberRecord[];
+  /** Raft ids of those that have left. */
+  readonly left: readonly number[];
 }
 
-/** Names of the members: Raft knows them by numbers, everyone else by node ids. */
+/**
+ * Who is behind each Raft id, and the leader's part in making Raft's members the wanted ones. The names of nodes
+ * that have left stay known, since they may still be members for a moment.
+ */
 export class RaftMembers {
-  readonly #nodeIds: ReadonlyMap<number, string>;
-  readonly #raftIds: ReadonlyMap<string, number>;
+  readonly own: MemberRecord;
+  readonly #firstVoters: readonly number[];
+  #list: MemberList;
+  #nodeIds: ReadonlyMap<number, string> = new Map();
+  #raftIds: ReadonlyMap<string, number> = new Map();
+  /** The configuration for which a step was taken, and when it may be taken again. */
+  #asked: { readonly confState: string; readonly againAtMs: number } | undefined;
 
-  constructor(members: readonly RaftMember[]) {
-    this.#nodeIds = new Map(members.map((m) => [m.raftId, m.nodeId]));
-    this.#raftIds = new Map(members.map((m) => [m.nodeId, m.raftId]));
+  /** @param firstVoters see RaftLogOptions */
+  constructor(own: MemberRecord, firstVoters: readonly number[], list: MemberList) {
+    this.own = own;
+    this.#firstVoters = firstVoters;
+    this.#list = list;
+    this.update(list);
+  }
+
+  update(list: MemberList): void {
+    this.#list = list;
+    const all = [...list.others, ...list.wanted, this.own];
+    this.#nodeIds = new Map(all.map((m) => [m.raftId, m.nodeId]));
+    this.#raftIds = new Map(all.map((m) => [m.nodeId, m.raftId]));
+    this.#asked = undefined;
+  }
+
+  /** The configuration before the first entry. A node that came later is not in it, and so cannot campaign. */
+  initialConfState(): ConfState {
+    const voters = this.#firstVoters.toSorted((a, b) => a - b);
+    return { voters, learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
   }
 
   nodeIdOf(raftId: number): string | undefined {
@@ -24,16 +53,27 @@ export class RaftMembers {
     return this.#raftIds.get(nodeId);
   }
 
-  /** This node's number. @throws InvariantError when it is no member */
-  selfOf(nodeId: string): number {
-    const raftId = this.#raftIds.get(nodeId);
-    invariant(raftId !== undefined, `node ${nodeId} is no member`);
-    return raftId;
+  /** Whether a node is wanted no more and is no member of Raft any more either: what it says is of no account. */
+  hasLeft(raftId: number, raw: RawNode): boolean {
+    if (!this.#list.left.includes(raftId)) return false;
+    const { voters, learners, votersOutgoing } = raw.status().confState;
+    return ![...voters, ...learners, ...votersOutgoing].includes(raftId);
   }
 
-  /** The configuration a new cluster begins with: every member votes. */
-  initialConfState(): ConfState {
-    const voters = [...this.#nodeIds.keys()].sort((a, b) => a - b);
-    return { voters, learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
+  /**
+   * Takes the next step, if there is one to take.
+   * @param isUp whether there is a link to the node
+   */
+  reconcile(raw: RawNode, nowMs: number, isUp: (nodeId: string) => boolean): void {
+    const status = raw.status();
+    // Before its first entry a leader does not know whether a change is under way.
+    if (status.role !== 'leader' || !raw.hasAppliedInTerm()) return;
+    const confState = JSON.stringify(status.confState);
+    if (this.#asked?.confState === confState && nowMs < this.#asked.againAtMs) return;
+    const step = planMembership(status, this.#list.wanted, (id) => isUp(this.#nodeIds.get(id) ?? ''));
+    if (step === undefined) return;
+    this.#asked = { confState, againAtMs: nowMs + MEMBERSHIP_RETRY_MS };
+    if (step.kind === 'transfer') raw.transferLeader(step.to);
+    else raw.proposeConfChange({ transition: 'auto', changes: step.changes, context: new Uint8Array(0) });
   }
 }

@@ -3,6 +3,8 @@ import type { RecordLog } from '../base/record-log.ts';
 import { LOG_TAIL_ENTRIES, MAX_LOG_BYTES, MAX_LOG_ENTRIES, MAX_RECORD_PAYLOAD_BYTES } from './limits.ts';
 import {
   type ConfState,
+  confStateAfter,
+  decodeConfChange,
   type Entry,
   type HardState,
   MemoryStorage,
@@ -49,6 +51,10 @@ export class RaftStore implements RaftStorage {
   #hasUnsynced = false;
   /** Writes and compactions, one after another: each says what all before it add up to. */
   #lane: Promise<unknown> = Promise.resolve();
+  /** Of the entry before the first one kept. */
+  #baseConfState: ConfState;
+  /** Where Raft starts from. */
+  #startConfState: ConfState;
   #entryBytes = 0;
   #snapshotSource: () => Snapshot | undefined = () => undefined;
   /** Content of a snapshot received before the last stop, until the consumer has it. */
@@ -60,6 +66,8 @@ export class RaftStore implements RaftStorage {
     this.#located = [...recovered.located];
     this.#memory.applySnapshot({ metadata: recovered.base, data: new Uint8Array(0) });
     this.#memory.append(recovered.entries);
+    this.#baseConfState = recovered.base.confState;
+    this.#startConfState = recovered.base.confState;
     // A torn write may have left the commit index without the entries it speaks of.
     const commit = Math.min(recovered.hardState.commit, this.lastIndex());
     this.#hardState = { ...recovered.hardState, commit };
@@ -113,11 +121,20 @@ export class RaftStore implements RaftStorage {
       this.#hardState = { ...this.#hardState, commit: start };
       this.#memory.setHardState(this.#hardState);
     }
+    this.#startConfState = this.confStateAt(start);
     if (applied >= baseIndex) return undefined;
     if (received === undefined || received.index === 0) {
       throw corruption(`it begins after ${baseIndex}, but entries have been applied only up to ${applied}`);
     }
     return received;
+  }
+
+  /** The configuration in force when everything up to `index`, which is committed, has been applied. */
+  confStateAt(index: number): ConfState {
+    const entries = this.#memory.entries(this.firstIndex(), index + 1, Number.MAX_SAFE_INTEGER);
+    invariant(typeof entries !== 'string', `entries up to ${index} are kept`);
+    const changes = entries.filter((entry) => entry.type !== 'normal').map(decodeConfChange);
+    return confStateAfter(this.#baseConfState, changes);
   }
 
   /** Where snapshots for peers come from. */
@@ -187,6 +204,7 @@ export class RaftStore implements RaftStorage {
     }
     if (snapshot !== undefined) {
       this.#memory.applySnapshot({ ...snapshot, data: new Uint8Array(0) });
+      this.#baseConfState = snapshot.metadata.confState;
       this.#entryBytes = 0;
     }
     this.#memory.append(entries);
@@ -214,12 +232,15 @@ export class RaftStore implements RaftStorage {
     if (index < this.firstIndex()) return;
     const term = this.#memory.term(index);
     invariant(typeof term === 'number', `entry ${index} has a term`);
-    const metadata: SnapshotMetadata = { index, term, confState: this.initialState().confState };
+    const confState = this.confStateAt(index);
+    const metadata: SnapshotMetadata = { index, term, confState };
     const record = encodeRecord({ kind: 'compacted', metadata, hardState: this.#hardState });
     const { firstIndex: compacted } = await this.#log.append([record]);
     // Nothing may go before it is certain that it is not missed.
     await this.#log.sync();
     this.#memory.compact(index);
+    // A snapshot may have arrived meanwhile and begun further on.
+    if (this.firstIndex() === index + 1) this.#baseConfState = confState;
     const kept = this.#memory.entries(this.firstIndex(), this.lastIndex() + 1, Number.MAX_SAFE_INTEGER);
     this.#entryBytes = typeof kept === 'string' ? 0 : sizeOf(kept);
     this.#located = this.#located.filter((l) => l.lastIndex > index);
@@ -227,7 +248,7 @@ export class RaftStore implements RaftStorage {
   }
 
   initialState(): { hardState: HardState; confState: ConfState } {
-    return this.#memory.initialState();
+    return { ...this.#memory.initialState(), confState: this.#startConfState };
   }
 
   entries(lo: number, hi: number, maxSizeBytes: number): readonly Entry[] | 'compacted' | 'unavailable' {

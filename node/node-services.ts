@@ -82,7 +82,7 @@ export class LocalServices implements NodeServices {
   async status(): Promise<NodeStatusDocument> {
     const { cluster, incarnation, startedAtMs, counters, dataPlane } = this.#options;
     const state = cluster.state();
-    const { nodeId, peers, disk, ...clusterStatus } = cluster.status();
+    const { nodeId, peers, members, disk, ...clusterStatus } = cluster.status();
     const plane = await dataPlane.status();
     return {
       nodeId,
@@ -101,6 +101,8 @@ export class LocalServices implements NodeServices {
           nodeId: node.nodeId,
           address: node.endpoints.api,
           status: node.status,
+          vote: members.find((m) => m.nodeId === node.nodeId)?.role ?? null,
+          draining: node.draining === true,
           linkUp: peer?.linkUp ?? null,
           matchIndex: peer?.matchIndex ?? null,
           lagEntries: peer?.lagEntries ?? null,

@@ -29,6 +29,11 @@ const memberSchema = Type.Object({
   status: Type.Union([Type.Literal('new'), Type.Literal('up'), Type.Literal('fenced')], {
     description: 'new (never started), up, or fenced (its word does not count)',
   }),
+  vote: nullable(
+    Type.Union([Type.Literal('voter'), Type.Literal('learner')]),
+    'in the cluster log: voter, learner (it is still being given the log), or null (no member yet)',
+  ),
+  draining: Type.Boolean({ description: 'whether everything it leads is to move away' }),
   linkUp: nullable(Type.Boolean(), 'whether this node is connected to it; null: it is this node itself'),
   matchIndex: nullable(Type.Integer(), 'on the leader: the last entry it is known to have'),
   lagEntries: nullable(Type.Integer(), 'on the leader: committed entries that it is not known to have'),

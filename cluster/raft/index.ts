@@ -1,5 +1,6 @@
 export { asConfChange, decodeConfChange, encodeConfChange, LEAVE_JOINT } from './conf-change-codec.ts';
 export type * from './conf-change-types.ts';
+export { confStateAfter } from './conf-state.ts';
 export { MemoryStorage } from './memory-storage.ts';
 export type { RaftConfig } from './raft-config.ts';
 export { RawNode } from './raw-node.ts';

@@ -150,6 +150,11 @@ export class RawNode {
     return this.#core.term;
   }
 
+  /** Whether an entry of the present term has been applied; so there is no unapplied change of an earlier one. */
+  hasAppliedInTerm(): boolean {
+    return this.#core.log.term(this.#core.log.applied) === this.#core.term;
+  }
+
   status(): RaftStatus {
     const { id, log, tracker, role, leader, leadTransferee } = this.#core;
     const peers = role === 'leader' ? [...tracker.progress.values()] : [];

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +8,7 @@ import { silentLogger } from '../../base/logger.ts';
 import type { PeerTransport } from '../../base/peer-transport.ts';
 import { SeededRandom } from '../../base/random.ts';
 import { AppliedStore } from '../../cluster/applied-store.ts';
-import { ClusterNode } from '../../cluster/cluster-node.ts';
+import { ClusterNode, type JoinedMembers } from '../../cluster/cluster-node.ts';
 import type { Command, CommandResult } from '../../cluster/state/commands.ts';
 import type { ClusterState, NodeEndpoints } from '../../cluster/state/model.ts';
 import { MemoryMesh } from './memory-mesh.ts';
@@ -21,7 +22,21 @@ export interface TestNode {
   readonly store: AppliedStore;
   readonly counters: CounterSet;
   fenced: boolean;
+  removed: boolean;
   fatal: unknown;
+}
+
+/** Every node of a test has its endpoints at an address of its own. */
+export function testEndpoints(nodeId: string): NodeEndpoints {
+  const at = (service: string): string => `${nodeId}.test:${service}`;
+  return {
+    peer: at('1'),
+    replication: at('2'),
+    api: at('3'),
+    http: at('4'),
+    tftp: at('5'),
+    iscsi: at('6'),
+  };
 }
 
 type MakeTransport = (nodeId: string, incarnation: string) => Promise<PeerTransport> | PeerTransport;
@@ -36,6 +51,8 @@ export class TestCluster {
   readonly #dropTransport: (nodeId: string) => Promise<void> | void;
   #folder: string | undefined;
   #starts = 0;
+  /** What nodes that joined later were told as they came. */
+  readonly #joined = new Map<string, JoinedMembers>();
 
   constructor(
     genesis: ClusterState,
@@ -60,6 +77,7 @@ export class TestCluster {
     this.#folder ??= await mkdtemp(join(tmpdir(), 'bootfabric-cluster-'));
     this.#starts += 1;
     const incarnation = `i${this.#starts}`;
+    const joined = this.#joined.get(nodeId);
     const disk = this.disks.get(nodeId) ?? new MemoryDisk();
     this.disks.set(nodeId, disk);
     const records = new MemoryRecordLog(disk);
@@ -70,8 +88,9 @@ export class TestCluster {
       node: new ClusterNode({
         nodeId,
         incarnation,
-        endpoints: this.genesis.nodes[nodeId]?.endpoints as NodeEndpoints,
+        endpoints: this.genesis.nodes[nodeId]?.endpoints ?? testEndpoints(nodeId),
         genesis: this.genesis,
+        ...(joined === undefined ? {} : { joined }),
         records,
         appliedStore: store,
         transport: await this.#makeTransport(nodeId, incarnation),
@@ -83,6 +102,9 @@ export class TestCluster {
         onFenced: () => {
           started.fenced = true;
         },
+        onRemoved: () => {
+          started.removed = true;
+        },
         onFatal: (error) => {
           started.fatal = error;
         },
@@ -92,11 +114,50 @@ export class TestCluster {
       store,
       counters,
       fenced: false,
+      removed: false,
       fatal: undefined,
     };
     this.nodes.set(nodeId, started);
     await started.node.start();
     return started;
+  }
+
+  /** Lets a node in by a join token, as its administrator would, and starts it. */
+  async join(nodeId: string): Promise<TestNode> {
+    const by = [...this.nodes.keys()].find((id) => id !== nodeId) as string;
+    const secretSha256 = createHash('sha256').update(nodeId).digest('hex');
+    const atMs = Date.now();
+    const expiresAtMs = atMs + 60_000;
+    await this.#mustPropose(by, {
+      type: 'createJoinToken',
+      id: nodeId,
+      secretSha256,
+      atMs,
+      expiresAtMs,
+      by: 'test',
+    });
+    const { raftId } = (await this.#mustPropose(by, {
+      type: 'addNode',
+      nodeId,
+      endpoints: testEndpoints(nodeId),
+      secretSha256,
+      keySha256: secretSha256,
+      atMs,
+    })) as { raftId: number };
+    this.#joined.set(nodeId, { raftId, members: Object.values(this.get(by).node.state().nodes) });
+    return await this.start(nodeId);
+  }
+
+  /** By any node that is there. */
+  async remove(nodeId: string): Promise<void> {
+    const by = [...this.nodes.keys()].find((id) => id !== nodeId) as string;
+    await this.#mustPropose(by, { type: 'removeNode', nodeId, atMs: Date.now(), by: 'test' });
+  }
+
+  async #mustPropose(nodeId: string, command: Command): Promise<unknown> {
+    const result = await this.propose(nodeId, command);
+    if (!result.ok) throw new Error(`${command.type}: ${result.error.message}`);
+    return result.value;
   }
 
   /** Ends a node as SIGKILL and a power loss would: what has not been synced is gone, but for `keep` records. */

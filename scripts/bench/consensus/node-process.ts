@@ -93,7 +93,14 @@ type Parts = Omit<
 > & { readonly counters: CounterSet };
 
 async function startKeyValue({ genesis, directory }: NodeSettings, parts: Parts): Promise<LeanService> {
-  const log: RaftLog = new RaftLog({ ...parts, members: Object.values(genesis.nodes), onTick: () => {} });
+  const members = Object.values(genesis.nodes);
+  const log: RaftLog = new RaftLog({
+    ...parts,
+    raftId: members.find((m) => m.nodeId === parts.nodeId)?.raftId ?? 0,
+    firstVoters: members.map((m) => m.raftId),
+    members: { wanted: members.map((m) => ({ ...m, leaving: false })), others: [], left: [] },
+    onTick: () => {},
+  });
   const store = await KeyValueStore.open(join(directory, 'state'), {
     persisted: (position) => log.trim(position),
     failed: parts.onFatal,
