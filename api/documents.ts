@@ -7,7 +7,7 @@ import type {
 } from '../cluster/state/model.ts';
 import { ApiError } from './api-error.ts';
 import type { BootFileDocument } from './contract/boot-files.ts';
-import type { ClientDocument } from './contract/clients.ts';
+import type { ChapMode, ClientDocument } from './contract/clients.ts';
 import type { ImageVersionDocument } from './contract/images.ts';
 
 /** Documents of the contract, made of the replicated configuration. */
@@ -26,7 +26,15 @@ export function clientDocument(state: ClusterState, client: ClientRecord): Clien
     address: client.address ?? null,
     targetName: client.targetName,
     initiatorName: client.initiatorName,
+    chap: chapMode(client),
+    chapAwaitsBoot: client.chap?.previous !== undefined,
+    sources: client.sources === undefined ? null : [...client.sources],
   };
+}
+
+export function chapMode({ chap }: ClientRecord): ChapMode {
+  if (chap === undefined || chap.current === null) return 'off';
+  return chap.current.mutual === undefined ? 'one-way' : 'mutual';
 }
 
 export function imageVersionDocument(

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } from 'fastify';
 import { OperationError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import type { RandomSource } from '../base/random.ts';
 import type { ClusterView } from '../cluster/ports.ts';
 import type { Command } from '../cluster/state/commands.ts';
 import type { ClusterState } from '../cluster/state/model.ts';
@@ -14,6 +15,8 @@ import type { NodeServices } from './ports.ts';
 export interface ApiContext {
   readonly cluster: ClusterView;
   readonly services: NodeServices;
+  /** Secrets are made of it. */
+  readonly random: RandomSource;
   readonly logger: Logger;
 }
 

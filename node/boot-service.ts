@@ -1,5 +1,6 @@
 import { describeError, OperationError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import type { Command } from '../cluster/state/commands.ts';
 import type { ClientRecord, ClusterState, NodeId } from '../cluster/state/model.ts';
 import type { BootService } from './http-boot/ports.ts';
 import type { BeginBootAnswer } from './portal/worker-protocol.ts';
@@ -16,6 +17,7 @@ export class ClusterBootService implements BootService {
   readonly #state: () => ClusterState;
   readonly #here: (client: string) => Promise<BeginBootAnswer>;
   readonly #elsewhere: (nodeId: NodeId, client: string) => Promise<BeginBootAnswer>;
+  readonly #propose: (command: Command) => Promise<unknown>;
   readonly #logger: Logger;
 
   constructor(options: {
@@ -23,12 +25,14 @@ export class ClusterBootService implements BootService {
     state: () => ClusterState;
     beginBootHere: (client: string) => Promise<BeginBootAnswer>;
     beginBootElsewhere: (nodeId: NodeId, client: string) => Promise<BeginBootAnswer>;
+    propose: (command: Command) => Promise<unknown>;
     logger: Logger;
   }) {
     this.#nodeId = options.nodeId;
     this.#state = options.state;
     this.#here = options.beginBootHere;
     this.#elsewhere = options.beginBootElsewhere;
+    this.#propose = options.propose;
     this.#logger = options.logger;
   }
 
@@ -55,6 +59,9 @@ export class ClusterBootService implements BootService {
       }
       return wait('the node that serves the disk of this machine does not answer');
     }
+    await this.#settleChap(client);
+    // As it is now: what the client logs in with must be what the cluster has settled on.
+    const chap = this.#state().clients[client.name]?.chap?.current ?? undefined;
     this.#logger.info('boot.begun', { client: client.name, mac: request.mac, remote: request.remoteAddress });
     return {
       kind: 'boot',
@@ -63,7 +70,19 @@ export class ClusterBootService implements BootService {
       portalAddress: group.address,
       portalPort: group.port,
       lun: 0,
+      ...(chap === undefined ? {} : { chap }),
     };
+  }
+
+  /** Whatever ran on this machine before has ended, so credentials from before are good no longer. */
+  async #settleChap({ name, chap }: ClientRecord): Promise<void> {
+    if (chap?.previous === undefined) return;
+    try {
+      await this.#propose({ type: 'settleClientChap', name });
+    } catch (error) {
+      // They stay good until the next boot.
+      this.#logger.warn('boot.chap-not-settled', { client: name, reason: describeError(error) });
+    }
   }
 }
 

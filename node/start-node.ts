@@ -103,6 +103,7 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
     state: () => cluster.state(),
     beginBootHere: (client) => worker.beginBoot(client),
     beginBootElsewhere: (nodeId, client) => content.client.beginBoot(nodeId, client),
+    propose: (command) => cluster.propose(command),
     logger: context.logger('boot'),
   });
   const api = await startApi(context, cluster, services, end);
@@ -293,6 +294,7 @@ function startApi(
   return startApiServer({
     cluster,
     services,
+    random: systemRandom,
     logger: context.logger('api'),
     counters: context.counters,
     tls,

@@ -5,7 +5,14 @@ import type { NewClientDocument } from '../contract/clients.ts';
 import type { CliIo } from './cli-io.ts';
 import { type CommandContext, type GlobalOptions, makeContext } from './command-context.ts';
 import { addBootFile, listBootFiles } from './commands/boot-files.ts';
-import { addClient, listClients, removeClient } from './commands/clients.ts';
+import {
+  addClient,
+  type ChapOptions,
+  changeClientChap,
+  changeClientSources,
+  listClients,
+  removeClient,
+} from './commands/clients.ts';
 import { importImage, listImages } from './commands/images.ts';
 import { listLuns } from './commands/luns.ts';
 import { showStatus } from './commands/status.ts';
@@ -133,6 +140,8 @@ interface ClientOptions {
   readonly writeCache?: 'discard' | 'keep';
   readonly address?: string;
   readonly portalGroup?: string;
+  readonly chap?: 'one-way' | 'mutual';
+  readonly from?: string[];
 }
 
 function clientCommands(program: Command, asking: Asking): void {
@@ -152,12 +161,25 @@ function clientCommands(program: Command, asking: Asking): void {
     )
     .option('--address <ipv4>', 'the address to give it')
     .option('--portal-group <id>', 'where its disk is served (else where the fewest are)')
+    .addOption(
+      new Option('--chap [mode]', 'let it attach its disk with a secret only, which it is given as it boots')
+        .choices(['one-way', 'mutual'])
+        .preset('one-way'),
+    )
+    .addOption(fromOption())
     .action(
-      asking((context, name: string, { mac, ...options }: ClientOptions) => {
-        const document: NewClientDocument = { name, macs: mac, ...options };
+      asking((context, name: string, { mac, chap, from, ...options }: ClientOptions) => {
+        const document: NewClientDocument = {
+          name,
+          macs: mac,
+          ...options,
+          ...(chap === undefined ? {} : { chap }),
+          ...(from === undefined ? {} : { sources: from }),
+        };
         return addClient(context, document);
       }),
     );
+  accessCommands(client, asking);
   client
     .command('list')
     .description('all clients')
@@ -167,6 +189,37 @@ function clientCommands(program: Command, asking: Asking): void {
     .description('forget a machine and drop its writes')
     .argument('<name>', 'name of the client')
     .action(asking((context, name: string) => removeClient(context, name)));
+}
+
+function accessCommands(client: Command, asking: Asking): void {
+  client
+    .command('chap')
+    .description('the secrets with which a client attaches its disk; new ones count from its next boot on')
+    .argument('<name>', 'name of the client')
+    .option('--rotate', 'new secrets')
+    .option('--one-way', 'new secrets; the client proves itself')
+    .option('--mutual', 'new secrets; client and target prove themselves to each other')
+    .option('--off', 'no secrets any more')
+    .option('--revoke', 'at once: the system that runs is cut off, and not let in again before it boots')
+    .option('--show', 'show the new secrets, this once')
+    .action(
+      asking((context, name: string, options: ChapOptions) => changeClientChap(context, name, options)),
+    );
+  client
+    .command('sources')
+    .description('from which addresses a client may attach its disk')
+    .argument('<name>', 'name of the client')
+    .argument('[sources...]', 'IPv4 addresses and subnets (none: anywhere)')
+    .action(
+      asking((context, name: string, sources: string[]) => changeClientSources(context, name, sources)),
+    );
+}
+
+function fromOption(): Option {
+  return new Option(
+    '--from <source>',
+    'an IPv4 address or subnet it may attach its disk from (repeatable; else anywhere)',
+  ).argParser((value: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), value]);
 }
 
 function macOption(): Option {

@@ -1,6 +1,23 @@
 import Type, { type Static } from 'typebox';
-import { MAX_MACS_PER_CLIENT } from './limits.ts';
+import { MAX_MACS_PER_CLIENT, MAX_SOURCES_PER_CLIENT } from './limits.ts';
 import { nameSchema, versionSchema, writeCacheSchema } from './values.ts';
+
+export const chapModeSchema = Type.Union(
+  [Type.Literal('off'), Type.Literal('one-way'), Type.Literal('mutual')],
+  {
+    description:
+      '"off", "one-way" (its initiator proves itself) or "mutual" (the target does as well, to the initiator)',
+  },
+);
+export type ChapMode = Static<typeof chapModeSchema>;
+
+export const sourcesSchema = Type.Array(
+  Type.String({ maxLength: 18, description: 'an IPv4 address or a subnet such as 192.0.2.0/24' }),
+  {
+    maxItems: MAX_SOURCES_PER_CLIENT,
+    description: `a list of at most ${MAX_SOURCES_PER_CLIENT} IPv4 addresses and subnets; none: anywhere`,
+  },
+);
 
 export const newClientSchema = Type.Object(
   {
@@ -20,11 +37,13 @@ export const newClientSchema = Type.Object(
       Type.String({ maxLength: 15, description: 'an IPv4 address of the range this cluster hands out' }),
     ),
     portalGroup: Type.Optional(nameSchema),
+    chap: Type.Optional(chapModeSchema),
+    sources: Type.Optional(sourcesSchema),
   },
   {
     additionalProperties: false,
     description:
-      'an object with name, macs, image and optionally imageVersion, writeCache, address, portalGroup',
+      'an object with name, macs, image and optionally imageVersion, writeCache, address, portalGroup, chap, sources',
   },
 );
 export type NewClientDocument = Static<typeof newClientSchema>;
@@ -42,6 +61,14 @@ export const clientSchema = Type.Object(
     address: Type.Union([Type.String(), Type.Null()], { description: 'reserved for it; null: none' }),
     targetName: Type.String(),
     initiatorName: Type.String(),
+    chap: chapModeSchema,
+    chapAwaitsBoot: Type.Boolean({
+      description:
+        'whether what its running system logs in with is still good beside what it gets at its next boot',
+    }),
+    sources: Type.Union([Type.Array(Type.String()), Type.Null()], {
+      description: 'addresses and subnets its initiator may come from; null: anywhere',
+    }),
   },
   { description: 'one machine that boots' },
 );
@@ -51,3 +78,37 @@ export const clientListSchema = Type.Object({ clients: Type.Array(clientSchema) 
 export type ClientListDocument = Static<typeof clientListSchema>;
 
 export const clientParamsSchema = Type.Object({ name: nameSchema });
+
+export const newChapSchema = Type.Object(
+  {
+    mode: Type.Optional(chapModeSchema),
+    revoke: Type.Optional(
+      Type.Boolean({
+        description:
+          'true: what was good before is not any more, for a running system either, whose session ends',
+      }),
+    ),
+    reveal: Type.Optional(
+      Type.Boolean({ description: 'true: answer with the new secrets, which are not shown again' }),
+    ),
+  },
+  { additionalProperties: false, description: 'an object with optionally mode, revoke, reveal' },
+);
+export type NewChapDocument = Static<typeof newChapSchema>;
+
+const secretSchema = Type.Union([
+  Type.Object({ username: Type.String(), secret: Type.String() }),
+  Type.Null(),
+]);
+
+export const chapChangedSchema = Type.Object({
+  client: clientSchema,
+  initiator: secretSchema,
+  target: secretSchema,
+});
+export type ChapChangedDocument = Static<typeof chapChangedSchema>;
+
+export const newSourcesSchema = Type.Object(
+  { sources: sourcesSchema },
+  { additionalProperties: false, description: 'an object with sources' },
+);

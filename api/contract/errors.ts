@@ -36,6 +36,7 @@ export const API_ERRORS = {
   'wrong-length': { status: 400, meaning: 'the body is longer or shorter than was announced' },
   'too-many-imports': { status: 503, meaning: 'this node is receiving as many images as it takes at once' },
   'unknown-client': { status: 404, meaning: 'there is no such client' },
+  'chap-off': { status: 409, meaning: 'the client does not authenticate, so it has no secrets to rotate' },
   'unknown-image': { status: 404, meaning: 'there is no such image' },
   'unknown-image-version': { status: 404, meaning: 'the image has no such version' },
   'not-held': { status: 404, meaning: 'this node does not hold the content asked for' },

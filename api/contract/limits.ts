@@ -10,3 +10,6 @@ export const MAX_IMAGE_BYTES = 2 * 1024 ** 4;
 /** A network boot program; the largest builds of iPXE are a few MiB. */
 export const MAX_BOOT_FILE_BYTES = 64 * 1024 * 1024;
 export const MAX_MACS_PER_CLIENT = 16;
+
+/** Addresses and subnets one client's initiator may come from. */
+export const MAX_SOURCES_PER_CLIENT = 16;

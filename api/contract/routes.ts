@@ -1,7 +1,15 @@
 import type { Static, TObject, TSchema } from 'typebox';
 import Type from 'typebox';
 import { addedBootFileSchema, bootFileListSchema, bootFileParamsSchema } from './boot-files.ts';
-import { clientListSchema, clientParamsSchema, clientSchema, newClientSchema } from './clients.ts';
+import {
+  chapChangedSchema,
+  clientListSchema,
+  clientParamsSchema,
+  clientSchema,
+  newChapSchema,
+  newClientSchema,
+  newSourcesSchema,
+} from './clients.ts';
 import {
   imageListSchema,
   imageParamsSchema,
@@ -108,6 +116,24 @@ export const routes = {
     path: '/clients/:name',
     summary: 'Forget a machine, and drop its writes',
     params: clientParamsSchema,
+    status: 200,
+    response: clientSchema,
+  }),
+  setClientChap: define({
+    method: 'PUT',
+    path: '/clients/:name/chap',
+    summary: 'Give a client new CHAP secrets, from its next boot on',
+    params: clientParamsSchema,
+    body: newChapSchema,
+    status: 200,
+    response: chapChangedSchema,
+  }),
+  setClientSources: define({
+    method: 'PUT',
+    path: '/clients/:name/sources',
+    summary: 'Say from which addresses a client may attach its disk',
+    params: clientParamsSchema,
+    body: newSourcesSchema,
     status: 200,
     response: clientSchema,
   }),

@@ -1,3 +1,4 @@
+import { setClientChap, setClientSources, settleClientChap } from './client-access.ts';
 import { addClient, removeClient } from './clients.ts';
 import { checkShape } from './command-shape.ts';
 import type { Command } from './commands.ts';
@@ -23,7 +24,8 @@ export type { Outcome } from './outcome.ts';
  * Applies one command: a pure function of its two arguments, the same on every node. It never throws on
  * any command; one that does not fit is refused, and the state returned is then the very object given.
  * Accepted commands answer with: registerNode, fenceNode {nodeId, incarnation}; shrinkInSync, expandInSync
- * {group, epoch}; addImageVersion, imageHeld {image, version}; addClient, removeClient the ClientRecord;
+ * {group, epoch}; addImageVersion, imageHeld {image, version}; addClient, removeClient, setClientChap,
+ * settleClientChap, setClientSources the ClientRecord;
  * addBootFile, bootFileHeld {name, sha256}; createJoinToken {id, expiresAtMs}; revokeJoinToken {id}; addNode
  * {nodeId, raftId}; drainNode, undrainNode, removeNode {nodeId}; replaceNode {nodeId, replacement}; moveGroup,
  * addReplica, dropReplica {group, epoch}.
@@ -48,6 +50,12 @@ export function apply(state: ClusterState, command: Command): Outcome {
       return addClient(state, command);
     case 'removeClient':
       return removeClient(state, command);
+    case 'setClientChap':
+      return setClientChap(state, command);
+    case 'settleClientChap':
+      return settleClientChap(state, command);
+    case 'setClientSources':
+      return setClientSources(state, command);
     case 'addBootFile':
       return addBootFile(state, command);
     case 'bootFileHeld':

@@ -1,4 +1,5 @@
 import { ipv4FromNumber } from '../../base/ipv4.ts';
+import { checkCredentials, checkSources, unknownClient } from './client-access.ts';
 import type { Command, CommandRefusal } from './commands.ts';
 import { MAX_CLIENTS, MAX_ISCSI_NAME_BYTES, MAX_MACS_PER_CLIENT } from './limits.ts';
 import type { ClientRecord, ClusterState, ImageVersionRecord, PortalGroupRecord } from './model.ts';
@@ -16,7 +17,9 @@ export function addClient(state: ClusterState, command: AddClient): Outcome {
     checkName('a client', command.name) ??
     checkNotTaken(state, command.name) ??
     checkMacs(state, command.macs) ??
-    checkIscsiName(state, command.name);
+    checkIscsiName(state, command.name) ??
+    (command.chap === undefined ? undefined : checkCredentials(command.chap)) ??
+    checkSources(command.sources ?? []);
   if (refusal !== undefined) return refused(state, refusal);
   const version = findVersion(state, command);
   if ('refusal' in version) return refused(state, version.refusal);
@@ -37,6 +40,10 @@ export function addClient(state: ClusterState, command: AddClient): Outcome {
     ...(address.found === undefined ? {} : { address: address.found }),
     targetName: `${state.settings.iqnPrefix}:client-${command.name}`,
     initiatorName: `${state.settings.iqnPrefix}:initiator-${command.name}`,
+    ...(command.chap === undefined ? {} : { chap: { current: command.chap } }),
+    ...(command.sources === undefined || command.sources.length === 0
+      ? {}
+      : { sources: [...command.sources] }),
   };
   const clients = { ...state.clients, [client.name]: client };
   return accepted({ ...state, clients, nextLunId: state.nextLunId + 1 }, client);
@@ -47,14 +54,7 @@ export function removeClient(
   command: Extract<Command, { type: 'removeClient' }>,
 ): Outcome {
   const client = lookup(state.clients, command.name);
-  if (client === undefined) {
-    return refused(state, {
-      kind: 'not-found',
-      code: 'unknown-client',
-      message: `there is no client "${command.name}"`,
-      got: command.name,
-    });
-  }
+  if (client === undefined) return refused(state, unknownClient(command.name));
   const { [client.name]: _, ...clients } = state.clients;
   return accepted({ ...state, clients }, client);
 }

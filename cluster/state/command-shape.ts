@@ -6,7 +6,18 @@ import { MAX_TEXT_LENGTH } from './limits.ts';
  * that a malformed one is refused alike on every node and can crash none.
  */
 
-type Kind = 'text' | 'optionalText' | 'texts' | 'count' | 'optionalCount' | 'endpoints' | 'writeCache';
+type Kind =
+  | 'text'
+  | 'optionalText'
+  | 'texts'
+  | 'count'
+  | 'optionalCount'
+  | 'endpoints'
+  | 'writeCache'
+  | 'flag'
+  | 'optionalTexts'
+  | 'credentialsOrNull'
+  | 'optionalCredentials';
 
 const SHAPES: { readonly [T in Command['type']]: Readonly<Record<string, Kind>> } = {
   registerNode: { nodeId: 'text', incarnation: 'text', endpoints: 'endpoints' },
@@ -30,8 +41,13 @@ const SHAPES: { readonly [T in Command['type']]: Readonly<Record<string, Kind>> 
     writeCache: 'writeCache',
     address: 'optionalText',
     portalGroup: 'optionalText',
+    chap: 'optionalCredentials',
+    sources: 'optionalTexts',
   },
   removeClient: { name: 'text' },
+  setClientChap: { name: 'text', credentials: 'credentialsOrNull', revoke: 'flag' },
+  settleClientChap: { name: 'text' },
+  setClientSources: { name: 'text', sources: 'texts' },
   addBootFile: { name: 'text', sizeBytes: 'count', sha256: 'text', holder: 'text' },
   bootFileHeld: { name: 'text', sha256: 'text', holder: 'text' },
   createJoinToken: { id: 'text', secretSha256: 'text', expiresAtMs: 'count', atMs: 'count', by: 'text' },
@@ -60,6 +76,10 @@ const ACCEPTED: Readonly<Record<Kind, string>> = {
   optionalCount: 'a whole number from 0 on, or nothing',
   endpoints: 'the texts peer, replication, api, http, tftp and iscsi',
   writeCache: '"discard" or "keep"',
+  flag: 'true or false',
+  optionalTexts: 'a list of texts, or nothing',
+  credentialsOrNull: 'the texts username and secret, optionally mutual with the same two, or null',
+  optionalCredentials: 'the texts username and secret, optionally mutual with the same two, or nothing',
 };
 
 export const ENDPOINT_NAMES = ['peer', 'replication', 'api', 'http', 'tftp', 'iscsi'] as const;
@@ -88,7 +108,21 @@ function fits(kind: Kind, value: unknown): boolean {
       return isObject(value) && ENDPOINT_NAMES.every((name) => isText(value[name]));
     case 'writeCache':
       return value === 'discard' || value === 'keep';
+    case 'flag':
+      return typeof value === 'boolean';
+    case 'optionalTexts':
+      return value === undefined || fits('texts', value);
+    case 'credentialsOrNull':
+      return value === null || isCredentials(value);
+    case 'optionalCredentials':
+      return value === undefined || isCredentials(value);
   }
+}
+
+function isCredentials(value: unknown): boolean {
+  if (!isObject(value) || !isText(value['username']) || !isText(value['secret'])) return false;
+  const { mutual } = value;
+  return mutual === undefined || (isObject(mutual) && isText(mutual['username']) && isText(mutual['secret']));
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -113,7 +147,8 @@ export function checkShape(command: unknown): CommandRefusal | undefined {
       kind: 'invalid',
       code: 'malformed-command',
       message: `${type}: the field ${field} is malformed`,
-      got: command[field],
+      // What is all but a secret is not repeated.
+      ...(kind.endsWith('redentials') || kind === 'credentialsOrNull' ? {} : { got: command[field] }),
       accepted: ACCEPTED[kind],
     };
   }

@@ -1,4 +1,4 @@
-import type { NodeEndpoints, NodeId, PortalGroupId } from './model.ts';
+import type { ChapCredentials, NodeEndpoints, NodeId, PortalGroupId } from './model.ts';
 
 /**
  * Everything that can change the replicated configuration. A command carries all it needs, the time
@@ -56,7 +56,20 @@ export type Command =
       readonly address?: string;
       /** Absent: the group with the fewest clients. */
       readonly portalGroup?: PortalGroupId;
+      readonly chap?: ChapCredentials;
+      readonly sources?: readonly string[];
     }
+  /** revoke: what was good before is not any more, for a system that runs either. */
+  | {
+      readonly type: 'setClientChap';
+      readonly name: string;
+      readonly credentials: ChapCredentials | null;
+      readonly revoke: boolean;
+    }
+  /** The client boots anew: only its newest credentials are good now. */
+  | { readonly type: 'settleClientChap'; readonly name: string }
+  /** None: from anywhere. */
+  | { readonly type: 'setClientSources'; readonly name: string; readonly sources: readonly string[] }
   | { readonly type: 'removeClient'; readonly name: string }
   | {
       readonly type: 'addBootFile';

@@ -4,6 +4,8 @@
 export const MAX_MACS_PER_CLIENT = 16;
 /** RFC 7143 §4.2.7.1: an iSCSI name has at most 223 bytes. */
 export const MAX_ISCSI_NAME_BYTES = 223;
+/** Addresses and subnets one client's initiator may come from. */
+export const MAX_SOURCES_PER_CLIENT = 16;
 export const MAX_CLIENTS = 20_000;
 export const MAX_IMAGES = 1_000;
 export const MAX_VERSIONS_PER_IMAGE = 1_000;

@@ -132,6 +132,25 @@ export interface ClientRecord {
   readonly address?: string;
   readonly targetName: string;
   readonly initiatorName: string;
+  /** Absent: its initiator need not authenticate. Holds secrets: never listed, shown or logged as it is. */
+  readonly chap?: ClientChap;
+  /** IPv4 addresses and subnets its initiator may come from; absent: any. */
+  readonly sources?: readonly string[];
+}
+
+export interface ClientChap {
+  /** What the client is given at its next boot; null: it need not authenticate. */
+  readonly current: ChapCredentials | null;
+  /** Good as well until that boot, since the system that runs now has these; null: no authentication. */
+  readonly previous?: ChapCredentials | null;
+}
+
+/** CHAP needs the secrets themselves, on both sides (RFC 7143 §12.1.3). */
+export interface ChapCredentials {
+  readonly username: string;
+  readonly secret: string;
+  /** The target's own, by which it proves itself to the initiator. */
+  readonly mutual?: { readonly username: string; readonly secret: string };
 }
 
 export interface PortalGroupRecord {

@@ -5,7 +5,7 @@ import {
   SAN_RETRIES,
   SCRIPT_TEXT_CHARACTERS_MAX,
 } from './limits.ts';
-import type { BootAnswer } from './ports.ts';
+import type { BootAnswer, ScriptCredentials } from './ports.ts';
 
 export interface ScriptContext {
   readonly clientName: string;
@@ -44,7 +44,8 @@ function isWritable(answer: Boot): boolean {
   return (
     /^(iqn|eui|naa)\.[A-Za-z0-9.:-]+$/.test(answer.targetName) &&
     /^(iqn|eui|naa)\.[A-Za-z0-9.:-]+$/.test(answer.initiatorName) &&
-    /^[0-9.]+$/.test(answer.portalAddress)
+    /^[0-9.]+$/.test(answer.portalAddress) &&
+    credentialTexts(answer.chap).every((text) => /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(text))
   );
 }
 
@@ -55,11 +56,29 @@ function bootScript(answer: Boot, context: ScriptContext): string {
   return lines(
     `echo ${shown(`${context.clientName}: disk ${targetName} at ${portalAddress}`)}`,
     `set initiator-iqn ${answer.initiatorName}`,
+    ...credentialLines(answer.chap),
     // Older builds lack the setting.
     `set san-retries ${SAN_RETRIES} ||`,
     `sanboot ${uri} ||`,
     `echo ${shown('the disk could not be attached, or nothing on it boots')}`,
     ...askAgain(context, RETRY_SECONDS),
+  );
+}
+
+function credentialTexts(chap: ScriptCredentials | undefined): readonly string[] {
+  if (chap === undefined) return [];
+  const { username, secret, mutual } = chap;
+  return mutual === undefined ? [username, secret] : [username, secret, mutual.username, mutual.secret];
+}
+
+/**
+ * iPXE logs in with these and hands them on to the operating system in the iBFT. Settings outlive a script that is
+ * chained to, so what does not apply is cleared.
+ */
+function credentialLines(chap: ScriptCredentials | undefined): readonly string[] {
+  const texts = credentialTexts(chap);
+  return ['username', 'password', 'reverse-username', 'reverse-password'].map((setting, i) =>
+    texts[i] === undefined ? `clear ${setting} ||` : `set ${setting} ${texts[i]}`,
   );
 }
 

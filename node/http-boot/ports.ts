@@ -10,11 +10,20 @@ export type BootAnswer =
       readonly portalAddress: string;
       readonly portalPort: number;
       readonly lun: number;
+      /** What it has to prove itself with (RFC 7143 §12.1.3); absent: nothing. */
+      readonly chap?: ScriptCredentials;
     }
   /** The disk is not ready yet; the client asks again by itself. */
   | { readonly kind: 'wait'; readonly reason: string; readonly retryAfterSeconds: number }
   /** Someone has to do something first. The client keeps asking, slowly. */
   | { readonly kind: 'refused'; readonly reason: string };
+
+/** Secrets: they go into the client's own script and nowhere else. */
+export interface ScriptCredentials {
+  readonly username: string;
+  readonly secret: string;
+  readonly mutual?: { readonly username: string; readonly secret: string };
+}
 
 export interface BootService {
   /**

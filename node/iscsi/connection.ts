@@ -3,6 +3,8 @@ import type { Clock } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
 import { describeError, ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
+import type { RandomSource } from '../../base/random.ts';
+import { CHAP_NONCE_BYTES } from './chap.ts';
 import { Framer, type PduFrame } from './framer.ts';
 import {
   LOGIN_DATA_SEGMENT_BYTES,
@@ -12,17 +14,19 @@ import {
 } from './limits.ts';
 import {
   type CompletedLogin,
+  type DiscoveryGranted,
   initialLogin,
   type LoginEffect,
   type LoginEvent,
   type LoginState,
   stepLogin,
 } from './login-machine.ts';
+import { loginStatus } from './login-status.ts';
 import type { BudgetShare, MemoryBudget } from './memory-budget.ts';
 import { opcode, rejectReason } from './opcode.ts';
 import { Outbox } from './outbox.ts';
 import { HEADER_BYTES, loginRequest, loginResponse } from './pdu.ts';
-import type { LoginDecision, LoginRequestInfo } from './ports.ts';
+import type { Authentication, InitiatorIdentity, LoginDecision, LoginRequestInfo } from './ports.ts';
 import type { Session, SessionTransport } from './session.ts';
 
 export interface ConnectionHost {
@@ -31,7 +35,9 @@ export interface ConnectionHost {
   readonly counters: Counters;
   /** Memory shared by all connections of the portal. */
   readonly budget: MemoryBudget;
+  readonly random: RandomSource;
   decide(request: LoginRequestInfo): Promise<LoginDecision>;
+  authenticationForDiscovery(initiator: InitiatorIdentity): Authentication | undefined;
   /** Makes the session of a finished login, once any session it replaces has ended; undefined when it cannot. */
   establish(connection: Connection, login: CompletedLogin): Promise<Session | undefined>;
   /** Called once, after the socket has closed. */
@@ -44,6 +50,7 @@ export interface ConnectionHost {
  */
 export class Connection implements SessionTransport {
   readonly remote: string;
+  readonly sourceAddress: string;
   readonly #socket: Socket;
   readonly #host: ConnectionHost;
   readonly #framer = new Framer(LOGIN_DATA_SEGMENT_BYTES);
@@ -63,7 +70,8 @@ export class Connection implements SessionTransport {
   constructor(socket: Socket, host: ConnectionHost) {
     this.#socket = socket;
     this.#host = host;
-    this.remote = `${socket.remoteAddress ?? '?'}:${socket.remotePort ?? 0}`;
+    this.sourceAddress = socket.remoteAddress ?? '?';
+    this.remote = `${this.sourceAddress}:${socket.remotePort ?? 0}`;
     this.#lastHeardMs = host.clock.monotonicMs();
     this.#lastTakenMs = this.#lastHeardMs;
     this.#share = host.budget.join(() => setImmediate(() => this.#resume()));
@@ -241,13 +249,21 @@ export class Connection implements SessionTransport {
         return;
       case 'ask-directory':
         this.#targetName = effect.targetName;
-        this.#askDirectory(effect);
+        void this.#askDirectory(effect).then((decision) => {
+          const nonce = this.#host.random.bytes(CHAP_NONCE_BYTES);
+          this.#step({ kind: 'decided', decision, nonce });
+          this.#pump();
+        });
         return;
       case 'establish':
         void this.#establish(effect.login);
         return;
       case 'close':
         this.#host.counters.add(`iscsi.login.refused.${effect.status.toString(16).padStart(4, '0')}`);
+        if (effect.status === loginStatus.authenticationFailure) {
+          const initiatorName = this.#login?.initiatorName;
+          this.#host.logger.warn('iscsi.login.not-authenticated', { initiatorName, remote: this.remote });
+        }
         this.end();
     }
   }
@@ -261,13 +277,14 @@ export class Connection implements SessionTransport {
     this.#socket.write(whole);
   }
 
-  #askDirectory(request: LoginRequestInfo): void {
-    void this.#host
-      .decide({ targetName: request.targetName, initiatorName: request.initiatorName })
-      .then((decision) => {
-        this.#step({ kind: 'decided', decision });
-        this.#pump();
-      });
+  async #askDirectory(
+    effect: Extract<LoginEffect, { kind: 'ask-directory' }>,
+  ): Promise<LoginDecision | DiscoveryGranted> {
+    const { initiatorName, targetName } = effect;
+    const initiator = { initiatorName, sourceAddress: this.sourceAddress };
+    if (targetName !== undefined) return this.#host.decide({ ...initiator, targetName });
+    const authentication = this.#host.authenticationForDiscovery(initiator);
+    return authentication === undefined ? { kind: 'discovery' } : { kind: 'discovery', authentication };
   }
 
   async #establish(login: CompletedLogin): Promise<void> {

@@ -1,10 +1,11 @@
 import { ProtocolError, unreachable } from '../../base/errors.ts';
 import { serialAdd } from '../../base/serial-number.ts';
+import { type AuthState, type AuthStep, SECURITY_KEYS, stepAuth } from './chap.ts';
 import { MAX_LOGIN_REQUESTS, MAX_TEXT_BYTES, QUEUE_DEPTH } from './limits.ts';
 import { loginKeyTable, negotiate } from './login-keys.ts';
 import { type LoginStatus, loginStatus } from './login-status.ts';
 import type { loginRequest, loginResponse } from './pdu.ts';
-import type { LoginDecision, LoginGranted } from './ports.ts';
+import type { Authentication, LoginDecision, LoginGranted } from './ports.ts';
 import { decodeTextKeys, encodeTextKeys, type TextKey } from './text-keys.ts';
 
 /**
@@ -21,14 +22,30 @@ export type LoginResponseFields = Partial<ReturnType<typeof loginResponse.decode
 
 export type LoginEvent =
   | { readonly kind: 'request'; readonly fields: LoginRequestFields; readonly text: Uint8Array }
-  | { readonly kind: 'decided'; readonly decision: LoginDecision }
+  | {
+      readonly kind: 'decided';
+      readonly decision: LoginDecision | DiscoveryGranted;
+      /** CHAP_NONCE_BYTES fresh random bytes. */
+      readonly nonce: Uint8Array;
+    }
   /** The session now exists and any session that it replaces is gone. */
   | { readonly kind: 'established'; readonly tsih: number }
   | { readonly kind: 'not-established' };
 
+/** A discovery session; with what it takes to be told of targets. */
+export interface DiscoveryGranted {
+  readonly kind: 'discovery';
+  readonly authentication?: Authentication;
+}
+
 export type LoginEffect =
   | { readonly kind: 'respond'; readonly fields: LoginResponseFields; readonly text: Uint8Array }
-  | { readonly kind: 'ask-directory'; readonly targetName: string; readonly initiatorName: string }
+  /** targetName undefined: a discovery session. */
+  | {
+      readonly kind: 'ask-directory';
+      readonly targetName: string | undefined;
+      readonly initiatorName: string;
+    }
   | { readonly kind: 'establish'; readonly login: CompletedLogin }
   /** The last response was a refusal. */
   | { readonly kind: 'close'; readonly status: LoginStatus };
@@ -59,6 +76,9 @@ export interface LoginState {
   readonly initiatorName: string;
   readonly discovery: boolean;
   readonly granted: LoginGranted | undefined;
+  readonly authentication: Authentication;
+  readonly auth: AuthState;
+  readonly nonce: Uint8Array;
   readonly saidPortalGroup: boolean;
   readonly saidDataSegmentLength: boolean;
   /** The request being answered, and its keys. */
@@ -81,6 +101,9 @@ export const initialLogin: LoginState = {
   initiatorName: '',
   discovery: false,
   granted: undefined,
+  authentication: { credentials: [], optional: true },
+  auth: { step: 'method' },
+  nonce: new Uint8Array(),
   saidPortalGroup: false,
   saidDataSegmentLength: false,
   pending: undefined,
@@ -96,7 +119,7 @@ export function stepLogin(state: LoginState, event: LoginEvent): LoginStep {
     case 'request':
       return onRequest(state, event.fields, event.text);
     case 'decided':
-      return onDecision(state, event.decision);
+      return onDecision(state, event.decision, event.nonce);
     case 'established':
       return onEstablished(state, event.tsih);
     case 'not-established':
@@ -154,7 +177,10 @@ function onLeadingKeys(state: LoginState, keys: readonly TextKey[]): LoginStep {
   if (initiatorName === undefined || initiatorName === '') return refuse(state, loginStatus.missingParameter);
   if (initiatorName.length > MAX_NAME_LENGTH) return refuse(state, loginStatus.initiatorError);
   const named = { ...state, initiatorName };
-  if (sessionType === 'Discovery') return answerKeys({ ...named, phase: 'negotiating', discovery: true });
+  if (sessionType === 'Discovery') {
+    const asking: LoginState = { ...named, phase: 'asking', discovery: true };
+    return { state: asking, effects: [{ kind: 'ask-directory', targetName: undefined, initiatorName }] };
+  }
   if (sessionType !== 'Normal') return refuse(named, loginStatus.sessionTypeNotSupported);
   if (targetName === undefined || targetName === '') return refuse(named, loginStatus.missingParameter);
   if (targetName.length > MAX_NAME_LENGTH) return refuse(named, loginStatus.notFound);
@@ -164,11 +190,19 @@ function onLeadingKeys(state: LoginState, keys: readonly TextKey[]): LoginStep {
   };
 }
 
-function onDecision(state: LoginState, decision: LoginDecision): LoginStep {
+function onDecision(
+  state: LoginState,
+  decision: LoginDecision | DiscoveryGranted,
+  nonce: Uint8Array,
+): LoginStep {
   if (state.phase !== 'asking') return { state, effects: [] };
   switch (decision.kind) {
     case 'granted':
-      return answerKeys({ ...state, phase: 'negotiating', granted: decision });
+    case 'discovery': {
+      const { authentication = state.authentication } = decision;
+      const granted = decision.kind === 'granted' ? decision : undefined;
+      return answerKeys({ ...state, phase: 'negotiating', granted, authentication, nonce });
+    }
     case 'redirect': {
       const host = decision.address.includes(':') ? `[${decision.address}]` : decision.address;
       // Port and portal group tag are always given: iPXE misreads an address without a port.
@@ -197,20 +231,36 @@ function answerKeys(state: LoginState): LoginStep {
     // A key may be negotiated once in a login (RFC 7143 §6.3).
     if (seenKeys.has(offer.key)) return refuse(state, loginStatus.initiatorError);
     seenKeys.add(offer.key);
-    if (offer.key === 'AuthMethod') {
-      if (!offer.value.split(',').includes('None')) return refuse(state, loginStatus.authenticationFailure);
-      answers.push({ key: 'AuthMethod', value: 'None' });
-      continue;
-    }
+    if (SECURITY_KEYS.has(offer.key)) continue;
     const { answer, value } = negotiate(offer);
     if (answer !== undefined) answers.push(answer);
     if (value !== undefined) values.set(offer.key, value);
   }
-  const { announced, next } = announce({ ...state, seenKeys, values });
-  const text = encodeTextKeys([...announced, ...answers]);
-  if (fields.transit && fields.nextStage === stage.fullFeature) return establish(next, text);
-  const answered: LoginState = { ...next, stage: fields.transit ? fields.nextStage : next.stage };
-  return respond(answered, transition(fields), text);
+  const security = answerSecurityKeys(state, keys);
+  if (security === undefined) return refuse(state, loginStatus.authenticationFailure);
+  const { announced, next } = announce({ ...state, seenKeys, values, auth: security.state });
+  const text = encodeTextKeys([...announced, ...security.answers, ...answers]);
+  // The stage is not left before the initiator has proven itself.
+  const leaves = fields.transit && isAuthenticated(next);
+  if (leaves && fields.nextStage === stage.fullFeature) return establish(next, text);
+  const answered: LoginState = { ...next, stage: leaves ? fields.nextStage : next.stage };
+  return respond(answered, leaves ? transition(fields) : {}, text);
+}
+
+/** @returns undefined when the initiator has failed to authenticate, or does not even try to */
+function answerSecurityKeys(state: LoginState, keys: readonly TextKey[]): AuthStep {
+  const offered = keys.filter(({ key }) => SECURITY_KEYS.has(key));
+  const inSecurity = state.stage === stage.security;
+  if (offered.length > 0 && !inSecurity) return undefined;
+  const step = stepAuth(state.auth, offered, state.authentication, state.nonce);
+  if (step === undefined || isAuthenticated({ ...state, auth: step.state })) return step;
+  // It wants to go on, or began beyond this stage, without having offered a method that would do.
+  const { fields } = state.pending as NonNullable<LoginState['pending']>;
+  return step.state.step === 'method' && (fields.transit || !inSecurity) ? undefined : step;
+}
+
+function isAuthenticated({ auth, authentication }: LoginState): boolean {
+  return auth.step === 'done' || (auth.step === 'method' && authentication.optional);
 }
 
 /** What we say unasked: the portal group once, our own data segment limit when operational keys are due. */

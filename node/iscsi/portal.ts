@@ -3,6 +3,7 @@ import type { CancelTimer, Clock, Timers } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
 import { describeError, InvariantError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
+import type { RandomSource } from '../../base/random.ts';
 import { LogicalUnit } from '../scsi/logical-unit.ts';
 import { Reservation } from '../scsi/reservation.ts';
 import { Connection, type ConnectionHost } from './connection.ts';
@@ -30,6 +31,8 @@ export interface IscsiPortalOptions {
   readonly directory: TargetDirectory;
   readonly clock: Clock;
   readonly timers: Timers;
+  /** Makes CHAP challenges: unpredictable, but in tests. */
+  readonly random: RandomSource;
   readonly logger: Logger;
   readonly counters: Counters;
   readonly limits?: Partial<PortalLimits>;
@@ -86,6 +89,8 @@ export class IscsiPortal {
       clock: options.clock,
       logger: options.logger,
       counters: options.counters,
+      random: options.random,
+      authenticationForDiscovery: (initiator) => options.directory.authenticationForDiscovery?.(initiator),
       budget: new MemoryBudget({
         limitBytes: this.#limits.memoryBytes,
         floorBytes: MIN_SHARE_BYTES,
@@ -212,7 +217,10 @@ export class IscsiPortal {
       units: granted === undefined ? new Map() : this.#makeUnits(granted),
       transport: connection,
       counters: this.#options.counters,
-      listTargets: () => this.#options.directory.list(initiatorName),
+      listTargets: () => {
+        const { sourceAddress } = connection;
+        return this.#options.directory.list({ initiatorName, sourceAddress });
+      },
       sessionsOfTarget: () => this.#sessionsOf(granted?.targetName),
     });
     const sinceWallMs = this.#options.clock.wallMs();

@@ -3,7 +3,9 @@ import type { BlockDevice } from '../../storage/block-device.ts';
 /** What the iSCSI target asks of the node: which targets there are, for whom, and what is behind them. */
 export interface TargetDirectory {
   /** Targets this initiator may know of, with the portals to log in at. */
-  list(initiatorName: string): readonly TargetListing[];
+  list(initiator: InitiatorIdentity): readonly TargetListing[];
+  /** What an initiator has to prove before it is told of its targets; absent or undefined: nothing. */
+  authenticationForDiscovery?(initiator: InitiatorIdentity): Authentication | undefined;
   login(request: LoginRequestInfo): Promise<LoginDecision>;
 }
 
@@ -17,9 +19,29 @@ export interface PortalAddress {
   readonly port: number;
 }
 
-export interface LoginRequestInfo {
-  readonly targetName: string;
+/** Who says to be there, before anything is proven. */
+export interface InitiatorIdentity {
   readonly initiatorName: string;
+  /** The IP address that its connection comes from. */
+  readonly sourceAddress: string;
+}
+
+export interface LoginRequestInfo extends InitiatorIdentity {
+  readonly targetName: string;
+}
+
+/** One name and secret of an initiator, and the target's own for mutual CHAP (RFC 7143 §12.1.3). Never logged. */
+export interface ChapCredentials {
+  readonly username: string;
+  readonly secret: string;
+  readonly mutual?: { readonly username: string; readonly secret: string };
+}
+
+export interface Authentication {
+  /** Any of them will do. */
+  readonly credentials: readonly ChapCredentials[];
+  /** Whether AuthMethod None will do as well. */
+  readonly optional: boolean;
 }
 
 export type LoginDecision = LoginGranted | LoginRedirected | LoginRefused;
@@ -30,6 +52,8 @@ export interface LoginGranted {
   /** The same on every node. */
   readonly identity: TargetIdentity;
   readonly luns: ReadonlyMap<number, BlockDevice>;
+  /** What the initiator has to prove first; absent: nothing. */
+  readonly authentication?: Authentication;
 }
 
 export interface TargetIdentity {

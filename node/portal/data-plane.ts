@@ -67,11 +67,11 @@ export class DataPlane implements ServedGroups {
   }
 
   applyState(state: ClusterState): void {
-    const removed = Object.values(this.#state?.clients ?? {}).filter(
-      (c) => state.clients[c.name] === undefined,
+    const barred = Object.values(this.#state?.clients ?? {}).filter((c) =>
+      isBarred(c, state.clients[c.name]),
     );
     this.#state = state;
-    for (const client of removed) this.#closeTarget(client.targetName);
+    for (const client of barred) this.#closeTarget(client.targetName);
     this.#options.replication.applyClusterState({
       groups: Object.values(state.portalGroups),
       nodes: Object.values(state.nodes),
@@ -255,6 +255,14 @@ export class DataPlane implements ServedGroups {
       });
     }
   }
+}
+
+/** Whether sessions of a client must end: it is gone, or what they were let in by is good no longer. */
+function isBarred(before: ClientRecord, now: ClientRecord | undefined): boolean {
+  if (now === undefined) return true;
+  if (now.chap?.previous === undefined && now.chap?.current?.secret !== before.chap?.current?.secret)
+    return true;
+  return JSON.stringify(now.sources) !== JSON.stringify(before.sources);
 }
 
 type NewDisk =

@@ -1,6 +1,14 @@
+import { isIPv4 } from 'node:net';
+import { ipv4InSubnet, parseIpv4, parseIpv4Subnet } from '../../base/ipv4.ts';
 import type { ClientRecord, ClusterState, PortalGroupRecord } from '../../cluster/state/model.ts';
 import type { BlockDevice } from '../../storage/block-device.ts';
-import type { LoginDecision, TargetDirectory } from '../iscsi/ports.ts';
+import type {
+  Authentication,
+  InitiatorIdentity,
+  LoginDecision,
+  LoginRequestInfo,
+  TargetDirectory,
+} from '../iscsi/ports.ts';
 import { lunIdentity } from './lun-identity.ts';
 
 /** What the directory needs of the portal groups on this node. */
@@ -32,23 +40,29 @@ export class GroupDirectory implements TargetDirectory {
     this.#mayGrant = options.mayGrant;
   }
 
-  list(initiatorName: string): ReturnType<TargetDirectory['list']> {
+  list(initiator: InitiatorIdentity): ReturnType<TargetDirectory['list']> {
     const state = this.#state();
     if (state === undefined) return [];
-    return Object.values(state.clients)
-      .filter((client) => client.initiatorName === initiatorName)
-      .flatMap((client) => {
-        const group = state.portalGroups[client.portalGroup];
-        return group === undefined ? [] : [{ targetName: client.targetName, portals: [portalOf(group)] }];
-      });
+    return clientsOf(state, initiator).flatMap((client) => {
+      const group = state.portalGroups[client.portalGroup];
+      return group === undefined ? [] : [{ targetName: client.targetName, portals: [portalOf(group)] }];
+    });
   }
 
-  async login(request: { targetName: string; initiatorName: string }): Promise<LoginDecision> {
+  /** A name alone proves nothing: whoever has to authenticate to a target has to before it is told of it. */
+  authenticationForDiscovery(initiator: InitiatorIdentity): Authentication | undefined {
+    const state = this.#state();
+    const client = state === undefined ? undefined : clientsOf(state, initiator)[0];
+    return client === undefined ? undefined : authenticationOf(client);
+  }
+
+  async login(request: LoginRequestInfo): Promise<LoginDecision> {
     const state = this.#state();
     if (state === undefined) return { kind: 'refused', reason: 'unavailable' };
     const client = Object.values(state.clients).find((c) => c.targetName === request.targetName);
     if (client === undefined) return { kind: 'refused', reason: 'not-found' };
-    if (client.initiatorName !== request.initiatorName) return { kind: 'refused', reason: 'forbidden' };
+    if (client.initiatorName !== request.initiatorName || !mayComeFrom(client, request.sourceAddress))
+      return { kind: 'refused', reason: 'forbidden' };
     const group = state.portalGroups[client.portalGroup];
     if (group === undefined) return { kind: 'refused', reason: 'not-found' };
     if (!this.#mayGrant) return { kind: 'redirect', ...portalOf(group) };
@@ -56,8 +70,10 @@ export class GroupDirectory implements TargetDirectory {
     if (!this.#groups.isServing(group.id)) return { kind: 'refused', reason: 'unavailable' };
     const device = await this.#groups.device(group.id, client);
     if (device === undefined) return { kind: 'refused', reason: 'unavailable' };
+    const authentication = authenticationOf(client);
     return {
       kind: 'granted',
+      ...(authentication === undefined ? {} : { authentication }),
       targetName: client.targetName,
       identity: lunIdentity(state.clusterId, client.lunId),
       luns: new Map([[ONLY_LUN, device]]),
@@ -67,4 +83,27 @@ export class GroupDirectory implements TargetDirectory {
 
 function portalOf(group: PortalGroupRecord): { address: string; port: number } {
   return { address: group.address, port: group.port };
+}
+
+function clientsOf(state: ClusterState, initiator: InitiatorIdentity): ClientRecord[] {
+  return Object.values(state.clients).filter(
+    (client) =>
+      client.initiatorName === initiator.initiatorName && mayComeFrom(client, initiator.sourceAddress),
+  );
+}
+
+function mayComeFrom(client: ClientRecord, sourceAddress: string): boolean {
+  if (client.sources === undefined) return true;
+  // As an IPv6 socket spells an IPv4 address.
+  const address = sourceAddress.replace(/^::ffff:/, '');
+  if (!isIPv4(address)) return false;
+  return client.sources.some((source) =>
+    source.includes('/') ? ipv4InSubnet(parseIpv4(address), parseIpv4Subnet(source)) : source === address,
+  );
+}
+
+function authenticationOf({ chap }: ClientRecord): Authentication | undefined {
+  if (chap === undefined) return undefined;
+  const good = chap.previous === undefined ? [chap.current] : [chap.current, chap.previous];
+  return { credentials: good.filter((c) => c !== null), optional: good.includes(null) };
 }

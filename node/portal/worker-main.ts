@@ -131,6 +131,7 @@ function makePortal(mayGrant: boolean): IscsiPortal {
     }),
     clock: systemClock,
     timers: systemTimers,
+    random: systemRandom,
     logger: logger('iscsi'),
     counters,
   });

@@ -80,9 +80,9 @@ export class DemoClient {
       onStep: (step) => this.#showStep(step),
     });
     this.stage = 'iSCSI login';
-    const { portalAddress, portalPort, targetName, initiatorName, lun } = this.#target;
+    const { portalAddress: host, portalPort: port, ...disk } = this.#target;
     this.#initiator = new PersistentInitiator(
-      { host: portalAddress, port: portalPort, targetName, initiatorName, lun, timeoutMs: LOGIN_TIMEOUT_MS },
+      { host, port, ...disk, timeoutMs: LOGIN_TIMEOUT_MS },
       LOGIN_PAUSE_MS,
     );
     await this.#initiator.capacityBlocks();

@@ -1,3 +1,5 @@
+import type { ChapCredentials } from '../../node/iscsi/ports.ts';
+
 /** What a machine running iPXE makes of a boot script, as a pure function. */
 
 export interface BootTarget {
@@ -6,6 +8,7 @@ export interface BootTarget {
   readonly lun: number;
   readonly targetName: string;
   readonly initiatorName: string;
+  readonly chap?: ChapCredentials;
 }
 
 export type BootScript =
@@ -32,13 +35,24 @@ export function parseBootScript(text: string): BootScript {
   if (uri !== undefined) {
     const initiatorName = first('set initiator-iqn ');
     if (initiatorName === undefined) throw new Error('the script sets no initiator name');
-    return { kind: 'boot', target: parseIscsiUri(uri, initiatorName), retryUrls };
+    const chap = parseChap((setting) => first(`set ${setting} `));
+    const target = parseIscsiUri(uri, initiatorName);
+    return { kind: 'boot', target: chap === undefined ? target : { ...target, chap }, retryUrls };
   }
   const sleep = first('sleep ');
   if (sleep === undefined || retryUrls.length === 0)
     throw new Error('the script neither boots nor asks again');
   const shown = lines.filter((line) => line.startsWith('echo ')).map((line) => line.slice('echo '.length));
   return { kind: 'ask-again', afterSeconds: Number(sleep), retryUrls, shown };
+}
+
+/** iPXE logs in with CHAP where it has both a name and a secret. */
+function parseChap(setting: (name: string) => string | undefined): ChapCredentials | undefined {
+  const [username, secret] = [setting('username'), setting('password')];
+  if (username === undefined || secret === undefined) return undefined;
+  const [reverseName, reverseSecret] = [setting('reverse-username'), setting('reverse-password')];
+  if (reverseName === undefined || reverseSecret === undefined) return { username, secret };
+  return { username, secret, mutual: { username: reverseName, secret: reverseSecret } };
 }
 
 /** RFC 4173 §5. @throws Error */

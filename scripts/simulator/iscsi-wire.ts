@@ -8,6 +8,7 @@ import { opcode } from '../../node/iscsi/opcode.ts';
 import { Outbox } from '../../node/iscsi/outbox.ts';
 import { HEADER_BYTES, loginRequest, loginResponse } from '../../node/iscsi/pdu.ts';
 import { decodeTextKeys, encodeTextKeys, type TextKey } from '../../node/iscsi/text-keys.ts';
+import { authenticate, type InitiatorChap } from './iscsi-chap.ts';
 
 /** The initiator's end of one connection: TCP, framing and login. */
 
@@ -23,6 +24,8 @@ export interface LoginOptions {
   readonly timeoutMs?: number;
   /** Operational keys offered instead of, or beside, the default ones. */
   readonly keys?: Readonly<Record<string, string>>;
+  /** Absent: AuthMethod None. */
+  readonly chap?: InitiatorChap;
 }
 
 /** Login was refused; `status` is class and detail, as 0x0203 for "not found". */
@@ -219,11 +222,18 @@ async function exchange(wire: Wire, options: LoginOptions): Promise<LoginOutcome
   const names: TextKey[] = [{ key: 'InitiatorName', value: options.initiatorName }];
   if (options.targetName === undefined) names.push({ key: 'SessionType', value: 'Discovery' });
   else names.push({ key: 'TargetName', value: options.targetName }, { key: 'SessionType', value: 'Normal' });
-  names.push({ key: 'AuthMethod', value: 'None' });
-  const first = await ask(wire, options, { currentStage: 0, nextStage: 1 }, names);
+  names.push({ key: 'AuthMethod', value: options.chap === undefined ? 'None' : 'CHAP' });
+  let first = await ask(wire, options, { currentStage: 0, nextStage: 1 }, names);
   if (first.redirect !== undefined) {
     wire.destroy();
     return { kind: 'redirect', ...first.redirect };
+  }
+  if (options.chap !== undefined) {
+    await authenticate(options.chap, async (keys) => {
+      const expStatSN = serialAdd(first.fields.statSN, 1);
+      first = await ask(wire, options, { currentStage: 0, nextStage: 1, expStatSN }, keys);
+      return first.keys;
+    });
   }
   const offered = Object.entries({ ...DEFAULT_KEYS, ...options.keys }).map(([key, value]) => ({
     key,

@@ -54,6 +54,7 @@ export async function startApiFixture(nodeId = 'n1'): Promise<ApiFixture> {
   const server = await startApiServer({
     cluster,
     services,
+    random,
     logger: silentLogger,
     counters,
     tls,

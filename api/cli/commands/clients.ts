@@ -1,6 +1,12 @@
-import type { ClientDocument, NewClientDocument } from '../../contract/clients.ts';
+import type {
+  ChapChangedDocument,
+  ClientDocument,
+  NewChapDocument,
+  NewClientDocument,
+} from '../../contract/clients.ts';
 import { routes } from '../../contract/routes.ts';
 import { type CommandContext, print } from '../command-context.ts';
+import { UsageError } from '../failures.ts';
 import { facts, orDash, table } from '../table.ts';
 
 const versionText = (client: ClientDocument): string =>
@@ -33,6 +39,66 @@ export async function removeClient(context: CommandContext, name: string): Promi
   print(context, removed, `Client ${removed.name} is forgotten and its writes are dropped\n`);
 }
 
+export interface ChapOptions {
+  readonly off?: boolean;
+  readonly oneWay?: boolean;
+  readonly mutual?: boolean;
+  readonly rotate?: boolean;
+  readonly revoke?: boolean;
+  readonly show?: boolean;
+}
+
+/** `bootfabric client chap` @throws UsageError when the options contradict each other, or ask for nothing */
+export async function changeClientChap(
+  context: CommandContext,
+  name: string,
+  options: ChapOptions,
+): Promise<void> {
+  const body: NewChapDocument = {
+    ...modeOf(options),
+    revoke: options.revoke ?? false,
+    reveal: options.show ?? false,
+  };
+  const changed = await context.api.call(routes.setClientChap, { params: { name }, body });
+  print(context, changed, () => chapText(changed));
+}
+
+function modeOf({ off, oneWay, mutual, rotate }: ChapOptions): Pick<NewChapDocument, 'mode'> {
+  const given = [off, oneWay, mutual, rotate].filter((option) => option === true).length;
+  if (given !== 1) {
+    throw new UsageError(given === 0 ? 'nothing to change was given' : 'more than one change was given', {
+      accepted: 'one of --rotate, --one-way, --mutual and --off',
+    });
+  }
+  if (off === true) return { mode: 'off' };
+  if (oneWay === true) return { mode: 'one-way' };
+  return mutual === true ? { mode: 'mutual' } : {};
+}
+
+function chapText({ client, initiator, target }: ChapChangedDocument): string {
+  const since = client.chapAwaitsBoot
+    ? ', from its next boot on; its running system is let in as before'
+    : '';
+  const secrets = [
+    ...(initiator === null ? [] : [['initiator', `${initiator.username} ${initiator.secret}`] as const]),
+    ...(target === null ? [] : [['target', `${target.username} ${target.secret}`] as const]),
+  ];
+  return `CHAP of client ${client.name}: ${client.chap}${since}\n${secrets.length === 0 ? '' : facts(secrets)}`;
+}
+
+/** `bootfabric client sources` */
+export async function changeClientSources(
+  context: CommandContext,
+  name: string,
+  sources: readonly string[],
+): Promise<void> {
+  const body = { sources: [...sources] };
+  const client = await context.api.call(routes.setClientSources, { params: { name }, body });
+  print(context, client, () => `Client ${client.name} may attach its disk from ${sourcesText(client)}\n`);
+}
+
+const sourcesText = (client: ClientDocument): string => client.sources?.join(', ') ?? 'anywhere';
+
 function clientFacts(client: ClientDocument): string {
   return facts([
     ['MAC', client.macs.join(', ')],
@@ -42,5 +108,7 @@ function clientFacts(client: ClientDocument): string {
     ['portal group', `${client.portalGroup} at ${client.portal}`],
     ['target', client.targetName],
     ['initiator', client.initiatorName],
+    ['CHAP', client.chapAwaitsBoot ? `${client.chap}, from its next boot on` : client.chap],
+    ['from', sourcesText(client)],
   ]);
 }

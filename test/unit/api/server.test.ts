@@ -110,6 +110,51 @@ describe('clients', () => {
     expect(gone.json).toMatchObject({ error: { code: 'unknown-client', got: 'pc1' } });
   });
 
+  it('get CHAP secrets, which are shown once when asked for and never again', async () => {
+    const secretOf = (): string => api.cluster.state().clients['pc1']?.chap?.current?.secret ?? '';
+    const added = await api.ask('POST', '/api/v1/clients', { json: { ...pc1, chap: 'mutual' } });
+    expect(added.json).toMatchObject({ chap: 'mutual', chapAwaitsBoot: false, sources: null });
+    const first = secretOf();
+    expect(first).toMatch(/^[A-Za-z0-9][A-Za-z0-9._]{15}$/);
+    const rotated = await api.ask('PUT', '/api/v1/clients/pc1/chap', { json: { reveal: true } });
+    expect(rotated.json).toMatchObject({
+      client: { chap: 'mutual', chapAwaitsBoot: true },
+      initiator: { username: 'pc1', secret: secretOf() },
+      target: { username: 'bootfabric' },
+    });
+    expect(findSchemaFault(routes.setClientChap.response, rotated.json)).toBeUndefined();
+    const second = secretOf();
+    expect(second).not.toBe(first);
+    const silent = await api.ask('PUT', '/api/v1/clients/pc1/chap', {
+      json: { mode: 'one-way', revoke: true },
+    });
+    expect(silent.json).toMatchObject({
+      client: { chap: 'one-way', chapAwaitsBoot: false },
+      initiator: null,
+    });
+    const shown = [added, silent];
+    for (const path of ['/clients', '/clients/pc1', '/luns', '/status', '/images']) {
+      shown.push(await api.ask('GET', `/api/v1${path}`));
+    }
+    for (const { text } of shown) {
+      for (const secret of [first, second, secretOf()]) expect(text).not.toContain(secret);
+    }
+    await api.ask('PUT', '/api/v1/clients/pc1/chap', { json: { mode: 'off', revoke: true } });
+    const refused = await api.ask('PUT', '/api/v1/clients/pc1/chap', { json: {} });
+    expect([refused.status, refused.json]).toMatchObject([409, { error: { code: 'chap-off' } }]);
+    await api.ask('DELETE', '/api/v1/clients/pc1');
+  });
+
+  it('are bound to source addresses', async () => {
+    const added = await api.ask('POST', '/api/v1/clients', { json: { ...pc1, sources: ['192.0.2.0/24'] } });
+    expect(added.json).toMatchObject({ sources: ['192.0.2.0/24'], chap: 'off' });
+    const set = (sources: string[]) => api.ask('PUT', '/api/v1/clients/pc1/sources', { json: { sources } });
+    expect((await set(['192.0.2.7'])).json).toMatchObject({ sources: ['192.0.2.7'] });
+    expect((await set(['nowhere'])).json).toMatchObject({ error: { code: 'bad-source', got: 'nowhere' } });
+    expect((await set([])).json).toMatchObject({ sources: null });
+    await api.ask('DELETE', '/api/v1/clients/pc1');
+  });
+
   it.each([
     ['no body', {}, 400, 'bad-value'],
     ['an unknown field', { ...pc1, colour: 'red' }, 400, 'bad-value'],

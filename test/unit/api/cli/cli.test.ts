@@ -98,6 +98,28 @@ describe('clients from the command line', () => {
     expect((await cli(['client', 'list'])).out).toBe('No clients are registered\n');
   });
 
+  it('get secrets, which are shown only when asked for', async () => {
+    const added = await cli([...add, '--chap', '--from', '192.0.2.7', '--from', '198.51.100.0/24']);
+    expect(added.out).toContain('  CHAP          one-way\n  from          192.0.2.7, 198.51.100.0/24\n');
+    expect(await cli(['client', 'chap', 'pc1', '--rotate'])).toMatchObject({
+      code: 0,
+      out: 'CHAP of client pc1: one-way, from its next boot on; its running system is let in as before\n',
+    });
+    const shown = await cli(['client', 'chap', 'pc1', '--mutual', '--revoke', '--show']);
+    expect(shown.out).toMatch(
+      /^CHAP of client pc1: mutual\n {2}initiator {2}pc1 \S{16}\n {2}target {5}bootfabric \S{16}\n$/,
+    );
+    expect((await cli(['client', 'chap', 'pc1', '--off'])).out).toContain(
+      'CHAP of client pc1: off, from its next boot',
+    );
+    expect((await cli(['client', 'sources', 'pc1'])).out).toBe(
+      'Client pc1 may attach its disk from anywhere\n',
+    );
+    const refused = await cli(['client', 'chap', 'pc1', '--rotate', '--off']);
+    expect(refused).toMatchObject({ code: 2, out: '' });
+    expect(refused.err).toContain('accepted: one of --rotate, --one-way, --mutual and --off');
+  });
+
   it('are JSON documents for machines', async () => {
     const added = await cli([...add, '--image-version', '1', '--portal-group', 'pg1', '--json']);
     expect(findSchemaFault(routes.addClient.response, JSON.parse(added.out))).toBeUndefined();

@@ -22,6 +22,10 @@ describe('iPXE script', () => {
     expect(ipxeScript(boot, context)).toBe(`#!ipxe
 echo bootfabric: pc-1: disk iqn.2026-11.test:lab.pc-1 at 192.0.2.50
 set initiator-iqn iqn.2026-11.test:lab.client.pc-1
+clear username ||
+clear password ||
+clear reverse-username ||
+clear reverse-password ||
 set san-retries 100 ||
 sanboot iscsi:192.0.2.50::3260:1a:iqn.2026-11.test:lab.pc-1 ||
 echo bootfabric: the disk could not be attached, or nothing on it boots
@@ -35,6 +39,22 @@ goto again
 `);
     const { kind: _, ...target } = boot;
     expect(parseBootScript(ipxeScript(boot, context))).toEqual({ kind: 'boot', retryUrls, target });
+  });
+
+  it('carries the secrets the disk is attached with, and clears what it does not carry', () => {
+    const oneWay = { username: 'pc-1', secret: 'aSecret.Number_1' };
+    const mutual = { ...oneWay, mutual: { username: 'bootfabric', secret: 'anotherSecret1' } };
+    for (const chap of [oneWay, mutual]) {
+      const parsed = parseBootScript(ipxeScript({ ...boot, chap }, context));
+      expect(parsed).toMatchObject({ kind: 'boot', target: { chap } });
+    }
+    expect(ipxeScript({ ...boot, chap: oneWay }, context)).toContain(
+      'set username pc-1\nset password aSecret.Number_1\nclear reverse-username ||\n',
+    );
+    expect(ipxeScript({ ...boot, chap: mutual }, context)).toContain('set reverse-password anotherSecret1\n');
+    expect(ipxeScript({ ...boot, chap: { ...oneWay, secret: 'a\nshell' } }, context)).not.toContain(
+      'sanboot',
+    );
   });
 
   it('for a wait', () => {

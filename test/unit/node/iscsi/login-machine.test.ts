@@ -17,7 +17,8 @@ const names = {
   SessionType: 'Normal',
   AuthMethod: 'CHAP,None',
 };
-const granted: LoginEvent = { kind: 'decided', decision: grant(new Map()) };
+const nonce = Uint8Array.from({ length: 33 }, (_, i) => i + 1);
+const granted: LoginEvent = { kind: 'decided', decision: grant(new Map()), nonce };
 
 function request(fields: Partial<LoginRequestFields>, keys: Record<string, string> | Uint8Array): LoginEvent {
   const blank = loginRequest.decode(new Uint8Array(48));
@@ -96,7 +97,9 @@ describe('a login that succeeds', () => {
 
   test('discovery asks for no target', () => {
     const discovery = { InitiatorName: INITIATOR, SessionType: 'Discovery', AuthMethod: 'None' };
-    const { effects } = run(request(security, discovery));
+    const asked = run(request(security, discovery));
+    expect(asked.effects).toMatchObject([{ kind: 'ask-directory', targetName: undefined }]);
+    const { effects } = stepLogin(asked.state, { kind: 'decided', decision: { kind: 'discovery' }, nonce });
     expect(response(effects)).toMatchObject({ status: 0, keys: { AuthMethod: 'None' } });
   });
 });
@@ -110,6 +113,7 @@ describe('what the directory decides', () => {
     const { effects } = run(request(security, names), {
       kind: 'decided',
       decision: { kind: 'refused', reason },
+      nonce,
     });
     expect(response(effects).status).toBe(status);
     expect(effects.at(-1)).toEqual({ kind: 'close', status });
@@ -117,7 +121,7 @@ describe('what the directory decides', () => {
 
   test('a redirect names address, port and portal group', () => {
     const decision = { kind: 'redirect', address: '192.0.2.7', port: 3260 } as const;
-    const { effects } = run(request(security, names), { kind: 'decided', decision });
+    const { effects } = run(request(security, names), { kind: 'decided', decision, nonce });
     expect(response(effects)).toMatchObject({ status: 0x0101, keys: { TargetAddress: '192.0.2.7:3260,1' } });
   });
 });

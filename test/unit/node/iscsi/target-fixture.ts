@@ -1,9 +1,15 @@
 import type { Clock, Timers } from '../../../../base/clock.ts';
 import { CounterSet } from '../../../../base/counters.ts';
-import { silentLogger } from '../../../../base/logger.ts';
+import { type Logger, silentLogger } from '../../../../base/logger.ts';
+import { SeededRandom } from '../../../../base/random.ts';
 import type { PortalLimits } from '../../../../node/iscsi/limits.ts';
 import { IscsiPortal } from '../../../../node/iscsi/portal.ts';
-import type { LoginDecision, LoginRequestInfo, TargetListing } from '../../../../node/iscsi/ports.ts';
+import type {
+  Authentication,
+  LoginDecision,
+  LoginRequestInfo,
+  TargetListing,
+} from '../../../../node/iscsi/ports.ts';
 import type { BlockDevice } from '../../../../storage/block-device.ts';
 import { MemoryDevice } from './memory-device.ts';
 
@@ -34,6 +40,7 @@ export interface TestTarget {
   readonly port: number;
   /** Answers logins instead of the grant of LUN 0. */
   decide: ((request: LoginRequestInfo) => Promise<LoginDecision>) | undefined;
+  discovery: ((initiatorName: string) => Authentication | undefined) | undefined;
   listings: (initiatorName: string) => readonly TargetListing[];
 }
 
@@ -43,18 +50,26 @@ export function grant(luns: ReadonlyMap<number, BlockDevice>, targetName = TARGE
 
 /** A portal on loopback with one disk in memory behind TARGET. */
 export async function startTarget(
-  options: { limits?: Partial<PortalLimits>; lengthBlocks?: number; clock?: Clock & Timers } = {},
+  options: {
+    limits?: Partial<PortalLimits>;
+    lengthBlocks?: number;
+    clock?: Clock & Timers;
+    seed?: number;
+    logger?: Logger;
+  } = {},
 ): Promise<TestTarget> {
   const device = new MemoryDevice(options.lengthBlocks ?? 65_536);
   const counters = new CounterSet();
   const clock = options.clock ?? systemClock;
-  const settings: Pick<TestTarget, 'decide' | 'listings'> = {
+  const settings: Pick<TestTarget, 'decide' | 'discovery' | 'listings'> = {
     decide: undefined,
+    discovery: undefined,
     listings: () => [{ targetName: TARGET, portals: [address] }],
   };
   const portal = new IscsiPortal({
     directory: {
-      list: (initiatorName) => target.listings(initiatorName),
+      list: ({ initiatorName }) => target.listings(initiatorName),
+      authenticationForDiscovery: ({ initiatorName }) => target.discovery?.(initiatorName),
       login: async (request) => {
         if (target.decide !== undefined) return target.decide(request);
         if (request.targetName !== TARGET) return { kind: 'refused', reason: 'not-found' };
@@ -63,7 +78,8 @@ export async function startTarget(
     },
     clock,
     timers: clock,
-    logger: silentLogger,
+    random: new SeededRandom(options.seed ?? 1),
+    logger: options.logger ?? silentLogger,
     counters,
     limits: options.limits ?? {},
   });
