@@ -5,6 +5,10 @@ export const TICK_MS = 50;
 export const HEARTBEAT_TICKS = 1;
 /** A follower that hears nothing for this many ticks, up to twice as many at random, asks for votes. */
 export const ELECTION_TICKS = 7;
+/** A leader whose own host says that its process is gone is given up after this much silence, two heartbeats. */
+export const FORGET_ABSENT_LEADER_MS = 100;
+/** The members campaign to follow such a leader one after another, by this much. */
+export const CAMPAIGN_TURN_MS = 100;
 /** More time than this between two ticks was spent by this process standing still, not by its peers. */
 export const MAX_OBSERVED_TICK_MS = 2 * TICK_MS;
 

@@ -10,6 +10,7 @@ import { Contacts } from './contacts.ts';
 import type { DiskLatency } from './disk-latency.ts';
 import { DiskWatch } from './disk-watch.ts';
 import { EntryFeed } from './entry-feed.ts';
+import { LeaderLoss } from './leader-loss.ts';
 import { MAX_COMMAND_BYTES, MAX_SNAPSHOT_BYTES, TICK_MS } from './limits.ts';
 import type { LogConsumer, LogPosition, ReplicatedLog } from './log.ts';
 import { PeerInbox } from './peer-inbox.ts';
@@ -95,7 +96,7 @@ export class RaftLog implements ReplicatedLog {
   }
 
   async start(consumer: LogConsumer): Promise<void> {
-    const { records, logger, logBounds, counters } = this.#options;
+    const { records, logger, logBounds, counters, transport } = this.#options;
     const store = await RaftStore.open(records, this.#members.initialConfState(), logBounds);
     const missing = store.resumeAt(consumer.position);
     if (missing !== undefined) consumer.restore(missing.data, missing.index);
@@ -125,14 +126,9 @@ export class RaftLog implements ReplicatedLog {
       heard: (from) => this.contacts.heard(from),
       stepped: () => this.#queueDrain(),
     });
-    this.#running = {
-      raw,
-      store,
-      appends,
-      feed,
-      inbox,
-      diskWatch: new DiskWatch(raw, appends, this.#options),
-    };
+    const diskWatch = new DiskWatch(raw, appends, this.#options);
+    const leaderLoss = new LeaderLoss({ raw, transport, members: this.#members, contacts: this.contacts });
+    this.#running = { raw, store, appends, feed, inbox, diskWatch, leaderLoss };
     this.#scheduleTick();
     this.#queueDrain();
   }
@@ -221,6 +217,7 @@ export class RaftLog implements ReplicatedLog {
       if (this.#stopped) return;
       this.#scheduleTick();
       this.contacts.tick(clock.monotonicMs());
+      this.#running?.leaderLoss.tick();
       this.#running?.raw.tick();
       this.#running?.diskWatch.tick();
       this.#reconcileMembers();
@@ -320,6 +317,7 @@ interface Running {
   readonly feed: EntryFeed;
   readonly inbox: PeerInbox;
   readonly diskWatch: DiskWatch;
+  readonly leaderLoss: LeaderLoss;
 }
 
 function noLeader(message: string): OperationError {
