@@ -47,10 +47,7 @@ export function takeOffice(
     appliedIndex: given.appliedIndex,
   };
   const effects = beginEpoch(state);
-  for (const nodeId of given.group.replicas) {
-    const link = core.links.get(nodeId);
-    if (nodeId !== core.self.nodeId && link?.up === true) addMember(state, nodeId, link, nowMs);
-  }
+  followReplicas(state, nowMs);
   return { state, effects: [...effects, ...heartbeats(state, nowMs)] };
 }
 
@@ -161,6 +158,7 @@ function onState(
   const newLease = core.leaseMs !== event.leaseMs;
   core.leaseMs = event.leaseMs;
   if (!risen) return [];
+  followReplicas(state, nowMs);
   core.epoch = event.group.epoch;
   core.primary = core.self.nodeId;
   // Whatever was proposed at the old epoch has been decided by now.
@@ -169,6 +167,17 @@ function onState(
   state.joining = undefined;
   for (const member of state.members.values()) member.lastSentMs = Number.NEGATIVE_INFINITY;
   return newLease || risen ? [persistEffect(core), ...heartbeats(state, nowMs)] : [];
+}
+
+/** Replicas come and go with the epoch; links were there before, or stay. */
+function followReplicas(state: PrimaryState, nowMs: number): void {
+  const { core, group, members } = state;
+  for (const nodeId of members.keys()) if (!group.replicas.includes(nodeId)) members.delete(nodeId);
+  for (const nodeId of group.replicas) {
+    const link = core.links.get(nodeId);
+    if (nodeId === core.self.nodeId || link?.up !== true || members.has(nodeId)) continue;
+    addMember(state, nodeId, link, nowMs);
+  }
 }
 
 function onLink(state: PrimaryState, peer: MemberIdentity, up: boolean, nowMs: number): ReplicaEffect[] {

@@ -26,7 +26,7 @@ export class Authority {
   readonly #listeners = new Map<Process, { lastMs: number }>();
   /** Nodes cut off from the authority, and until when. */
   readonly #cutUntilMs = new Map<string, number>();
-  readonly counts = { shrinks: 0, expands: 0, fences: 0, failovers: 0, lateProposals: 0 };
+  readonly counts = { shrinks: 0, expands: 0, fences: 0, failovers: 0, lateProposals: 0, moves: 0, drops: 0 };
 
   constructor(world: World, group: PortalGroupState, leaseMs: number) {
     this.#world = world;
@@ -129,7 +129,8 @@ export class Authority {
     } else {
       const node = this.#nodes.find((n) => n.nodeId === change.add);
       const isThere = group.inSync.some((m) => m.nodeId === change.add);
-      if (isThere || node?.status !== 'up' || node.incarnation !== change.incarnation) return 'refused';
+      if (isThere || !group.replicas.includes(change.add)) return 'refused';
+      if (node?.status !== 'up' || node.incarnation !== change.incarnation) return 'refused';
       const member = { nodeId: change.add, incarnation: change.incarnation };
       this.#setMembers([...group.inSync, member], group.primary);
       this.counts.expands++;
@@ -148,6 +149,36 @@ export class Authority {
       inSync,
       ...(primary === undefined ? {} : { primary }),
     };
+  }
+
+  /** An administrator moves the group to another in-sync member, though nothing is wrong. */
+  move(): void {
+    const group = this.#group;
+    const to = this.#choose(group.inSync.filter((m) => m.nodeId !== group.primary));
+    if (to === undefined || group.primary === undefined) return;
+    this.counts.moves++;
+    this.#setMembers(group.inSync, to);
+    this.#changed();
+  }
+
+  /** An administrator takes a copy away from a node, which keeps its files, and gives it back later. */
+  dropReplica(nodeId: string): boolean {
+    const group = this.#group;
+    const inSync = group.inSync.filter((m) => m.nodeId !== nodeId);
+    if (!group.replicas.includes(nodeId) || group.primary === nodeId || inSync.length === 0) return false;
+    this.counts.drops++;
+    this.#setMembers(inSync, group.primary);
+    this.#group = { ...this.#group, replicas: group.replicas.filter((id) => id !== nodeId) };
+    this.#changed();
+    return true;
+  }
+
+  addReplica(nodeId: string): void {
+    const group = this.#group;
+    if (group.replicas.includes(nodeId)) return;
+    this.#setMembers(group.inSync, group.primary);
+    this.#group = { ...this.#group, replicas: [...group.replicas, nodeId] };
+    this.#changed();
   }
 
   #choose(inSync: readonly MemberIdentity[]): string | undefined {

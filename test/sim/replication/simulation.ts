@@ -219,7 +219,7 @@ export class Simulation {
     const { world } = this;
     const node = this.#someNode();
     const other = NODES[world.random.below(NODES.length)] as string;
-    switch (world.random.below(10)) {
+    switch (world.random.below(12)) {
       case 0:
       case 1:
         this.#kill(node, this.#options.durability === 'durable' && world.chance(60) ? 'power' : 'kill');
@@ -250,6 +250,14 @@ export class Simulation {
         break;
       case 8:
         this.#network.refusalPercent = world.chance(50) ? 3 : 0;
+        break;
+      case 9:
+        this.authority.move();
+        break;
+      case 10:
+        if (this.authority.dropReplica(other)) {
+          world.after(world.between(50, 800), () => this.authority.addReplica(other));
+        }
         break;
       default:
         this.#isolate(node);

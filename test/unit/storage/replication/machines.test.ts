@@ -236,6 +236,21 @@ describe('a primary', () => {
     expect(driver.proposed()).toEqual([]);
   });
 
+  it('turns to a replica that is added while their link stands, and from one that is dropped', () => {
+    const driver = new Driver();
+    driver.state({ ...group(2, 'a', ['a', 'b']), replicas: ['a', 'b'] });
+    driver.ack('b', driver.core.log.nextIndex);
+    expect([...(driver.primary?.members.keys() ?? [])]).toEqual(['b']);
+    driver.state({ ...group(3, 'a', ['a', 'b']), replicas: ['a', 'b', 'c'] });
+    expect(driver.effects).toContainEqual(expect.objectContaining({ kind: 'send', to: 'c' }));
+    driver.state({ ...group(4, 'a', ['a']), replicas: ['a', 'c'] });
+    expect([...(driver.primary?.members.keys() ?? [])]).toEqual(['c']);
+    // What it says now is of no account.
+    driver.ack('b', driver.core.log.nextIndex);
+    driver.tick();
+    expect(driver.effects.some((e) => e.kind === 'send' && e.to === 'b')).toBe(false);
+  });
+
   it('brings a divergent member to its own log', () => {
     const driver = new Driver([{ epoch: 2, startIndex: 1 }], 4);
     driver.state(group(3, 'a', ['a', 'b']));
