@@ -10,9 +10,48 @@ interface Connection {
   readonly lastArrivalMs: Map<Process, number>;
 }
 
-/** Links between running processes: in order and whole while up; cut, or held up in one direction. */
+/** What befalls single messages, of the kinds that need no link that is whole and in order. */
+export interface Weather {
+  lossPercent: number;
+  doublingPercent: number;
+  /** Messages that let others pass; for up to `strayMs`. */
+  reorderingPercent: number;
+  strayMs: number;
+  /** The longest that anything takes. */
+  delayMs: number;
+}
+
+export const FAIR_WEATHER: Weather = {
+  lossPercent: 0,
+  doublingPercent: 0,
+  reorderingPercent: 0,
+  strayMs: 0,
+  delayMs: 2,
+};
+
+export interface NetworkCounts {
+  lost: number;
+  doubled: number;
+  reordered: number;
+  muted: number;
+}
+
+/**
+ * Links between running processes: in order and whole while up; cut, or held up in one direction. Messages for
+ * which `isDatagram` holds may be lost, doubled and reordered besides.
+ */
 export class Network {
   readonly #world: World;
+  weather: Weather = { ...FAIR_WEATHER };
+  readonly counts: NetworkCounts = { lost: 0, doubled: 0, reordered: 0, muted: 0 };
+  /** Whether a message may be lost, doubled or reordered while its link is up. */
+  isDatagram: (message: Uint8Array) => boolean = () => false;
+  /** Sees each message as it is sent and as it arrives. */
+  onMessage: (what: 'sent' | 'arrived', from: Process, to: Process, message: Uint8Array) => void = () => {};
+  /** Whether a node's host tells that no process is there. */
+  tellsAbsence = false;
+  /** Directed pairs that hear nothing, with the end of it. */
+  readonly #mutes = new Map<string, number>();
   readonly #transports = new Map<Process, SimTransport>();
   readonly #connections = new Set<Connection>();
   /** Pairs of nodes that cannot reach each other, with the end of it. */
@@ -108,18 +147,93 @@ export class Network {
     if (connection === undefined || this.#world.chance(this.refusalPercent)) return false;
     const message = Buffer.concat(parts);
     const receiver = connection.a === process ? connection.b : connection.a;
+    this.onMessage('sent', process, receiver, message);
+    if (this.isDatagram(message)) this.#cast(connection, process, receiver, message);
+    else this.#arriveInOrder(connection, process, receiver, message);
+    return true;
+  }
+
+  /** What the weather makes of a message. */
+  #cast(connection: Connection, process: Process, receiver: Process, message: Uint8Array): void {
+    const { weather, counts } = this;
+    if (this.#isMuted(process.nodeId, receiver.nodeId)) {
+      counts.muted++;
+    } else if (this.#happens(weather.lossPercent)) {
+      counts.lost++;
+    } else {
+      if (this.#happens(weather.doublingPercent)) {
+        counts.doubled++;
+        this.#stray(connection, process, receiver, message);
+      }
+      if (this.#happens(weather.reorderingPercent)) {
+        counts.reordered++;
+        this.#stray(connection, process, receiver, message);
+      } else {
+        this.#arriveInOrder(connection, process, receiver, message);
+      }
+    }
+  }
+
+  #happens(percent: number): boolean {
+    return percent > 0 && this.#world.chance(percent);
+  }
+
+  #arriveInOrder(connection: Connection, process: Process, receiver: Process, message: Uint8Array): void {
     const arrivalMs = Math.max(
-      this.#world.nowMs + this.#world.between(0, 2),
+      this.#world.nowMs + this.#world.between(0, this.weather.delayMs),
       connection.lastArrivalMs.get(receiver) ?? 0,
       connection.heldUntilMs.get(receiver) ?? 0,
     );
     connection.lastArrivalMs.set(receiver, arrivalMs);
+    this.#arriveAt(arrivalMs, connection, process, receiver, message);
+  }
+
+  #stray(connection: Connection, process: Process, receiver: Process, message: Uint8Array): void {
+    const arrivalMs = this.#world.nowMs + this.#world.between(0, Math.max(1, this.weather.strayMs));
+    this.#arriveAt(arrivalMs, connection, process, receiver, message);
+  }
+
+  #arriveAt(
+    arrivalMs: number,
+    connection: Connection,
+    process: Process,
+    receiver: Process,
+    message: Uint8Array,
+  ): void {
     this.#world.at(arrivalMs, () =>
       receiver.enter(() => {
-        if (connection.isUp) this.#transports.get(receiver)?.receive(process, message);
+        if (!connection.isUp) return;
+        this.onMessage('arrived', process, receiver, message);
+        this.#transports.get(receiver)?.receive(process, message);
       }),
     );
-    return true;
+  }
+
+  /** Datagrams from one node to another vanish for so long; nobody is told. */
+  mute(from: string, to: string, forMs: number): void {
+    this.#mutes.set(`${from} ${to}`, this.#world.nowMs + forMs);
+  }
+
+  #isMuted(from: string, to: string): boolean {
+    return (this.#mutes.get(`${from} ${to}`) ?? 0) > this.#world.nowMs;
+  }
+
+  isCut(a: string, b: string): boolean {
+    return (this.#cuts.get(pairOf(a, b)) ?? 0) > this.#world.nowMs;
+  }
+
+  /** Ends all cuts and mutes, and bad weather; links come up again in their own time. */
+  heal(): void {
+    this.#mutes.clear();
+    this.weather = { ...FAIR_WEATHER };
+    this.refusalPercent = 0;
+    for (const pair of this.#cuts.keys()) this.#cuts.set(pair, this.#world.nowMs);
+    for (const { heldUntilMs } of this.#connections) heldUntilMs.clear();
+  }
+
+  hasLiveProcess(nodeId: string): boolean {
+    for (const process of this.#transports.keys()) if (process.nodeId === nodeId) return true;
+    return false;
   }
 }
 
@@ -147,8 +261,10 @@ class SimTransport implements PeerTransport {
     return this.#up.has(nodeId);
   }
 
-  isAbsent(): boolean {
-    return false;
+  isAbsent(nodeId: string): boolean {
+    const network = this.#network;
+    if (!network.tellsAbsence || this.#up.has(nodeId)) return false;
+    return !network.isCut(this.#process.nodeId, nodeId) && !network.hasLiveProcess(nodeId);
   }
 
   onMessage(handler: (from: PeerIdentity, message: Uint8Array) => void): void {

@@ -1,0 +1,245 @@
+import { describeError, InvariantError } from '../../../base/errors.ts';
+import type { Logger } from '../../../base/logger.ts';
+import type { PeerTransport } from '../../../base/peer-transport.ts';
+import { SeededRandom } from '../../../base/random.ts';
+import { LogCorruptionError, LogFailure } from '../../../base/record-log.ts';
+import { AppliedStore } from '../../../cluster/applied-store.ts';
+import { ClusterNode } from '../../../cluster/cluster-node.ts';
+import type { RaftRecord } from '../../../cluster/raft-records.ts';
+import type { ClusterState, NodeEndpoints } from '../../../cluster/state/model.ts';
+import { openSegmentedLog } from '../../../storage/log/segmented-log.ts';
+import { FaultyDisk, systemError } from '../../support/faulty-disk.ts';
+import { Process, type World } from '../world.ts';
+import { SimulatedDatabase } from './database.ts';
+import type { LedgerNode } from './ledger.ts';
+import type { RaftView } from './raft-view.ts';
+import { WatchedLog } from './watched-log.ts';
+
+/** Small, so that a short run fills several. */
+const SEGMENT_SIZE_BYTES = 16 * 1024;
+const LOG_BOUNDS = { maxEntries: 36, maxBytes: 64 * 1024, tailEntries: 6 };
+export const LOG_DIRECTORY = '/log';
+
+/** How a process comes to its end. */
+export type Ending = 'kill' | 'power' | 'exit' | 'fenced' | 'device';
+
+export interface HostContext {
+  readonly world: World;
+  readonly genesis: ClusterState;
+  readonly counters: { add(name: string, by?: number): void };
+  attach(process: Process): PeerTransport;
+  detach(process: Process): void;
+  logger(nodeId: string): Logger;
+  fail(what: string): void;
+  note(where: string, what: string, fact: number, text?: () => string): void;
+  /** Called before each half of an operation. */
+  onDiskOperation(host: Host, operation: string): void;
+  recordWritten(host: Host, record: RaftRecord, before: RaftView): void;
+}
+
+/** One server: its disk, and the processes that run on it one after another. */
+export class Host implements LedgerNode {
+  readonly nodeId: string;
+  readonly raftId: number;
+  readonly disk: FaultyDisk;
+  readonly database = new SimulatedDatabase();
+  readonly watched: WatchedLog;
+  readonly #context: HostContext;
+  /** down: to be started again. refused: its data is damaged, and it must not take part. */
+  phase: 'down' | 'starting' | 'up' | 'refused' = 'down';
+  process: Process;
+  node: ClusterNode | undefined;
+  starts = 0;
+  /** A process is to come back after it has ended. */
+  restarts = true;
+  /** Bits of its log have been flipped. */
+  isDamaged = false;
+  /** Something that may have happened to this node since it was looked at last. */
+  isDirty = false;
+  /** How long each half of a disk operation takes. */
+  diskMs: readonly [number, number] = [0, 1];
+  #stalledUntilMs = 0;
+  /** The next operation of this name fails. */
+  armed: { readonly operation: string; readonly code: string } | undefined;
+  /** A device error has been reported to the process that runs now. */
+  #deviceFailed = false;
+
+  constructor(context: HostContext, nodeId: string, raftId: number) {
+    this.#context = context;
+    this.nodeId = nodeId;
+    this.raftId = raftId;
+    this.disk = new FaultyDisk(new SeededRandom(context.world.random.below(2 ** 32)));
+    this.disk.fault = (operation, path) => this.#fault(operation, path);
+    this.watched = new WatchedLog({
+      failed: (what) => context.fail(`${nodeId}: ${what}`),
+      written: (record, before) => context.recordWritten(this, record, before),
+    });
+    this.process = new Process(context.world, nodeId, `${nodeId}.0`);
+    this.process.kill();
+  }
+
+  get written(): RaftView {
+    return this.watched.written;
+  }
+
+  get durable(): RaftView {
+    return this.watched.durable;
+  }
+
+  get isUp(): boolean {
+    return this.phase === 'up' && this.process.isAlive;
+  }
+
+  #fault(operation: string, path: string): Error | undefined {
+    const { armed } = this;
+    if (armed?.operation !== operation || !path.startsWith(LOG_DIRECTORY)) return undefined;
+    this.armed = undefined;
+    if (armed.code !== 'ENOSPC') this.#deviceFailed = true;
+    this.#context.counters.add(`fault.${armed.code.toLowerCase()}-${operation}`);
+    return systemError(armed.code);
+  }
+
+  stall(forMs: number): void {
+    this.#stalledUntilMs = Math.max(this.#stalledUntilMs, this.#context.world.nowMs + forMs);
+  }
+
+  /** Nothing is wrong with the disk any more, but for what is on it. */
+  mendDisk(): void {
+    this.#stalledUntilMs = 0;
+    this.diskMs = [0, 1];
+    this.armed = undefined;
+    this.disk.capacityBytes = Number.MAX_SAFE_INTEGER;
+  }
+
+  start(): void {
+    const { world } = this.#context;
+    if (this.phase !== 'down') return;
+    this.phase = 'starting';
+    this.starts++;
+    this.#deviceFailed = false;
+    const process = new Process(world, this.nodeId, `${this.nodeId}.${this.starts}`);
+    this.process = process;
+    process.onEnter = () => {
+      this.isDirty = true;
+    };
+    process.onThrown = (error) => this.#threw(process, error);
+    this.#context.note(this.nodeId, 'start', this.starts);
+    process.enter(() => {
+      this.#run(process).catch((error: unknown) => this.#threw(process, error));
+    });
+  }
+
+  async #run(process: Process): Promise<void> {
+    const { genesis, counters, world } = this.#context;
+    const logger = this.#context.logger(this.nodeId);
+    const pace = (operation: string): Promise<void> => this.#pace(process, operation);
+    const { log, report } = await openSegmentedLog({
+      directory: LOG_DIRECTORY,
+      fileSystem: this.disk.mount(pace),
+      segmentSizeBytes: SEGMENT_SIZE_BYTES,
+      logger,
+      counters,
+    });
+    if (report.tornTail !== undefined) counters.add('seen.torn-tail');
+    await this.watched.reopened(log);
+    const owner = { clusterId: genesis.clusterId, nodeId: this.nodeId };
+    const node = new ClusterNode({
+      nodeId: this.nodeId,
+      incarnation: process.incarnation,
+      endpoints: genesis.nodes[this.nodeId]?.endpoints as NodeEndpoints,
+      genesis,
+      records: this.watched.watch(log),
+      appliedStore: new AppliedStore(this.database.mount(pace), owner),
+      transport: this.#context.attach(process),
+      clock: process,
+      timers: process,
+      random: new SeededRandom(world.random.below(2 ** 32)),
+      logger,
+      counters,
+      logBounds: LOG_BOUNDS,
+      onFenced: () => process.enterAfter(world.between(0, 20), () => this.end('fenced')),
+      onFatal: (error) => this.#fatal(process, error),
+    });
+    await node.start();
+    this.node = node;
+    this.phase = 'up';
+    this.isDirty = true;
+    this.#context.note(this.nodeId, 'up', 0);
+  }
+
+  /** Resolves after as long as half an operation of the disk takes; never, for a process that is gone. */
+  #pace(process: Process, operation: string): Promise<void> {
+    const { world } = this.#context;
+    this.#context.onDiskOperation(this, operation);
+    const stallMs = Math.max(0, this.#stalledUntilMs - world.nowMs);
+    const [lowMs, highMs] = this.diskMs;
+    const delayMs = stallMs + lowMs + (world.random.below(1000) / 1000) * (highMs - lowMs);
+    return new Promise((resolve) => {
+      process.enterAfter(delayMs, resolve);
+    });
+  }
+
+  #threw(process: Process, error: unknown): void {
+    if (!process.isAlive) return;
+    if (error instanceof LogCorruptionError) {
+      this.#refuse(error);
+    } else if (this.#isDeviceError(error)) {
+      this.#context.note(this.nodeId, 'device-error', 0, () => describeError(error));
+      this.end('device');
+    } else {
+      const kind =
+        error instanceof InvariantError ? 'an invariant of the product fails' : 'an error is thrown';
+      this.#context.fail(`${this.nodeId}: ${kind}: ${error instanceof Error ? error.stack : String(error)}`);
+      this.end('exit');
+    }
+  }
+
+  #isDeviceError(error: unknown): boolean {
+    const isFull = error instanceof Error && 'code' in error && error.code === 'ENOSPC';
+    return this.#deviceFailed || isFull;
+  }
+
+  #fatal(process: Process, error: unknown): void {
+    if (!process.isAlive) return;
+    const isOurs = error instanceof LogFailure && this.#deviceFailed;
+    if (!isOurs) this.#context.fail(`${this.nodeId} ends without reason: ${describeError(error)}`);
+    process.enterAfter(0, () => this.end('device'));
+  }
+
+  /** What is on the disk is damaged: the node must not go on as if nothing were. */
+  #refuse(error: LogCorruptionError): void {
+    if (this.#deviceFailed) {
+      // It could not be read just now; another start may be luckier.
+      this.end('device');
+      return;
+    }
+    if (!this.isDamaged)
+      this.#context.fail(`${this.nodeId} sees damage where there is none: ${error.message}`);
+    this.#context.counters.add('seen.refused-damaged-log');
+    this.#context.note(this.nodeId, 'refused', 0, () => error.message);
+    this.end('exit');
+    this.phase = 'refused';
+  }
+
+  /** The process is gone at once. */
+  end(how: Ending): void {
+    if (!this.process.isAlive) return;
+    const { world, counters } = this.#context;
+    counters.add(`fault.${how === 'device' || how === 'exit' ? `exit-${how}` : how}`);
+    this.#context.note(this.nodeId, how, 0);
+    this.process.kill();
+    this.#context.detach(this.process);
+    this.node = undefined;
+    // After an fsync that failed, the system may have dropped what it could not write.
+    const forgets = how === 'power' || (how === 'device' && world.chance(50));
+    if (forgets) {
+      this.disk.crash();
+      this.database.crash(world.random);
+    } else {
+      this.disk.kill();
+      this.database.kill();
+    }
+    this.phase = 'down';
+    if (this.restarts) world.after(world.between(20, 600), () => this.start());
+  }
+}

@@ -1,0 +1,86 @@
+import { crc32c } from '../../../base/crc32c.ts';
+import type { Entry } from '../../../cluster/raft/index.ts';
+import type { RaftRecord } from '../../../cluster/raft-records.ts';
+
+/** What tells one entry from another at the same place. */
+export interface SeenEntry {
+  readonly index: number;
+  readonly term: number;
+  readonly digest: number;
+}
+
+export function seen({ index, term, type, data }: Entry): SeenEntry {
+  return { index, term, digest: crc32c(data, type.length) };
+}
+
+/** What a series of records adds up to, worked out here and not by the code under test. */
+export class RaftView {
+  term = 0;
+  vote = 0;
+  baseIndex = 0;
+  /** -1: not known. */
+  baseTerm = 0;
+  #entries: SeenEntry[] = [];
+
+  get lastIndex(): number {
+    return this.baseIndex + this.#entries.length;
+  }
+
+  at(index: number): SeenEntry | undefined {
+    return this.#entries[index - this.baseIndex - 1];
+  }
+
+  /** undefined: not known */
+  termAt(index: number): number | undefined {
+    if (index === this.baseIndex) return this.baseTerm < 0 ? undefined : this.baseTerm;
+    return this.at(index)?.term;
+  }
+
+  /** Whether the log has this entry, or begins behind it. */
+  has(index: number, term: number): boolean {
+    return index <= this.baseIndex || this.at(index)?.term === term;
+  }
+
+  add(record: RaftRecord): void {
+    switch (record.kind) {
+      case 'hardState':
+        this.#setHardState(record.hardState);
+        return;
+      case 'entries':
+        this.#addEntries(record.entries.map(seen));
+        return;
+      case 'snapshot':
+        this.#setHardState(record.hardState);
+        this.#begin(record.metadata.index, record.metadata.term, []);
+        return;
+      case 'compacted':
+        this.#setHardState(record.hardState);
+        this.#begin(
+          record.metadata.index,
+          record.metadata.term,
+          this.#entries.filter((e) => e.index > record.metadata.index),
+        );
+    }
+  }
+
+  #setHardState({ term, vote }: { readonly term: number; readonly vote: number }): void {
+    this.term = term;
+    this.vote = vote;
+  }
+
+  #begin(index: number, term: number, entries: SeenEntry[]): void {
+    this.baseIndex = index;
+    this.baseTerm = term;
+    this.#entries = entries;
+  }
+
+  #addEntries(entries: readonly SeenEntry[]): void {
+    const first = entries[0];
+    if (first === undefined) return;
+    // Records before it were trimmed away.
+    if (first.index > this.lastIndex + 1) this.#begin(first.index - 1, -1, []);
+    const kept = Math.max(0, first.index - this.baseIndex - 1);
+    this.#entries.length = Math.min(this.#entries.length, kept);
+    for (const entry of entries) if (entry.index > this.baseIndex) this.#entries.push(entry);
+  }
+}

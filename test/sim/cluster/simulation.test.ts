@@ -1,0 +1,58 @@
+import { describe, expect, it } from 'vitest';
+import { Simulation } from './simulation.ts';
+
+const SEEDS = 20;
+
+/** Trouble that so many seeds must have met, or they would prove nothing about it. */
+const MET = [
+  'fault.kill',
+  'fault.power',
+  'fault.power-after-vote',
+  'fault.power-in-directory',
+  'fault.power-after-acknowledgement',
+  'fault.pause',
+  'fault.clock-leap',
+  'fault.partition',
+  'fault.one-way',
+  'fault.held-up',
+  'fault.bad-weather',
+  'fault.disk-stall',
+  'fault.disk-full',
+  'fault.eio-syncData',
+  'fault.fenced',
+  'message.lost',
+  'message.doubled',
+  'message.reordered',
+  'crash.sectors-dropped',
+  'crash.sectors-torn',
+  'seen.torn-tail',
+  'seen.refused-damaged-log',
+  'crash.directory-entries-lost',
+  'seen.snapshot-sent',
+  'cluster.log.compacted',
+];
+
+describe('a simulated cluster', () => {
+  it(`keeps its promises and recovers, over ${SEEDS} seeds`, { timeout: 180_000 }, async () => {
+    const totals: Record<string, number> = {};
+    const violations: string[] = [];
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const { violation, counts } = await new Simulation({ seed }).run();
+      if (violation !== undefined) violations.push(`seed ${seed}: ${violation}`);
+      for (const [name, value] of Object.entries(counts)) totals[name] = (totals[name] ?? 0) + value;
+    }
+    expect(violations).toEqual([]);
+    for (const name of MET) expect(totals[name] ?? 0, name).toBeGreaterThan(0);
+    expect(totals['seen.leaders']).toBeGreaterThan(2 * SEEDS);
+    expect(totals['seen.committed']).toBeGreaterThan(100 * SEEDS);
+    expect(totals['op.read']).toBeGreaterThan(50 * SEEDS);
+    expect(totals['history.undecided'] ?? 0).toBe(0);
+  });
+
+  it('goes the same way again from the same seed', { timeout: 60_000 }, async () => {
+    const run = (seed: number) => new Simulation({ seed, troubleMs: 5_000 }).run();
+    const once = await run(7);
+    expect(await run(7)).toEqual(once);
+    expect((await run(8)).traceHash).not.toBe(once.traceHash);
+  });
+});
