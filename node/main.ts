@@ -1,8 +1,6 @@
 import { errorDocument, errorText } from '../base/error-text.ts';
 import { describeError, OperationError } from '../base/errors.ts';
 import { EXIT_CODE } from '../base/exit-code.ts';
-import { runInit } from './setup/init.ts';
-import { startNode } from './start-node.ts';
 import { systemClock, systemRandom } from './system.ts';
 
 /**
@@ -10,12 +8,14 @@ import { systemClock, systemRandom } from './system.ts';
  *
  *     main.js init OPTIONS      makes a cluster's files
  *     main.js start --data DIR  runs one node until it is told to stop
+ *     main.js serve-lun FILE ... serves files as disks until it is told to stop
  *
- * It ends with one of base/exit-code.ts.
+ * It ends with one of base/exit-code.ts. Each command loads only what it needs.
  */
 async function main(args: readonly string[]): Promise<void> {
   const [command, ...rest] = args;
   if (command === 'init') {
+    const { runInit } = await import('./setup/init.ts');
     process.exitCode = await runInit(
       rest,
       { clock: systemClock, random: systemRandom },
@@ -30,8 +30,30 @@ async function main(args: readonly string[]): Promise<void> {
     await start(rest);
     return;
   }
-  process.stderr.write('usage: main.js init OPTION ... | start --data DIRECTORY\n');
+  if (command === 'serve-lun') {
+    await serveLun(rest);
+    return;
+  }
+  process.stderr.write('usage: main.js init OPTION ... | start --data DIRECTORY | serve-lun FILE ...\n');
   process.exitCode = EXIT_CODE.usage;
+}
+
+async function serveLun(args: readonly string[]): Promise<void> {
+  const { runServeLun } = await import('./serve-lun/serve-lun.ts');
+  const told = new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.once(signal, () => {
+        // A second signal ends the process at once; what was written is in the log.
+        process.once(signal, () => process.exit(EXIT_CODE.refused));
+        resolve();
+      });
+    }
+  });
+  const output = {
+    out: (text: string) => process.stdout.write(text),
+    err: (text: string) => process.stderr.write(text),
+  };
+  process.exit(await runServeLun(args, output, told));
 }
 
 async function start(args: readonly string[]): Promise<void> {
@@ -46,6 +68,7 @@ async function start(args: readonly string[]): Promise<void> {
     process.exit(EXIT_CODE.again);
   });
   try {
+    const { startNode } = await import('./start-node.ts');
     const node = await startNode({
       directory,
       logLevel: process.env['BOOTFABRIC_LOG_LEVEL'] ?? 'info',

@@ -24,8 +24,8 @@ import { EXIT, exitCodeOf, UsageError } from './failures.ts';
  * @returns the exit code: 0 done, 1 refused, 2 wrong usage, 3 no node reached
  */
 export async function runCli(args: readonly string[], io: CliIo): Promise<number> {
-  // init has options of its own under the same names; all of what follows belongs to it.
-  if (args[0] === 'init') return io.runNode(args);
+  // These have options of their own under the same names; all of what follows belongs to them.
+  if (args[0] === 'init' || args[0] === 'serve-lun') return io.runNode(args);
   const run: Run = { io, exitCode: EXIT.ok };
   const asJson = args.includes('--json');
   try {
@@ -104,6 +104,16 @@ function nodeCommands(program: Command, run: Run): void {
     .allowExcessArguments()
     .action(() => {
       throw new UsageError('init takes its options after it', { accepted: 'bootfabric init OPTIONS' });
+    });
+  program
+    .command('serve-lun')
+    .description('serve raw files as iSCSI disks without a cluster (see bootfabric serve-lun --help)')
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .action(() => {
+      throw new UsageError('serve-lun takes its options after it', {
+        accepted: 'bootfabric serve-lun FILE ... OPTIONS',
+      });
     });
   program
     .command('start')

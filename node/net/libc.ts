@@ -19,6 +19,8 @@ export interface Libc {
     addressLength: number,
   ): number;
   close(fd: number): number;
+  /** flock(2). */
+  flock(fd: number, operation: number): number;
   /** 0 when there is no such interface. */
   interfaceIndex(name: string): number;
   /** Of the last call, to be asked at once. */
@@ -61,6 +63,7 @@ function bindLibc(): Libc {
         'intptr_t sendto(int fd, const uint8_t *bytes, size_t length, int flags, const uint8_t *to, uint32_t toLength)',
       ),
       close: self.func('int close(int fd)'),
+      flock: self.func('int flock(int fd, int operation)'),
       interfaceIndex: self.func('unsigned int if_nametoindex(const char *name)'),
     };
     return { ...calls, errno: () => koffi.errno() };

@@ -3,8 +3,7 @@ import { join } from 'node:path';
 import { CounterSet, type Counters } from '../../base/counters.ts';
 import { describeError, invariant, OperationError } from '../../base/errors.ts';
 import { type Logger, silentLogger } from '../../base/logger.ts';
-import { DeviceError } from '../block-device.ts';
-import { type FileSystem, nodeFileSystem, type OpenFile } from '../log/file-system.ts';
+import { type FileSystem, nodeFileSystem } from '../log/file-system.ts';
 import { isAllZeros, sha256, sha256Hex } from './content-hash.ts';
 import {
   checkName,
@@ -19,7 +18,8 @@ import {
 } from './image-directory.ts';
 import { ImageManifest } from './image-manifest.ts';
 import type { ImageSource, ImageVersionRef, OpenImage } from './image-source.ts';
-import { MAX_IMPORTS, MAX_READ_BYTES } from './limits.ts';
+import { MAX_IMPORTS } from './limits.ts';
+import { RawImage } from './raw-image.ts';
 import { checkImageSize, type ImportOptions, importIntoDirectory } from './raw-import.ts';
 
 export interface ImageStoreOptions {
@@ -180,7 +180,8 @@ export class ImageStore implements ImageSource {
     if (manifest === undefined) return undefined;
     const path = join(this.directory.version(image), RAW_FILE);
     const file = await openIfThere(this.fileSystem, path);
-    return file === undefined ? undefined : new RawImage(file, manifest.sizeBytes, image);
+    if (file === undefined) return undefined;
+    return new RawImage(file, manifest.sizeBytes, `image ${image.name} version ${image.version}`);
   }
 
   /** The manifest's bytes, for another node; undefined when the version is not held here. */
@@ -264,41 +265,4 @@ export async function isChunk(chunk: Uint8Array, manifest: ImageManifest, index:
   const expected = manifest.chunkSha256(index);
   if (expected === undefined) return isAllZeros(chunk);
   return Buffer.compare(await sha256(chunk), expected) === 0;
-}
-
-class RawImage implements OpenImage {
-  readonly sizeBytes: number;
-  readonly #file: OpenFile;
-  readonly #ref: ImageVersionRef;
-
-  constructor(file: OpenFile, sizeBytes: number, ref: ImageVersionRef) {
-    this.#file = file;
-    this.sizeBytes = sizeBytes;
-    this.#ref = ref;
-  }
-
-  async read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
-    invariant(offsetBytes >= 0 && lengthBytes >= 0 && lengthBytes <= MAX_READ_BYTES, 'a read within bounds');
-    const out = Buffer.allocUnsafe(lengthBytes);
-    const insideBytes = Math.max(0, Math.min(lengthBytes, this.sizeBytes - offsetBytes));
-    let readBytes = 0;
-    try {
-      if (insideBytes > 0) readBytes = await this.#file.read(out.subarray(0, insideBytes), offsetBytes);
-    } catch (error) {
-      throw this.#damaged(offsetBytes, error);
-    }
-    if (readBytes < insideBytes) throw this.#damaged(offsetBytes, new Error('the file is too short'));
-    out.fill(0, insideBytes);
-    return out;
-  }
-
-  close(): Promise<void> {
-    return this.#file.close();
-  }
-
-  #damaged(offsetBytes: number, error: unknown): DeviceError {
-    const { name, version } = this.#ref;
-    const what = `image ${name} version ${version} cannot be read at ${offsetBytes}: ${describeError(error)}`;
-    return new DeviceError('medium-error', what, { cause: error });
-  }
 }

@@ -76,6 +76,11 @@ export const nodeFileSystem: FileSystem = {
   },
 };
 
+/** A file of the host's that is only read, and may be one that this process must not write. */
+export async function openToRead(path: string): Promise<OpenFile> {
+  return new NodeFile(await open(path, 'r'));
+}
+
 class NodeFile implements OpenFile {
   readonly #handle: FileHandle;
 
