@@ -7,7 +7,7 @@ import { RawImage } from '../../storage/image/raw-image.ts';
 import { openToRead } from '../../storage/log/file-system.ts';
 import { IscsiPortal } from '../iscsi/portal.ts';
 import type { PortalAddress } from '../iscsi/ports.ts';
-import { systemClock, systemLogger, systemTimers } from '../system.ts';
+import { systemClock, systemLogger, systemRandom, systemTimers } from '../system.ts';
 import { FileLun } from './file-lun.ts';
 import { LunDirectory } from './lun-directory.ts';
 import { ReadOnlyDevice } from './read-only-device.ts';
@@ -51,6 +51,7 @@ const portal = new IscsiPortal({
   directory,
   clock: systemClock,
   timers: systemTimers,
+  random: systemRandom,
   logger: logger('iscsi'),
   counters,
 });
