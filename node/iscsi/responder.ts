@@ -200,7 +200,8 @@ export class Responder {
       {
         opcode: opcode.nopIn,
         final: true,
-        ...lun,
+        lunHigh: lun.lunHigh,
+        lunLow: lun.lunLow,
         dataSegmentLength: echoed.length,
         initiatorTaskTag,
         targetTransferTag: RESERVED_TAG,

@@ -3,10 +3,10 @@ import type { PduFrame } from '../../node/iscsi/framer.ts';
 import { opcode, RESERVED_TAG } from '../../node/iscsi/opcode.ts';
 import * as pdu from '../../node/iscsi/pdu.ts';
 import { decodeTextKeys, encodeTextKeys } from '../../node/iscsi/text-keys.ts';
-import { inquiryCdb, readCapacity16Cdb, rw16Cdb, opcode as scsiOpcode } from '../../node/scsi/cdb.ts';
+import { inquiryCdb, readCapacity16Cdb, opcode as scsiOpcode } from '../../node/scsi/cdb.ts';
 import { capacity16 } from '../../node/scsi/parameter-command.ts';
 import { ConnectionLostError, type LoggedIn, type LoginOptions, login, type Wire } from './iscsi-wire.ts';
-import { type ScsiReply, type ScsiRequest, ScsiStatusError } from './scsi-exchange.ts';
+import { rw16, type ScsiReply, type ScsiRequest, ScsiStatusError } from './scsi-exchange.ts';
 
 /** An iSCSI initiator for tests and the demo: asynchronous, true to the protocol, for one LUN of one target. */
 
@@ -383,11 +383,18 @@ export class Initiator {
       case opcode.asyncMessage:
         this.seen.asyncMessages++;
         break;
-      default: {
+      case opcode.taskManagementResponse:
+      case opcode.textResponse:
+      case opcode.logoutResponse: {
         const { initiatorTaskTag } = pdu.basicHeader.decode(frame.header, frame.at);
         this.#answers.get(initiatorTaskTag)?.resolve(frame);
         this.#answers.delete(initiatorTaskTag);
+        break;
       }
+      default:
+        // As real initiators do.
+        this.#wire.socket.destroy(new Error(`the target sent opcode ${code}`));
+        return;
     }
     this.#sendWaiting();
   }
@@ -456,11 +463,4 @@ export class Initiator {
     for (const one of pending) one.reject(why);
     for (const listener of this.#closeListeners) listener(why);
   }
-}
-
-function rw16(code: number, lba: number, length: number, fua: boolean): Uint8Array {
-  const lbaHigh = Math.floor(lba / 0x1_0000_0000);
-  const cdb = rw16Cdb.encode({ fua, lbaHigh, lbaLow: lba >>> 0, length });
-  cdb[0] = code;
-  return cdb;
 }

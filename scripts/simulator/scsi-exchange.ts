@@ -1,3 +1,5 @@
+import { rw16Cdb } from '../../node/scsi/cdb.ts';
+
 /** One SCSI command as an initiator sees it. */
 
 export interface ScsiReply {
@@ -32,4 +34,12 @@ export interface ScsiRequest {
   readonly write?: Uint8Array;
   readonly writeBytes?: number;
   readonly lun?: number;
+}
+
+/** The CDB of READ (16) or WRITE (16). */
+export function rw16(code: number, lba: number, length: number, fua: boolean): Uint8Array {
+  const lbaHigh = Math.floor(lba / 0x1_0000_0000);
+  const cdb = rw16Cdb.encode({ fua, lbaHigh, lbaLow: lba >>> 0, length });
+  cdb[0] = code;
+  return cdb;
 }
