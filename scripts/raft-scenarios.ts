@@ -4,7 +4,8 @@ import { listScenarios, runScenario } from '../test/conformance/raft/scenarios.t
 const HELP = `Usage: raft-scenarios FOLDER
 
 Runs the recorded scenarios of etcd-io/raft against the Raft core and compares every line.
-FOLDER holds quorum/, confchange/ and interaction/, as that project's testdata folders do.
+FOLDER holds quorum/, confchange/ and interaction/, as that project's testdata folders do, or some of them,
+or is one of them.
 
   --help  show this text
 

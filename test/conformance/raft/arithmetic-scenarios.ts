@@ -35,7 +35,11 @@ export function runQuorum({ command, args }: Directive): string {
   const voters = { incoming, outgoing };
   const ids = [...new Set([...incoming, ...outgoing])];
   const given = values(command === 'vote' ? 'votes' : 'idx');
-  if (given.length !== ids.length) return `error: mismatched input for voters ${ids.join()}: ${given.join()}`;
+  if (given.length !== ids.length) {
+    const voters = ids.sort((a, b) => a - b).map((id) => `${id}:{}`);
+    const input = given.map((value) => ({ y: '2', n: '1', _: '0' })[value] ?? value);
+    return `error: mismatched input (explicit or _) for voters map[${voters.join(' ')}]: [${input.join(' ')}]`;
+  }
   const known = ids.map((id, at) => [id, given[at]] as const).filter(([, value]) => value !== '_');
 
   if (command === 'vote') {
@@ -136,15 +140,18 @@ export class ConfChangeScenario {
       newProgress: (start: ConstructorParameters<typeof Progress>[0]) =>
         new Progress(start, new Inflights(MAX_INFLIGHT, Number.POSITIVE_INFINITY)),
     };
-    const changes = changesFromText(input);
+    const parsed = changesFromText(input);
+    if ('error' in parsed) return parsed.error;
+    const { changes } = parsed;
+    if (command === 'leave-joint' && changes.length > 0) return 'this command takes no input\n';
     const autoLeave = args.some(({ key, values }) => key === 'autoleave' && values[0] === 'true');
     const outcome = () => {
       if (command === 'simple') return simpleChange(this.#membership, changes, context);
       if (command === 'enter-joint') return enterJoint(this.#membership, autoLeave, changes, context);
-      if (command === 'leave-joint') return leaveJoint(this.#membership);
-      throw new Error(`unknown command ${command}`);
+      return command === 'leave-joint' ? leaveJoint(this.#membership) : undefined;
     };
     const result = outcome();
+    if (result === undefined) return 'unknown command';
     if ('refused' in result) return `${REFUSALS[result.refused]}\n`;
     this.#membership = result;
     const peers = [...result.progress.values()].sort((a, b) => a.id - b.id);

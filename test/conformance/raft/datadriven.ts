@@ -28,6 +28,11 @@ export function parseScenario(text: string): Directive[] {
     let directive = (lines[at++] as string).trim();
     if (directive === '' || directive.startsWith('#')) continue;
     while (directive.endsWith('\\')) directive = `${directive.slice(0, -1)} ${(lines[at++] ?? '').trim()}`;
+    // A heading; what follows it stands for itself.
+    if (/^subtest\b/.test(directive)) {
+      if (lines[at] === SEPARATOR) at = expectedFrom(lines, at + 1).next;
+      continue;
+    }
     const separator = lines.indexOf(SEPARATOR, at);
     if (separator === -1) throw new Error(`line ${start + 1}: "${directive}" has no ${SEPARATOR}`);
     const input = lines.slice(at, separator).join('\n').trim();
@@ -66,7 +71,7 @@ function parseArgument(word: string): Argument {
   if (equals === -1) return { key: word, values: [] };
   const value = word.slice(equals + 1);
   const list = /^\((.*)\)$/.exec(value)?.[1];
-  const values = (list ?? value).split(',').map((item) => item.trim());
+  const values = (list ?? value).split(list === undefined ? ',' : /[,\s]+/).map((item) => item.trim());
   return { key: word.slice(0, equals), values: list === '' ? [] : values };
 }
 

@@ -121,10 +121,16 @@ function describeSnapshot({ metadata: { index, term, confState } }: Snapshot): s
 }
 
 export function describeReady(ready: Ready): string {
-  const { softState, hardState, entries, snapshot, committedEntries, messages } = ready;
+  const { softState, hardState, readStates, entries, snapshot, committedEntries, messages } = ready;
   const lines: string[] = [];
   if (softState !== undefined) lines.push(`Lead:${softState.leader} State:${describeRole(softState.role)}`);
   if (hardState !== undefined) lines.push(`HardState ${describeHardState(hardState)}`);
+  if (readStates.length > 0) {
+    const states = readStates.map(
+      ({ index, requestContext }) => `{${index} [${[...requestContext].join(' ')}]}`,
+    );
+    lines.push(`ReadStates [${states.join(' ')}]`);
+  }
   if (entries.length > 0) lines.push('Entries:', ...entries.map(describeEntry));
   if (snapshot !== undefined) lines.push(`Snapshot ${describeSnapshot(snapshot)}`);
   if (committedEntries.length > 0) lines.push('CommittedEntries:', ...committedEntries.map(describeEntry));
@@ -165,8 +171,54 @@ export function describeEntry(entry: Entry): string {
   return `${entry.term}/${entry.index} ${ENTRY_TYPES[entry.type]}${content === '' ? '' : ` ${content}`}`;
 }
 
-function quoted(data: Uint8Array): string {
-  return JSON.stringify(Buffer.from(data).toString());
+const ESCAPES: Readonly<Record<string, string>> = {
+  '"': '\\"',
+  '\\': '\\\\',
+  '\u0007': '\\a',
+  '\b': '\\b',
+  '\f': '\\f',
+  '\n': '\\n',
+  '\r': '\\r',
+  '\t': '\\t',
+  '\v': '\\v',
+};
+
+/** In quotes, with everything that cannot be printed escaped as Go does; bytes that are no UTF-8 by themselves. */
+export function quoted(data: Uint8Array): string {
+  let text = '';
+  for (let at = 0; at < data.length; ) {
+    const sizeBytes = characterBytes(data, at);
+    const bytes = data.subarray(at, at + Math.max(1, sizeBytes));
+    text += sizeBytes === 0 ? `\\x${hexOf(bytes[0] as number, 2)}` : escaped(Buffer.from(bytes).toString());
+    at += bytes.length;
+  }
+  return `"${text}"`;
+}
+
+function escaped(character: string): string {
+  const known = ESCAPES[character];
+  if (known !== undefined) return known;
+  const code = character.codePointAt(0) as number;
+  if (code < 0x20 || code === 0x7f) return `\\x${hexOf(code, 2)}`;
+  if (character === ' ' || /^[\p{L}\p{M}\p{N}\p{P}\p{S}]$/u.test(character)) return character;
+  return code > 0xffff ? `\\U${hexOf(code, 8)}` : `\\u${hexOf(code, 4)}`;
+}
+
+function hexOf(value: number, digits: number): string {
+  return value.toString(16).padStart(digits, '0');
+}
+
+/** Bytes of the UTF-8 character that begins here; 0: none does. */
+function characterBytes(data: Uint8Array, at: number): number {
+  for (const sizeBytes of [1, 2, 3, 4]) {
+    const bytes = data.subarray(at, at + sizeBytes);
+    const character = new TextDecoder().decode(bytes);
+    const units = sizeBytes === 4 ? 2 : 1;
+    if (bytes.length === sizeBytes && character.length === units && Buffer.from(character).equals(bytes)) {
+      return sizeBytes;
+    }
+  }
+  return 0;
 }
 
 function changesToText(changes: readonly ConfChangeSingle[]): string {
@@ -174,22 +226,29 @@ function changesToText(changes: readonly ConfChangeSingle[]): string {
 }
 
 /** Such as "v1 l2 r3 u4": make 1 a voter, 2 a learner, remove 3, update 4. */
-export function changesFromText(text: string): ConfChangeSingle[] {
+export function changesFromText(
+  text: string,
+): { readonly changes: ConfChangeSingle[] } | { readonly error: string } {
   const words = text.trim() === '' ? [] : text.trim().split(' ');
-  return words.map((word) => {
-    const letter = word[0];
+  const changes: ConfChangeSingle[] = [];
+  for (const word of words) {
+    if (word.length < 2) return { error: `unknown token ${word}` };
     const known = (Object.keys(CHANGE_LETTERS) as ConfChangeType[]).find(
-      (type) => CHANGE_LETTERS[type] === letter,
+      (type) => CHANGE_LETTERS[type] === word[0],
     );
-    if (known === undefined) throw new Error(`unknown input: ${word}`);
-    return { type: known, nodeId: Number(word.slice(1)) };
-  });
+    if (known === undefined) return { error: `unknown input: ${word}` };
+    const id = word.slice(1);
+    if (!/^\d+$/.test(id)) return { error: `strconv.ParseUint: parsing "${id}": invalid syntax` };
+    changes.push({ type: known, nodeId: Number(id) });
+  }
+  return { changes };
 }
 
 export function describeConfChange(change: ConfChange): string {
-  const { transition, changes } = asConfChange(change);
+  const { transition, changes, context } = asConfChange(change);
   return [
     `transition:${TRANSITIONS[transition]}`,
     ...changes.map(({ type, nodeId }) => `changes:{type:${CHANGE_NAMES[type]} node_id:${nodeId}}`),
+    ...(context.length > 0 ? [`context:${quoted(context)}`] : []),
   ].join(' ');
 }

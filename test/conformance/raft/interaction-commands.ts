@@ -1,7 +1,7 @@
 import type { ConfChangeTransition, ConfState, RaftConfig, Snapshot } from '../../../cluster/raft/index.ts';
 import type { Directive } from './datadriven.ts';
-import { changesFromText, describeMessage, describeProgressMap, describeRole } from './describe.ts';
-import { errorOf, Interaction, type ScenarioNode } from './interaction.ts';
+import { changesFromText, describeMessage, describeProgressMap, describeRole, quoted } from './describe.ts';
+import { errorOf, Interaction, Refusal, type ScenarioNode } from './interaction.ts';
 import { LEVELS } from './render-trace.ts';
 
 /** The commands of interaction/, each on a cluster. What a command returns is an error to be printed. */
@@ -34,8 +34,14 @@ const TRANSITIONS: Record<string, ConfChangeTransition> = {
 
 const NO_CONTEXT = new Uint8Array(0);
 
+/** All values of an argument that may be given more than once. */
 function valuesOf({ args }: Directive, key: string): readonly string[] {
-  return args.find((arg) => arg.key === key)?.values ?? [];
+  return args.filter((arg) => arg.key === key).flatMap(({ values }) => values);
+}
+
+/** As Go writes the truth. */
+function isTrue(text: string | undefined): boolean {
+  return text !== undefined && ['1', 't', 'T', 'true', 'TRUE', 'True'].includes(text);
 }
 
 /** Arguments that are a number and nothing else. */
@@ -47,9 +53,15 @@ function firstNode(env: Interaction, directive: Directive): ScenarioNode {
   return env.node(numbersOf(directive)[0] ?? 0);
 }
 
-function addNodes(env: Interaction, directive: Directive): undefined {
-  const one = (key: string) => valuesOf(directive, key)[0];
-  const index = Number(one('index') ?? 0);
+const READ_OPTIONS: Record<string, RaftConfig['readOnlyOption']> = {
+  safe: 'safe',
+  'lease-based': 'leaseBased',
+};
+
+function addNodes(env: Interaction, directive: Directive): string | undefined {
+  const last = (key: string) => valuesOf(directive, key).at(-1);
+  const index = Number(last('index') ?? 0);
+  const content = last('content') ?? '';
   const confState: ConfState = {
     voters: valuesOf(directive, 'voters').map(Number),
     learners: valuesOf(directive, 'learners').map(Number),
@@ -57,27 +69,37 @@ function addNodes(env: Interaction, directive: Directive): undefined {
     learnersNext: [],
     autoLeave: false,
   };
+  const readOnly = last('read-only') ?? 'safe';
+  const readOnlyOption = READ_OPTIONS[readOnly];
+  if (readOnlyOption === undefined) return `invalid read-only option ${quoted(Buffer.from(readOnly))}`;
+  const isEmpty = confState.voters.length + confState.learners.length + content.length === 0 && index === 0;
+  if (!isEmpty && index <= 1) return 'index must be specified as > 1 due to bootstrap';
   const snapshot: Snapshot = {
     metadata: { index, term: index > 0 ? 1 : 0, confState },
-    data: Buffer.from(one('content') ?? ''),
+    data: Buffer.from(content),
   };
   const config = {
     ...TEMPLATE,
     applied: index,
-    asyncStorageWrites: one('async-storage-writes') === 'true',
-    maxCommittedSizePerReadyBytes: Number(one('max-committed-size-per-ready') ?? 0),
-    maxInflightMessages: Number(one('inflight') ?? TEMPLATE.maxInflightMessages),
-    checkQuorum: one('checkquorum') === 'true',
-    preVote: one('prevote') === 'true',
-    readOnlyOption: one('read-only') === 'lease-based' ? ('leaseBased' as const) : ('safe' as const),
-    disableConfChangeValidation: one('disable-conf-change-validation') === 'true',
-    stepDownOnRemoval: one('step-down-on-removal') === 'true',
+    asyncStorageWrites: isTrue(last('async-storage-writes')),
+    maxCommittedSizePerReadyBytes: Number(last('max-committed-size-per-ready') ?? 0),
+    maxInflightMessages: Number(last('inflight') ?? TEMPLATE.maxInflightMessages),
+    checkQuorum: isTrue(last('checkquorum')),
+    preVote: isTrue(last('prevote')),
+    readOnlyOption,
+    disableConfChangeValidation: isTrue(last('disable-conf-change-validation')),
+    stepDownOnRemoval: isTrue(last('step-down-on-removal')),
   };
+  if (config.maxInflightMessages <= 0) return 'max inflight messages must be greater than 0';
+  if (readOnlyOption === 'leaseBased' && !config.checkQuorum) {
+    return 'CheckQuorum must be enabled when ReadOnlyOption is ReadOnlyLeaseBased';
+  }
   for (let count = numbersOf(directive)[0] ?? 0; count > 0; count--) env.addNode(config, snapshot);
+  return undefined;
 }
 
 function deliver(env: Interaction, directive: Directive): undefined {
-  const type = valuesOf(directive, 'type')[0];
+  const type = valuesOf(directive, 'type').at(-1);
   let handled = 0;
   // In the order of the arguments, so that what is dropped may come before what is delivered.
   for (const { key, values } of directive.args) {
@@ -104,25 +126,37 @@ function forEach(doing: string, run: (env: Interaction, node: ScenarioNode) => v
 
 function setLevel(env: Interaction, name: string): string | undefined {
   const level = LEVELS.find((known) => known === name.toUpperCase());
-  if (level === undefined) return `log levels must be either of ${LEVELS.join(' ')}`;
+  if (level === undefined) return `log levels must be either of [${LEVELS.join(' ')}]`;
   env.output.level = level;
   return undefined;
 }
 
-function stabilize(env: Interaction, directive: Directive): undefined {
+function stabilize(env: Interaction, directive: Directive): string | undefined {
   const before = env.output.level;
-  const level = valuesOf(directive, 'log-level')[0];
-  if (level !== undefined) setLevel(env, level);
+  const level = valuesOf(directive, 'log-level').at(-1);
+  const refusal = level === undefined ? undefined : setLevel(env, level);
+  if (refusal !== undefined) return refusal;
   const ids = numbersOf(directive);
-  env.stabilize(ids.length === 0 ? env.nodes : ids.map((id) => env.node(id)));
-  env.output.level = before;
+  try {
+    env.stabilize(ids.length === 0 ? env.nodes : ids.map((id) => env.node(id)));
+  } finally {
+    env.output.level = before;
+  }
+  return undefined;
 }
 
 function proposeConfChange(env: Interaction, directive: Directive): string | undefined {
-  const changes = changesFromText(directive.input);
-  const transition = TRANSITIONS[valuesOf(directive, 'transition')[0] ?? 'auto'] ?? 'auto';
+  for (const { key, values } of directive.args.slice(1)) {
+    if (values.length > 0 && key !== 'v1' && key !== 'transition') return `unknown command ${key}`;
+  }
+  const asked = valuesOf(directive, 'transition').at(-1) ?? 'auto';
+  const transition = TRANSITIONS[asked];
+  if (transition === undefined) return `unknown transition ${asked}`;
+  const parsed = changesFromText(directive.input);
+  if ('error' in parsed) return parsed.error;
+  const { changes } = parsed;
   const node = firstNode(env, directive);
-  if (valuesOf(directive, 'v1')[0] !== 'true') {
+  if (!isTrue(valuesOf(directive, 'v1').at(-1))) {
     return errorOf(node.raft.proposeConfChange({ transition, changes, context: NO_CONTEXT }));
   }
   const [change] = changes;
@@ -130,6 +164,25 @@ function proposeConfChange(env: Interaction, directive: Directive): string | und
     return 'v1 conf change can only have one operation and no transition';
   }
   return errorOf(node.raft.proposeConfChange({ ...change, context: NO_CONTEXT }));
+}
+
+function reportUnreachable(env: Interaction, directive: Directive): string | undefined {
+  const [at, unreachable, ...more] = numbersOf(directive);
+  if (at === undefined || unreachable === undefined || more.length > 0) {
+    return 'must specify exactly two node indexes: node on which to report, and reported node';
+  }
+  env.node(at).raft.reportUnreachable(unreachable);
+  return undefined;
+}
+
+/** New first index minus one, as the storage of the scenarios counts. */
+function compact(env: Interaction, directive: Directive): string | undefined {
+  const node = firstNode(env, directive);
+  const index = numbersOf(directive)[1] ?? 0;
+  if (index < node.storage.firstIndex()) return 'requested index is unavailable due to compaction';
+  node.storage.compact(index);
+  env.printLog(node);
+  return undefined;
 }
 
 function sendSnapshot(env: Interaction, directive: Directive): undefined {
@@ -168,10 +221,8 @@ function onNode(run: (node: ScenarioNode, env: Interaction, directive: Directive
 const COMMANDS: Record<string, Command> = {
   'add-nodes': addNodes,
   campaign: onNode(({ raft }) => raft.campaign()),
-  compact: onNode((node, env, directive) => {
-    node.storage.compact(numbersOf(directive)[1] ?? 0);
-    env.printLog(node);
-  }),
+  _breakpoint: () => undefined,
+  compact,
   'deliver-msgs': deliver,
   'forget-leader': onNode(({ raft }) => raft.forgetLeader()),
   'log-level': (env, { args }) => setLevel(env, args[0]?.key ?? ''),
@@ -183,9 +234,7 @@ const COMMANDS: Record<string, Command> = {
   'propose-conf-change': proposeConfChange,
   'raft-log': onNode((node, env) => env.printLog(node)),
   'raft-state': printStates,
-  'report-unreachable': onNode(({ raft }, _, directive) =>
-    raft.reportUnreachable(numbersOf(directive)[1] ?? 0),
-  ),
+  'report-unreachable': reportUnreachable,
   'send-snapshot': sendSnapshot,
   'set-randomized-election-timeout': onNode(({ raft }, _, directive) =>
     raft.setRandomizedElectionTimeout(Number(valuesOf(directive, 'timeout')[0])),
@@ -201,10 +250,19 @@ const COMMANDS: Record<string, Command> = {
   },
 };
 
+/** What was printed before it came to an error stays. */
+function attempt(run: () => string | undefined): string | undefined {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof Refusal) return error.message;
+    throw error;
+  }
+}
+
 export function runInteraction(env: Interaction, directive: Directive): string {
   const command = COMMANDS[directive.command];
-  if (command === undefined) throw new Error(`unknown command ${directive.command}`);
-  const error = command(env, directive);
+  const error = command === undefined ? 'unknown command' : attempt(() => command(env, directive));
   const text = env.output.take();
   if (error !== undefined) return env.output.quiet ? error : text + error;
   return text === '' ? 'ok' : text;

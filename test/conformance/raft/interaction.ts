@@ -46,6 +46,9 @@ const ERRORS = {
   malformed: 'malformed message',
 };
 
+/** An error that a command answers with. */
+export class Refusal extends Error {}
+
 export function errorOf(outcome: StepOutcome): string | undefined {
   if (outcome.outcome === 'accepted') return undefined;
   return outcome.outcome === 'dropped' ? ERRORS.dropped : ERRORS[outcome.reason];
@@ -111,8 +114,12 @@ export class Interaction {
     this.#process(work, () => {
       const { term = 0, vote = 0, commit = 0, snapshot, entries = [] } = work;
       if (term !== 0 || vote !== 0 || commit !== 0) node.storage.setHardState({ term, vote, commit });
-      if (snapshot !== undefined) node.storage.applySnapshot(snapshot);
-      node.storage.append(entries);
+      if (snapshot === undefined) {
+        node.storage.append(entries);
+        return;
+      }
+      if (entries.length > 0) throw new Refusal("can't apply snapshot and entries at the same time");
+      node.storage.applySnapshot(snapshot);
     });
   }
 

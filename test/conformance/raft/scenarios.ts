@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { ConfChangeScenario, runQuorum } from './arithmetic-scenarios.ts';
 import { type Directive, parseScenario, withNewline } from './datadriven.ts';
 import { Interaction } from './interaction.ts';
@@ -39,15 +39,21 @@ const RUNNERS: Record<string, () => (directive: Directive) => string> = {
   },
 };
 
-/** Undefined when the folder, or one of its three parts, is not there. */
+/**
+ * Those of each part that is there; of a folder that is such a part itself, its own.
+ * @returns undefined when there is no part at all
+ */
 export function listScenarios(folder: string): readonly ScenarioFile[] | undefined {
   const parts = Object.keys(RUNNERS);
-  if (!parts.every((part) => existsSync(join(folder, part)))) return undefined;
-  return parts.flatMap((part) =>
-    readdirSync(join(folder, part))
+  const places = parts.map((part) => ({ part, path: join(folder, part) }));
+  places.push({ part: basename(resolve(folder)), path: folder });
+  const there = places.filter(({ part, path }) => parts.includes(part) && existsSync(path));
+  if (there.length === 0) return undefined;
+  return there.flatMap(({ part, path }) =>
+    readdirSync(path)
       .filter((file) => file.endsWith('.txt'))
       .sort()
-      .map((file) => ({ name: `${part}/${file}`, path: join(folder, part, file) })),
+      .map((file) => ({ name: `${part}/${file}`, path: join(path, file) })),
   );
 }
 
