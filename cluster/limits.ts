@@ -18,8 +18,19 @@ export const MAX_COMMITTED_PER_READY_BYTES = 1024 * 1024;
 export const MAX_UNCOMMITTED_BYTES = 16 * 1024 * 1024;
 export const MAX_INFLIGHT_MESSAGES = 256;
 export const MAX_INFLIGHT_BYTES = 8 * 1024 * 1024;
-/** The whole state as one message to a peer that has fallen behind; below what a link carries at once. */
-export const MAX_SNAPSHOT_BYTES = 60 * 1024 * 1024;
+
+// Snapshots, for a peer that has fallen behind.
+export const MAX_SNAPSHOT_BYTES = 256 * 1024 * 1024;
+/** Sent at a time; a heartbeat never waits behind more. */
+export const SNAPSHOT_CHUNK_BYTES = 256 * 1024;
+/** An offer is repeated when nothing has been sent for this long. */
+export const SNAPSHOT_REPEAT_MS = 500;
+/** A peer that has said nothing about its snapshot for this long is offered another one. */
+export const SNAPSHOT_GIVE_UP_MS = 15_000;
+/** Content that is not what was offered is fetched this often before it is refused. */
+export const MAX_SNAPSHOT_ATTEMPTS = 3;
+/** Parts of snapshots that never became whole may take this much of the disk; further ones are kept in memory. */
+export const MAX_ABANDONED_PART_BYTES = 2 * MAX_SNAPSHOT_BYTES;
 
 // Proposals and reads.
 export const MAX_COMMAND_BYTES = 1024 * 1024;
@@ -38,6 +49,11 @@ export const MAX_WAITING_WRITES = 65_536;
 /** A log longer than this, or holding more data, is compacted. */
 export const MAX_LOG_ENTRIES = 8192;
 export const MAX_LOG_BYTES = 32 * 1024 * 1024;
+/**
+ * While a snapshot is being sent the log is kept from there on, but never beyond this many times its bounds: then
+ * the peer needs another snapshot.
+ */
+export const MAX_LOG_OVERRUN = 4;
 /** Entries kept all the same, so that a peer that is only a little behind needs no snapshot. */
 export const LOG_TAIL_ENTRIES = 1024;
 /** A full file system may be given room again. */

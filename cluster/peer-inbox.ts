@@ -6,6 +6,8 @@ import type { ProposalIntake } from './proposal-intake.ts';
 import type { Proposals } from './proposals.ts';
 import type { RawNode } from './raft/index.ts';
 import type { RaftMembers } from './raft-members.ts';
+import type { SnapshotReceiver } from './snapshot-receiver.ts';
+import type { SnapshotSender } from './snapshot-sender.ts';
 
 interface InboxContext {
   readonly raftId: number;
@@ -13,6 +15,8 @@ interface InboxContext {
   readonly raw: RawNode;
   readonly proposals: Proposals;
   readonly intake: ProposalIntake;
+  readonly snapshotSender: SnapshotSender;
+  readonly snapshotReceiver: SnapshotReceiver;
   readonly counters: Counters;
   /** A message of a member that made sense has come. */
   readonly heard: (from: PeerIdentity) => void;
@@ -30,6 +34,7 @@ export class PeerInbox {
 
   receive(from: PeerIdentity, bytes: Uint8Array): void {
     const { members, counters, heard, proposals, intake, stepped, raw } = this.#context;
+    const { snapshotSender, snapshotReceiver } = this.#context;
     const sender = members.raftIdOf(from.nodeId);
     if (sender === undefined) return;
     if (members.hasLeft(sender, raw)) {
@@ -55,6 +60,18 @@ export class PeerInbox {
         return;
       case 'dropped':
         proposals.fail(message.counter, 'unavailable', 'no-leader', `not taken: ${message.reason}`);
+        return;
+      case 'snapshotOffer':
+        snapshotReceiver.offered(from.nodeId, message);
+        return;
+      case 'snapshotChunk':
+        snapshotReceiver.chunk(from.nodeId, message);
+        return;
+      case 'snapshotWant':
+        snapshotSender.wanted(from.nodeId, message);
+        return;
+      case 'snapshotRefusal':
+        snapshotSender.refused(from.nodeId, message);
     }
   }
 

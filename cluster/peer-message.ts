@@ -2,6 +2,7 @@ import { ProtocolError } from '../base/errors.ts';
 import { asArray, asBytes, asCount, asText, pack, unpack } from './msgpack.ts';
 import type { Message } from './raft/index.ts';
 import { decodeRaftMessage } from './raft-codec.ts';
+import { decodeSnapshotMessage, type SnapshotMessage } from './snapshot-messages.ts';
 
 /** A change on its way to the leader. */
 export interface Proposal {
@@ -18,7 +19,8 @@ export type PeerMessage =
   /** Each to the leader of its term, and to no other. */
   | { readonly kind: 'propose'; readonly proposals: readonly Proposal[] }
   /** The proposal was not taken and never will be. */
-  | { readonly kind: 'dropped'; readonly counter: bigint; readonly reason: string };
+  | { readonly kind: 'dropped'; readonly counter: bigint; readonly reason: string }
+  | SnapshotMessage;
 
 export const RAFT_KIND = Uint8Array.of(1);
 const PROPOSE_KIND = Uint8Array.of(2);
@@ -50,12 +52,15 @@ export function decodePeerMessage(bytes: Uint8Array): PeerMessage {
         reason: asText(reason, 'reason'),
       };
     }
-    default:
+    default: {
+      const message = decodeSnapshotMessage(kind, body);
+      if (message !== undefined) return message;
       throw new ProtocolError('a message of unknown kind', {
         code: 'malformed',
         got: kind,
-        limit: '1 to 3',
+        limit: '1 to 7',
       });
+    }
   }
 }
 

@@ -6,7 +6,6 @@ import type {
   HardState,
   Message,
   MessageType,
-  Snapshot,
   SnapshotMetadata,
 } from './raft/types.ts';
 
@@ -16,7 +15,7 @@ import type {
  */
 const ENTRY_TYPES: readonly EntryType[] = ['normal', 'confChange', 'confChangeV2'];
 
-/** Those that go between nodes; the rest never leave one. */
+/** Those that go between nodes as they are. Snapshots go in chunks (snapshot-messages.ts); the rest never leave one. */
 const MESSAGE_TYPES: readonly MessageType[] = [
   'MsgApp',
   'MsgAppResp',
@@ -24,7 +23,6 @@ const MESSAGE_TYPES: readonly MessageType[] = [
   'MsgVoteResp',
   'MsgPreVote',
   'MsgPreVoteResp',
-  'MsgSnap',
   'MsgHeartbeat',
   'MsgHeartbeatResp',
   'MsgReadIndex',
@@ -82,7 +80,6 @@ export function unpackMetadata(value: unknown): SnapshotMetadata {
 export function encodeRaftMessage(message: Message): Uint8Array | undefined {
   const type = MESSAGE_TYPES.indexOf(message.type);
   if (type === -1) return undefined;
-  const { snapshot } = message;
   return pack([
     type,
     message.to,
@@ -95,15 +92,13 @@ export function encodeRaftMessage(message: Message): Uint8Array | undefined {
     message.rejectHint ?? 0,
     message.context ?? null,
     (message.entries ?? []).map(packEntry),
-    snapshot === undefined ? null : [packMetadata(snapshot.metadata), snapshot.data],
   ]);
 }
 
 /** @throws ProtocolError */
 export function decodeRaftMessage(bytes: Uint8Array): Message {
-  const fields = asArray(unpack(bytes), 'raft message', 12);
-  const [type, to, from, term, logTerm, index, commit, reject, rejectHint, context, entries, snapshot] =
-    fields;
+  const fields = asArray(unpack(bytes), 'raft message', 11);
+  const [type, to, from, term, logTerm, index, commit, reject, rejectHint, context, entries] = fields;
   return {
     type: asOneOf(type, MESSAGE_TYPES, 'message type'),
     to: asCount(to, 'to'),
@@ -116,11 +111,5 @@ export function decodeRaftMessage(bytes: Uint8Array): Message {
     rejectHint: asCount(rejectHint, 'rejectHint'),
     ...(context === null ? {} : { context: asBytes(context, 'context') }),
     entries: asArray(entries, 'entries').map(unpackEntry),
-    ...(snapshot === null ? {} : { snapshot: unpackSnapshot(snapshot) }),
   };
-}
-
-function unpackSnapshot(value: unknown): Snapshot {
-  const [metadata, data] = asArray(value, 'snapshot', 2);
-  return { metadata: unpackMetadata(metadata), data: asBytes(data, 'snapshot data') };
 }

@@ -11,7 +11,7 @@ import type { DiskLatency } from './disk-latency.ts';
 import { DiskWatch } from './disk-watch.ts';
 import { EntryFeed } from './entry-feed.ts';
 import { LeaderLoss } from './leader-loss.ts';
-import { MAX_COMMAND_BYTES, MAX_SNAPSHOT_BYTES, TICK_MS } from './limits.ts';
+import { MAX_COMMAND_BYTES, TICK_MS } from './limits.ts';
 import type { LogConsumer, LogPosition, ReplicatedLog } from './log.ts';
 import { PeerInbox } from './peer-inbox.ts';
 import { RAFT_KIND } from './peer-message.ts';
@@ -25,13 +25,15 @@ import {
   NO_NODE,
   type RaftStatus,
   type RawNode,
-  type Snapshot,
 } from './raft/index.ts';
 import { encodeRaftMessage } from './raft-codec.ts';
 import { type MemberList, RaftMembers } from './raft-members.ts';
 import { makeRawNode } from './raft-node.ts';
 import { type LogBounds, RaftStore } from './raft-store.ts';
 import { Reads } from './reads.ts';
+import { type ArrivedSnapshot, SnapshotReceiver } from './snapshot-receiver.ts';
+import { SnapshotSender } from './snapshot-sender.ts';
+import { SnapshotSource } from './snapshot-source.ts';
 
 export interface RaftLogOptions {
   readonly nodeId: string;
@@ -89,6 +91,7 @@ export class RaftLog implements ReplicatedLog {
     options.transport.onMessage((from, bytes) => this.#receive(from, bytes));
     options.transport.onLinkChange((peer, up) => {
       const id = this.#members.raftIdOf(peer.nodeId);
+      if (up) this.#running?.snapshotSender.linkUp(peer.nodeId);
       if (up || id === undefined) return;
       this.#running?.raw.reportUnreachable(id);
       this.#queueDrain();
@@ -107,16 +110,22 @@ export class RaftLog implements ReplicatedLog {
       const confState = raw.applyConfChange(decodeConfChange(entry));
       logger.info('cluster.members', { index: entry.index, ...confState });
     });
-    store.setSnapshotSource(() => this.#makeSnapshot(store, consumer, feed));
+    const source = new SnapshotSource(store, consumer, feed, logger);
+    store.setSnapshotSource(() => source.make());
     const appends = new AppendThread(store, this.#options, {
       received: (snapshot) => feed.restore(snapshot),
       written: (responses) => this.#deliver(responses),
-      failed: (error) => {
-        logger.error('cluster.log.failed', { message: describeError(error) });
-        this.#options.onFatal(error);
-      },
+      failed: (error) => this.#diskFailed(error),
+    });
+    const snapshotSender = new SnapshotSender(this.#options);
+    const snapshotReceiver = new SnapshotReceiver(store, this.#options, {
+      isKnown: (index) => index <= raw.status().hardState.commit,
+      arrived: (arrived) => this.#stepSnapshot(raw, arrived),
+      failed: (error) => this.#diskFailed(error),
     });
     const inbox = new PeerInbox({
+      snapshotSender,
+      snapshotReceiver,
       raftId: this.#raftId,
       members: this.#members,
       raw,
@@ -128,8 +137,21 @@ export class RaftLog implements ReplicatedLog {
     });
     const diskWatch = new DiskWatch(raw, appends, this.#options);
     const leaderLoss = new LeaderLoss({ raw, transport, members: this.#members, contacts: this.contacts });
-    this.#running = { raw, store, appends, feed, inbox, diskWatch, leaderLoss };
+    this.#running = { raw, store, appends, feed, inbox, snapshotSender, diskWatch, leaderLoss };
     this.#scheduleTick();
+    this.#queueDrain();
+  }
+
+  #diskFailed(error: unknown): void {
+    if (this.#stopped) return;
+    this.#options.logger.error('cluster.log.failed', { message: describeError(error) });
+    this.#options.onFatal(error);
+  }
+
+  #stepSnapshot(raw: RawNode, { nodeId, offer, snapshot }: ArrivedSnapshot): void {
+    const from = this.#members.raftIdOf(nodeId);
+    if (from === undefined || this.#stopped) return;
+    raw.step({ type: 'MsgSnap', to: this.#raftId, from, term: offer.term, snapshot });
     this.#queueDrain();
   }
 
@@ -194,16 +216,17 @@ export class RaftLog implements ReplicatedLog {
   }
 
   trim(position: LogPosition): void {
-    const store = this.#running?.store;
-    if (store === undefined || !store.isLong || this.#compacting !== undefined || this.#stopped) return;
-    this.#compacting = this.#compact(store, position).finally(() => {
+    if (this.#running === undefined || this.#compacting !== undefined || this.#stopped) return;
+    const { store, snapshotSender } = this.#running;
+    if (!store.isLong) return;
+    this.#compacting = this.#compact(store, position, snapshotSender.lowestIndex).finally(() => {
       this.#compacting = undefined;
     });
   }
 
-  async #compact(store: RaftStore, position: LogPosition): Promise<void> {
+  async #compact(store: RaftStore, position: LogPosition, keepAfter: LogPosition): Promise<void> {
     try {
-      await store.compact(position);
+      await store.compact(position, keepAfter);
       this.#options.counters.add('cluster.log.compacted');
     } catch (error) {
       // A failed device is found out by the next write as well; a full one may be given room.
@@ -220,6 +243,7 @@ export class RaftLog implements ReplicatedLog {
       this.#running?.leaderLoss.tick();
       this.#running?.raw.tick();
       this.#running?.diskWatch.tick();
+      this.#running?.snapshotSender.tick();
       this.#reconcileMembers();
       this.#drain();
       this.#options.onTick();
@@ -257,6 +281,7 @@ export class RaftLog implements ReplicatedLog {
     const status = this.status();
     const leader = this.#members.nodeIdOf(status?.leader ?? NO_NODE);
     this.contacts.leads(leading, leader);
+    if (!leading) this.#running?.snapshotSender.stopAll();
     this.#options.logger.info('cluster.role', {
       role: status?.role,
       leader,
@@ -281,28 +306,31 @@ export class RaftLog implements ReplicatedLog {
 
   #send(running: Running, message: Message): void {
     const to = this.#members.nodeIdOf(message.to);
+    if (message.type === 'MsgSnap') {
+      this.#sendSnapshot(running, to, message);
+      return;
+    }
     const bytes = encodeRaftMessage(message);
     const sent =
       to !== undefined && bytes !== undefined && this.#options.transport.send(to, [RAFT_KIND, bytes]);
-    if (message.type === 'MsgSnap') running.raw.reportSnapshot(message.to, sent ? 'finish' : 'failure');
-    else if (!sent && message.type === 'MsgApp') running.raw.reportUnreachable(message.to);
+    if (!sent && message.type === 'MsgApp') running.raw.reportUnreachable(message.to);
+  }
+
+  #sendSnapshot({ raw, snapshotSender }: Running, nodeId: string | undefined, message: Message): void {
+    const { to, term = 0, snapshot } = message;
+    if (nodeId === undefined || snapshot === undefined) {
+      raw.reportSnapshot(to, 'failure');
+      return;
+    }
+    snapshotSender.send(nodeId, snapshot, { term }, (outcome) => {
+      raw.reportSnapshot(to, outcome);
+      this.#queueDrain();
+    });
   }
 
   #apply(running: Running, { entries = [], responses = [] }: Message): void {
     running.feed.apply(entries);
     for (const response of responses) this.#dispatch(running, response);
-  }
-
-  #makeSnapshot(store: RaftStore, consumer: LogConsumer, feed: EntryFeed): Snapshot | undefined {
-    const index = feed.appliedIndex;
-    const term = store.term(index);
-    const data = consumer.snapshot();
-    if (data === undefined || typeof term !== 'number') return undefined;
-    if (data.length > MAX_SNAPSHOT_BYTES) {
-      this.#options.logger.error('cluster.snapshot.too-large', { sizeBytes: data.length });
-      return undefined;
-    }
-    return { metadata: { index, term, confState: store.confStateAt(index) }, data };
   }
 
   #receive(from: PeerIdentity, bytes: Uint8Array): void {
@@ -316,6 +344,7 @@ interface Running {
   readonly appends: AppendThread;
   readonly feed: EntryFeed;
   readonly inbox: PeerInbox;
+  readonly snapshotSender: SnapshotSender;
   readonly diskWatch: DiskWatch;
   readonly leaderLoss: LeaderLoss;
 }

@@ -1,6 +1,7 @@
 import { LogCorruptionError } from '../base/record-log.ts';
 import type { Entry, HardState, SnapshotMetadata } from './raft/types.ts';
 import type { RaftRecord } from './raft-records.ts';
+import { type SnapshotPart, SnapshotSpool } from './snapshot-spool.ts';
 
 /** What the records on disk add up to. */
 export interface RecoveredLog {
@@ -8,8 +9,10 @@ export interface RecoveredLog {
   /** The log begins after this. */
   readonly base: SnapshotMetadata;
   readonly entries: readonly Entry[];
-  /** Content of the snapshot at the base, where one was received and not compacted since. */
-  readonly snapshot: Uint8Array | undefined;
+  /** The snapshot at the base, where one was received and not compacted since. */
+  readonly snapshot: SnapshotSpool | undefined;
+  /** What had come of a snapshot that was being received. */
+  readonly spool: SnapshotSpool | undefined;
   /** For each record of entries that may still matter, in order. */
   readonly located: readonly LocatedEntries[];
 }
@@ -24,7 +27,8 @@ export class RaftReplay {
   #hardState: HardState = { term: 0, vote: 0, commit: 0 };
   #base: SnapshotMetadata | undefined;
   #entries: Entry[] = [];
-  #snapshot: Uint8Array | undefined;
+  #snapshot: SnapshotSpool | undefined;
+  #spool: SnapshotSpool | undefined;
   #located: LocatedEntries[] = [];
 
   add(record: RaftRecord, number: number): void {
@@ -40,7 +44,11 @@ export class RaftReplay {
         this.#base = record.metadata;
         this.#entries = [];
         this.#located = [];
-        this.#snapshot = record.data;
+        this.#snapshot = this.#wholeSpool(record.metadata);
+        this.#spool = undefined;
+        return;
+      case 'snapshotPart':
+        this.#addPart(record.part, number);
         return;
       case 'compacted':
         this.#hardState = record.hardState;
@@ -49,6 +57,21 @@ export class RaftReplay {
         this.#located = this.#located.filter((l) => l.lastIndex > record.metadata.index);
         this.#snapshot = undefined;
     }
+  }
+
+  #addPart(part: SnapshotPart, number: number): void {
+    if (part.offsetBytes === 0) this.#spool = new SnapshotSpool(part, number);
+    // Others are what was kept of one that was begun anew, or whose beginning has been trimmed.
+    const goesOn = this.#spool?.isOf(part) === true && this.#spool.takes(part.offsetBytes, part.bytes.length);
+    if (goesOn) this.#spool?.add(part.bytes);
+  }
+
+  #wholeSpool({ index, term }: SnapshotMetadata): SnapshotSpool | undefined {
+    if (index === 0) return undefined;
+    const { metadata } = this.#spool?.snapshot ?? {};
+    const isWhole = this.#spool?.isWhole === true && metadata?.index === index && metadata.term === term;
+    if (!isWhole) throw corruption(`the content of the snapshot at ${index} is not whole`);
+    return this.#spool;
   }
 
   #addEntries(entries: readonly Entry[], number: number): void {
@@ -84,6 +107,7 @@ export class RaftReplay {
       base: this.#base,
       entries: this.#entries,
       snapshot: this.#snapshot,
+      spool: this.#spool,
       located: this.#located,
     };
   }

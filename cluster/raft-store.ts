@@ -1,6 +1,13 @@
 import { describeError, invariant } from '../base/errors.ts';
-import type { RecordLog } from '../base/record-log.ts';
-import { LOG_TAIL_ENTRIES, MAX_LOG_BYTES, MAX_LOG_ENTRIES, MAX_RECORD_PAYLOAD_BYTES } from './limits.ts';
+import { LogFullError, type RecordLog } from '../base/record-log.ts';
+import {
+  LOG_TAIL_ENTRIES,
+  MAX_ABANDONED_PART_BYTES,
+  MAX_LOG_BYTES,
+  MAX_LOG_ENTRIES,
+  MAX_LOG_OVERRUN,
+  MAX_RECORD_PAYLOAD_BYTES,
+} from './limits.ts';
 import {
   type ConfState,
   confStateAfter,
@@ -14,6 +21,7 @@ import {
 } from './raft/index.ts';
 import { decodeRecord, encodeRecord, type RaftRecord } from './raft-records.ts';
 import { corruption, type LocatedEntries, RaftReplay } from './raft-replay.ts';
+import { inParts, type SnapshotPart, SnapshotSpool, type SpooledSnapshot } from './snapshot-spool.ts';
 
 /** One step of what Raft wants kept; carried out in the order hard state, snapshot, entries. */
 export interface StorageWrite {
@@ -59,6 +67,9 @@ export class RaftStore implements RaftStorage {
   #snapshotSource: () => Snapshot | undefined = () => undefined;
   /** Content of a snapshot received before the last stop, until the consumer has it. */
   #received: { readonly index: number; readonly data: Uint8Array } | undefined;
+  #spool: SnapshotSpool | undefined;
+  /** What records hold of snapshots that never became whole, since such were trimmed last. */
+  #abandonedBytes = 0;
 
   private constructor(log: RecordLog, recovered: ReturnType<RaftReplay['finish']>, bounds: LogBounds) {
     this.#log = log;
@@ -74,8 +85,9 @@ export class RaftStore implements RaftStorage {
     this.#recordedHardState = recovered.hardState;
     this.#memory.setHardState(this.#hardState);
     this.#entryBytes = sizeOf(recovered.entries);
+    this.#spool = recovered.spool;
     if (recovered.snapshot !== undefined) {
-      this.#received = { index: recovered.base.index, data: recovered.snapshot };
+      this.#received = { index: recovered.base.index, data: recovered.snapshot.content() };
     }
   }
 
@@ -91,7 +103,6 @@ export class RaftStore implements RaftStorage {
         kind: 'snapshot',
         metadata: { index: 0, term: 0, confState: initial },
         hardState: { term: 0, vote: 0, commit: 0 },
-        data: new Uint8Array(0),
       };
       await log.append([encodeRecord(start)]);
       await log.sync();
@@ -160,6 +171,7 @@ export class RaftStore implements RaftStorage {
 
   async #persist(writes: readonly StorageWrite[], durable: boolean): Promise<void> {
     const records: RaftRecord[] = [];
+    let contentRecord: number | undefined;
     let recorded = this.#recordedHardState;
     let hardState = this.#hardState;
     for (const write of writes) {
@@ -171,7 +183,12 @@ export class RaftStore implements RaftStorage {
         recorded = hardState;
       }
       if (snapshot !== undefined) {
-        records.push({ kind: 'snapshot', ...snapshot, hardState });
+        contentRecord = this.#isKept(snapshot) ? this.#spool?.firstRecord : undefined;
+        if (contentRecord === undefined) {
+          contentRecord = this.#log.nextIndex + records.length;
+          for (const part of inParts(snapshot)) records.push({ kind: 'snapshotPart', part });
+        }
+        records.push({ kind: 'snapshot', metadata: snapshot.metadata, hardState });
         recorded = hardState;
       }
       for (const group of inRecords(entries)) records.push({ kind: 'entries', entries: group });
@@ -187,6 +204,60 @@ export class RaftStore implements RaftStorage {
       this.#hasUnsynced = false;
     }
     for (const write of writes) this.#remember(write);
+    // What was there before a snapshot is needed no more.
+    if (durable && contentRecord !== undefined) await this.#log.trimBefore(contentRecord);
+  }
+
+  /** What has come of the snapshot that is being received. */
+  get spool(): SnapshotSpool | undefined {
+    return this.#spool;
+  }
+
+  /** From now on this snapshot is being received, and none that came before it. */
+  beginSpool({ metadata, totalBytes, sha256 }: SpooledSnapshot): void {
+    this.dropSpool();
+    this.#spool = new SnapshotSpool({ metadata, totalBytes, sha256 }, undefined);
+  }
+
+  dropSpool(): void {
+    if (this.#spool?.firstRecord !== undefined) this.#abandonedBytes += this.#spool.filledBytes;
+    this.#spool = undefined;
+  }
+
+  /**
+   * Keeps the next part of the snapshot that is being received, on disk where there is room. It need not be durable
+   * before it is all there.
+   * @throws LogFailure
+   */
+  keepPart(part: SnapshotPart): Promise<void> {
+    return this.#inTurn(async () => {
+      const spool = this.#spool;
+      if (spool?.isOf(part) !== true || !spool.takes(part.offsetBytes, part.bytes.length)) return;
+      const record = await this.#recordPart(spool, part);
+      if (part.offsetBytes === 0) this.#spool = new SnapshotSpool(spool.snapshot, record);
+      this.#spool?.add(part.bytes);
+    });
+  }
+
+  /** @returns undefined when it is not on disk */
+  async #recordPart(spool: SnapshotSpool, part: SnapshotPart): Promise<number | undefined> {
+    if (part.offsetBytes > 0 && spool.firstRecord === undefined) return undefined;
+    if (this.#abandonedBytes > MAX_ABANDONED_PART_BYTES) return undefined;
+    try {
+      const { firstIndex } = await this.#log.append([encodeRecord({ kind: 'snapshotPart', part })]);
+      this.#hasUnsynced = true;
+      return firstIndex;
+    } catch (error) {
+      if (error instanceof LogFullError) return undefined;
+      throw error;
+    }
+  }
+
+  #isKept({ metadata, data }: Snapshot): boolean {
+    const spool = this.#spool;
+    if (spool?.firstRecord === undefined || !spool.isWhole) return false;
+    const { index, term } = spool.snapshot.metadata;
+    return index === metadata.index && term === metadata.term && spool.snapshot.totalBytes === data.length;
   }
 
   #locate(records: readonly RaftRecord[], firstRecord: number): void {
@@ -206,6 +277,8 @@ export class RaftStore implements RaftStorage {
       this.#memory.applySnapshot({ ...snapshot, data: new Uint8Array(0) });
       this.#baseConfState = snapshot.metadata.confState;
       this.#entryBytes = 0;
+      this.#spool = undefined;
+      this.#abandonedBytes = 0;
     }
     this.#memory.append(entries);
     this.#entryBytes += sizeOf(entries);
@@ -220,15 +293,20 @@ export class RaftStore implements RaftStorage {
   /**
    * Forgets entries up to `applied`, but for a tail of a log that is long only in entries.
    * @param applied the consumer's state up to here is on stable storage
+   * @param keepAfter entries after this are wanted still; they go all the same once the log is far too long
    */
-  compact(applied: number): Promise<void> {
-    return this.#inTurn(() => this.#compact(applied));
+  compact(applied: number, keepAfter = Number.POSITIVE_INFINITY): Promise<void> {
+    return this.#inTurn(() => this.#compact(applied, keepAfter));
   }
 
-  async #compact(applied: number): Promise<void> {
-    const { maxBytes, tailEntries } = this.#bounds;
+  async #compact(applied: number, keepAfter: number): Promise<void> {
+    const { maxBytes, maxEntries, tailEntries } = this.#bounds;
     const tail = this.#entryBytes > maxBytes ? 0 : tailEntries;
-    const index = Math.min(applied, this.lastIndex() - tail);
+    const isFarTooLong =
+      this.#entryBytes > MAX_LOG_OVERRUN * maxBytes ||
+      this.lastIndex() - this.firstIndex() > MAX_LOG_OVERRUN * maxEntries;
+    const wanted = isFarTooLong ? Number.POSITIVE_INFINITY : keepAfter;
+    const index = Math.min(applied, this.lastIndex() - tail, wanted);
     if (index < this.firstIndex()) return;
     const term = this.#memory.term(index);
     invariant(typeof term === 'number', `entry ${index} has a term`);
@@ -244,7 +322,8 @@ export class RaftStore implements RaftStorage {
     const kept = this.#memory.entries(this.firstIndex(), this.lastIndex() + 1, Number.MAX_SAFE_INTEGER);
     this.#entryBytes = typeof kept === 'string' ? 0 : sizeOf(kept);
     this.#located = this.#located.filter((l) => l.lastIndex > index);
-    await this.#log.trimBefore(Math.min(compacted, this.#located[0]?.record ?? compacted));
+    const needed = [compacted, this.#located[0]?.record, this.#spool?.firstRecord];
+    await this.#log.trimBefore(Math.min(...needed.filter((record) => record !== undefined)));
   }
 
   initialState(): { hardState: HardState; confState: ConfState } {

@@ -1,6 +1,6 @@
 /** Every bound of the links between nodes. */
 
-/** Largest message, and so the largest snapshot of the cluster state. */
+/** Largest message. */
 export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 /** Messages waiting for one peer; one message of any allowed size may always wait alone. */
 export const MAX_QUEUED_BYTES = 64 * 1024 * 1024;

@@ -10,6 +10,7 @@ import {
 import type { ConfState, Entry, Message } from '../../../cluster/raft/index.ts';
 import { decodeRaftMessage, encodeRaftMessage } from '../../../cluster/raft-codec.ts';
 import { decodeRecord, encodeRecord, type RaftRecord } from '../../../cluster/raft-records.ts';
+import { encodeSnapshotMessage, type SnapshotMessage } from '../../../cluster/snapshot-messages.ts';
 
 const count = fc.nat();
 const bytes = fc.uint8Array({ maxLength: 20 }).map((b) => Buffer.from(b));
@@ -38,6 +39,14 @@ function isProtocolError(run: () => unknown): boolean {
   return false;
 }
 
+const MEMBERS: ConfState = {
+  voters: [1, 2],
+  learners: [],
+  votersOutgoing: [],
+  learnersNext: [],
+  autoLeave: false,
+};
+
 const VOTE: Message = {
   type: 'MsgVote',
   to: 2,
@@ -54,15 +63,15 @@ const VOTE: Message = {
 describe('a Raft message', () => {
   it('has this form on the wire', () => {
     const encoded = encodeRaftMessage(VOTE) ?? new Uint8Array();
-    // An array of 12: type 2, to, from, term, logTerm, index, commit, reject, hint, nil, no entries, nil.
-    expect(Buffer.from(encoded).toString('hex')).toBe('9c02020103020900c200c090c0');
+    // An array of 11: type 2, to, from, term, logTerm, index, commit, reject, hint, nil, no entries.
+    expect(Buffer.from(encoded).toString('hex')).toBe('9b02020103020900c200c090');
     expect(decodeRaftMessage(encoded)).toEqual(VOTE);
   });
 
   it('comes back as it went', () => {
     const message: fc.Arbitrary<Message> = fc.record(
       {
-        type: fc.constantFrom('MsgApp' as const, 'MsgSnap' as const, 'MsgHeartbeatResp' as const),
+        type: fc.constantFrom('MsgApp' as const, 'MsgVote' as const, 'MsgHeartbeatResp' as const),
         to: count,
         from: count,
         term: count,
@@ -73,7 +82,6 @@ describe('a Raft message', () => {
         rejectHint: count,
         entries: fc.array(entry, { maxLength: 4 }),
         context: bytes,
-        snapshot: fc.record({ metadata, data: bytes }),
       },
       {
         requiredKeys: [
@@ -113,6 +121,8 @@ describe('a Raft message', () => {
   it('of a kind that is for this node alone is not encoded', () => {
     expect(encodeRaftMessage({ ...VOTE, type: 'MsgStorageAppend' })).toBeUndefined();
     expect(encodeRaftMessage({ ...VOTE, type: 'MsgHup' })).toBeUndefined();
+    // Snapshots go in chunks, each of which is checked.
+    expect(encodeRaftMessage({ ...VOTE, type: 'MsgSnap' })).toBeUndefined();
   });
 });
 
@@ -131,7 +141,23 @@ describe('a message between nodes', () => {
     expect(decodePeerMessage(dropped)).toEqual({ kind: 'dropped', counter: 7n, reason: 'no' });
     const raft = join([RAFT_KIND, encodeRaftMessage(VOTE) ?? new Uint8Array()]);
     expect(decodePeerMessage(raft)).toEqual({ kind: 'raft', message: VOTE });
-    for (const message of [propose, dropped, raft]) {
+    const sha256 = Buffer.alloc(32, 7);
+    const about: SnapshotMessage[] = [
+      {
+        kind: 'snapshotOffer',
+        term: 3,
+        metadata: { index: 9, term: 2, confState: MEMBERS },
+        totalBytes: 5,
+        sha256,
+        nonce: undefined,
+      },
+      { kind: 'snapshotChunk', sha256, offsetBytes: 2, bytes: Buffer.from('abc') },
+      { kind: 'snapshotWant', sha256, offsetBytes: 2 },
+      { kind: 'snapshotRefusal', sha256, reason: 'no' },
+    ];
+    const snapshots = about.map((message) => join(encodeSnapshotMessage(message)));
+    expect(snapshots.map(decodePeerMessage)).toEqual(about);
+    for (const message of [propose, dropped, raft, ...snapshots]) {
       for (let end = 0; end < message.length; end++) {
         expect(isProtocolError(() => decodePeerMessage(message.subarray(0, end)))).toBe(true);
       }
@@ -144,7 +170,11 @@ describe('a record', () => {
   const record: fc.Arbitrary<RaftRecord> = fc.oneof(
     fc.record({ kind: fc.constant('hardState' as const), hardState }),
     fc.record({ kind: fc.constant('entries' as const), entries: fc.array(entry, { maxLength: 5 }) }),
-    fc.record({ kind: fc.constant('snapshot' as const), metadata, hardState, data: bytes }),
+    fc.record({ kind: fc.constant('snapshot' as const), metadata, hardState }),
+    fc.record({
+      kind: fc.constant('snapshotPart' as const),
+      part: fc.record({ metadata, totalBytes: count, sha256: bytes, offsetBytes: count, bytes }),
+    }),
     fc.record({ kind: fc.constant('compacted' as const), metadata, hardState }),
   );
 

@@ -4,6 +4,7 @@ import { LOG_TAIL_ENTRIES, MAX_LOG_ENTRIES, MAX_RECORD_PAYLOAD_BYTES } from '../
 import type { ConfState, Entry } from '../../../cluster/raft/index.ts';
 import { encodeRecord } from '../../../cluster/raft-records.ts';
 import { RaftStore, type StorageWrite } from '../../../cluster/raft-store.ts';
+import { type SnapshotPart, sha256Of } from '../../../cluster/snapshot-spool.ts';
 import { MemoryDisk, MemoryRecordLog } from '../../support/memory-record-log.ts';
 
 const MEMBERS: ConfState = {
@@ -216,6 +217,56 @@ describe('the Raft store', () => {
     expect(terms(again)).toBe('101: 5 5');
     expect(again.resumeAt(3)).toEqual({ index: 100, data: Buffer.from('state') });
     expect((await open()).resumeAt(101)).toBeUndefined();
+  });
+
+  it('keeps a snapshot of many parts across a crash, and nothing that was there before it', async () => {
+    const store = await open();
+    for (let i = 1; i <= 300; i += 100) await store.persist([append(i, i + 99, 1)], true);
+    const data = Buffer.alloc(3 * MAX_RECORD_PAYLOAD_BYTES + 5, 'state');
+    const snapshot = { metadata: { index: 1000, term: 4, confState: MEMBERS }, data };
+    await store.persist([{ entries: [], snapshot, hardState: { term: 5, vote: 2, commit: 1000 } }], true);
+    expect(disk.records).toHaveLength(4 + 1);
+    disk.crash();
+    expect(data.equals((await open()).resumeAt(3)?.data ?? Buffer.alloc(0))).toBe(true);
+  });
+
+  it('goes on receiving where it was, unless the beginning has been lost', async () => {
+    const store = await open();
+    const content = Buffer.from('0123456789');
+    const whole = { totalBytes: 10, sha256: sha256Of(content) };
+    const spooled = { ...whole, metadata: { index: 9, term: 2, confState: MEMBERS } };
+    const part = (from: number, to: number): SnapshotPart => ({
+      ...spooled,
+      offsetBytes: from,
+      bytes: content.subarray(from, to),
+    });
+    store.beginSpool(spooled);
+    await store.keepPart(part(0, 4));
+    // Neither a gap nor a repetition counts.
+    await store.keepPart(part(5, 10));
+    await store.keepPart(part(0, 4));
+    await store.keepPart(part(4, 7));
+    expect(store.spool?.filledBytes).toBe(7);
+    const again = await open();
+    expect(again.spool?.filledBytes).toBe(7);
+    await again.keepPart(part(7, 10));
+    const snapshot = { metadata: spooled.metadata, data: content };
+    await again.persist([{ entries: [], snapshot, hardState: { term: 2, vote: 0, commit: 9 } }], true);
+    // What was kept is not written twice.
+    expect(disk.records).toHaveLength(3 + 2);
+    expect((await open()).resumeAt(0)).toEqual({ index: 9, data: content });
+    // Some other snapshot is begun anew.
+    again.beginSpool({ ...spooled, metadata: { ...spooled.metadata, index: 12 } });
+    expect((await open()).spool).toBeUndefined();
+  });
+
+  it('takes no snapshot for whole of which a part is missing', async () => {
+    const store = await open();
+    await store.persist([append(1, 5, 1)], true);
+    const metadata = { index: 9, term: 2, confState: MEMBERS };
+    const record = encodeRecord({ kind: 'snapshot', metadata, hardState: { term: 2, vote: 0, commit: 9 } });
+    disk.records.push(record);
+    await expect(open()).rejects.toThrow(LogCorruptionError);
   });
 });
 
