@@ -53,6 +53,9 @@ export class RaftView {
         this.#setHardState(record.hardState);
         this.#begin(record.metadata.index, record.metadata.term, []);
         return;
+      case 'snapshotPart':
+        // Counts for nothing before the snapshot is whole.
+        return;
       case 'compacted':
         this.#setHardState(record.hardState);
         this.#begin(
