@@ -41,7 +41,7 @@ export interface PortalLimits {
   readonly loginTimeoutMs: number;
   /** Silence after which an initiator that answers NOP-In is asked for a sign of life. */
   readonly nopIdleMs: number;
-  /** How long it then has to say anything at all. */
+  /** How long it then has to say anything at all: longer than a machine that is halted for a minute. */
   readonly nopTimeoutMs: number;
   /**
    * Silence after which an initiator that does not answer NOP-In (iPXE) is taken to be gone. One that is not
@@ -62,7 +62,7 @@ export const DEFAULT_PORTAL_LIMITS: PortalLimits = {
   maxConnections: 4096,
   loginTimeoutMs: 15_000,
   nopIdleMs: 15_000,
-  nopTimeoutMs: 15_000,
+  nopTimeoutMs: 60_000,
   staleIdleMs: 3_600_000,
   stallTimeoutMs: 60_000,
   memoryBytes: 256 * 1_048_576,

@@ -5,7 +5,7 @@ import { describeError, InvariantError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { LogicalUnit } from '../scsi/logical-unit.ts';
-import { Reservation } from '../scsi/reservation.ts';
+import { UnitState } from '../scsi/unit-state.ts';
 import { Connection, type ConnectionHost } from './connection.ts';
 import {
   DEFAULT_PORTAL_LIMITS,
@@ -75,8 +75,8 @@ export class IscsiPortal {
   readonly #sessions = new Map<number, SessionRecord>();
   /** Sessions whose connection is gone and whose writes may still be under way. */
   readonly #ending = new Set<Promise<void>>();
-  /** Reservations by target and LUN; they live as long as a session of the target does. */
-  readonly #reservations = new Map<string, Map<number, Reservation>>();
+  /** What initiators share of a unit, by target and LUN; it lives as long as a session of the target does. */
+  readonly #unitStates = new Map<string, Map<number, UnitState>>();
   readonly #host: ConnectionHost;
   #nextTsih = 1;
   #cancelAliveCheck: CancelTimer | undefined;
@@ -168,6 +168,8 @@ export class IscsiPortal {
     for (const connection of this.#connections.keys()) connection.destroy('portal-closed');
     await Promise.all(servers);
     await Promise.all(this.#ending);
+    const states = [...this.#unitStates.values()].flatMap((ofTarget) => [...ofTarget.values()]);
+    await Promise.all(states.map((state) => state.close()));
   }
 
   #accept(socket: Socket): void {
@@ -214,7 +216,7 @@ export class IscsiPortal {
       parameters: sessionParameters(login.values, MAX_SEND_DATA_SEGMENT_BYTES),
       firstCmdSN: login.firstCmdSN,
       firstStatSN: login.nextStatSN,
-      units: granted === undefined ? new Map() : this.#makeUnits(granted),
+      units: granted === undefined ? new Map() : this.#makeUnits(granted, login),
       transport: connection,
       counters: this.#options.counters,
       listTargets: () => {
@@ -266,19 +268,21 @@ export class IscsiPortal {
     return tsih;
   }
 
-  #makeUnits(granted: LoginGranted): Map<number, LogicalUnit> {
-    let reservations = this.#reservations.get(granted.targetName);
-    if (reservations === undefined) {
-      reservations = new Map();
-      this.#reservations.set(granted.targetName, reservations);
+  #makeUnits(granted: LoginGranted, login: CompletedLogin): Map<number, LogicalUnit> {
+    let states = this.#unitStates.get(granted.targetName);
+    if (states === undefined) {
+      states = new Map();
+      this.#unitStates.set(granted.targetName, states);
     }
     const identity = { ...granted.identity, targetName: granted.targetName };
     const luns = [...granted.luns.keys()].sort((a, b) => a - b);
+    const initiatorPort = `${login.initiatorName},i,0x${login.isid}`;
+    const { logger } = this.#options;
     const units = new Map<number, LogicalUnit>();
     for (const [lun, device] of granted.luns) {
-      const reservation = reservations.get(lun) ?? new Reservation();
-      reservations.set(lun, reservation);
-      units.set(lun, new LogicalUnit({ device, identity, luns, reservation, logger: this.#options.logger }));
+      const state = states.get(lun) ?? new UnitState(device, this.#options);
+      states.set(lun, state);
+      units.set(lun, new LogicalUnit({ device, identity, luns, state, initiatorPort, logger }));
     }
     return units;
   }
@@ -304,12 +308,17 @@ export class IscsiPortal {
     const ended = session.close().then(() => {
       this.#sessions.delete(tsih);
       this.#ending.delete(ended);
-      if (targetName !== undefined && this.#sessionsOf(targetName).next().done === true) {
-        this.#reservations.delete(targetName);
-      }
+      if (targetName !== undefined) this.#forgetUnits(targetName);
       this.#options.logger.info('iscsi.session.ended', { initiatorName, targetName, ...session.traffic });
     });
     this.#ending.add(ended);
+  }
+
+  #forgetUnits(targetName: string): void {
+    const states = this.#unitStates.get(targetName);
+    if (states === undefined || this.#sessionsOf(targetName).next().done !== true) return;
+    for (const [lun, state] of states) if (state.isIdle) states.delete(lun);
+    if (states.size === 0) this.#unitStates.delete(targetName);
   }
 
   #scheduleAliveCheck(): void {

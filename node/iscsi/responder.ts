@@ -1,6 +1,6 @@
 import { serialAdd } from '../../base/serial-number.ts';
 import { type ScsiOutcome, scsiStatus } from '../scsi/prepared-command.ts';
-import { encodeSense } from '../scsi/sense.ts';
+import { encodeDescriptorSense, encodeSense } from '../scsi/sense.ts';
 import type { CommandWindow } from './command-window.ts';
 import type { DataRequest } from './data-out.ts';
 import { MAX_SEND_DATA_SEGMENT_BYTES } from './limits.ts';
@@ -78,7 +78,8 @@ export class Responder {
         }
         return;
       case 'check-condition': {
-        const sense = encodeSense(outcome.sense);
+        const encode = outcome.descriptorFormat === true ? encodeDescriptorSense : encodeSense;
+        const sense = encode(outcome.sense);
         const length = Uint8Array.of(sense.length >>> 8, sense.length & 0xff);
         const moved = task.isRead ? 0 : task.commandBytes;
         this.#scsiResponse(task, scsiStatus.checkCondition, moved, [length, sense], 2 + sense.length);

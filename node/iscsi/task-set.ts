@@ -78,6 +78,7 @@ export class TaskSet {
   constructor(options: TaskSetOptions) {
     this.#options = options;
     this.#luns = [...options.units.keys()].sort((a, b) => a - b);
+    for (const [lun, unit] of options.units) unit.onAbortTasks(() => this.abortAll(lun));
   }
 
   /** Data asked of the device for reads and not yet on its way. */
@@ -315,7 +316,7 @@ export class TaskSet {
     for (const task of tasks) {
       task.aborted = true;
       this.#forget(task);
-      if (task.running) {
+      if (task.running && !outlivesItsTask(task.command)) {
         this.#settling.add(task);
         settled.push(this.#settled(task));
       } else {
@@ -341,10 +342,17 @@ export class TaskSet {
  * of the rest as overflow (RFC 7143 §11.4.5). Anything else with too little data is refused.
  */
 function fitToExpected(command: PreparedCommand, expectedBytes: number): PreparedCommand {
+  if (command.kind === 'operation' && command.exactData === true && command.dataOutBytes !== expectedBytes) {
+    return refuse(sense.invalidFieldInCdb);
+  }
   if (dataOutBytes(command) <= expectedBytes) return command;
   if (command.kind !== 'write') return refuse(sense.invalidInformationUnit);
   const lengthBlocks = Math.floor(expectedBytes / LOGICAL_BLOCK_BYTES);
   return lengthBlocks === 0 ? accept : { ...command, lengthBlocks };
+}
+
+function outlivesItsTask(command: PreparedCommand): boolean {
+  return command.kind === 'operation' && command.outlivesTask === true;
 }
 
 const TRANSFER_SENSE: ReadonlyMap<string, Sense> = new Map<string, Sense>([

@@ -10,6 +10,8 @@ export const standardInquiry = layout('standard INQUIRY data', 96, {
   hierarchicalLuns: bit(3, 4),
   responseDataFormat: bits(3, 0, 4),
   additionalLength: u8(4),
+  targetPortGroupSupport: bits(5, 4, 2),
+  thirdPartyCopy: bit(5, 3),
   commandQueuing: bit(7, 1),
   vendor: bytes(8, 8),
   product: bytes(16, 16),
@@ -23,6 +25,9 @@ export const standardInquiry = layout('standard INQUIRY data', 96, {
 const VERSION_SPC4 = 0x06;
 const STANDARDS = { sam5: 0x00a0, spc4: 0x0460, sbc3: 0x04c0, iscsi: 0x0960 } as const;
 
+/** TPGS 01b: access states change by themselves, and are not set by the initiator. */
+const IMPLICIT_ASYMMETRIC_ACCESS = 1;
+
 /** A direct-access block device, connected. */
 export function encodeInquiry(identity: LogicalUnitIdentity): Uint8Array {
   return standardInquiry.encode({
@@ -30,6 +35,8 @@ export function encodeInquiry(identity: LogicalUnitIdentity): Uint8Array {
     hierarchicalLuns: true,
     responseDataFormat: 2,
     additionalLength: standardInquiry.sizeBytes - 5,
+    targetPortGroupSupport: IMPLICIT_ASYMMETRIC_ACCESS,
+    thirdPartyCopy: true,
     commandQueuing: true,
     vendor: asciiField(identity.vendor, 8),
     product: asciiField(identity.product, 16),

@@ -1,24 +1,28 @@
-import { describeError, InvariantError, invariant, unreachable } from '../../base/errors.ts';
+import { describeError, InvariantError, ProtocolError, unreachable } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import { type BlockDevice, DeviceError, LOGICAL_BLOCK_BYTES } from '../../storage/block-device.ts';
-import { opcode, preventAllowCdb, requestSenseCdb, startStopUnitCdb } from './cdb.ts';
-import { type CommandRow, findRow, rowsOf } from './command-table.ts';
+import { SINGLE_PORT_GROUP, type TargetPortGroup } from './access-state.ts';
+import { opcode, preventAllowCdb, startStopUnitCdb } from './cdb.ts';
+import type { CommandContext } from './command-context.ts';
+import type { CommandRow } from './command-row.ts';
+import { findRow, rowsOf } from './command-table.ts';
 import type { LogicalUnitIdentity } from './identity.ts';
-import { MAX_LOGGED_FAILURES, MAX_PENDING_ATTENTIONS, VERIFY_STEP_BLOCKS } from './limits.ts';
+import { MAX_LOGGED_FAILURES, VERIFY_STEP_BLOCKS } from './limits.ts';
 import * as media from './media-command.ts';
-import * as parameter from './parameter-command.ts';
+import { bars, type MediumAccess } from './persistent-reservation.ts';
 import {
-  accept,
-  answer,
   checkCondition,
+  conflict,
   goodWithoutData,
   type PreparedCommand,
   refuse,
   type ScsiOutcome,
 } from './prepared-command.ts';
-import type { Reservation } from './reservation.ts';
-import { encodeDescriptorSense, encodeSense, type Sense, sense } from './sense.ts';
-import { prepareReportSupportedOpcodes } from './supported-opcodes.ts';
+import { sanitizeSense } from './request-sense.ts';
+import { invalidCdbField, type Sense, sense } from './sense.ts';
+import { UnitAttentions } from './unit-attention.ts';
+import type { Nexus, UnitState } from './unit-state.ts';
+import { firstDifference } from './write-command.ts';
 
 export interface LogicalUnitOptions {
   readonly device: BlockDevice;
@@ -26,48 +30,77 @@ export interface LogicalUnitOptions {
   /** Every LUN of the target, for REPORT LUNS. */
   readonly luns: readonly number[];
   /** Shared by all initiators of the unit. */
-  readonly reservation: Reservation;
+  readonly state: UnitState;
+  /** Name of the initiator port: iSCSI name, ",i,0x", ISID in hexadecimal. */
+  readonly initiatorPort: string;
   readonly logger: Logger;
+  /** Left out where there is one way to the target. */
+  readonly portGroups?: () => readonly TargetPortGroup[];
 }
 
-const conflict: PreparedCommand = { kind: 'done', outcome: { kind: 'reservation-conflict' } };
+const isBarredOutcome: PreparedCommand = { kind: 'done', outcome: conflict };
+/** Bits of byte 1 that READ and WRITE of 10 and more bytes have no use for. */
+const UNUSED_FLAGS = 0x07;
 
 /**
  * One logical unit as one initiator sees it (an I_T_L nexus): the block device behind it, and the unit
  * attentions that this initiator has yet to be told of. Starts with the attention of a power on pending.
  */
-export class LogicalUnit {
+export class LogicalUnit implements CommandContext, Nexus {
   readonly device: BlockDevice;
-  readonly #identity: LogicalUnitIdentity;
-  readonly #luns: readonly number[];
-  readonly #reservation: Reservation;
+  readonly identity: LogicalUnitIdentity;
+  readonly luns: readonly number[];
+  readonly state: UnitState;
+  readonly port: string;
+  readonly portGroups: () => readonly TargetPortGroup[];
   readonly #logger: Logger;
-  readonly #attentions: Sense[] = [sense.powerOn];
+  readonly #attentions = new UnitAttentions(sense.powerOn);
+  #lengthBlocks: number;
   #failures = 0;
+  #abortTasks: (() => Promise<void>) | undefined;
 
   constructor(options: LogicalUnitOptions) {
     this.device = options.device;
-    this.#identity = options.identity;
-    this.#luns = options.luns;
-    this.#reservation = options.reservation;
+    this.identity = options.identity;
+    this.luns = options.luns;
+    this.state = options.state;
+    this.port = options.initiatorPort;
+    this.portGroups = options.portGroups ?? (() => SINGLE_PORT_GROUP);
     this.#logger = options.logger;
+    this.#lengthBlocks = options.device.lengthBlocks;
+    this.state.attach(this, this.device);
+  }
+
+  get nexus(): Nexus {
+    return this;
+  }
+
+  /** Says how its tasks are ended when another initiator preempts this one and has them aborted. */
+  onAbortTasks(abort: () => Promise<void>): void {
+    this.#abortTasks = abort;
+  }
+
+  async abortTasks(): Promise<void> {
+    await this.#abortTasks?.();
   }
 
   /** Tells this initiator, with its next command, of something that happened to the unit (SAM-5 §5.14). */
   raiseAttention(attention: Sense): void {
-    if (this.#attentions.some((a) => a.asc === attention.asc && a.ascq === attention.ascq)) return;
-    if (this.#attentions.length >= MAX_PENDING_ATTENTIONS) this.#attentions.pop();
-    this.#attentions.push(attention);
+    this.#attentions.raise(attention);
   }
 
-  /** Gives up what this initiator holds; its session has ended. */
+  takeAttention(): Sense | undefined {
+    return this.#attentions.take();
+  }
+
+  /** Gives up what this initiator holds only for as long as its session; that has ended. */
   detach(): void {
-    this.#reservation.release(this);
+    this.state.detach(this);
   }
 
-  /** Ends any reservation, as a reset of the unit does. */
+  /** Ends any reservation by RESERVE(6), as a reset of the unit does. Persistent ones stay. */
   resetReservation(): void {
-    this.#reservation.reset();
+    this.state.reservation.reset();
   }
 
   /**
@@ -75,106 +108,105 @@ export class LogicalUnit {
    * Takes a pending unit attention when the command reports one.
    */
   prepare(cdb: Uint8Array, at: number): PreparedCommand {
-    const code = cdb[at] as number;
-    // READ and WRITE come by the hundred thousand; they need no row once nothing stands in their way.
-    const row = this.#attentions.length === 0 ? undefined : findRow(code, (cdb[at + 1] as number) & 0x1f);
-    if (this.#attentions.length > 0 && row?.ignoresUnitAttention !== true) {
-      // An unknown command is invalid before it is anything else, and leaves the attention pending.
-      if (row === undefined) return this.#unknown(code);
-      return refuse(this.#attentions.shift() as Sense);
+    try {
+      return this.#prepare(cdb, at);
+    } catch (error) {
+      // The state that the unit was left in cannot be read: nobody knows who may do what with it.
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#logFailure(error, { kind: 'flush' });
+      return refuse(sense.internalTargetFailure);
     }
-    if (this.#reservation.excludes(this) && this.#isBarred(cdb, at)) return conflict;
-    return this.#dispatch(code, cdb, at);
+  }
+
+  #prepare(cdb: Uint8Array, at: number): PreparedCommand {
+    if (this.device.lengthBlocks !== this.#lengthBlocks) this.#noteResize();
+    // READ and WRITE come by the hundred thousand; they need no row once nothing stands in their way.
+    if (this.#attentions.count === 0 && !this.state.isGuarded) {
+      const command = this.#prepareFast(cdb, at);
+      if (command !== undefined) return command;
+    }
+    return this.#inFormat(this.#prepareByTable(cdb, at));
+  }
+
+  #noteResize(): void {
+    this.#lengthBlocks = this.device.lengthBlocks;
+    this.raiseAttention(sense.capacityChanged);
+  }
+
+  /** The usual commands; undefined for any other, and for one that will be refused. */
+  #prepareFast(cdb: Uint8Array, at: number): PreparedCommand | undefined {
+    if (((cdb[at + 1] as number) & UNUSED_FLAGS) !== 0) return undefined;
+    let command: PreparedCommand;
+    switch (cdb[at] as number) {
+      case opcode.read10:
+        if (cdb[at + 9] !== 0) return undefined;
+        command = media.prepareRead(media.range10(cdb, at), this.device);
+        break;
+      case opcode.write10:
+        if (cdb[at + 9] !== 0) return undefined;
+        command = media.prepareWrite(media.range10(cdb, at), this.device);
+        break;
+      case opcode.read16:
+        if (cdb[at + 15] !== 0) return undefined;
+        command = media.prepareRead(media.range16(cdb, at), this.device);
+        break;
+      case opcode.write16:
+        if (cdb[at + 15] !== 0) return undefined;
+        command = media.prepareWrite(media.range16(cdb, at), this.device);
+        break;
+      default:
+        return undefined;
+    }
+    return command.kind === 'done' ? undefined : command;
+  }
+
+  #prepareByTable(cdb: Uint8Array, at: number): PreparedCommand {
+    const code = cdb[at] as number;
+    const row = findRow(code, (cdb[at + 1] as number) & 0x1f);
+    // An unknown command is invalid before it is anything else, and leaves an attention pending.
+    if (row === undefined) {
+      return refuse(rowsOf(code).length > 0 ? invalidCdbField(1, 4) : sense.invalidOpcode);
+    }
+    if (row.ignoresUnitAttention !== true) {
+      const attention = this.#attentions.take();
+      if (attention !== undefined) return refuse(attention);
+    }
+    if (this.#isBarred(row, cdb, at)) return isBarredOutcome;
+    if (row.duringSanitize !== true) {
+      const notReady = sanitizeSense(this);
+      if (notReady !== undefined) return refuse(notReady);
+    }
+    if (row.altersMedium === true) {
+      if (this.device.readOnly) return refuse(sense.writeProtected);
+      if (this.state.server.modes.softwareWriteProtect) return refuse(sense.softwareWriteProtected);
+    }
+    return refuseUnusedBits(row, cdb, at) ?? row.prepare(cdb, at, this);
   }
 
   /** Whether another initiator's reservation stands against the command. */
-  #isBarred(cdb: Uint8Array, at: number): boolean {
-    const row: CommandRow | undefined = findRow(cdb[at] as number, (cdb[at + 1] as number) & 0x1f);
-    if (row === undefined || row.ignoresReservation === true) return false;
-    // Allowing removal does no harm to the holder; preventing it would.
-    return !(
-      row.opcode === opcode.preventAllowMediumRemoval && preventAllowCdb.decode(cdb, at).prevent === 0
-    );
+  #isBarred(row: CommandRow, cdb: Uint8Array, at: number): boolean {
+    const byReserve6 = row.ignoresReservation !== true && this.state.reservation.excludes(this);
+    if (!byReserve6 && !this.#isBarredFrom(row.access)) return false;
+    // These do no harm to the holder: allowing removal, and starting the unit.
+    if (row.opcode === opcode.preventAllowMediumRemoval) return preventAllowCdb.decode(cdb, at).prevent !== 0;
+    return byReserve6 || row.opcode !== opcode.startStopUnit || !startStopUnitCdb.decode(cdb, at).start;
   }
 
-  #unknown(code: number): PreparedCommand {
-    return refuse(rowsOf(code).length > 0 ? sense.invalidFieldInCdb : sense.invalidOpcode);
+  /** Whether a persistent reservation of another nexus stands against such access. */
+  #isBarredFrom(access: MediumAccess): boolean {
+    return bars(this.state.server.reservations, this.port, access);
   }
 
-  #dispatch(code: number, cdb: Uint8Array, at: number): PreparedCommand {
-    switch (code) {
-      case opcode.read10:
-        return media.prepareRead(media.range10(cdb, at), this.device);
-      case opcode.write10:
-        return media.prepareWrite(media.range10(cdb, at), this.device);
-      case opcode.read16:
-        return media.prepareRead(media.range16(cdb, at), this.device);
-      case opcode.write16:
-        return media.prepareWrite(media.range16(cdb, at), this.device);
-      case opcode.read6:
-        return media.prepareRead(media.range6(cdb, at), this.device);
-      case opcode.write6:
-        return media.prepareWrite(media.range6(cdb, at), this.device);
-      case opcode.read12:
-        return media.prepareRead(media.range12(cdb, at), this.device);
-      case opcode.write12:
-        return media.prepareWrite(media.range12(cdb, at), this.device);
-      case opcode.verify10:
-        return media.prepareVerify(media.range10(cdb, at), this.device);
-      case opcode.verify12:
-        return media.prepareVerify(media.range12(cdb, at), this.device);
-      case opcode.verify16:
-        return media.prepareVerify(media.range16(cdb, at), this.device);
-      case opcode.synchronizeCache10:
-        return media.prepareSynchronizeCache10(cdb, at, this.device);
-      case opcode.synchronizeCache16:
-        return media.prepareSynchronizeCache16(cdb, at, this.device);
-      default:
-        return this.#dispatchOther(code, cdb, at);
-    }
+  /** Has sense data sent in descriptor format where that is what the initiators want. */
+  #inFormat(command: PreparedCommand): PreparedCommand {
+    if (command.kind !== 'done') return command;
+    const outcome = this.#outcomeInFormat(command.outcome);
+    return outcome === command.outcome ? command : { kind: 'done', outcome };
   }
 
-  #dispatchOther(code: number, cdb: Uint8Array, at: number): PreparedCommand {
-    // Also turns away a known operation code with an unknown service action.
-    if (findRow(code, (cdb[at + 1] as number) & 0x1f) === undefined) return this.#unknown(code);
-    switch (code) {
-      case opcode.testUnitReady:
-      case opcode.preventAllowMediumRemoval:
-        return accept;
-      case opcode.startStopUnit:
-        return prepareStartStop(cdb, at);
-      case opcode.inquiry:
-        return parameter.prepareInquiry(cdb, at, this.#identity);
-      case opcode.requestSense:
-        return this.#requestSense(cdb, at);
-      case opcode.modeSense6:
-        return parameter.prepareModeSense6(cdb, at, this.device);
-      case opcode.modeSense10:
-        return parameter.prepareModeSense10(cdb, at, this.device);
-      case opcode.readCapacity10:
-        return parameter.prepareReadCapacity10(cdb, at, this.device.lengthBlocks);
-      case opcode.serviceActionIn16:
-        return parameter.prepareReadCapacity16(cdb, at, this.device.lengthBlocks);
-      case opcode.reportLuns:
-        return parameter.prepareReportLuns(cdb, at, this.#luns);
-      case opcode.maintenanceIn:
-        return prepareReportSupportedOpcodes(cdb, at);
-      case opcode.persistentReserveIn:
-        return parameter.preparePersistentReserveIn(cdb, at);
-      case opcode.reserve6:
-        return this.#reservation.reserve(this) ? accept : conflict;
-      case opcode.release6:
-        this.#reservation.release(this);
-        return accept;
-      default:
-        invariant(false, `operation code ${code} is in the command table and has no way to be carried out`);
-    }
-  }
-
-  #requestSense(cdb: Uint8Array, at: number): PreparedCommand {
-    const { descriptor, allocationLength } = requestSenseCdb.decode(cdb, at);
-    const pending = this.#attentions.shift() ?? sense.none;
-    return answer(descriptor ? encodeDescriptorSense(pending) : encodeSense(pending), allocationLength);
+  #outcomeInFormat(outcome: ScsiOutcome): ScsiOutcome {
+    if (outcome.kind !== 'check-condition' || !this.state.server.modes.descriptorSense) return outcome;
+    return { ...outcome, descriptorFormat: true };
   }
 
   /**
@@ -197,24 +229,48 @@ export class LogicalUnit {
             lengthBytes: command.lengthBlocks * LOGICAL_BLOCK_BYTES,
           };
         case 'write':
-          await this.device.write(command.lba, dataOut, { forceUnitAccess: command.forceUnitAccess });
-          return goodWithoutData;
+          return await this.#write(command, dataOut);
         case 'flush':
           await this.device.flush();
           return goodWithoutData;
         case 'verify':
           return await this.#verify(command.lba, command.lengthBlocks);
         case 'compare':
-          return await this.#compare(command, dataOut);
+          return this.#outcomeInFormat(await this.#compare(command, dataOut));
+        case 'operation': {
+          const data = dataOut.length === 1 ? (dataOut[0] as Uint8Array) : Buffer.concat(dataOut);
+          return this.#outcomeInFormat(await command.carryOut(data));
+        }
         default:
           return unreachable(command);
       }
     } catch (error) {
       if (error instanceof InvariantError) throw error;
       this.#logFailure(error, command);
-      if (error instanceof DeviceError) return outcomeOf(error, command);
-      return checkCondition(sense.internalTargetFailure);
+      if (error instanceof DeviceError) return this.#outcomeInFormat(outcomeOf(error, command));
+      return this.#outcomeInFormat(checkCondition(sense.internalTargetFailure));
     }
+  }
+
+  async #write(
+    command: Extract<PreparedCommand, { kind: 'write' }>,
+    dataOut: readonly Uint8Array[],
+  ): Promise<ScsiOutcome> {
+    const { state, device } = this;
+    const waiting = state.gate.enter();
+    if (waiting !== undefined) await waiting;
+    try {
+      // Its data may have been long in coming: what was allowed then may be forbidden now.
+      if (state.isGuarded && this.#isBarredFrom('write')) return conflict;
+      const forceUnitAccess = command.forceUnitAccess || state.isWriteThrough;
+      await device.write(command.lba, dataOut, { forceUnitAccess });
+    } finally {
+      state.gate.leave();
+    }
+    if (command.verify === undefined) return goodWithoutData;
+    return command.verify === 'medium'
+      ? this.#verify(command.lba, command.lengthBlocks)
+      : this.#outcomeInFormat(await this.#compare({ ...command, repeated: false }, dataOut));
   }
 
   /** Says what an administrator should know of: data that is damaged, and errors nobody has thought of. */
@@ -223,9 +279,9 @@ export class LogicalUnit {
     if ((expected && error.kind !== 'medium-error') || this.#failures >= MAX_LOGGED_FAILURES) return;
     this.#failures++;
     const fields = {
-      targetName: this.#identity.targetName,
-      command: command.kind,
-      ...('lba' in command ? { lba: command.lba, lengthBlocks: command.lengthBlocks } : {}),
+      targetName: this.identity.targetName,
+      command: command.kind === 'operation' ? command.name : command.kind,
+      ...('lengthBlocks' in command ? { lba: command.lba, lengthBlocks: command.lengthBlocks } : {}),
       error: describeError(error),
     };
     if (expected) this.#logger.warn('scsi.medium-error', fields);
@@ -244,29 +300,32 @@ export class LogicalUnit {
   }
 
   async #compare(
-    command: Extract<PreparedCommand, { kind: 'compare' }>,
+    command: { readonly lba: number; readonly lengthBlocks: number; readonly repeated: boolean },
     dataOut: readonly Uint8Array[],
   ): Promise<ScsiOutcome> {
     const expected = Buffer.concat(dataOut);
     const found = Buffer.concat(await this.device.read(command.lba, command.lengthBlocks));
     const period = command.repeated ? LOGICAL_BLOCK_BYTES : found.length;
     for (let at = 0; at < found.length; at += period) {
-      if (expected.compare(found, at, at + period) === 0) continue;
-      const differing = expected.findIndex((byte, i) => byte !== found[at + i]);
-      return checkCondition({ ...sense.miscompare, information: at + differing });
+      const differing = firstDifference(found.subarray(at, at + period), expected);
+      if (differing >= 0) return checkCondition({ ...sense.miscompare, information: at + differing });
     }
     return goodWithoutData;
   }
 }
 
-/** Nothing to spin up and nothing to eject: any power condition is accepted, a load or unload is not. */
-function prepareStartStop(cdb: Uint8Array, at: number): PreparedCommand {
-  const { powerCondition, loadEject } = startStopUnitCdb.decode(cdb, at);
-  return powerCondition === 0 && loadEject ? refuse(sense.invalidFieldInCdb) : accept;
+/** Bits that are reserved, or that the unit has no use for, must be zero (SPC-4 §4.2.5). */
+function refuseUnusedBits({ usage }: CommandRow, cdb: Uint8Array, at: number): PreparedCommand | undefined {
+  for (let i = 1; i < usage.length; i++) {
+    const unused = (cdb[at + i] as number) & ~(usage[i] as number);
+    if (unused !== 0) return refuse(invalidCdbField(i, 31 - Math.clz32(unused)));
+  }
+  return undefined;
 }
 
 function outcomeOf(error: DeviceError, command: PreparedCommand): ScsiOutcome {
-  const information = 'lba' in command ? { information: command.lba } : {};
+  const lba = 'lba' in command ? command.lba : undefined;
+  const information = lba === undefined ? {} : { information: lba };
   switch (error.kind) {
     case 'not-serving':
       return { kind: 'not-serving' };
@@ -277,7 +336,7 @@ function outcomeOf(error: DeviceError, command: PreparedCommand): ScsiOutcome {
     case 'no-space':
       return checkCondition(sense.spaceAllocationFailed);
     case 'medium-error': {
-      const writing = command.kind === 'write' || command.kind === 'flush';
+      const writing = command.kind === 'write' || command.kind === 'flush' || command.kind === 'operation';
       return checkCondition({ ...(writing ? sense.writeError : sense.unrecoveredReadError), ...information });
     }
     default:

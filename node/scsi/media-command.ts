@@ -1,3 +1,4 @@
+import { MAX_ATOMIC_WRITE_BLOCKS } from '../../storage/block-device.ts';
 import {
   rw6Cdb,
   rw10Cdb,
@@ -6,10 +7,11 @@ import {
   synchronizeCache10Cdb,
   synchronizeCache16Cdb,
   wideLba,
+  writeAtomic16Cdb,
 } from './cdb.ts';
 import { MAX_TRANSFER_BLOCKS } from './limits.ts';
 import { accept, type PreparedCommand, refuse } from './prepared-command.ts';
-import { sense } from './sense.ts';
+import { invalidCdbField, sense } from './sense.ts';
 
 /** READ, WRITE, VERIFY and SYNCHRONIZE CACHE in their several widths (SBC-3 §5). Checks only; no I/O. */
 
@@ -62,11 +64,29 @@ export function prepareWrite(range: MediaRange, unit: MediaUnit): PreparedComman
   return { kind: 'write', lba: range.lba, lengthBlocks: range.lengthBlocks, forceUnitAccess: range.fua };
 }
 
+/** WRITE AND VERIFY: BYTCHK says whether the data is compared or only has to be readable (SBC-3 §5.36). */
+export function prepareWriteAndVerify(range: MediaRange, unit: MediaUnit): PreparedCommand {
+  const check = range.byteCheck;
+  if (check !== byteCheck.none && check !== byteCheck.all) return refuse(invalidCdbField(1, 2));
+  const command = prepareWrite(range, unit);
+  if (command.kind !== 'write') return command;
+  return { ...command, verify: check === byteCheck.all ? 'data' : 'medium' };
+}
+
+/** WRITE ATOMIC (16) (SBC-4 §5.48): no boundary within it, and short enough to be one piece for the device. */
+export function prepareWriteAtomic(cdb: Uint8Array, at: number, unit: MediaUnit): PreparedCommand {
+  const { protect, fua, lbaHigh, lbaLow, boundary, length } = writeAtomic16Cdb.decode(cdb, at);
+  if (boundary !== 0) return refuse(invalidCdbField(10));
+  const range = { protect, fua, byteCheck: 0, lba: wideLba(lbaHigh, lbaLow), lengthBlocks: length };
+  if (length > MAX_ATOMIC_WRITE_BLOCKS) return refuse(invalidCdbField(12));
+  return prepareWrite(range, unit);
+}
+
 /** BYTCHK (SBC-3 table 98): 0 no data, 1 all the data, 3 one block of data compared with each block. */
 const byteCheck = { none: 0, all: 1, reserved: 2, one: 3 } as const;
 
 export function prepareVerify(range: MediaRange, unit: MediaUnit): PreparedCommand {
-  if (range.byteCheck === byteCheck.reserved) return refuse(sense.invalidFieldInCdb);
+  if (range.byteCheck === byteCheck.reserved) return refuse(invalidCdbField(1, 2));
   const withData = range.byteCheck !== byteCheck.none;
   const refusal = refuseRange(range, unit, withData ? MAX_TRANSFER_BLOCKS : Number.POSITIVE_INFINITY);
   if (refusal !== undefined) return refusal;
@@ -91,9 +111,13 @@ function prepareSynchronizeCache(lba: number, lengthBlocks: number, unit: MediaU
   return lba + lengthBlocks > unit.lengthBlocks ? refuse(sense.lbaOutOfRange) : { kind: 'flush' };
 }
 
-function refuseRange(range: MediaRange, unit: MediaUnit, maxBlocks: number): PreparedCommand | undefined {
+export function refuseRange(
+  range: Pick<MediaRange, 'protect' | 'lba' | 'lengthBlocks'>,
+  unit: MediaUnit,
+  maxBlocks: number,
+): PreparedCommand | undefined {
   // No protection information is kept.
-  if (range.protect !== 0) return refuse(sense.invalidFieldInCdb);
+  if (range.protect !== 0) return refuse(invalidCdbField(1, 7));
   if (range.lba + range.lengthBlocks > unit.lengthBlocks) {
     return refuse({ ...sense.lbaOutOfRange, information: range.lba });
   }

@@ -1,15 +1,23 @@
 import { ByteWriter } from '../../base/byte-writer.ts';
-import { bit, bits, layout, u8, u16 } from '../../base/layout.ts';
+import { bit, bits, type Layout, layout, u8, u16 } from '../../base/layout.ts';
 import { LOGICAL_BLOCK_BYTES } from '../../storage/block-device.ts';
+import type { ModeParameters } from './server-state.ts';
 
-/** Mode pages (SPC-4 §7.5, SBC-3 §6.5). None can be changed: there is no MODE SELECT. */
-export const modePageCode = { errorRecovery: 0x01, caching: 0x08, control: 0x0a, all: 0x3f } as const;
+/** Mode pages (SPC-4 §7.5, SBC-3 §6.5). What is changed stays changed: current and saved values are the same. */
+export const modePageCode = {
+  errorRecovery: 0x01,
+  caching: 0x08,
+  control: 0x0a,
+  informationalExceptions: 0x1c,
+  all: 0x3f,
+} as const;
 const ALL_SUBPAGES = 0xff;
 
 export const pageControl = { current: 0, changeable: 1, default: 2, saved: 3 } as const;
 
 /** Read-Write Error Recovery (SBC-3 §6.5.8). AWRE and ARRE: bad blocks are mended without being asked. */
 export const errorRecoveryPage = layout('Read-Write Error Recovery mode page', 12, {
+  saveable: bit(0, 7),
   pageCode: bits(0, 0, 6),
   pageLength: u8(1),
   automaticWriteReallocation: bit(2, 7),
@@ -18,20 +26,31 @@ export const errorRecoveryPage = layout('Read-Write Error Recovery mode page', 1
 
 /** Caching (SBC-3 §6.5.5). */
 export const cachingPage = layout('Caching mode page', 20, {
+  saveable: bit(0, 7),
   pageCode: bits(0, 0, 6),
   pageLength: u8(1),
   writeCacheEnabled: bit(2, 2),
   readCacheDisabled: bit(2, 0),
 });
 
-/** Control (SPC-4 §7.5.8). TST 0: one task set for all initiators; D_SENSE 0: fixed format sense. */
+/** Control (SPC-4 §7.5.8). TST 0: one task set for all initiators. D_SENSE: descriptor format sense data. */
 export const controlPage = layout('Control mode page', 12, {
+  saveable: bit(0, 7),
   pageCode: bits(0, 0, 6),
   pageLength: u8(1),
   taskSetType: bits(2, 5, 3),
   descriptorSense: bit(2, 2),
   queueAlgorithmModifier: bits(3, 4, 4),
+  softwareWriteProtect: bit(4, 3),
   busyTimeoutPeriod: u16(8),
+});
+
+/** Informational Exceptions Control (SPC-4 §7.5.14). DEXCPT: none are reported. */
+export const informationalExceptionsPage = layout('Informational Exceptions Control mode page', 12, {
+  saveable: bit(0, 7),
+  pageCode: bits(0, 0, 6),
+  pageLength: u8(1),
+  exceptionsDisabled: bit(2, 3),
 });
 
 /** Unrestricted reordering allowed: simple tasks may end in any order. */
@@ -51,9 +70,17 @@ export interface ModeSenseQuestion {
 
 export interface ModeSenseUnit {
   readonly lengthBlocks: number;
+  /** Whether the device has a write cache at all; what it is set to is among the modes. */
   readonly writeCacheEnabled: boolean;
   readonly readOnly: boolean;
+  readonly modes: ModeParameters;
 }
+
+export const DEFAULT_MODES: ModeParameters = {
+  softwareWriteProtect: false,
+  descriptorSense: false,
+  writeCacheDisabled: false,
+};
 
 /** The whole parameter list, or undefined when the unit has no such page. */
 export function encodeModeSense(question: ModeSenseQuestion, unit: ModeSenseUnit): Uint8Array | undefined {
@@ -63,7 +90,8 @@ export function encodeModeSense(question: ModeSenseQuestion, unit: ModeSenseUnit
     ? encodeBlockDescriptor(question.longLba, unit)
     : new Uint8Array();
   // WP, and DPOFUA: the DPO and FUA bits are accepted.
-  const deviceSpecific = (unit.readOnly ? 0x80 : 0) | 0x10;
+  const isProtected = unit.readOnly || unit.modes.softwareWriteProtect;
+  const deviceSpecific = (isProtected ? 0x80 : 0) | 0x10;
   const out = new ByteWriter(128);
   if (question.longHeader) {
     out
@@ -86,49 +114,77 @@ export function encodeModeSense(question: ModeSenseQuestion, unit: ModeSenseUnit
 
 function encodePages(question: ModeSenseQuestion, unit: ModeSenseUnit): Uint8Array | undefined {
   if (question.subpageCode !== 0 && question.subpageCode !== ALL_SUBPAGES) return undefined;
-  const zeroed = question.pageControl === pageControl.changeable;
   const wanted = question.pageCode;
   const pages: Uint8Array[] = [];
-  for (const [code, encode] of PAGES) {
-    if (wanted !== code && wanted !== modePageCode.all) continue;
-    const page = encode(unit);
-    // The mask of changeable bits is all zero after the page's own two-byte header.
-    if (zeroed) page.fill(0, 2);
-    pages.push(page);
+  for (const [code, page] of PAGES) {
+    if (wanted === code || wanted === modePageCode.all) pages.push(encodePage(page, question, unit));
   }
   return pages.length === 0 ? undefined : Buffer.concat(pages);
 }
 
-const PAGES: ReadonlyMap<number, (unit: ModeSenseUnit) => Uint8Array> = new Map([
-  [
-    modePageCode.errorRecovery,
-    () =>
-      errorRecoveryPage.encode({
-        pageCode: modePageCode.errorRecovery,
-        pageLength: errorRecoveryPage.sizeBytes - 2,
-        automaticWriteReallocation: true,
-        automaticReadReallocation: true,
-      }),
-  ],
-  [
-    modePageCode.caching,
-    (unit: ModeSenseUnit) =>
-      cachingPage.encode({
-        pageCode: modePageCode.caching,
-        pageLength: cachingPage.sizeBytes - 2,
-        writeCacheEnabled: unit.writeCacheEnabled,
-      }),
-  ],
-  [
-    modePageCode.control,
-    () =>
-      controlPage.encode({
-        pageCode: modePageCode.control,
-        pageLength: controlPage.sizeBytes - 2,
-        queueAlgorithmModifier: REORDERING_UNRESTRICTED,
-        busyTimeoutPeriod: BUSY_TIMEOUT_UNLIMITED,
-      }),
-  ],
+function encodePage(page: ModePage, question: ModeSenseQuestion, unit: ModeSenseUnit): Uint8Array {
+  if (question.pageControl === pageControl.changeable) return page.changeable(unit);
+  const modes = question.pageControl === pageControl.default ? DEFAULT_MODES : unit.modes;
+  return page.encode({ ...unit, modes });
+}
+
+export interface ModePage {
+  readonly lengthBytes: number;
+  encode(unit: ModeSenseUnit): Uint8Array;
+  /** Ones for what MODE SELECT may change, after the page's own two-byte header. */
+  changeable(unit: ModeSenseUnit): Uint8Array;
+  /** The parameters as a page that differs in changeable bits only would have them. */
+  apply(page: Uint8Array, modes: ModeParameters): ModeParameters;
+}
+
+/** A page whose header is the same in all its forms. */
+function definePage<V extends { saveable: boolean; pageCode: number; pageLength: number }>(
+  pageCode: number,
+  form: Layout<V>,
+  content: {
+    readonly current: (unit: ModeSenseUnit) => Partial<V>;
+    readonly mask?: (unit: ModeSenseUnit) => Partial<V>;
+    readonly apply?: (fields: V, modes: ModeParameters) => ModeParameters;
+  },
+): [number, ModePage] {
+  const header = { saveable: true, pageCode, pageLength: form.sizeBytes - 2 } as Partial<V>;
+  return [
+    pageCode,
+    {
+      lengthBytes: form.sizeBytes,
+      encode: (unit) => form.encode({ ...content.current(unit), ...header }),
+      changeable: (unit) => form.encode({ ...content.mask?.(unit), ...header }),
+      apply: (page, modes) => content.apply?.(form.decode(page), modes) ?? modes,
+    },
+  ];
+}
+
+export const PAGES: ReadonlyMap<number, ModePage> = new Map([
+  definePage(modePageCode.errorRecovery, errorRecoveryPage, {
+    current: () => ({ automaticWriteReallocation: true, automaticReadReallocation: true }),
+  }),
+  definePage(modePageCode.caching, cachingPage, {
+    current: (unit) => ({ writeCacheEnabled: unit.writeCacheEnabled && !unit.modes.writeCacheDisabled }),
+    mask: (unit) => ({ writeCacheEnabled: unit.writeCacheEnabled }),
+    apply: ({ writeCacheEnabled }, modes) => ({ ...modes, writeCacheDisabled: !writeCacheEnabled }),
+  }),
+  definePage(modePageCode.control, controlPage, {
+    current: ({ modes }) => ({
+      descriptorSense: modes.descriptorSense,
+      softwareWriteProtect: modes.softwareWriteProtect,
+      queueAlgorithmModifier: REORDERING_UNRESTRICTED,
+      busyTimeoutPeriod: BUSY_TIMEOUT_UNLIMITED,
+    }),
+    mask: () => ({ descriptorSense: true, softwareWriteProtect: true }),
+    apply: ({ descriptorSense, softwareWriteProtect }, modes) => ({
+      ...modes,
+      descriptorSense,
+      softwareWriteProtect,
+    }),
+  }),
+  definePage(modePageCode.informationalExceptions, informationalExceptionsPage, {
+    current: () => ({ exceptionsDisabled: true }),
+  }),
 ]);
 
 /** Mode parameter block descriptors of direct-access devices (SBC-3 §6.5.2). */

@@ -1,21 +1,22 @@
 import { ByteWriter } from '../../base/byte-writer.ts';
-import { bits, layout, u16, u32, u64 } from '../../base/layout.ts';
+import { bit, bits, layout, u32, u64 } from '../../base/layout.ts';
 import { LOGICAL_BLOCK_BYTES } from '../../storage/block-device.ts';
 import {
   inquiryCdb,
-  modeSense6Cdb,
-  modeSense10Cdb,
-  persistentReserveInCdb,
   readCapacity10Cdb,
   readCapacity16Cdb,
+  readDefectData10Cdb,
+  readDefectData12Cdb,
+  receiveDiagnosticCdb,
   reportLunsCdb,
-  serviceAction,
+  sendDiagnosticCdb,
+  startStopUnitCdb,
 } from './cdb.ts';
-import type { LogicalUnitIdentity } from './identity.ts';
+import type { CommandContext } from './command-context.ts';
 import { encodeInquiry } from './inquiry.ts';
-import { encodeModeSense, type ModeSenseUnit, pageControl } from './mode-page.ts';
-import { answer, type PreparedCommand, refuse } from './prepared-command.ts';
-import { sense } from './sense.ts';
+import { STORED_BLOCK_EXPONENT } from './limits.ts';
+import { accept, answer, conflict, type PreparedCommand, refuse } from './prepared-command.ts';
+import { invalidCdbField } from './sense.ts';
 import { encodeVpdPage } from './vpd.ts';
 
 /** Commands answered from what is known of the unit, without touching its blocks. */
@@ -28,64 +29,96 @@ export const capacity16 = layout('READ CAPACITY(16) data', 32, {
   lastLba: u64(0),
   blockLength: u32(8),
   blocksPerPhysicalExponent: bits(13, 0, 4),
-  lowestAlignedLba: u16(14),
+  provisioningManaged: bit(14, 7),
+  readsZeros: bit(14, 6),
 });
 
-/** Data is kept in blocks of 4 KiB: 2^3 logical blocks each. */
-const BLOCKS_PER_PHYSICAL_EXPONENT = 3;
-
-export function prepareInquiry(cdb: Uint8Array, at: number, identity: LogicalUnitIdentity): PreparedCommand {
+export function prepareInquiry(cdb: Uint8Array, at: number, unit: CommandContext): PreparedCommand {
+  const { identity, device, state } = unit;
   const { evpd, pageCode, allocationLength } = inquiryCdb.decode(cdb, at);
   if (!evpd) {
-    if (pageCode !== 0) return refuse(sense.invalidFieldInCdb);
+    if (pageCode !== 0) return refuse(invalidCdbField(2));
     return answer(encodeInquiry(identity), allocationLength);
   }
-  const page = encodeVpdPage(pageCode, identity);
-  return page === undefined ? refuse(sense.invalidFieldInCdb) : answer(page, allocationLength);
+  const writeCacheEnabled = device.writeCacheEnabled && !state.isWriteThrough;
+  const page = encodeVpdPage(pageCode, { identity, writeCacheEnabled });
+  return page === undefined ? refuse(invalidCdbField(2)) : answer(page, allocationLength);
 }
 
-export function prepareModeSense6(cdb: Uint8Array, at: number, unit: ModeSenseUnit): PreparedCommand {
-  const fields = modeSense6Cdb.decode(cdb, at);
-  return prepareModeSense({ ...fields, longLba: false, longHeader: false }, unit);
-}
-
-export function prepareModeSense10(cdb: Uint8Array, at: number, unit: ModeSenseUnit): PreparedCommand {
-  const fields = modeSense10Cdb.decode(cdb, at);
-  return prepareModeSense({ ...fields, longHeader: true }, unit);
-}
-
-interface ModeSenseFields {
-  readonly disableBlockDescriptors: boolean;
-  readonly pageControl: number;
-  readonly pageCode: number;
-  readonly subpageCode: number;
-  readonly allocationLength: number;
-  readonly longLba: boolean;
-  readonly longHeader: boolean;
-}
-
-function prepareModeSense(fields: ModeSenseFields, unit: ModeSenseUnit): PreparedCommand {
-  if (fields.pageControl === pageControl.saved) return refuse(sense.savingParametersNotSupported);
-  const data = encodeModeSense({ ...fields, blockDescriptors: !fields.disableBlockDescriptors }, unit);
-  return data === undefined ? refuse(sense.invalidFieldInCdb) : answer(data, fields.allocationLength);
-}
-
-export function prepareReadCapacity10(cdb: Uint8Array, at: number, lengthBlocks: number): PreparedCommand {
+export function prepareReadCapacity10(cdb: Uint8Array, at: number, unit: CommandContext): PreparedCommand {
   const { lba, partialMedium } = readCapacity10Cdb.decode(cdb, at);
-  if (lba !== 0 && !partialMedium) return refuse(sense.invalidFieldInCdb);
+  if (lba !== 0 && !partialMedium) return refuse(invalidCdbField(2));
   // All ones tells the initiator to ask again with READ CAPACITY (16).
-  const lastLba = Math.min(lengthBlocks - 1, 0xffff_ffff);
+  const lastLba = Math.min(unit.device.lengthBlocks - 1, 0xffff_ffff);
   return answer(capacity10.encode({ lastLba, blockLength: LOGICAL_BLOCK_BYTES }), capacity10.sizeBytes);
 }
 
-export function prepareReadCapacity16(cdb: Uint8Array, at: number, lengthBlocks: number): PreparedCommand {
+export function prepareReadCapacity16(cdb: Uint8Array, at: number, unit: CommandContext): PreparedCommand {
   const { allocationLength } = readCapacity16Cdb.decode(cdb, at);
   const data = capacity16.encode({
-    lastLba: BigInt(lengthBlocks - 1),
+    lastLba: BigInt(unit.device.lengthBlocks - 1),
     blockLength: LOGICAL_BLOCK_BYTES,
-    blocksPerPhysicalExponent: BLOCKS_PER_PHYSICAL_EXPONENT,
+    blocksPerPhysicalExponent: STORED_BLOCK_EXPONENT,
+    provisioningManaged: true,
+    readsZeros: true,
   });
   return answer(data, allocationLength);
+}
+
+/** READ DEFECT DATA (SBC-3 §5.17): whatever lists are asked for, there is nothing in them. */
+export function prepareReadDefectData10(cdb: Uint8Array, at: number): PreparedCommand {
+  const { lists, allocationLength } = readDefectData10Cdb.decode(cdb, at);
+  return answer(new ByteWriter(4).u8(0).u8(lists).u16(0).finish(), allocationLength);
+}
+
+export function prepareReadDefectData12(cdb: Uint8Array, at: number): PreparedCommand {
+  const { lists, allocationLength } = readDefectData12Cdb.decode(cdb, at);
+  return answer(new ByteWriter(8).u8(0).u8(lists).u16(0).u32(0).finish(), allocationLength);
+}
+
+const SUPPORTED_DIAGNOSTIC_PAGES = 0;
+
+/** RECEIVE DIAGNOSTIC RESULTS (SPC-4 §6.28): the one page there is lists itself. */
+export function prepareReceiveDiagnostic(cdb: Uint8Array, at: number): PreparedCommand {
+  const { pageCodeValid, pageCode, allocationLength } = receiveDiagnosticCdb.decode(cdb, at);
+  if (pageCodeValid && pageCode !== SUPPORTED_DIAGNOSTIC_PAGES) return refuse(invalidCdbField(2));
+  return answer(Uint8Array.of(0, 0, 0, 1, SUPPORTED_DIAGNOSTIC_PAGES), allocationLength);
+}
+
+/** SEND DIAGNOSTIC (SPC-4 §6.42): the default self-test passes at once; no other, and no page, is there. */
+export function prepareSendDiagnostic(cdb: Uint8Array, at: number): PreparedCommand {
+  const { selfTestCode, parameterListLength } = sendDiagnosticCdb.decode(cdb, at);
+  if (selfTestCode !== 0) return refuse(invalidCdbField(1, 7));
+  return parameterListLength === 0 ? accept : refuse(invalidCdbField(3));
+}
+
+/** Nothing to spin up and nothing to eject: any power condition is accepted, a load or unload is not. */
+export function prepareStartStop(cdb: Uint8Array, at: number): PreparedCommand {
+  const { powerCondition, loadEject } = startStopUnitCdb.decode(cdb, at);
+  return powerCondition === 0 && loadEject ? refuse(invalidCdbField(4, 1)) : accept;
+}
+
+export function prepareTestUnitReady(): PreparedCommand {
+  return accept;
+}
+
+/** RESERVE (6) (SPC-2 §7.21); where persistent reservations are in use the two do not mix (SPC-4 §5.13.3). */
+export function prepareReserve6(
+  _cdb: Uint8Array,
+  _at: number,
+  { state, nexus }: CommandContext,
+): PreparedCommand {
+  if (state.server.reservations.registrations.length > 0) return { kind: 'done', outcome: conflict };
+  return state.reservation.reserve(nexus) ? accept : { kind: 'done', outcome: conflict };
+}
+
+export function prepareRelease6(
+  _cdb: Uint8Array,
+  _at: number,
+  { state, nexus }: CommandContext,
+): PreparedCommand {
+  state.reservation.release(nexus);
+  return accept;
 }
 
 /** SELECT REPORT (SPC-4 table 293): 0 and 2 list the logical units, 1 the well-known ones, of which none exist. */
@@ -95,7 +128,7 @@ const SMALLEST_REPORT_LUNS_BYTES = 16;
 export function prepareReportLuns(cdb: Uint8Array, at: number, luns: readonly number[]): PreparedCommand {
   const fields = reportLunsCdb.decode(cdb, at);
   if (fields.allocationLength < SMALLEST_REPORT_LUNS_BYTES || fields.selectReport > selectReport.all) {
-    return refuse(sense.invalidFieldInCdb);
+    return refuse(invalidCdbField(fields.selectReport > selectReport.all ? 2 : 6));
   }
   const listed = fields.selectReport === selectReport.wellKnown ? [] : luns;
   const out = new ByteWriter(8 + 8 * listed.length).u32(8 * listed.length).u32(0);
@@ -115,21 +148,4 @@ export function decodeLun(highWord: number, lowWord: number): number {
   const method = first >>> 14;
   if (method === 0) return first <= 0xff ? first : -1;
   return method === 1 ? first & 0x3fff : -1;
-}
-
-/** There are no registrations: PERSISTENT RESERVE OUT is not supported (SPC-4 §6.15). */
-export function preparePersistentReserveIn(cdb: Uint8Array, at: number): PreparedCommand {
-  const fields = persistentReserveInCdb.decode(cdb, at);
-  switch (fields.serviceAction) {
-    case serviceAction.readKeys:
-    case serviceAction.readReservation:
-    case serviceAction.readFullStatus:
-      // PRGENERATION and ADDITIONAL LENGTH, both zero.
-      return answer(new Uint8Array(8), fields.allocationLength);
-    case serviceAction.reportCapabilities:
-      // LENGTH 8; no capability and no valid type mask.
-      return answer(Uint8Array.of(0, 8, 0, 0, 0, 0, 0, 0), fields.allocationLength);
-    default:
-      return refuse(sense.invalidFieldInCdb);
-  }
 }

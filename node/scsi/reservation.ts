@@ -5,6 +5,10 @@
 export class Reservation {
   #holder: object | undefined;
 
+  get isHeld(): boolean {
+    return this.#holder !== undefined;
+  }
+
   /** @returns false when another initiator holds the unit */
   reserve(by: object): boolean {
     if (this.#holder !== undefined && this.#holder !== by) return false;

@@ -2,25 +2,41 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Layout } from '../../../../base/layout.ts';
 import * as cdb from '../../../../node/scsi/cdb.ts';
+import * as copy from '../../../../node/scsi/extended-copy.ts';
 import { encodeInquiry, standardInquiry } from '../../../../node/scsi/inquiry.ts';
 import * as mode from '../../../../node/scsi/mode-page.ts';
 import * as parameter from '../../../../node/scsi/parameter-command.ts';
+import * as provisioning from '../../../../node/scsi/provisioning-command.ts';
+import * as reserve from '../../../../node/scsi/reserve-command.ts';
+import * as sanitize from '../../../../node/scsi/sanitize-command.ts';
 import * as senseData from '../../../../node/scsi/sense.ts';
 import * as vpd from '../../../../node/scsi/vpd.ts';
 import { IDENTITY, TARGET } from '../iscsi/target-fixture.ts';
 
 const identity = { ...IDENTITY, targetName: TARGET };
+const unit = { identity, writeCacheEnabled: true };
 
 function isLayout(value: unknown): value is Layout<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && 'decode' in value && 'encode' in value;
 }
 
-const layouts = [cdb, mode, parameter, senseData, vpd, { standardInquiry }]
+const layouts = [
+  cdb,
+  copy,
+  mode,
+  parameter,
+  provisioning,
+  reserve,
+  sanitize,
+  senseData,
+  vpd,
+  { standardInquiry },
+]
   .flatMap((module) => Object.entries(module))
   .filter((entry): entry is [string, Layout<Record<string, unknown>>] => isLayout(entry[1]));
 
 test('the layouts were found', () => {
-  expect(layouts.length).toBe(28);
+  expect(layouts.length).toBe(59);
 });
 
 describe.each(layouts)('%s', (_name, layout) => {
@@ -72,28 +88,41 @@ describe('hex vectors', () => {
     // An address that does not fit the field is left out.
     const far = senseData.encodeSense({ ...senseData.sense.lbaOutOfRange, information: 2 ** 32 });
     expect(hex(far).slice(0, 14)).toBe('70000500000000');
+    const field = senseData.invalidCdbField(2, 5);
+    expect(hex(senseData.encodeSense(field))).toBe('700005000000000a00000000240000cd0002');
+    expect(hex(senseData.encodeDescriptorSense(field))).toBe('720524000000000802060000cd000200');
+    expect(
+      hex(senseData.encodeDescriptorSense({ ...senseData.sense.lbaOutOfRange, information: 2 ** 32 })),
+    ).toBe('720521000000000c000a80000000000100000000');
+    const progress = { ...senseData.sense.sanitizeInProgress, progress: 0x8000 };
+    expect(hex(senseData.encodeSense(progress))).toBe('700002000000000a00000000041b00808000');
   });
 
   test('standard INQUIRY data', () => {
     const bytes = hex(encodeInquiry(identity));
-    expect(bytes.slice(0, 16)).toBe('000006125b000002');
+    expect(bytes.slice(0, 16)).toBe('000006125b180002');
     expect(Buffer.from(bytes, 'hex').subarray(8, 36).toString()).toBe('BTFABRICdisk            0001');
     expect(bytes.slice(116, 132)).toBe('00a0046004c00960');
   });
 
   test('VPD pages', () => {
-    expect(hex(vpd.encodeVpdPage(0x00, identity))).toBe('00000006008083b0b1b2');
-    expect(hex(vpd.encodeVpdPage(0x80, identity))).toBe(
-      `0080000c${Buffer.from('0123456789ab').toString('hex')}`,
+    expect(hex(vpd.encodeVpdPage(0x00, unit))).toBe('00000008008083868fb0b1b2');
+    expect(hex(vpd.encodeVpdPage(0x80, unit))).toBe(`0080000c${Buffer.from('0123456789ab').toString('hex')}`);
+    expect(hex(vpd.encodeVpdPage(0xb0, unit))).toBe(
+      '00b0003c00ff0008 0001000000000800 0001000000100000 0000010000000008'.replaceAll(' ', '') +
+        `80000000000000000040000000000400${'00'.repeat(16)}`,
     );
-    expect(hex(vpd.encodeVpdPage(0xb0, identity))).toBe(`00b0003c000000080001000000000800${'00'.repeat(48)}`);
-    expect(hex(vpd.encodeVpdPage(0xb1, identity))).toBe(`00b1003c0001${'00'.repeat(58)}`);
-    expect(hex(vpd.encodeVpdPage(0xb2, identity))).toBe('00b2000400000000');
-    expect(vpd.encodeVpdPage(0x86, identity)).toBeUndefined();
+    expect(hex(vpd.encodeVpdPage(0xb1, unit))).toBe(`00b1003c00010050${'00'.repeat(56)}`);
+    expect(hex(vpd.encodeVpdPage(0xb2, unit))).toBe('00b2000400e40200');
+    expect(hex(vpd.encodeVpdPage(0x86, unit))).toBe(`0086003c000101${'00'.repeat(57)}`);
+    expect(hex(vpd.encodeVpdPage(0x8f, unit))).toBe(
+      `008f00340001000807830100840200030004001c0000000000020040000007400${'0'.repeat(31)}000800040202e400`,
+    );
+    expect(vpd.encodeVpdPage(0x87, unit)).toBeUndefined();
   });
 
   test('Device Identification names unit, port and device, and nothing of the node', () => {
-    const page = Buffer.from(vpd.encodeVpdPage(0x83, identity) ?? []);
+    const page = Buffer.from(vpd.encodeVpdPage(0x83, unit) ?? []);
     expect(page.readUInt16BE(2)).toBe(page.length - 4);
     const designators: [number, number, Buffer][] = [];
     for (let at = 4; at < page.length; at += 4 + page.readUInt8(at + 3)) {

@@ -7,11 +7,11 @@ import { MAX_LOGGED_FAILURES, MAX_TRANSFER_BLOCKS } from '../../../../node/scsi/
 import { LogicalUnit } from '../../../../node/scsi/logical-unit.ts';
 import { prepareForMissingUnit } from '../../../../node/scsi/missing-unit.ts';
 import type { PreparedCommand, ScsiOutcome } from '../../../../node/scsi/prepared-command.ts';
-import { Reservation } from '../../../../node/scsi/reservation.ts';
-import { type Sense, sense } from '../../../../node/scsi/sense.ts';
+import { invalidCdbField, type Sense, sense } from '../../../../node/scsi/sense.ts';
+import { UnitState } from '../../../../node/scsi/unit-state.ts';
 import { DeviceError, type DeviceErrorKind } from '../../../../storage/block-device.ts';
 import { MemoryDevice } from '../iscsi/memory-device.ts';
-import { IDENTITY, TARGET } from '../iscsi/target-fixture.ts';
+import { IDENTITY, INITIATOR, systemClock, TARGET } from '../iscsi/target-fixture.ts';
 
 const identity = { ...IDENTITY, targetName: TARGET };
 
@@ -23,13 +23,18 @@ beforeEach(() => {
   logged.length = 0;
 });
 
-function makeUnit(device = new MemoryDevice(1024), reservation = new Reservation()): LogicalUnit {
-  return new LogicalUnit({ device, identity, luns: [0], reservation, logger });
+function makeState(device: MemoryDevice): UnitState {
+  return new UnitState(device, { timers: systemClock, logger });
+}
+
+function makeUnit(device = new MemoryDevice(1024), state = makeState(device), isid = 1): LogicalUnit {
+  const initiatorPort = `${INITIATOR},i,0x${isid.toString(16).padStart(12, '0')}`;
+  return new LogicalUnit({ device, identity, luns: [0], state, initiatorPort, logger });
 }
 
 /** A unit whose first unit attention was taken. */
-function readyUnit(device?: MemoryDevice, reservation?: Reservation): LogicalUnit {
-  const unit = makeUnit(device, reservation);
+function readyUnit(device?: MemoryDevice, state?: UnitState, isid?: number): LogicalUnit {
+  const unit = makeUnit(device, state, isid);
   prepare(unit, '00');
   return unit;
 }
@@ -87,7 +92,7 @@ describe('ranges', () => {
     const unit = readyUnit(new MemoryDevice(MAX_TRANSFER_BLOCKS + 8));
     const tooLong = `8800 ${hex(0, 8)} ${hex(MAX_TRANSFER_BLOCKS + 1, 4)}`;
     expect(await senseOf(unit, tooLong)).toEqual(sense.invalidFieldInCdb);
-    expect(await senseOf(unit, '2820 00000000 00 0001')).toEqual(sense.invalidFieldInCdb);
+    expect(await senseOf(unit, '2820 00000000 00 0001')).toEqual(invalidCdbField(1, 7));
   });
 });
 
@@ -121,8 +126,8 @@ describe('commands', () => {
   test('an unknown operation code, and an unknown service action of a known one', async () => {
     const unit = readyUnit();
     expect(await senseOf(unit, '04')).toEqual(sense.invalidOpcode);
-    expect(await senseOf(unit, '9e1f')).toEqual(sense.invalidFieldInCdb);
-    expect(await senseOf(unit, 'a300')).toEqual(sense.invalidFieldInCdb);
+    expect(await senseOf(unit, '9e1f')).toEqual(invalidCdbField(1, 4));
+    expect(await senseOf(unit, 'a300')).toEqual(invalidCdbField(1, 4));
   });
 
   test('every row of the command table is carried out', async () => {
@@ -136,7 +141,7 @@ describe('commands', () => {
       const command = unit.prepare(cdb, 0);
       const invalid = { outcome: { sense: sense.invalidOpcode } };
       expect(command, row.name).not.toMatchObject(invalid);
-      expect(Buffer.from(row.usage, 'hex')[0], row.name).toBe(row.opcode);
+      expect(row.usage[0], row.name).toBe(row.opcode);
     }
   });
 
@@ -144,21 +149,22 @@ describe('commands', () => {
     const unit = readyUnit();
     expect((await dataOf(unit, '25')).toString('hex')).toBe('000003ff00000200');
     const long = await dataOf(unit, '9e10 0000000000000000 00000020');
-    expect(long.toString('hex')).toBe(`00000000000003ff000002000003${'00'.repeat(18)}`);
+    expect(long.toString('hex')).toBe(`00000000000003ff000002000003c0${'00'.repeat(17)}`);
   });
 
   test('MODE SENSE tells write cache and write protection as the device has them', async () => {
     const device = new MemoryDevice(1024);
     const unit = readyUnit(device);
-    expect((await dataOf(unit, '1a080800ff')).toString('hex')).toBe(`17001000081204${'00'.repeat(17)}`);
+    expect((await dataOf(unit, '1a080800ff')).toString('hex')).toBe(`17001000881204${'00'.repeat(17)}`);
     device.writeCacheEnabled = false;
     device.readOnly = true;
-    expect((await dataOf(unit, '1a080800ff')).toString('hex')).toBe(`17009000081200${'00'.repeat(17)}`);
+    expect((await dataOf(unit, '1a080800ff')).toString('hex')).toBe(`17009000881200${'00'.repeat(17)}`);
     expect((await dataOf(unit, '1a003f00ff')).subarray(0, 12).toString('hex')).toBe(
-      '370090080000040000000200',
+      '430090080000040000000200',
     );
-    expect(await senseOf(unit, '1a00c800ff')).toEqual(sense.savingParametersNotSupported);
-    expect(await senseOf(unit, '1a000200ff')).toEqual(sense.invalidFieldInCdb);
+    expect((await dataOf(unit, '1a08c800ff')).toString('hex')).toBe(`17009000881200${'00'.repeat(17)}`);
+    expect((await dataOf(unit, '1a084800ff')).toString('hex')).toBe(`17009000881200${'00'.repeat(17)}`);
+    expect(await senseOf(unit, '1a000200ff')).toEqual(invalidCdbField(2, 5));
     expect((await dataOf(unit, '5a08 0800000000 00ff')).subarray(0, 8).toString('hex')).toBe(
       '001a009000000000',
     );
@@ -169,10 +175,10 @@ describe('commands', () => {
     const all = await dataOf(unit, 'a30c 00000000 0000ffff');
     expect(all.readUInt32BE(0)).toBe(commandTable.length * 8);
     const one = await dataOf(unit, 'a30c 01280000 0000ffff');
-    expect(one.toString('hex')).toBe('0003000a28f8ffffffff00ffff04');
+    expect(one.toString('hex')).toBe('0003000a28f8ffffffff1fffff00');
     const none = await dataOf(unit, 'a30c 01040000 0000ffff');
     expect(none.toString('hex')).toBe('00010000');
-    expect(await senseOf(unit, 'a30c 019e0000 0000ffff')).toEqual(sense.invalidFieldInCdb);
+    expect(await senseOf(unit, 'a30c 019e0000 0000ffff')).toEqual(invalidCdbField(2, 2));
   });
 
   test('VERIFY compares when asked to, and tells where the difference is', async () => {
@@ -186,7 +192,7 @@ describe('commands', () => {
     other[700] = 1;
     const different = await senseOf(unit, '2f02 00000001 00 0002', [other]);
     expect(different).toEqual({ ...sense.miscompare, information: 700 });
-    expect(await senseOf(unit, '2f04 00000001 00 0002')).toEqual(sense.invalidFieldInCdb);
+    expect(await senseOf(unit, '2f04 00000001 00 0002')).toEqual(invalidCdbField(1, 2));
   });
 
   test('FUA is passed on by writes, and makes reads flush a write cache', async () => {
@@ -198,9 +204,9 @@ describe('commands', () => {
   });
 
   test('RESERVE(6) bars other initiators until released', async () => {
-    const reservation = new Reservation();
     const device = new MemoryDevice(1024);
-    const [one, two] = [readyUnit(device, reservation), readyUnit(device, reservation)];
+    const state = makeState(device);
+    const [one, two] = [readyUnit(device, state, 1), readyUnit(device, state, 2)];
     expect((await run(one, '16')).kind).toBe('good');
     for (const cdb of ['16', '00', '2800 00000000 00 0001', '1e0000000100']) {
       expect((await run(two, cdb)).kind).toBe('reservation-conflict');

@@ -1,0 +1,18 @@
+import { requestSenseCdb } from './cdb.ts';
+import type { CommandContext } from './command-context.ts';
+import { answer, type PreparedCommand } from './prepared-command.ts';
+import { encodeDescriptorSense, encodeSense, type Sense, sense } from './sense.ts';
+
+/** REQUEST SENSE (SPC-4 §6.39): a pending unit attention, else the state that the unit is in. */
+export function prepareRequestSense(cdb: Uint8Array, at: number, unit: CommandContext): PreparedCommand {
+  const { descriptor, allocationLength } = requestSenseCdb.decode(cdb, at);
+  const pending = unit.takeAttention() ?? sanitizeSense(unit) ?? sense.none;
+  return answer(descriptor ? encodeDescriptorSense(pending) : encodeSense(pending), allocationLength);
+}
+
+/** Why the unit is not ready because of a sanitize operation; undefined when it is. */
+export function sanitizeSense({ state }: Pick<CommandContext, 'state'>): Sense | undefined {
+  const running = state.sanitize;
+  if (running !== undefined) return { ...sense.sanitizeInProgress, progress: running.progress };
+  return state.server.sanitize?.failed === true ? sense.sanitizeFailed : undefined;
+}

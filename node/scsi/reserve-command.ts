@@ -1,0 +1,214 @@
+import { ByteWriter } from '../../base/byte-writer.ts';
+import { bit, bytes, layout, u16, u32 } from '../../base/layout.ts';
+import { persistentReserveInCdb, persistentReserveOutCdb, serviceAction } from './cdb.ts';
+import type { CommandContext } from './command-context.ts';
+import { MAX_PARAMETER_LIST_BYTES } from './limits.ts';
+import {
+  decideReserveOut,
+  holds,
+  NO_KEY,
+  type ReserveDecision,
+  type ReserveRequest,
+} from './persistent-reservation.ts';
+import {
+  checkCondition,
+  conflict,
+  goodWith,
+  goodWithoutData,
+  type PreparedCommand,
+  refuse,
+  type ScsiOutcome,
+} from './prepared-command.ts';
+import { invalidListField, type Sense, sense } from './sense.ts';
+import type { ReservationState } from './server-state.ts';
+import { decodeTransportIds, encodeTransportId } from './transport-id.ts';
+import { RELATIVE_TARGET_PORT } from './vpd.ts';
+
+/** PERSISTENT RESERVE OUT basic parameter list (SPC-4 table 236). */
+export const reserveOutList = layout('PERSISTENT RESERVE OUT list', 24, {
+  key: bytes(0, 8),
+  actionKey: bytes(8, 8),
+  specifiesPorts: bit(20, 3),
+  allTargetPorts: bit(20, 2),
+  persistsThroughPowerLoss: bit(20, 0),
+});
+
+/** Parameter list of REGISTER AND MOVE, without its TransportID (SPC-4 table 240). */
+export const registerAndMoveList = layout('REGISTER AND MOVE list', 24, {
+  key: bytes(0, 8),
+  actionKey: bytes(8, 8),
+  unregister: bit(17, 1),
+  persistsThroughPowerLoss: bit(17, 0),
+  relativeTargetPort: u16(18),
+  transportIdLength: u32(20),
+});
+
+/** REPORT CAPABILITIES parameter data (SPC-4 table 216). */
+export const capabilities = layout('REPORT CAPABILITIES data', 8, {
+  length: u16(0),
+  specifiesPortsCapable: bit(2, 3),
+  powerLossCapable: bit(2, 0),
+  typeMaskValid: bit(3, 7),
+  powerLossActivated: bit(3, 0),
+  typeMask: u16(4),
+});
+
+/** All six types there are: WR_EX_AR, EX_AC_RO, WR_EX_RO, EX_AC, WR_EX, and EX_AC_AR in the second byte. */
+const TYPE_MASK = 0xea01;
+
+/** Answered by reading nothing from the device, which says whether this node may answer at all. */
+export function prepareReserveIn(cdb: Uint8Array, at: number, unit: CommandContext): PreparedCommand {
+  const { serviceAction: action, allocationLength } = persistentReserveInCdb.decode(cdb, at);
+  return {
+    kind: 'operation',
+    name: 'persistent-reserve-in',
+    dataOutBytes: 0,
+    carryOut: async () => {
+      await unit.device.read(0, 0);
+      return goodWith(encodeReserveIn(action, unit.state.server.reservations), allocationLength);
+    },
+  };
+}
+
+function encodeReserveIn(action: number, state: ReservationState): Uint8Array {
+  const out = new ByteWriter(256);
+  if (action === serviceAction.reportCapabilities) {
+    return capabilities.encode({
+      length: capabilities.sizeBytes,
+      specifiesPortsCapable: true,
+      powerLossCapable: true,
+      typeMaskValid: true,
+      powerLossActivated: state.persistsThroughPowerLoss,
+      typeMask: TYPE_MASK,
+    });
+  }
+  if (action === serviceAction.readKeys) {
+    for (const { key } of state.registrations) out.bytes(Buffer.from(key, 'hex'));
+  } else if (action === serviceAction.readReservation) {
+    encodeReservation(out, state);
+  } else {
+    encodeFullStatus(out, state);
+  }
+  const body = out.finish();
+  return Buffer.concat([new ByteWriter(8).u32(state.generation).u32(body.length).finish(), body]);
+}
+
+function encodeReservation(out: ByteWriter, { reservation, registrations }: ReservationState): void {
+  if (reservation === undefined) return;
+  const held = registrations.find((r) => r.port === reservation.holder);
+  out
+    .bytes(Buffer.from(held?.key ?? NO_KEY, 'hex'))
+    .zeros(5)
+    .u8(reservation.type)
+    .zeros(2);
+}
+
+function encodeFullStatus(out: ByteWriter, state: ReservationState): void {
+  for (const { port, key } of state.registrations) {
+    const isHolder = holds(state, port);
+    const transportId = encodeTransportId(port);
+    out.bytes(Buffer.from(key, 'hex')).zeros(4);
+    out.u8(isHolder ? 1 : 0).u8(isHolder ? (state.reservation?.type ?? 0) : 0);
+    out.zeros(4).u16(RELATIVE_TARGET_PORT).u32(transportId.length).bytes(transportId);
+  }
+}
+
+const ACTIONS: ReadonlyMap<number, ReserveRequest['action']> = new Map([
+  [serviceAction.register, 'register'],
+  [serviceAction.registerAndIgnoreExistingKey, 'register-ignoring-key'],
+  [serviceAction.reserve, 'reserve'],
+  [serviceAction.release, 'release'],
+  [serviceAction.clear, 'clear'],
+  [serviceAction.preempt, 'preempt'],
+  [serviceAction.preemptAndAbort, 'preempt'],
+  [serviceAction.registerAndMove, 'move'],
+]);
+
+export function prepareReserveOut(cdb: Uint8Array, at: number, unit: CommandContext): PreparedCommand {
+  const fields = persistentReserveOutCdb.decode(cdb, at);
+  const { parameterListLength, serviceAction: action } = fields;
+  if (parameterListLength < reserveOutList.sizeBytes || parameterListLength > MAX_PARAMETER_LIST_BYTES) {
+    return refuse(sense.parameterListLengthError);
+  }
+  return {
+    kind: 'operation',
+    name: 'persistent-reserve-out',
+    dataOutBytes: parameterListLength,
+    carryOut: (list) => {
+      const request = decodeReserveOut(ACTIONS.get(action) ?? 'register', fields, list, unit);
+      if ('asc' in request) return checkCondition(request);
+      return carryOutReserve(request, action === serviceAction.preemptAndAbort, unit);
+    },
+  };
+}
+
+async function carryOutReserve(
+  request: ReserveRequest,
+  abort: boolean,
+  { state, nexus }: CommandContext,
+): Promise<ScsiOutcome> {
+  let decision: ReserveDecision = { kind: 'conflict' };
+  await state.change((present) => {
+    decision = decideReserveOut(present.reservations, request);
+    if (decision.kind !== 'changed' || decision.state === present.reservations) return undefined;
+    return { ...present, reservations: decision.state };
+  });
+  // The compiler does not see that the function above has been called.
+  const made = decision as ReserveDecision;
+  if (made.kind === 'conflict') return conflict;
+  if (made.kind === 'refused') return checkCondition(made.sense);
+  for (const { attention, ports } of made.notices) state.tell(attention, { ports, but: nexus });
+  if (abort && made.preempted.size > 0) {
+    await state.abortTasksOf(made.preempted, nexus);
+    state.tell(sense.commandsCleared, { ports: made.preempted, but: nexus });
+  }
+  return goodWithoutData;
+}
+
+type ReserveOutFields = ReturnType<typeof persistentReserveOutCdb.decode>;
+
+/** @returns what is wrong with it, if anything is */
+function decodeReserveOut(
+  action: ReserveRequest['action'],
+  { scope, type }: ReserveOutFields,
+  list: Uint8Array,
+  { nexus }: CommandContext,
+): ReserveRequest | Sense {
+  const { port } = nexus;
+  if (action === 'move') {
+    const fields = registerAndMoveList.decode(list);
+    const ports = decodeTransportIds(list.subarray(24, 24 + fields.transportIdLength));
+    if (list.length < 24 + fields.transportIdLength) return sense.parameterListLengthError;
+    if (ports?.length !== 1) return invalidListField(24);
+    if (fields.relativeTargetPort !== RELATIVE_TARGET_PORT) return invalidListField(18);
+    return { action, port, scope, type, ...keysOf(fields), otherPorts: ports };
+  }
+  const fields = reserveOutList.decode(list);
+  // A registration is for the nexus: there is only one target port (ATP_C is 0).
+  if (fields.allTargetPorts) return invalidListField(20, 2);
+  if (!fields.specifiesPorts) {
+    if (list.length !== reserveOutList.sizeBytes) return sense.parameterListLengthError;
+    return { action, port, scope, type, ...keysOf({ ...fields, unregister: false }), otherPorts: [] };
+  }
+  if (action !== 'register') return invalidListField(20, 3);
+  if (list.length < 28) return sense.parameterListLengthError;
+  const lengthBytes = Buffer.from(list.subarray(24, 28)).readUInt32BE(0);
+  if (list.length < 28 + lengthBytes) return sense.parameterListLengthError;
+  const otherPorts = decodeTransportIds(list.subarray(28, 28 + lengthBytes));
+  if (otherPorts === undefined) return invalidListField(28);
+  return { action, port, scope, type, ...keysOf({ ...fields, unregister: false }), otherPorts };
+}
+
+function keysOf(fields: {
+  key: Uint8Array;
+  actionKey: Uint8Array;
+  persistsThroughPowerLoss: boolean;
+  unregister: boolean;
+}): Pick<ReserveRequest, 'key' | 'actionKey' | 'persistsThroughPowerLoss' | 'unregister'> {
+  return {
+    key: Buffer.from(fields.key).toString('hex'),
+    actionKey: Buffer.from(fields.actionKey).toString('hex'),
+    persistsThroughPowerLoss: fields.persistsThroughPowerLoss,
+    unregister: fields.unregister,
+  };
+}

@@ -1,0 +1,167 @@
+import type { Timers } from '../../base/clock.ts';
+import { ProtocolError } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { BlockDevice } from '../../storage/block-device.ts';
+import { CopyResults } from './copy-results.ts';
+import { Reservation } from './reservation.ts';
+import { SanitizeOperation } from './sanitize-operation.ts';
+import type { Sense } from './sense.ts';
+import {
+  decodeServerState,
+  EMPTY_SERVER_STATE,
+  encodeServerState,
+  type SanitizeState,
+  type ServerState,
+  withoutSanitize,
+} from './server-state.ts';
+import { WriteGate } from './write-gate.ts';
+
+/** One initiator's way to the unit (an I_T nexus), as the others see it. */
+export interface Nexus {
+  /** Name of the initiator port. */
+  readonly port: string;
+  raiseAttention(attention: Sense): void;
+  /** Ends its tasks on the unit without a response; resolves once the device has let go of them. */
+  abortTasks(): Promise<void>;
+}
+
+export interface UnitStateOptions {
+  readonly timers: Timers;
+  readonly logger: Logger;
+}
+
+/** What all initiators of one logical unit share. Made with the first session, kept while there is one. */
+export class UnitState {
+  readonly reservation = new Reservation();
+  readonly gate = new WriteGate();
+  readonly copyResults = new CopyResults();
+  readonly #options: UnitStateOptions;
+  readonly #nexuses = new Set<Nexus>();
+  #device: BlockDevice;
+  #seen: Uint8Array | undefined;
+  #server: ServerState = EMPTY_SERVER_STATE;
+  #sanitize: SanitizeOperation | undefined;
+  /** The end of the last change to the server state: changes are made one by one. */
+  #changing: Promise<unknown> = Promise.resolve();
+
+  constructor(device: BlockDevice, options: UnitStateOptions) {
+    this.#device = device;
+    this.#options = options;
+  }
+
+  /** A session begins; of several devices for the same unit the newest counts. */
+  attach(nexus: Nexus, device: BlockDevice): void {
+    this.#nexuses.add(nexus);
+    this.#device = device;
+    this.#resumeSanitize();
+  }
+
+  #resumeSanitize(): void {
+    if (this.#sanitize !== undefined || this.#device.serverState === undefined) return;
+    try {
+      const { sanitize } = this.server;
+      if (sanitize !== undefined && !sanitize.failed) this.#runSanitize(sanitize);
+    } catch (error) {
+      // Every command will run into the same.
+      if (!(error instanceof ProtocolError)) throw error;
+    }
+  }
+
+  detach(nexus: Nexus): void {
+    this.#nexuses.delete(nexus);
+    this.reservation.release(nexus);
+    this.copyResults.forget(nexus);
+  }
+
+  /** Whether it can be forgotten: nothing is under way, and no session needs it. */
+  get isIdle(): boolean {
+    return this.#nexuses.size === 0 && this.#sanitize === undefined;
+  }
+
+  /** As committed in the device. @throws ProtocolError */
+  get server(): ServerState {
+    const bytes = this.#device.serverState;
+    if (bytes !== this.#seen) {
+      this.#server = bytes === undefined ? EMPTY_SERVER_STATE : decodeServerState(bytes);
+      this.#seen = bytes;
+    }
+    return this.#server;
+  }
+
+  /** Whether a command has to be looked at more closely than by what it says itself. */
+  get isGuarded(): boolean {
+    const { reservations, modes, sanitize } = this.server;
+    return (
+      reservations.reservation !== undefined ||
+      sanitize !== undefined ||
+      modes.softwareWriteProtect ||
+      this.reservation.isHeld ||
+      this.#sanitize !== undefined
+    );
+  }
+
+  /** Every write goes to stable storage before its answer, since an initiator has cleared WCE. */
+  get isWriteThrough(): boolean {
+    return this.server.modes.writeCacheDisabled;
+  }
+
+  /**
+   * Changes the server state by what `decide` makes of the present one, and resolves once the change is safe.
+   * `decide` gives undefined to leave it as it is.
+   * @throws DeviceError, and then nothing has changed
+   */
+  change(decide: (present: ServerState) => ServerState | undefined): Promise<void> {
+    const turn = this.#changing.then(async () => {
+      const next = decide(this.server);
+      if (next !== undefined && next !== this.server) {
+        await this.#device.saveServerState(encodeServerState(next));
+      }
+    });
+    this.#changing = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Tells every nexus of one of the ports, or all if none are named, except `but`. */
+  tell(attention: Sense, to: { readonly ports?: ReadonlySet<string>; readonly but?: Nexus }): void {
+    for (const nexus of this.#nexuses) {
+      if (nexus === to.but || (to.ports !== undefined && !to.ports.has(nexus.port))) continue;
+      nexus.raiseAttention(attention);
+    }
+  }
+
+  /** Ends what nexuses of these ports have under way, except those of `but`. */
+  async abortTasksOf(ports: ReadonlySet<string>, but: Nexus): Promise<void> {
+    const others = [...this.#nexuses].filter((nexus) => nexus !== but && ports.has(nexus.port));
+    await Promise.all(others.map((nexus) => nexus.abortTasks()));
+  }
+
+  get sanitize(): SanitizeOperation | undefined {
+    return this.#sanitize;
+  }
+
+  /** Notes in the server state that it has begun, then begins. Resolves with its end. @throws DeviceError */
+  async startSanitize(state: SanitizeState): Promise<{ readonly ended: Promise<void> }> {
+    await this.change((present) => ({ ...present, sanitize: state }));
+    return { ended: this.#runSanitize(state).ended };
+  }
+
+  #runSanitize(state: SanitizeState): SanitizeOperation {
+    const device = this.#device;
+    const operation = new SanitizeOperation(state, device, this.gate, this.#options, async (failed) => {
+      await this.change((present) =>
+        failed ? { ...present, sanitize: { ...state, failed } } : withoutSanitize(present),
+      );
+    });
+    this.#sanitize = operation;
+    void operation.ended.finally(() => {
+      this.#sanitize = undefined;
+    });
+    return operation;
+  }
+
+  /** Stops what goes on without a task; whoever serves the unit next carries it on. */
+  async close(): Promise<void> {
+    this.#sanitize?.stop();
+    await this.#sanitize?.ended;
+  }
+}
