@@ -85,6 +85,26 @@ export class TestCluster {
     await kill(child);
   }
 
+  /** Whether its process runs, or stands still. */
+  isRunning(id: string): boolean {
+    return this.#processes.has(id);
+  }
+
+  /** Makes a node's process stand still, or go on. Nothing happens where none runs. */
+  signalNode(id: string, signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#processes.get(id)?.kill(signal);
+  }
+
+  /** @throws Error when a node has ended by itself, but for being fenced */
+  check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Where `init` wrote what an administrator signs in with. */
+  get profile(): string {
+    return this.#path('cluster/admin.json');
+  }
+
   async stop(): Promise<void> {
     const children = [...this.#processes.values()];
     this.#processes.clear();
@@ -107,7 +127,7 @@ export class TestCluster {
     const deadlineMs = performance.now() + ELECTION_TIMEOUT_MS;
     for (;;) {
       try {
-        const all = [...args, '--profile', this.#path('cluster/admin.json'), '--json'];
+        const all = [...args, '--profile', this.profile, '--json'];
         const stdout = await this.#command(all, timeoutMs);
         return stdout.trim() === '' ? undefined : (JSON.parse(stdout) as unknown);
       } catch (error) {
@@ -130,7 +150,7 @@ export class TestCluster {
     const deadlineMs = performance.now() + timeoutMs;
     let last = 'no status';
     while (performance.now() < deadlineMs) {
-      if (this.#failure !== undefined) throw this.#failure;
+      this.check();
       try {
         const status = await this.status();
         if (holds(status)) return status;

@@ -10,6 +10,7 @@ export const SITE_ADDRESS = '10.77.0.2';
 /** Where a machine is plugged in. */
 export const TAP = 'tap0';
 const LAN = 'lan';
+const NOBODY = '02:00:00:00:00:fe';
 
 export interface Station {
   readonly name: string;
@@ -43,6 +44,24 @@ export class Lab {
       this.remove();
       throw error;
     }
+  }
+
+  /** The file by which a process can enter a station's namespace. */
+  namespacePath(station: string): string {
+    return `/run/netns/${this.#namespaceOf(station)}`;
+  }
+
+  /** Whether a station's cable is plugged in: what it sends and is sent is lost in silence otherwise. */
+  setPlugged(station: string, plugged: boolean): void {
+    this.ip(LAN, ['link', 'set', `to-${station}`, plugged ? 'up' : 'down']);
+  }
+
+  /** Whether what one station sends to another is lost in silence on the way, in this direction alone. */
+  setDeaf(from: string, toAddress: string, lost: boolean): void {
+    const neighbour = [toAddress, 'dev', 'eth0'];
+    // Frames go to a machine that is not there.
+    if (lost) this.ip(from, ['neigh', 'replace', ...neighbour, 'lladdr', NOBODY, 'nud', 'permanent']);
+    else this.ip(from, ['neigh', 'del', ...neighbour]);
   }
 
   /** Runs ip(8) within a station's namespace. */
