@@ -37,12 +37,15 @@ function findToken(token: string, tokens: readonly TokenRecord[]): TokenRecord |
 
 /**
  * The node at the other end of a connection, as its certificate says.
- * @throws ApiError "not-a-node"
+ * @throws ApiError "not-a-node" or "node-removed"
  */
 export function checkPeer(socket: TLSSocket, state: ClusterState): string {
   const subject = (socket.getPeerCertificate() as Partial<PeerCertificate>).subject;
   const nodeId = socket.authorized && subject?.O === state.clusterId ? subject.CN : undefined;
   if (typeof nodeId === 'string' && Object.hasOwn(state.nodes, nodeId)) return nodeId;
+  if (typeof nodeId === 'string' && Object.hasOwn(state.removedNodes, nodeId)) {
+    throw new ApiError('node-removed', `node ${nodeId} was removed from the cluster`, { got: nodeId });
+  }
   throw new ApiError('not-a-node', 'the connection shows no certificate of a node of this cluster', {
     ...(subject?.CN === undefined ? {} : { got: subject.CN }),
     accepted: 'a certificate of the cluster’s authority, as bootfabric init makes for each node',

@@ -1,4 +1,5 @@
 import type { AddedBootFileDocument } from './contract/boot-files.ts';
+import type { JoinAnswerDocument, JoinRequestDocument } from './contract/join.ts';
 import type { LunDocument } from './contract/luns.ts';
 import type { BeginBootDocument } from './contract/peer-content.ts';
 import type { NodeStatusDocument } from './contract/status.ts';
@@ -18,6 +19,22 @@ export interface NodeServices {
   /** Makes the disk of a client that is about to boot ready, where this node serves it. */
   beginBoot(client: string): Promise<BeginBootDocument>;
   readonly content: HeldContent;
+  readonly membership: MembershipServices;
+}
+
+/** Lets nodes in. */
+export interface MembershipServices {
+  /** Wall clock, for what is recorded of changes. */
+  nowMs(): number;
+  /** @throws OperationError */
+  createJoinToken(
+    lifetimeMs: number,
+    by: string,
+  ): Promise<{ readonly id: string; readonly token: string; readonly expiresAt: string }>;
+  /** What a host is to compare with its token before it says anything. */
+  authority(): Promise<{ readonly clusterId: string; readonly certificate: string }>;
+  /** @throws OperationError when the token or the request is no good */
+  join(request: JoinRequestDocument): Promise<JoinAnswerDocument>;
 }
 
 export interface ImportRequest {

@@ -7,6 +7,7 @@ import { errorDocument } from '../base/error-text.ts';
 import { describeError, InvariantError } from '../base/errors.ts';
 import { ApiError, refusalOf } from './api-error.ts';
 import { checkPeer, checkToken } from './authentication.ts';
+import { JOIN_PREFIX } from './contract/join.ts';
 import { API_PREFIX, MAX_JSON_BODY_BYTES } from './contract/limits.ts';
 import { PEER_PREFIX } from './contract/peer-content.ts';
 import { routes } from './contract/routes.ts';
@@ -21,6 +22,8 @@ import {
 import { bootFileRoutes } from './routes/boot-files.ts';
 import { clientRoutes } from './routes/clients.ts';
 import { imageRoutes } from './routes/images.ts';
+import { joinRoutesOf } from './routes/join.ts';
+import { nodeRoutes } from './routes/nodes.ts';
 import { peerContentRoutes } from './routes/peer-content.ts';
 import { statusRoutes } from './routes/status.ts';
 import { type ApiContext, serveRoute } from './serve-route.ts';
@@ -88,12 +91,16 @@ async function makeApp(options: ApiServerOptions): Promise<FastifyInstance> {
   return app;
 }
 
-/** Before any body is read and whether or not the route exists: nodes by certificate, all others by token. */
+/**
+ * Before any body is read and whether or not the route exists: nodes by certificate, all others by token. Hosts that
+ * ask to join have neither; what they show is checked by what they ask.
+ */
 function admitCallers(app: FastifyInstance, { cluster }: ApiServerOptions): void {
   app.addHook('onRequest', async (request) => {
     const state = cluster.state();
     if (request.url.startsWith(`${PEER_PREFIX}/`)) checkPeer(request.raw.socket as TLSSocket, state);
-    else checkToken(request.headers.authorization, state.tokens);
+    else if (!request.url.startsWith(`${JOIN_PREFIX}/`))
+      checkToken(request.headers.authorization, state.tokens);
   });
 }
 
@@ -136,7 +143,9 @@ async function serveRoutes(app: FastifyInstance, context: ApiServerOptions): Pro
     imageRoutes(scope, context);
     clientRoutes(scope, context);
     bootFileRoutes(scope, context);
+    nodeRoutes(scope, context);
     peerContentRoutes(scope, context);
+    joinRoutesOf(scope, context);
     serveRoute(scope, routes.getOpenApi, async () => app.swagger());
   });
   await app.ready();

@@ -13,4 +13,6 @@ export const EXIT_CODE = {
   again: 71,
   /** Fenced: the same, at once. */
   fenced: 75,
+  /** Removed from the cluster: not to be started again; to come back it joins anew, under another id. */
+  removed: 76,
 } as const;

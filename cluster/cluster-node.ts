@@ -45,7 +45,7 @@ export interface ClusterNodeOptions {
   /** This node has been removed from the cluster and is a member of nothing any more. Called once. */
   readonly onRemoved?: () => void;
   /** The nodes to have links with, this one excluded; whenever that changes. */
-  readonly onPeersChange?: (peers: readonly MemberAddress[]) => void;
+  readonly onPeersChange?: (peers: readonly MemberAddress[], removedIds: ReadonlySet<NodeId>) => void;
   /** A disk has failed: the process is to end. */
   readonly onFatal: (error: unknown) => void;
 }
@@ -271,12 +271,18 @@ export class ClusterNode implements ClusterView {
     );
   }
 
+  /** The nodes to have links with, this one excluded. */
+  peers(): readonly MemberAddress[] {
+    return this.#membership.peers(this.state(), (raftId) => this.#isRaftMember(raftId));
+  }
+
   #tellPeers(): void {
-    const peers = this.#membership.peers(this.state(), (raftId) => this.#isRaftMember(raftId));
-    const told = JSON.stringify(peers);
+    const peers = this.peers();
+    const removedIds = Object.keys(this.state().removedNodes);
+    const told = JSON.stringify([peers, removedIds]);
     if (told === this.#peersTold) return;
     this.#peersTold = told;
-    this.#options.onPeersChange?.(peers);
+    this.#options.onPeersChange?.(peers, new Set(removedIds));
   }
 
   #tick(): void {

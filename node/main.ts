@@ -7,6 +7,7 @@ import { systemClock, systemRandom } from './system.ts';
  * The composition root: the only reader of arguments and environment.
  *
  *     main.js init OPTIONS      makes a cluster's files
+ *     main.js join TOKEN OPTIONS  makes the files of one more node
  *     main.js start --data DIR  runs one node until it is told to stop
  *     main.js serve-lun FILE ... serves files as disks until it is told to stop
  *
@@ -26,6 +27,14 @@ async function main(args: readonly string[]): Promise<void> {
     );
     return;
   }
+  if (command === 'join') {
+    const { runJoin } = await import('./setup/join.ts');
+    process.exitCode = await runJoin(rest, {
+      out: (text) => process.stdout.write(text),
+      err: (text) => process.stderr.write(text),
+    });
+    return;
+  }
   if (command === 'start') {
     await start(rest);
     return;
@@ -34,7 +43,9 @@ async function main(args: readonly string[]): Promise<void> {
     await serveLun(rest);
     return;
   }
-  process.stderr.write('usage: main.js init OPTION ... | start --data DIRECTORY | serve-lun FILE ...\n');
+  process.stderr.write(
+    'usage: main.js init OPTION ... | join TOKEN OPTION ... | start --data DIRECTORY | serve-lun FILE ...\n',
+  );
   process.exitCode = EXIT_CODE.usage;
 }
 

@@ -1,6 +1,6 @@
 import type { LunDocument } from '../api/contract/luns.ts';
 import type { NodeStatusDocument } from '../api/contract/status.ts';
-import type { HeldContent, ImportRequest, NodeServices } from '../api/ports.ts';
+import type { HeldContent, ImportRequest, MembershipServices, NodeServices } from '../api/ports.ts';
 import { propose } from '../api/serve-route.ts';
 import type { Clock } from '../base/clock.ts';
 import { CounterSet } from '../base/counters.ts';
@@ -24,6 +24,7 @@ export interface NodeServicesOptions {
     status(): Promise<DataPlaneStatus>;
     beginBoot(client: string): Promise<BeginBootAnswer>;
   };
+  readonly membership: MembershipServices;
   readonly clock: Clock;
   readonly counters: CounterSet;
 }
@@ -32,10 +33,12 @@ export interface NodeServicesOptions {
 export class LocalServices implements NodeServices {
   readonly #options: NodeServicesOptions;
   readonly content: HeldContent;
+  readonly membership: MembershipServices;
 
   constructor(options: NodeServicesOptions) {
     this.#options = options;
-    const { images, bootFiles } = options;
+    const { images, bootFiles, membership } = options;
+    this.membership = membership;
     this.content = {
       imageManifest: (name, version) => images.manifest({ name, version }),
       imageChunk: (name, version, index) => images.readChunk({ name, version }, index),

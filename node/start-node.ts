@@ -1,25 +1,23 @@
 import { join } from 'node:path';
 import { type ApiServer, startApiServer } from '../api/server.ts';
 import { CounterSet } from '../base/counters.ts';
-import { describeError, OperationError } from '../base/errors.ts';
+import { OperationError } from '../base/errors.ts';
 import { EXIT_CODE } from '../base/exit-code.ts';
 import type { Logger } from '../base/logger.ts';
-import { AppliedStore } from '../cluster/applied-store.ts';
 import { ClusterNode } from '../cluster/cluster-node.ts';
 import { BootFileStore } from '../storage/image/boot-file-store.ts';
 import { ContentReplicator } from '../storage/image/content-replicator.ts';
 import { ImageStore } from '../storage/image/image-store.ts';
-import { nodeFileSystem } from '../storage/log/file-system.ts';
-import { openSegmentedLog } from '../storage/log/segmented-log.ts';
 import { BootPrograms } from './boot-programs.ts';
 import { type BootServers, DEFAULT_PROGRAMS, startBootServers } from './boot-servers.ts';
 import { ClusterBootService } from './boot-service.ts';
+import { JoinDesk } from './join-desk.ts';
 import type { NodeContext } from './node-context.ts';
 import { LocalServices } from './node-services.ts';
 import { ContentClient } from './peer/content-client.ts';
-import { PeerMesh } from './peer/peer-mesh.ts';
 import { WorkerClient } from './portal/worker-client.ts';
-import { loadNodeDirectory, type NodeDirectory } from './setup/node-directory.ts';
+import { loadNodeDirectory } from './setup/node-directory.ts';
+import { type ClusterParts, type EndProcess, peersFor, startCluster } from './start-cluster.ts';
 import { systemClock, systemLogger, systemRandom, systemTimers } from './system.ts';
 
 const EXIT_OF_CAUSE = {
@@ -28,8 +26,6 @@ const EXIT_OF_CAUSE = {
   bug: EXIT_CODE.again,
 } as const;
 const INCARNATION_BYTES = 8;
-/** Whole segments are trimmed, and the cluster log is small. */
-const CLUSTER_SEGMENT_BYTES = 8 * 1024 * 1024;
 
 export interface StartOptions {
   /** A node's directory as init wrote it. */
@@ -95,6 +91,13 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
     bootPrograms: programs,
     neededPrograms: DEFAULT_PROGRAMS,
     dataPlane: worker,
+    membership: new JoinDesk({
+      cluster,
+      directory,
+      clock: systemClock,
+      random: systemRandom,
+      logger: context.logger('join'),
+    }),
     clock: systemClock,
     counters: context.counters,
   });
@@ -110,98 +113,6 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
   const servers = await startBootServers(context, cluster, boot, programs);
   log.info('node.started', { address: config.address, ports: config.ports });
   return { stop: () => stopAll({ ...clusterParts, worker, content, api, servers, log }) };
-}
-
-type EndProcess = (code: number, event: string, fields: Record<string, unknown>) => never;
-
-interface ClusterParts {
-  readonly cluster: ClusterNode;
-  readonly closeStores: () => Promise<void>;
-  readonly mesh: PeerMesh;
-}
-
-async function startCluster(context: NodeContext, end: EndProcess): Promise<ClusterParts> {
-  const { directory, incarnation, logger, counters } = context;
-  const { config, genesis, tls } = directory;
-  const { nodeId } = config;
-  const { clusterId } = genesis;
-  const appliedStore = await openAppliedStore(join(config.dataDir, 'state'), { clusterId, nodeId });
-  const { log: records } = await openSegmentedLog({
-    directory: join(config.dataDir, 'raft'),
-    fileSystem: nodeFileSystem,
-    segmentSizeBytes: CLUSTER_SEGMENT_BYTES,
-    logger: logger('cluster-records'),
-    counters,
-  });
-  const mesh = new PeerMesh({
-    self: { clusterId, nodeId, incarnation },
-    listen: { host: config.address, port: config.ports.peer },
-    peers: peersOf(directory, 'peer'),
-    credentials: tls,
-    clock: systemClock,
-    timers: systemTimers,
-    random: systemRandom,
-    logger: logger('cluster-link'),
-    counters,
-  });
-  const self = genesis.nodes[nodeId];
-  if (self === undefined) throw new OperationError(`node ${nodeId} is not in the cluster`, notAMember);
-  const cluster = new ClusterNode({
-    nodeId,
-    incarnation,
-    endpoints: self.endpoints,
-    genesis,
-    records,
-    appliedStore,
-    transport: mesh,
-    clock: systemClock,
-    timers: systemTimers,
-    random: systemRandom,
-    logger: logger('cluster'),
-    counters,
-    onFenced: () => end(EXIT_CODE.fenced, 'node.fenced', { incarnation }),
-    onFatal: (error) => end(EXIT_CODE.storage, 'node.failed', { reason: describeError(error) }),
-  });
-  await cluster.start();
-  await mesh.start();
-  const closeStores = async (): Promise<void> => {
-    await records.close();
-    await appliedStore.close();
-  };
-  return { cluster, mesh, closeStores };
-}
-
-const notAMember = { kind: 'invalid', code: 'not-a-member' } as const;
-
-async function openAppliedStore(
-  path: string,
-  owner: { clusterId: string; nodeId: string },
-): Promise<AppliedStore> {
-  try {
-    await nodeFileSystem.makeDirectory(path);
-    return await AppliedStore.open(path, owner);
-  } catch (error) {
-    const cause = (error as { cause?: { code?: string } }).cause;
-    if (cause?.code !== 'LEVEL_LOCKED') throw error;
-    throw new OperationError(`${path} is in use: another process runs this node`, {
-      kind: 'conflict',
-      code: 'node-running',
-      got: path,
-      accepted: 'one process for each node directory',
-    });
-  }
-}
-
-function peersOf(
-  directory: NodeDirectory,
-  endpoint: 'peer' | 'replication',
-): { nodeId: string; host: string; port: number }[] {
-  return Object.values(directory.genesis.nodes)
-    .filter((node) => node.nodeId !== directory.config.nodeId)
-    .map((node) => {
-      const [host = '', port = ''] = node.endpoints[endpoint].split(':');
-      return { nodeId: node.nodeId, host, port: Number(port) };
-    });
 }
 
 function startWorker(
@@ -229,7 +140,7 @@ function startWorker(
       portalInterface: config.portal.interface,
       portalAddresses: Object.values(genesis.portalGroups).map((group) => group.address),
       tls,
-      peers: peersOf(directory, 'replication'),
+      peers: peersFor('replication', cluster.peers()),
     },
   });
 }
@@ -320,6 +231,7 @@ async function stopAll(
   // Addresses and sessions go while the cluster log still runs, so that others can take over at once.
   await parts.worker.stop();
   await parts.content.replicator.stop();
+  parts.members.stop();
   await parts.cluster.stop();
   await parts.mesh.stop();
   await parts.closeStores();

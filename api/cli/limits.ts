@@ -15,3 +15,9 @@ export const DISTRIBUTION_POLL_MS = 500;
 export const DISTRIBUTION_STALL_MS = 600_000;
 /** While waiting, nodes may be out of reach for this long, as during a failover. */
 export const DISTRIBUTION_UNREACHABLE_MS = 30_000;
+/** How often a node being drained is looked at. */
+export const DRAIN_POLL_MS = 500;
+/** Nothing being moved for this long ends the wait for it; a large disk takes as long as it takes. */
+export const DRAIN_STALL_MS = 900_000;
+/** While waiting, nodes may be out of reach for this long, as during a failover. */
+export const DRAIN_UNREACHABLE_MS = 30_000;

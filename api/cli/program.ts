@@ -17,6 +17,7 @@ import { importImage, listImages } from './commands/images.ts';
 import { listLuns } from './commands/luns.ts';
 import { showStatus } from './commands/status.ts';
 import { EXIT, exitCodeOf, UsageError } from './failures.ts';
+import { type Asking, membershipCommands } from './node-program.ts';
 
 /**
  * The command line as a function.
@@ -25,7 +26,7 @@ import { EXIT, exitCodeOf, UsageError } from './failures.ts';
  */
 export async function runCli(args: readonly string[], io: CliIo): Promise<number> {
   // These have options of their own under the same names; all of what follows belongs to them.
-  if (args[0] === 'init' || args[0] === 'serve-lun') return io.runNode(args);
+  if (OF_THE_NODE.includes(args[0] ?? '')) return io.runNode(args);
   const run: Run = { io, exitCode: EXIT.ok };
   const asJson = args.includes('--json');
   try {
@@ -38,6 +39,9 @@ export async function runCli(args: readonly string[], io: CliIo): Promise<number
     return exitCodeOf(error);
   }
 }
+
+/** Commands that work on files of this host, and need no cluster to talk to. */
+const OF_THE_NODE: readonly string[] = ['init', 'join', 'serve-lun'];
 
 interface Run {
   readonly io: CliIo;
@@ -76,6 +80,7 @@ function makeProgram(run: Run): Command {
     async (...args: A): Promise<void> =>
       action(await makeContext(program.opts<GlobalOptions>(), io), ...args);
   nodeCommands(program, run);
+  membershipCommands(program, asking);
   program
     .command('status')
     .description('how the cluster is')
@@ -92,29 +97,24 @@ function makeProgram(run: Run): Command {
   return program;
 }
 
-type Asking = <A extends readonly unknown[]>(
-  action: (context: CommandContext, ...args: A) => Promise<void>,
-) => (...args: A) => Promise<void>;
-
 function nodeCommands(program: Command, run: Run): void {
-  program
-    .command('init')
-    .description('prepare a new cluster (see bootfabric init --help)')
-    .allowUnknownOption()
-    .allowExcessArguments()
-    .action(() => {
-      throw new UsageError('init takes its options after it', { accepted: 'bootfabric init OPTIONS' });
-    });
-  program
-    .command('serve-lun')
-    .description('serve raw files as iSCSI disks without a cluster (see bootfabric serve-lun --help)')
-    .allowUnknownOption()
-    .allowExcessArguments()
-    .action(() => {
-      throw new UsageError('serve-lun takes its options after it', {
-        accepted: 'bootfabric serve-lun FILE ... OPTIONS',
+  const ofTheNode = [
+    ['init', 'prepare a new cluster'],
+    ['join', 'make this host a node of a cluster that runs'],
+    ['serve-lun', 'serve raw files as iSCSI disks without a cluster'],
+  ] as const;
+  for (const [name, description] of ofTheNode) {
+    program
+      .command(name)
+      .description(`${description} (see bootfabric ${name} --help)`)
+      .allowUnknownOption()
+      .allowExcessArguments()
+      .action(() => {
+        throw new UsageError(`${name} takes its options after it`, {
+          accepted: `bootfabric ${name} OPTIONS`,
+        });
       });
-    });
+  }
   program
     .command('start')
     .description('run one node until told to stop')

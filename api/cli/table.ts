@@ -39,5 +39,6 @@ export function formatBytes(bytes: number): string {
 export const yesNo = (value: boolean): string => (value ? 'yes' : 'no');
 export const orDash = (value: string | number | null | undefined): string =>
   value === null || value === undefined ? '-' : String(value);
-/** "1 node", "2 nodes". */
-export const counted = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`;
+/** "1 node", "2 nodes". @param plural where it is not the noun and an s */
+export const counted = (n: number, noun: string, plural = `${noun}s`): string =>
+  `${n} ${n === 1 ? noun : plural}`;

@@ -39,6 +39,8 @@ export const API_ERRORS = {
   'chap-off': { status: 409, meaning: 'the client does not authenticate, so it has no secrets to rotate' },
   'unknown-image': { status: 404, meaning: 'there is no such image' },
   'unknown-image-version': { status: 404, meaning: 'the image has no such version' },
+  'unknown-portal-group': { status: 404, meaning: 'there is no such portal group' },
+  'node-removed': { status: 409, meaning: 'the node that asks was removed from the cluster' },
   'not-held': { status: 404, meaning: 'this node does not hold the content asked for' },
   internal: { status: 500, meaning: 'this node failed; its log says how' },
 } as const satisfies Readonly<Record<string, { status: number; meaning: string }>>;

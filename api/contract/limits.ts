@@ -1,3 +1,5 @@
+/** Rises with every change of what a backup's text means. */
+export const BACKUP_FORMAT_VERSION = 1;
 /** Bounds of the API that both its ends know. */
 
 /** Where all routes of the API begin. */

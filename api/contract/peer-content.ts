@@ -31,6 +31,8 @@ export const peerRoutes = {
       sha256: Type.String({ pattern: '^[0-9a-f]{64}$', description: '64 lower-case hexadecimal digits' }),
     }),
   },
+  /** GET: whom the cluster consists of, for a node that has been away; see contract/join.ts. */
+  members: { path: `${PEER_PREFIX}/members` },
   /** POST: a client is about to boot, and its disk is to be made ready by the node that serves it. */
   beginBoot: {
     path: `${PEER_PREFIX}/clients/:name/begin-boot`,

@@ -20,6 +20,18 @@ import {
 } from './images.ts';
 import { API_PREFIX } from './limits.ts';
 import { lunListSchema } from './luns.ts';
+import {
+  backupSchema,
+  createdJoinTokenSchema,
+  destinationSchema,
+  joinTokenParamsSchema,
+  movedGroupSchema,
+  newJoinTokenSchema,
+  nodeListSchema,
+  nodeParamsSchema,
+  portalGroupParamsSchema,
+  replacementSchema,
+} from './nodes.ts';
 import { fillPath } from './peer-content.ts';
 import { nodeStatusSchema } from './status.ts';
 import { readQuerySchema } from './values.ts';
@@ -136,6 +148,79 @@ export const routes = {
     body: newSourcesSchema,
     status: 200,
     response: clientSchema,
+  }),
+  listNodes: define({
+    method: 'GET',
+    path: '/nodes',
+    summary: 'The nodes of the cluster, what each holds, and what was done to the membership',
+    query: readQuerySchema,
+    status: 200,
+    response: nodeListSchema,
+  }),
+  createJoinToken: define({
+    method: 'POST',
+    path: '/join-tokens',
+    summary: 'Make a token that lets one host join the cluster',
+    body: newJoinTokenSchema,
+    status: 201,
+    response: createdJoinTokenSchema,
+  }),
+  revokeJoinToken: define({
+    method: 'DELETE',
+    path: '/join-tokens/:id',
+    summary: 'Make a join token useless',
+    params: joinTokenParamsSchema,
+    status: 200,
+    response: Type.Object({ id: Type.String() }),
+  }),
+  drainNode: define({
+    method: 'PUT',
+    path: '/nodes/:id/drain',
+    summary: 'Move everything that a node leads away from it, and keep it away',
+    params: nodeParamsSchema,
+    status: 200,
+    response: nodeListSchema,
+  }),
+  undrainNode: define({
+    method: 'DELETE',
+    path: '/nodes/:id/drain',
+    summary: 'Let a node lead again',
+    params: nodeParamsSchema,
+    status: 200,
+    response: nodeListSchema,
+  }),
+  replaceNode: define({
+    method: 'PUT',
+    path: '/nodes/:id/replacement',
+    summary: 'Give everything that a node holds to another node, and then remove it',
+    params: nodeParamsSchema,
+    body: replacementSchema,
+    status: 200,
+    response: nodeListSchema,
+  }),
+  removeNode: define({
+    method: 'DELETE',
+    path: '/nodes/:id',
+    summary: 'Remove a node from the cluster, for good',
+    params: nodeParamsSchema,
+    status: 200,
+    response: nodeListSchema,
+  }),
+  movePortalGroup: define({
+    method: 'PUT',
+    path: '/portal-groups/:id/primary',
+    summary: 'Let another in-sync member lead a portal group',
+    params: portalGroupParamsSchema,
+    body: destinationSchema,
+    status: 200,
+    response: movedGroupSchema,
+  }),
+  getBackup: define({
+    method: 'GET',
+    path: '/backup',
+    summary: 'The whole configuration, to be restored into a new cluster',
+    status: 200,
+    response: backupSchema,
   }),
   listLuns: define({
     method: 'GET',

@@ -1,21 +1,35 @@
 import type { FastifyInstance } from 'fastify';
 import type { Static, TObject } from 'typebox';
+import type { ClusterState } from '../../cluster/state/model.ts';
 import { ApiError } from '../api-error.ts';
+import type { MembersDocument } from '../contract/join.ts';
 import { peerRoutes } from '../contract/peer-content.ts';
 import type { ApiContext } from '../serve-route.ts';
 
 /** What nodes ask of each other. The caller has been found to be a node before any of this runs. */
-export function peerContentRoutes(app: FastifyInstance, { services }: ApiContext): void {
+export function peerContentRoutes(app: FastifyInstance, { cluster, services }: ApiContext): void {
   const { content } = services;
   serveBytes(app, peerRoutes.imageManifest, ({ name, version }) => content.imageManifest(name, version));
   serveBytes(app, peerRoutes.imageChunk, ({ name, version, index }) =>
     content.imageChunk(name, version, index),
   );
   serveBytes(app, peerRoutes.bootFile, ({ name, sha256 }) => content.bootFile(name, sha256));
+  app.get(peerRoutes.members.path, { schema: { hide: true } }, async () => membersDocument(cluster.state()));
   const { path, params } = peerRoutes.beginBoot;
   app.post(path, { schema: { params, hide: true } }, (request) =>
     services.beginBoot((request.params as Static<typeof params>).name),
   );
+}
+
+function membersDocument(state: ClusterState): MembersDocument {
+  return {
+    members: Object.values(state.nodes).map(({ nodeId, raftId, endpoints }) => ({
+      nodeId,
+      raftId,
+      endpoints: { ...endpoints },
+    })),
+    removed: Object.keys(state.removedNodes),
+  };
 }
 
 function serveBytes<P extends TObject>(

@@ -12,11 +12,18 @@ export interface Expectation {
   readonly self: Hello;
   /** Ids of the other members. */
   readonly peerIds: ReadonlySet<string>;
+  /** Ids of nodes that have left the cluster. */
+  readonly removedIds: ReadonlySet<string>;
   /** The one peer that was dialled; absent on the side that accepts. */
   readonly dialled?: string;
   /** The incarnation under which the node that the hello names is connected and has been heard just now. */
   readonly connected?: string | undefined;
 }
+
+/** The code of the refusal that tells a node that it has been removed. */
+export const NODE_REMOVED = 'node-removed';
+/** The same of one that this node has never heard of; it may be newer than what this node has read. */
+export const UNKNOWN_NODE = 'unknown-node';
 
 /** Said of a certificate that the cluster's own authority has not signed, or of none. */
 export const FOREIGN_CERTIFICATE =
@@ -28,7 +35,7 @@ export function refusalOf(
   certified: CertifiedIdentity,
   expected: Expectation,
 ): Refusal | undefined {
-  const { self, peerIds, dialled, connected } = expected;
+  const { self, peerIds, removedIds, dialled, connected } = expected;
   if (hello.clusterId !== self.clusterId) {
     return {
       code: 'other-cluster',
@@ -48,7 +55,10 @@ export function refusalOf(
     };
   }
   if (!peerIds.has(hello.nodeId)) {
-    return { code: 'unknown-node', message: `the cluster has no node "${hello.nodeId}"` };
+    if (removedIds.has(hello.nodeId)) {
+      return { code: NODE_REMOVED, message: `node ${hello.nodeId} was removed from the cluster` };
+    }
+    return { code: UNKNOWN_NODE, message: `the cluster has no node "${hello.nodeId}"` };
   }
   if (dialled !== undefined && hello.nodeId !== dialled) {
     return {

@@ -2,7 +2,7 @@ import type { TLSSocket } from 'node:tls';
 import type { CancelTimer } from '../../base/clock.ts';
 import { ProtocolError } from '../../base/errors.ts';
 import type { PeerIdentity } from '../../base/peer-transport.ts';
-import { refusalOf } from './admission.ts';
+import { refusalOf, UNKNOWN_NODE } from './admission.ts';
 import { encodeFrame, type Frame, FrameDecoder, FrameType } from './frame-codec.ts';
 import { decodeHello, encodeHello, encodeRefusal, type Refusal } from './hello-codec.ts';
 import {
@@ -98,13 +98,15 @@ export class InboundLink {
       });
     }
     const hello = decodeHello(frame.body);
-    const { self, peerIds, connected } = this.#context;
+    const { self, peerIds, removedIds, connected } = this.#context;
     const refusal = refusalOf(hello, certifiedIdentity(this.#socket), {
       self,
       peerIds: peerIds(),
+      removedIds: removedIds(),
       connected: connected(hello.nodeId),
     });
     if (refusal !== undefined) {
+      if (refusal.code === UNKNOWN_NODE) this.#context.metStranger(hello.nodeId);
       this.#refuse(refusal, hello.nodeId);
       return;
     }

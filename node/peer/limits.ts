@@ -30,3 +30,7 @@ export const RECONNECT_MAX_MS = 500;
 export const COPY_BELOW_BYTES = 8192;
 /** Distinct complaints remembered, so that each is logged once. */
 export const MAX_REMEMBERED_COMPLAINTS = 128;
+
+/** How often the others are asked at most whom the cluster consists of. */
+export const MEMBERS_ASKED_EVERY_MS = 1000;
+export const MEMBERS_REQUEST_TIMEOUT_MS = 3000;

@@ -28,6 +28,11 @@ export interface LinkContext {
   readonly counters: Counters;
   readonly complaints: Complaints;
   readonly peerIds: () => ReadonlySet<string>;
+  readonly removedIds: () => ReadonlySet<string>;
+  /** A node that shows a certificate of this cluster, but that nobody here knows, has dialled us. */
+  readonly metStranger: (nodeId: string) => void;
+  /** A member says that this node has been removed from the cluster. */
+  readonly toldRemoved: () => void;
   /** The incarnation under which a peer has dialled us and been heard just now. */
   readonly connected: (nodeId: string) => string | undefined;
   readonly deliver: (from: PeerIdentity, message: Uint8Array) => void;

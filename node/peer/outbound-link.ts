@@ -2,7 +2,7 @@ import { connect, type TLSSocket } from 'node:tls';
 import type { CancelTimer } from '../../base/clock.ts';
 import { describeError, ProtocolError } from '../../base/errors.ts';
 import type { PeerIdentity } from '../../base/peer-transport.ts';
-import { FOREIGN_CERTIFICATE, refusalOf } from './admission.ts';
+import { FOREIGN_CERTIFICATE, NODE_REMOVED, refusalOf } from './admission.ts';
 import { encodeFrame, encodeFrameHeader, type Frame, FrameDecoder, FrameType } from './frame-codec.ts';
 import { decodeHello, decodeRefusal, encodeHello, encodeRefusal, type Refusal } from './hello-codec.ts';
 import {
@@ -168,10 +168,11 @@ export class OutboundLink {
   #receive(socket: TLSSocket, frame: Frame): void {
     if (frame.type === FrameType.hello && this.#identity === undefined) {
       const hello = decodeHello(frame.body);
-      const { self, peerIds } = this.#context;
+      const { self, peerIds, removedIds } = this.#context;
       const refusal = refusalOf(hello, certifiedIdentity(socket), {
         self,
         peerIds: peerIds(),
+        removedIds: removedIds(),
         dialled: this.peer.nodeId,
       });
       if (refusal !== undefined) this.#refuse(socket, refusal);
@@ -179,6 +180,8 @@ export class OutboundLink {
     } else if (frame.type === FrameType.refusal) {
       const { code, message } = decodeRefusal(frame.body);
       this.#complain('peer.link.refused', code, message);
+      // Nobody but a member can say so: the certificate was checked before anything was sent.
+      if (code === NODE_REMOVED && socket.authorized) this.#context.toldRemoved();
       socket.destroy();
     } else if (frame.type !== FrameType.pong) {
       throw new ProtocolError(`a frame of type ${frame.type} is out of place`, {

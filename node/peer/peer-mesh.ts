@@ -32,6 +32,9 @@ export interface PeerMeshOptions {
   readonly random: RandomSource;
   readonly logger: Logger;
   readonly counters: Counters;
+  /** See LinkContext. */
+  readonly metStranger?: (nodeId: string) => void;
+  readonly toldRemoved?: () => void;
 }
 
 /**
@@ -45,18 +48,24 @@ export class PeerMesh implements PeerTransport {
   readonly #outbound = new Map<string, OutboundLink>();
   readonly #inbound = new Set<InboundLink>();
   #server: Server | undefined;
+  #peers: readonly PeerAddress[];
   #peerIds: ReadonlySet<string> = new Set();
+  #removedIds: ReadonlySet<string> = new Set();
   #handler: (from: PeerIdentity, message: Uint8Array) => void = () => {};
   readonly #linkHandlers: ((peer: PeerIdentity, up: boolean) => void)[] = [];
 
   constructor(options: PeerMeshOptions) {
     const { self, service = 'cluster', logger } = options;
     this.#options = options;
+    this.#peers = options.peers;
     this.#context = {
       ...options,
       self: { service, ...self },
       complaints: new Complaints(logger),
       peerIds: () => this.#peerIds,
+      removedIds: () => this.#removedIds,
+      metStranger: options.metStranger ?? (() => {}),
+      toldRemoved: options.toldRemoved ?? (() => {}),
       connected: (nodeId) => this.#connected(nodeId),
       deliver: (from, message) => this.#handler(from, message),
     };
@@ -94,7 +103,7 @@ export class PeerMesh implements PeerTransport {
         resolve();
       });
     });
-    this.setPeers(this.#options.peers);
+    this.setPeers(this.#peers, this.#removedIds);
   }
 
   /** The port listened at. */
@@ -104,8 +113,14 @@ export class PeerMesh implements PeerTransport {
     return address.port;
   }
 
-  /** Replaces the other members: new and moved ones are dialled, links to the rest stay. */
-  setPeers(peers: readonly PeerAddress[]): void {
+  /**
+   * Replaces the other members: new and moved ones are dialled, links to the rest stay.
+   * @param removedIds nodes that are told so when they dial
+   */
+  setPeers(peers: readonly PeerAddress[], removedIds: ReadonlySet<string> = this.#removedIds): void {
+    this.#peers = peers;
+    this.#removedIds = removedIds;
+    if (this.#server?.listening !== true) return;
     const others = peers.filter((p) => p.nodeId !== this.#options.self.nodeId);
     this.#peerIds = new Set(others.map((p) => p.nodeId));
     for (const [nodeId, link] of this.#outbound) {

@@ -5,7 +5,7 @@ import { describeError, invariant } from '../../base/errors.ts';
 import { parseIpv4 } from '../../base/ipv4.ts';
 import { LogFailure } from '../../base/record-log.ts';
 import type { Command } from '../../cluster/state/commands.ts';
-import { ImageCache } from '../../storage/image/image-cache.ts';
+import type { ClusterState } from '../../cluster/state/model.ts';
 import { ImageStore } from '../../storage/image/image-store.ts';
 import { nodeFileSystem } from '../../storage/log/file-system.ts';
 import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
@@ -13,12 +13,13 @@ import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
 import { ReplicationHost } from '../../storage/replication/index.ts';
 import { IscsiPortal } from '../iscsi/portal.ts';
 import { announceAddress } from '../net/gratuitous-arp.ts';
+import type { PeerAddress } from '../peer/outbound-link.ts';
 import { PeerMesh } from '../peer/peer-mesh.ts';
 import { systemClock, systemLogger, systemRandom, systemTimers } from '../system.ts';
 import { DataPlane } from './data-plane.ts';
 import { GroupDirectory } from './group-directory.ts';
 import { GuardianClient } from './guardian-client.ts';
-import { BIND_RETRY_MS, IMAGE_CACHE_BYTES, WORKER_BEAT_MS } from './limits.ts';
+import { BIND_RETRY_MS, WORKER_BEAT_MS } from './limits.ts';
 import type { FatalCause, FromWorker, ToWorker, WorkerConfig, WorkerRequest } from './worker-protocol.ts';
 
 /**
@@ -60,8 +61,6 @@ const mesh = new PeerMesh({
   counters: { add: (name, by) => counters.add(`replication.${name}`, by) },
 });
 
-const cache = new ImageCache({ limitBytes: IMAGE_CACHE_BYTES, counters });
-
 const replication = new ReplicationHost({
   nodeId: config.nodeId,
   incarnation: config.incarnation,
@@ -76,7 +75,7 @@ const replication = new ReplicationHost({
     return opened.log;
   },
   metaDirectory: config.groupsDirectory,
-  images: cache.over(new ImageStore({ directory: config.imagesDirectory })),
+  images: new ImageStore({ directory: config.imagesDirectory }),
   clock: systemClock,
   timers: systemTimers,
   logger: logger('replication'),
@@ -149,6 +148,14 @@ function announce(address: string, interfaceName: string): void {
   }
 }
 
+/** The nodes of the configuration; among those that are no more, nothing is replicated. */
+function peersFor({ nodes }: ClusterState): PeerAddress[] {
+  return Object.values(nodes).map(({ nodeId, endpoints }) => {
+    const [host = '', port = ''] = endpoints.replication.split(':');
+    return { nodeId, host, port: Number(port) };
+  });
+}
+
 async function answer(request: WorkerRequest): Promise<unknown> {
   switch (request.method) {
     case 'beginBoot':
@@ -161,6 +168,7 @@ async function answer(request: WorkerRequest): Promise<unknown> {
 function receive(message: ToWorker): void {
   switch (message.type) {
     case 'state':
+      mesh.setPeers(peersFor(message.state), new Set(Object.keys(message.state.removedNodes)));
       plane.applyState(message.state);
       return;
     case 'proposed':

@@ -25,10 +25,6 @@ export class ReadOnlyDevice implements BlockDevice {
     return this.#device.read(lba, lengthBlocks);
   }
 
-  readNow(lba: number, lengthBlocks: number): readonly Uint8Array[] | undefined {
-    return this.#device.readNow?.(lba, lengthBlocks);
-  }
-
   write(): Promise<void> {
     return Promise.reject(readOnly());
   }

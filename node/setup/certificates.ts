@@ -5,6 +5,7 @@ import {
   generateKeyPairSync,
   type KeyObject,
   sign,
+  X509Certificate,
 } from 'node:crypto';
 import { isIPv4 } from 'node:net';
 import type { RandomSource } from '../../base/random.ts';
@@ -105,6 +106,23 @@ export function createNodeCertificate(
   random: RandomSource,
 ): Credentials {
   const { publicKey, privateKey } = newKeyPair();
+  const certificatePem = signNodeCertificate(authority, { ...node, publicKey }, { nowMs }, random);
+  return { certificatePem, privateKeyPem: privateKeyPem(privateKey) };
+}
+
+/** The same for a key pair of which only the public half is known here: the other half never leaves its node. */
+export function signNodeCertificate(
+  authority: Pick<Credentials, 'privateKeyPem'>,
+  node: {
+    readonly nodeId: string;
+    readonly clusterId: string;
+    readonly addresses: readonly string[];
+    readonly publicKey: KeyObject;
+  },
+  { nowMs }: CertificateTime,
+  random: RandomSource,
+): string {
+  const { publicKey } = node;
   const signingKey = createPrivateKey(authority.privateKeyPem);
   const authorityKey = createPublicKey(signingKey);
   const extensions = [
@@ -119,7 +137,7 @@ export function createNodeCertificate(
     extension(OID.subjectKeyIdentifier, octetString(keyIdentifier(publicKey))),
     extension(OID.authorityKeyIdentifier, sequence(implicitTag(0, keyIdentifier(authorityKey)))),
   ];
-  const certificatePem = signCertificate({
+  return signCertificate({
     issuer: authorityName(node.clusterId),
     subject: { commonName: node.nodeId, organization: node.clusterId },
     publicKey,
@@ -128,7 +146,20 @@ export function createNodeCertificate(
     nowMs,
     random,
   });
-  return { certificatePem, privateKeyPem: privateKeyPem(privateKey) };
+}
+
+/** For one who has the public half signed elsewhere. */
+export function createKeyPair(): { readonly publicKeyPem: string; readonly privateKeyPem: string } {
+  const { publicKey, privateKey } = newKeyPair();
+  return {
+    publicKeyPem: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+    privateKeyPem: privateKeyPem(privateKey),
+  };
+}
+
+/** SHA-256 of a certificate as it is signed (DER), in hexadecimal: what a join token says of the authority. */
+export function certificateSha256(certificatePem: string): string {
+  return createHash('sha256').update(new X509Certificate(certificatePem).raw).digest('hex');
 }
 
 function newKeyPair(): { publicKey: KeyObject; privateKey: KeyObject } {

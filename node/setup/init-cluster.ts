@@ -1,10 +1,16 @@
 import { createHash } from 'node:crypto';
 import type { RandomSource } from '../../base/random.ts';
 import { makeGenesis } from '../../cluster/state/genesis.ts';
-import type { ClusterState, NodeEndpoints } from '../../cluster/state/model.ts';
+import type { ClusterState, JoinTokenRecord, NodeEndpoints } from '../../cluster/state/model.ts';
 import { formatConfig } from '../config.ts';
-import { type Credentials, createAuthority, createNodeCertificate } from './certificates.ts';
+import {
+  type Credentials,
+  certificateSha256,
+  createAuthority,
+  createNodeCertificate,
+} from './certificates.ts';
 import type { InitPlan, PlannedNode } from './init-plan.ts';
+import { encodeJoinToken, JOIN_TOKEN_LIFETIME_MS, newJoinSecret } from './join-token.ts';
 import { NODE_FILES } from './node-directory.ts';
 
 /** What is wanted of the world to make a cluster. */
@@ -19,6 +25,8 @@ export interface NewCluster {
   readonly clusterId: string;
   readonly files: readonly NewFile[];
   readonly profile: AdminProfile;
+  /** Lets in the next node; see join-token.ts. */
+  readonly joinToken: string;
 }
 
 export interface NewFile {
@@ -42,7 +50,7 @@ const PUBLIC_MODE = 0o644;
 const SECRET_MODE = 0o600;
 
 export const PROFILE_FILE = 'admin.json';
-/** The authority's key signs certificates of later nodes. No node has it. */
+/** The authority's key signs certificates of later nodes; each node has a copy for that (docs/adr/0007). */
 export const AUTHORITY_KEY_FILE = 'ca.key';
 
 /** A node that the leader has not heard for this long is fenced; a backup's grant ends well before. */
@@ -54,7 +62,15 @@ export function makeCluster(plan: InitPlan, inputs: InitInputs): NewCluster {
   const clusterId = hex(inputs.random.bytes(CLUSTER_ID_BYTES));
   const token = `bf_${Buffer.from(inputs.random.bytes(SECRET_BYTES)).toString('base64url')}`;
   const clusterSecret = hex(inputs.random.bytes(SECRET_BYTES));
-  const genesis = planGenesis(plan, clusterId, token);
+  const join = newJoinSecret(inputs.random);
+  const genesis = planGenesis(plan, clusterId, {
+    token,
+    join: {
+      id: join.id,
+      secretSha256: join.secretSha256,
+      expiresAtMs: inputs.nowMs + JOIN_TOKEN_LIFETIME_MS,
+    },
+  });
   const authority = createAuthority(clusterId, inputs, inputs.random);
   const profile: AdminProfile = {
     clusterName: plan.clusterName,
@@ -70,10 +86,22 @@ export function makeCluster(plan: InitPlan, inputs: InitInputs): NewCluster {
     { path: PROFILE_FILE, text: json(profile), mode: SECRET_MODE },
     { path: AUTHORITY_KEY_FILE, text: authority.privateKeyPem, mode: SECRET_MODE },
   ];
-  return { clusterId, files, profile };
+  const joinToken = encodeJoinToken({
+    clusterName: plan.clusterName,
+    clusterId,
+    apiEndpoints: plan.nodes.map((node) => `${node.address}:${plan.ports.api}`),
+    authoritySha256: certificateSha256(authority.certificatePem),
+    id: join.id,
+    secret: join.secret,
+  });
+  return { clusterId, files, profile, joinToken };
 }
 
-function planGenesis(plan: InitPlan, clusterId: string, token: string): ClusterState {
+function planGenesis(
+  plan: InitPlan,
+  clusterId: string,
+  { token, join }: { readonly token: string; readonly join: JoinTokenRecord },
+): ClusterState {
   return makeGenesis({
     clusterId,
     clusterName: plan.clusterName,
@@ -89,14 +117,17 @@ function planGenesis(plan: InitPlan, clusterId: string, token: string): ClusterS
       endpoints: endpointsOf(plan, node),
     })),
     portalGroups: plan.portals.map((portal, i) => ({ id: `pg${i + 1}`, ...portal })),
+    joinTokens: [join],
     tokens: [
       { id: 'admin', role: 'administrator', sha256: createHash('sha256').update(token).digest('hex') },
     ],
   });
 }
 
-function endpointsOf(plan: InitPlan, node: PlannedNode): NodeEndpoints {
-  const { ports } = plan;
+export function endpointsOf(
+  { ports }: { readonly ports: InitPlan['ports'] },
+  node: Pick<PlannedNode, 'address'>,
+): NodeEndpoints {
   const at = (port: number): string => `${node.address}:${port}`;
   return {
     peer: at(ports.peer),
@@ -142,6 +173,7 @@ function nodeFiles(plan: InitPlan, node: PlannedNode, shared: Shared, inputs: In
     file(NODE_FILES.authority, shared.authority.certificatePem, PUBLIC_MODE),
     file(NODE_FILES.certificate, credentials.certificatePem, PUBLIC_MODE),
     file(NODE_FILES.privateKey, credentials.privateKeyPem, SECRET_MODE),
+    file(NODE_FILES.authorityKey, shared.authority.privateKeyPem, SECRET_MODE),
     file(NODE_FILES.clusterSecret, `${shared.clusterSecret}\n`, SECRET_MODE),
   ];
 }

@@ -19,8 +19,8 @@ export interface InitOptions {
   readonly json?: boolean;
 }
 
-export type ParsedInit =
-  | { readonly kind: 'options'; readonly options: InitOptions }
+export type ParsedArguments<Options> =
+  | { readonly kind: 'options'; readonly options: Options }
   | { readonly kind: 'help'; readonly text: string }
   | { readonly kind: 'usage'; readonly message: string };
 
@@ -30,7 +30,7 @@ const collect = (value: string, earlier: readonly string[] | undefined): readonl
 ];
 
 /** @param args what follows "init" on the command line */
-export function parseInitArguments(args: readonly string[]): ParsedInit {
+export function parseInitArguments(args: readonly string[]): ParsedArguments<InitOptions> {
   let help = '';
   const command = initCommand();
   command.exitOverride().configureOutput({
@@ -76,6 +76,7 @@ function initCommand(): Command {
     .option('--json', 'print a JSON document');
 }
 
-function repeated(flags: string, description: string): Option {
+/** An option that may be given several times. */
+export function repeated(flags: string, description: string): Option {
   return new Option(flags, `${description} (repeatable)`).argParser(collect);
 }

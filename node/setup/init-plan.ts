@@ -49,7 +49,7 @@ export function planCluster(options: InitOptions): InitPlan {
   };
 }
 
-function parsePorts(text: string | undefined): Record<PortName, number> {
+export function parsePorts(text: string | undefined): Record<PortName, number> {
   const ports: Record<PortName, number> = { ...DEFAULT_PORTS };
   for (const item of text === undefined ? [] : text.split(',')) {
     const [name = '', number = '', ...more] = item.split('=');
@@ -176,6 +176,6 @@ function checkPortalInterface(name: string | undefined, portals: readonly Planne
   );
 }
 
-function parseInterfaces(names: readonly string[]): string[] {
+export function parseInterfaces(names: readonly string[]): string[] {
   return [...new Set(names.map((name) => checkInterface('--dhcp-interface', name)))];
 }

@@ -32,6 +32,8 @@ export interface InitReport {
     readonly directory: string;
   }[];
   readonly portals: readonly string[];
+  /** Lets one more node in, within a day; see "bootfabric join". */
+  readonly joinToken: string;
 }
 
 const EXIT = { ok: 0, refused: 1, usage: 2 } as const;
@@ -66,7 +68,7 @@ export async function runInit(
     const directory = resolve(parsed.options.out);
     await refuseTaken(directory);
     const cluster = makeCluster(plan, { nowMs: sources.clock.wallMs(), random: sources.random });
-    await writeCluster(directory, cluster);
+    await writeDirectory(directory, cluster);
     const report = reportOf(plan, cluster, directory);
     output.out(asJson ? `${JSON.stringify(report)}\n` : reportText(report));
     return EXIT.ok;
@@ -77,13 +79,16 @@ export async function runInit(
   }
 }
 
-/** All files go into a sibling that then takes the directory's name at once. */
-async function writeCluster(directory: string, cluster: NewCluster): Promise<void> {
-  const partial = join(dirname(directory), `.${basename(directory)}.partial-${cluster.clusterId}`);
+/** All files go into a sibling that then takes the directory's name at once. @throws OperationError */
+export async function writeDirectory(
+  directory: string,
+  { files, clusterId }: Pick<NewCluster, 'files' | 'clusterId'>,
+): Promise<void> {
+  const partial = join(dirname(directory), `.${basename(directory)}.partial-${clusterId}`);
   try {
     await mkdir(dirname(directory), { recursive: true });
     await mkdir(partial, { mode: 0o700 });
-    for (const file of cluster.files) await writeNewFile(join(partial, file.path), file.text, file.mode);
+    for (const file of files) await writeNewFile(join(partial, file.path), file.text, file.mode);
     await rename(partial, directory);
     await syncDirectory(dirname(directory));
   } catch (error) {
@@ -108,7 +113,8 @@ async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-async function refuseTaken(directory: string): Promise<void> {
+/** @throws OperationError kind "conflict" when there is anything in the directory */
+export async function refuseTaken(directory: string): Promise<void> {
   let entries: string[];
   try {
     entries = await readdir(directory);
@@ -151,6 +157,7 @@ function reportOf(plan: InitPlan, cluster: NewCluster, directory: string): InitR
     profile: join(directory, PROFILE_FILE),
     nodes: plan.nodes.map((node) => ({ ...node, directory: join(directory, node.nodeId) })),
     portals: plan.portals.map((portal) => `${portal.address}:${portal.port}`),
+    joinToken: cluster.joinToken,
   };
 }
 
@@ -163,7 +170,10 @@ function reportText(report: InitReport): string {
     '',
     'Copy each directory to its node and run there:  bootfabric start --data DIRECTORY',
     `Administrator profile (secret):                 ${report.profile}`,
-    `Authority's key, to be kept away from nodes:    ${join(report.directory, AUTHORITY_KEY_FILE)}`,
+    `Authority's key (secret; nodes have copies):    ${join(report.directory, AUTHORITY_KEY_FILE)}`,
+    '',
+    'One more host may join within a day, once these nodes run:',
+    `  bootfabric join ${report.joinToken} --id ID --address ADDRESS --out DIRECTORY`,
     '',
   ].join('\n');
 }

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
+import type { JoinRequestDocument } from '../../api/contract/join.ts';
 import type { LunDocument } from '../../api/contract/luns.ts';
 import type { BeginBootDocument } from '../../api/contract/peer-content.ts';
 import type { NodeStatusDocument } from '../../api/contract/status.ts';
-import type { HeldContent, ImportRequest, NodeServices } from '../../api/ports.ts';
+import type { HeldContent, ImportRequest, MembershipServices, NodeServices } from '../../api/ports.ts';
 import { OperationError } from '../../base/errors.ts';
 import type { FakeCluster } from './fake-cluster.ts';
 
@@ -19,6 +20,30 @@ export class FakeNodeServices implements NodeServices {
   statusError: Error | undefined;
   /** The disk is full once so much of an import has arrived. */
   fullAfterBytes = Number.POSITIVE_INFINITY;
+  /** Requests to join that have come this far. */
+  readonly joining: JoinRequestDocument[] = [];
+  readonly membership: MembershipServices = {
+    nowMs: () => 1_000_000,
+    createJoinToken: async (lifetimeMs, by) => {
+      const secretSha256 = createHash('sha256').update(by).digest('hex');
+      const expiresAtMs = 1_000_000 + lifetimeMs;
+      const result = this.#cluster.apply({
+        type: 'createJoinToken',
+        id: 'aa11',
+        secretSha256,
+        expiresAtMs,
+        atMs: 1_000_000,
+        by,
+      });
+      if (!result.ok) throw new OperationError(result.error.message, result.error);
+      return { id: 'aa11', token: 'bfj_token', expiresAt: new Date(expiresAtMs).toISOString() };
+    },
+    authority: async () => ({ clusterId: this.#cluster.state().clusterId, certificate: 'PEM' }),
+    join: async (request) => {
+      this.joining.push(request);
+      throw new OperationError('the join token is no good', { kind: 'conflict', code: 'bad-join-token' });
+    },
+  };
   readonly #cluster: FakeCluster;
 
   constructor(cluster: FakeCluster) {

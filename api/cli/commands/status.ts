@@ -1,7 +1,7 @@
 import { routes } from '../../contract/routes.ts';
 import type { NodeStatusDocument } from '../../contract/status.ts';
 import { type CommandContext, print } from '../command-context.ts';
-import { orDash, table, yesNo } from '../table.ts';
+import { counted, orDash, table, yesNo } from '../table.ts';
 
 /** `bootfabric status` */
 export async function showStatus(context: CommandContext): Promise<void> {
@@ -15,6 +15,7 @@ function statusText(status: NodeStatusDocument): string {
   const head =
     `Cluster ${status.clusterName}: ${leader}, term ${cluster.term}, ` +
     `applied ${cluster.appliedIndex} of ${cluster.commitIndex} committed\n` +
+    `${diskText(cluster.disk)}\n` +
     `As node ${status.nodeId} (${cluster.role}) sees it, up since ${status.startedAt}\n`;
   const sections = [head, nodeTable(status), groupTable(status), sessionTable(status), imageTable(status)];
   const missing = status.missing.map((what) => `  ${what}\n`).join('');
@@ -22,14 +23,23 @@ function statusText(status: NodeStatusDocument): string {
   return sections.filter((section) => section !== '').join('\n');
 }
 
+function diskText({ p50Ms, p99Ms, underWayMs }: NodeStatusDocument['cluster']['disk']): string {
+  if (p50Ms === null || p99Ms === null) return 'Nothing has been written to the cluster log yet';
+  const stuck = underWayMs < 1000 ? '' : `, one is under way for ${Math.round(underWayMs)} ms`;
+  return `Its log takes ${p50Ms.toFixed(1)} ms to be written, ${p99Ms.toFixed(1)} ms at worst of a hundred${stuck}`;
+}
+
 function nodeTable({ nodes, nodeId }: NodeStatusDocument): string {
   return table(
-    ['NODE', 'ADDRESS', 'STATUS', 'CONNECTED'],
+    ['NODE', 'ADDRESS', 'STATUS', 'VOTE', 'CONNECTED', 'LAST HEARD', 'LAG'],
     nodes.map((node) => [
       node.nodeId,
       node.address,
-      node.status,
+      node.draining ? `${node.status}, draining` : node.status,
+      orDash(node.vote),
       node.nodeId === nodeId || node.linkUp === null ? '-' : yesNo(node.linkUp),
+      node.lastContactMs === null ? '-' : `${Math.round(node.lastContactMs)} ms ago`,
+      node.lagEntries === null ? '-' : counted(node.lagEntries, 'entry', 'entries'),
     ]),
   );
 }

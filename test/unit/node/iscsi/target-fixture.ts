@@ -7,7 +7,6 @@ import { IscsiPortal } from '../../../../node/iscsi/portal.ts';
 import type {
   Authentication,
   LoginDecision,
-  LoginGranted,
   LoginRequestInfo,
   TargetListing,
 } from '../../../../node/iscsi/ports.ts';
@@ -45,7 +44,7 @@ export interface TestTarget {
   listings: (initiatorName: string) => readonly TargetListing[];
 }
 
-export function grant(luns: ReadonlyMap<number, BlockDevice>, targetName = TARGET): LoginGranted {
+export function grant(luns: ReadonlyMap<number, BlockDevice>, targetName = TARGET): LoginDecision {
   return { kind: 'granted', targetName, identity: IDENTITY, luns };
 }
 

@@ -61,10 +61,6 @@ class SoleHost implements LunHost {
     if (!this.serving) throw new DeviceError('not-serving', 'not now');
   }
 
-  isCertainlyServing(): boolean {
-    return true;
-  }
-
   confirmServing(): undefined {
     this.assertServing();
   }

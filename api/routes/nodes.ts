@@ -1,0 +1,124 @@
+import { createHash } from 'node:crypto';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { ClusterState, NodeRecord } from '../../cluster/state/model.ts';
+import { obstaclesToRemoval } from '../../cluster/state/placement-plan.ts';
+import { ApiError } from '../api-error.ts';
+import { checkToken } from '../authentication.ts';
+import { BACKUP_FORMAT_VERSION } from '../contract/limits.ts';
+import type { NodeDocument, NodeListDocument } from '../contract/nodes.ts';
+import { routes } from '../contract/routes.ts';
+import { type ApiContext, propose, readState, serveRoute } from '../serve-route.ts';
+
+const DEFAULT_JOIN_TOKEN_SECONDS = 24 * 3600;
+
+/** Nodes: let in, drained, replaced and removed; and where portal groups are led. */
+export function nodeRoutes(app: FastifyInstance, context: ApiContext): void {
+  const { cluster, services } = context;
+  serveRoute(app, routes.listNodes, async ({ query }) => nodeList(await readState(cluster, query)));
+
+  serveRoute(app, routes.createJoinToken, async ({ body, http }) => {
+    const lifetimeMs = (body.lifetimeSeconds ?? DEFAULT_JOIN_TOKEN_SECONDS) * 1000;
+    return services.membership.createJoinToken(lifetimeMs, callerOf(context, http));
+  });
+
+  serveRoute(app, routes.revokeJoinToken, async ({ params, http }) => {
+    const atMs = services.membership.nowMs();
+    await propose(cluster, {
+      type: 'revokeJoinToken',
+      id: params.id,
+      atMs,
+      by: callerOf(context, http),
+    });
+    return { id: params.id };
+  });
+
+  const act = async (
+    command: { readonly nodeId: string } & (
+      | { readonly type: 'drainNode' | 'undrainNode' | 'removeNode' }
+      | { readonly type: 'replaceNode'; readonly replacement: string }
+    ),
+    http: FastifyRequest,
+  ): Promise<NodeListDocument> => {
+    const atMs = services.membership.nowMs();
+    await propose(cluster, { ...command, atMs, by: callerOf(context, http) });
+    return nodeList(cluster.state());
+  };
+  serveRoute(app, routes.drainNode, ({ params, http }) =>
+    act({ type: 'drainNode', nodeId: params.id }, http),
+  );
+  serveRoute(app, routes.undrainNode, ({ params, http }) =>
+    act({ type: 'undrainNode', nodeId: params.id }, http),
+  );
+  serveRoute(app, routes.removeNode, ({ params, http }) =>
+    act({ type: 'removeNode', nodeId: params.id }, http),
+  );
+  serveRoute(app, routes.replaceNode, ({ params, body, http }) =>
+    act({ type: 'replaceNode', nodeId: params.id, replacement: body.replacement }, http),
+  );
+
+  serveRoute(app, routes.movePortalGroup, async ({ params, body }) => {
+    const group = (await cluster.linearizableState()).portalGroups[params.id];
+    if (group === undefined) {
+      throw new ApiError('unknown-portal-group', `there is no portal group "${params.id}"`, {
+        got: params.id,
+        accepted: Object.keys(cluster.state().portalGroups).join(', '),
+      });
+    }
+    await propose(cluster, { type: 'moveGroup', group: group.id, epoch: group.epoch, to: body.to });
+    const moved = cluster.state().portalGroups[params.id] ?? group;
+    return { id: moved.id, primary: moved.primary ?? null, epoch: moved.epoch };
+  });
+
+  serveRoute(app, routes.getBackup, async () => {
+    const state = await cluster.linearizableState();
+    const text = JSON.stringify(state);
+    return {
+      format: 'bootfabric-backup' as const,
+      version: BACKUP_FORMAT_VERSION,
+      clusterId: state.clusterId,
+      clusterName: state.clusterName,
+      takenAt: new Date(services.membership.nowMs()).toISOString(),
+      sha256: createHash('sha256').update(text).digest('hex'),
+      state: text,
+    };
+  });
+}
+
+/** Whose word a change is by; admission has found the token to be good. */
+function callerOf({ cluster }: ApiContext, http: FastifyRequest): string {
+  return checkToken(http.headers.authorization, cluster.state().tokens).id;
+}
+
+function nodeList(state: ClusterState): NodeListDocument {
+  return {
+    nodes: Object.values(state.nodes).map((node) => nodeDocument(state, node)),
+    removed: Object.values(state.removedNodes).map(({ nodeId, removedAtMs }) => ({
+      nodeId,
+      removedAt: new Date(removedAtMs).toISOString(),
+    })),
+    joinTokens: Object.values(state.joinTokens).map(({ id, expiresAtMs, usedBy }) => ({
+      id,
+      expiresAt: new Date(expiresAtMs).toISOString(),
+      usedBy: usedBy?.nodeId ?? null,
+    })),
+    audit: state.audit.map(({ atMs, event, detail }) => ({
+      at: new Date(atMs).toISOString(),
+      event,
+      detail,
+    })),
+  };
+}
+
+function nodeDocument(state: ClusterState, node: NodeRecord): NodeDocument {
+  const groups = Object.values(state.portalGroups);
+  return {
+    nodeId: node.nodeId,
+    address: node.endpoints.api,
+    status: node.status,
+    draining: node.draining === true,
+    replacedBy: node.replacedBy ?? null,
+    leads: groups.filter((g) => g.primary === node.nodeId).map((g) => g.id),
+    replicas: groups.filter((g) => g.replicas.includes(node.nodeId)).map((g) => g.id),
+    obstacles: obstaclesToRemoval(state, node.nodeId).map((o) => o.reason),
+  };
+}

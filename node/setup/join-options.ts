@@ -1,0 +1,51 @@
+import { Command, CommanderError } from 'commander';
+import type { ParsedArguments } from './init-options.ts';
+import { repeated } from './init-options.ts';
+
+/** The options of `bootfabric join` as typed. */
+export interface JoinOptions {
+  readonly token: string;
+  readonly id: string;
+  readonly address: string;
+  readonly out: string;
+  readonly ports?: string;
+  readonly portalInterface?: string;
+  readonly dhcpInterface?: readonly string[];
+  readonly ipxeDir: string;
+  readonly json?: boolean;
+}
+
+/** @param args what follows "join" on the command line */
+export function parseJoinArguments(args: readonly string[]): ParsedArguments<JoinOptions> {
+  let help = '';
+  const command = joinCommand();
+  command.exitOverride().configureOutput({
+    writeOut: (text) => {
+      help += text;
+    },
+    writeErr: () => {},
+  });
+  try {
+    command.parse(args, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return { kind: 'help', text: help };
+    return { kind: 'usage', message: error.message.replace(/^error: /, '') };
+  }
+  const [token = ''] = command.args;
+  return { kind: 'options', options: { ...command.opts<Omit<JoinOptions, 'token'>>(), token } };
+}
+
+function joinCommand(): Command {
+  return new Command('bootfabric join')
+    .description('Make this host a node of a cluster that runs; start it afterwards.')
+    .argument('<token>', 'what "bootfabric node token" or "bootfabric init" printed')
+    .requiredOption('--id <id>', 'id of the new node; no node of the cluster may ever have had it')
+    .requiredOption('--address <ipv4>', 'address of this host')
+    .requiredOption('--out <dir>', 'directory to make; must not hold anything yet')
+    .option('--ports <name=port,...>', 'other ports than the usual ones')
+    .option('--portal-interface <name>', 'network interface that carries portal addresses')
+    .addOption(repeated('--dhcp-interface <name>', 'answer DHCP on this interface'))
+    .option('--ipxe-dir <dir>', "where iPXE's boot programs are", '/usr/lib/ipxe')
+    .option('--json', 'print a JSON document');
+}

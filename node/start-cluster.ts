@@ -1,0 +1,124 @@
+import { join } from 'node:path';
+import { describeError, OperationError } from '../base/errors.ts';
+import { EXIT_CODE } from '../base/exit-code.ts';
+import { AppliedStore } from '../cluster/applied-store.ts';
+import { ClusterNode } from '../cluster/cluster-node.ts';
+import type { MemberAddress } from '../cluster/membership.ts';
+import { nodeFileSystem } from '../storage/log/file-system.ts';
+import { openSegmentedLog } from '../storage/log/segmented-log.ts';
+import { MemberWatch } from './member-watch.ts';
+import type { NodeContext } from './node-context.ts';
+import type { PeerAddress } from './peer/outbound-link.ts';
+import { PeerMesh } from './peer/peer-mesh.ts';
+import { systemClock, systemRandom, systemTimers } from './system.ts';
+
+/** Ends the process, saying why. */
+export type EndProcess = (code: number, event: string, fields: Record<string, unknown>) => never;
+
+/** Whole segments are trimmed, and the cluster log is small. */
+const CLUSTER_SEGMENT_BYTES = 8 * 1024 * 1024;
+
+export interface ClusterParts {
+  readonly cluster: ClusterNode;
+  readonly closeStores: () => Promise<void>;
+  readonly mesh: PeerMesh;
+  readonly members: MemberWatch;
+}
+
+/** The cluster log of one node, its links, and their following the members as these come and go. */
+export async function startCluster(context: NodeContext, end: EndProcess): Promise<ClusterParts> {
+  const { directory, incarnation, logger, counters } = context;
+  const { config, genesis, tls, self, joined } = directory;
+  const { nodeId } = config;
+  const { clusterId } = genesis;
+  const removed = (): never => {
+    const reason = `this node was removed from the cluster; to come back, this host joins under another id`;
+    return end(EXIT_CODE.removed, 'node.removed', { nodeId, reason });
+  };
+  const appliedStore = await openAppliedStore(join(config.dataDir, 'state'), { clusterId, nodeId });
+  const { log: records } = await openSegmentedLog({
+    directory: join(config.dataDir, 'raft'),
+    fileSystem: nodeFileSystem,
+    segmentSizeBytes: CLUSTER_SEGMENT_BYTES,
+    logger: logger('cluster-records'),
+    counters,
+  });
+  const mesh = new PeerMesh({
+    self: { clusterId, nodeId, incarnation },
+    listen: { host: config.address, port: config.ports.peer },
+    peers: [],
+    credentials: tls,
+    clock: systemClock,
+    timers: systemTimers,
+    random: systemRandom,
+    logger: logger('cluster-link'),
+    counters,
+    metStranger: () => members.ask(),
+    toldRemoved: removed,
+  });
+  const cluster = new ClusterNode({
+    nodeId,
+    incarnation,
+    endpoints: self.endpoints,
+    genesis,
+    ...(joined === undefined ? {} : { joined }),
+    records,
+    appliedStore,
+    transport: mesh,
+    clock: systemClock,
+    timers: systemTimers,
+    random: systemRandom,
+    logger: logger('cluster'),
+    counters,
+    onFenced: () => end(EXIT_CODE.fenced, 'node.fenced', { incarnation }),
+    onRemoved: removed,
+    onPeersChange: (peers, removedIds) => mesh.setPeers(peersFor('peer', peers), removedIds),
+    onFatal: (error) => end(EXIT_CODE.storage, 'node.failed', { reason: describeError(error) }),
+  });
+  const members = new MemberWatch({
+    nodeId,
+    clusterId,
+    tls,
+    peers: () => cluster.peers(),
+    learn: (found) => cluster.learnMembers(found),
+    onRemoved: removed,
+    clock: systemClock,
+    timers: systemTimers,
+    logger: logger('members'),
+  });
+  await cluster.start();
+  await mesh.start();
+  members.ask();
+  const closeStores = async (): Promise<void> => {
+    await records.close();
+    await appliedStore.close();
+  };
+  return { cluster, mesh, members, closeStores };
+}
+
+async function openAppliedStore(
+  path: string,
+  owner: { clusterId: string; nodeId: string },
+): Promise<AppliedStore> {
+  try {
+    await nodeFileSystem.makeDirectory(path);
+    return await AppliedStore.open(path, owner);
+  } catch (error) {
+    const cause = (error as { cause?: { code?: string } }).cause;
+    if (cause?.code !== 'LEVEL_LOCKED') throw error;
+    throw new OperationError(`${path} is in use: another process runs this node`, {
+      kind: 'conflict',
+      code: 'node-running',
+      got: path,
+      accepted: 'one process for each node directory',
+    });
+  }
+}
+
+/** Where the members' service of that name is. */
+export function peersFor(endpoint: 'peer' | 'replication', members: readonly MemberAddress[]): PeerAddress[] {
+  return members.map(({ nodeId, endpoints }) => {
+    const [host = '', port = ''] = endpoints[endpoint].split(':');
+    return { nodeId, host, port: Number(port) };
+  });
+}
