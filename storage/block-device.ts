@@ -16,6 +16,11 @@ export interface BlockDevice {
    */
   read(lba: number, lengthBlocks: number): Promise<readonly Uint8Array[]>;
   /**
+   * What read would resolve to, if it can be told at once; undefined where it cannot, for whatever reason. Most
+   * reads of a shared image can, and waiting for a promise costs them more than the rest of the read.
+   */
+  readNow?(lba: number, lengthBlocks: number): readonly Uint8Array[] | undefined;
+  /**
    * Resolves once every in-sync replica has the data (with `forceUnitAccess`: on stable storage).
    * `parts` add up to whole logical blocks and must not change until then.
    * @throws DeviceError; the blocks then hold the old or the new data, each block whole

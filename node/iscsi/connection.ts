@@ -120,7 +120,9 @@ export class Connection implements SessionTransport {
       this.#host.logger.debug('iscsi.connection.dropped', { remote: this.remote, reason });
     }
     this.#ended = true;
-    this.#socket.resetAndDestroy();
+    // A reset is refused while the end of our side is on its way, and would then leave the socket open for ever.
+    if (this.#socket.writableEnded) this.#socket.destroy();
+    else this.#socket.resetAndDestroy();
   }
 
   /** Asks a silent initiator for a sign of life, and gives up one that is gone or stalls. */

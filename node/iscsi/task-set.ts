@@ -243,6 +243,13 @@ export class TaskSet {
       this.#finish(task, command.kind === 'done' ? command.outcome : checkCondition(sense.unitNotSupported));
       return;
     }
+    if (command.kind === 'read') {
+      const outcome = unit.runNow(command);
+      if (outcome !== undefined) {
+        this.#finish(task, outcome);
+        return;
+      }
+    }
     task.running = true;
     if (command.kind === 'read') this.#readingBytes += task.commandBytes;
     const data = task.transfer === undefined ? [] : task.transfer.neededParts();

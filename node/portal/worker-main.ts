@@ -5,6 +5,7 @@ import { describeError, invariant } from '../../base/errors.ts';
 import { parseIpv4 } from '../../base/ipv4.ts';
 import { LogFailure } from '../../base/record-log.ts';
 import type { Command } from '../../cluster/state/commands.ts';
+import { ImageCache } from '../../storage/image/image-cache.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
 import { ImageStore } from '../../storage/image/image-store.ts';
 import { nodeFileSystem } from '../../storage/log/file-system.ts';
@@ -19,7 +20,7 @@ import { systemClock, systemLogger, systemRandom, systemTimers } from '../system
 import { DataPlane } from './data-plane.ts';
 import { GroupDirectory } from './group-directory.ts';
 import { GuardianClient } from './guardian-client.ts';
-import { BIND_RETRY_MS, WORKER_BEAT_MS } from './limits.ts';
+import { BIND_RETRY_MS, IMAGE_CACHE_BYTES, WORKER_BEAT_MS } from './limits.ts';
 import type { FatalCause, FromWorker, ToWorker, WorkerConfig, WorkerRequest } from './worker-protocol.ts';
 
 /**
@@ -61,6 +62,8 @@ const mesh = new PeerMesh({
   counters: { add: (name, by) => counters.add(`replication.${name}`, by) },
 });
 
+const cache = new ImageCache({ limitBytes: IMAGE_CACHE_BYTES, counters });
+
 const replication = new ReplicationHost({
   nodeId: config.nodeId,
   incarnation: config.incarnation,
@@ -75,7 +78,7 @@ const replication = new ReplicationHost({
     return opened.log;
   },
   metaDirectory: config.groupsDirectory,
-  images: new ImageStore({ directory: config.imagesDirectory }),
+  images: cache.over(new ImageStore({ directory: config.imagesDirectory })),
   clock: systemClock,
   timers: systemTimers,
   logger: logger('replication'),

@@ -210,6 +210,18 @@ export class LogicalUnit implements CommandContext, Nexus {
   }
 
   /**
+   * The outcome of a prepared command that needs nothing but what is in memory; undefined where run() has to
+   * find out.
+   */
+  runNow(command: PreparedCommand): ScsiOutcome | undefined {
+    if (command.kind === 'done') return command.outcome;
+    if (command.kind !== 'read' || command.forceUnitAccess) return undefined;
+    const dataIn = this.device.readNow?.(command.lba, command.lengthBlocks);
+    if (dataIn === undefined) return undefined;
+    return { kind: 'good', dataIn, lengthBytes: command.lengthBlocks * LOGICAL_BLOCK_BYTES };
+  }
+
+  /**
    * Carries out a prepared command. `dataOut` holds what dataOutBytes() asked for and must not change.
    * Failures of the device are outcomes, also those it does not declare: one client's disk must not cost all
    * others their node.

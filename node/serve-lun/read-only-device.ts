@@ -25,6 +25,10 @@ export class ReadOnlyDevice implements BlockDevice {
     return this.#device.read(lba, lengthBlocks);
   }
 
+  readNow(lba: number, lengthBlocks: number): readonly Uint8Array[] | undefined {
+    return this.#device.readNow?.(lba, lengthBlocks);
+  }
+
   write(): Promise<void> {
     return Promise.reject(readOnly());
   }

@@ -2,6 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { CounterSet } from '../../base/counters.ts';
 import { describeError, invariant, OperationError } from '../../base/errors.ts';
 import type { BlockDevice } from '../../storage/block-device.ts';
+import { ImageCache } from '../../storage/image/image-cache.ts';
 import type { ImageSource } from '../../storage/image/image-source.ts';
 import { RawImage } from '../../storage/image/raw-image.ts';
 import { openToRead } from '../../storage/log/file-system.ts';
@@ -34,12 +35,15 @@ function fail(error: unknown): void {
 process.on('uncaughtException', fail);
 
 /** An image is named by the path of its file. */
-const images: ImageSource = {
+const source: ImageSource = {
   open: async ({ name }) => {
     const file = config.files.find(({ path }) => path === name);
     return file === undefined ? undefined : new RawImage(await openToRead(name), file.sizeBytes, name);
   },
 };
+
+const cache = new ImageCache({ limitBytes: config.cacheBytes, counters });
+const images = cache.over(source);
 
 function deviceOf(file: ServedFile): BlockDevice | undefined {
   const device = luns.get(file)?.device();

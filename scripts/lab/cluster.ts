@@ -25,6 +25,10 @@ export interface ClusterOptions {
   readonly nodes: readonly ClusterNode[];
   /** Each "ADDRESS" or "ADDRESS:PORT". */
   readonly portals: readonly string[];
+  /** Called when the nodes' directories have been made and nothing runs yet. */
+  readonly beforeStart?: (directoryOf: (node: string) => string) => void;
+  /** A node's process ended by itself; undefined: any end but being fenced fails the run. */
+  readonly onExit?: (node: string, code: number | null) => void;
   /** Further options of init, as typed. */
   readonly initArguments: readonly string[];
   /** The command line that runs a program where a node is; undefined: where an administrator is. */
@@ -63,13 +67,14 @@ export class TestCluster {
       ...portals.flatMap((portal) => ['--portal', portal]),
       ...initArguments,
     ]);
+    this.#options.beforeStart?.((id) => this.directoryOf(id));
     for (const node of nodes) this.startNode(node.id);
   }
 
   startNode(id: string): void {
     const log = openSync(this.logFile(id), 'a');
     const at = this.#options.commandAt ?? plainCommand;
-    const args = ['--enable-source-maps', NODE_PROGRAM, 'start', '--data', this.#path(`cluster/${id}`)];
+    const args = ['--enable-source-maps', NODE_PROGRAM, 'start', '--data', this.directoryOf(id)];
     const [program, all] = at(id, process.execPath, args);
     const child = spawn(program, all, { stdio: ['ignore', log, log], env: systemEnvironment() });
     closeSync(log);
@@ -77,12 +82,22 @@ export class TestCluster {
     child.once('exit', (code) => this.#exited(id, child, code));
   }
 
-  /** Ends a node as a power failure would, but for its operating system. */
-  async killNode(id: string): Promise<void> {
+  /** Ends a node: as a power failure would, but for its operating system, or as a service manager does. */
+  async killNode(id: string, signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
     const child = this.#processes.get(id);
     if (child === undefined) throw new Error(`node ${id} does not run\n${this.logTail(id)}`);
     this.#processes.delete(id);
-    await kill(child);
+    await kill(child, signal);
+  }
+
+  /** Undefined while the node does not run. */
+  processId(id: string): number | undefined {
+    return this.#processes.get(id)?.pid;
+  }
+
+  /** The node's own directory, as init made it. */
+  directoryOf(id: string): string {
+    return this.#path(`cluster/${id}`);
   }
 
   /** Whether its process runs, or stands still. */
@@ -116,6 +131,7 @@ export class TestCluster {
     if (this.#processes.get(id) !== child) return;
     this.#processes.delete(id);
     if (code === EXIT_CODE.fenced) this.startNode(id);
+    else if (this.#options.onExit !== undefined) this.#options.onExit(id, code);
     else this.#failure ??= new Error(`node ${id} ended by itself with ${code}\n${this.logTail(id)}`);
   }
 

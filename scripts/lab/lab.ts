@@ -84,6 +84,16 @@ export class Lab {
     return this.spawnAt(LAN, command, args, stdio);
   }
 
+  /** Pulls a station's cable out of the bridge, or puts it back. */
+  plug(station: string, isIn: boolean): void {
+    this.ip(LAN, ['link', 'set', portOf(station), isIn ? 'up' : 'down']);
+  }
+
+  /** What a station sends to the address is lost, or no longer; what comes from there still arrives. */
+  silence(station: string, toAddress: string, isSilent: boolean): void {
+    this.ip(station, ['route', isSilent ? 'add' : 'del', 'blackhole', `${toAddress}/32`]);
+  }
+
   /** Ends whatever still runs in the namespaces and removes them. */
   remove(): void {
     for (const namespace of this.#namespaces.splice(0)) removeNamespace(namespace);
@@ -92,7 +102,7 @@ export class Lab {
   #plugIn(station: Station): void {
     this.#addNamespace(station.name);
     const peer = ['peer', 'name', 'eth0', 'netns', this.#namespaceOf(station.name)];
-    const port = `to-${station.name}`;
+    const port = portOf(station.name);
     this.ip(LAN, ['link', 'add', port, 'type', 'veth', ...peer]);
     this.ip(LAN, ['link', 'set', port, 'master', 'br0', 'up']);
     this.ip(station.name, ['link', 'set', 'lo', 'up']);
@@ -112,6 +122,10 @@ export class Lab {
     if (!this.#namespaces.includes(namespace)) throw new Error(`no station is called ${name}`);
     return namespace;
   }
+}
+
+function portOf(station: string): string {
+  return `to-${station}`;
 }
 
 function removeLeftovers(): void {

@@ -2,6 +2,15 @@ import { connectInitiator, type Initiator, type InitiatorOptions } from './iscsi
 import { ConnectionLostError, LoginRefusedError } from './iscsi-wire.ts';
 
 /**
+ * How a silent target is found out: NOP-Out as often as this, and the connection given up when none is answered for
+ * this long. A target that was stopped has taken what was sent, so TCP alone would wait for ever.
+ */
+export interface KeepAlive {
+  readonly everyMs: number;
+  readonly timeoutMs: number;
+}
+
+/**
  * An initiator as an operating system keeps it for its root disk: when the connection is lost it logs in to
  * the same portal again, at once and for ever, and sends what was outstanding once more. Its callers only
  * see that a command takes longer.
@@ -9,6 +18,7 @@ import { ConnectionLostError, LoginRefusedError } from './iscsi-wire.ts';
 export class PersistentInitiator {
   readonly #options: InitiatorOptions;
   readonly #retryMs: number;
+  readonly #keepAlive: KeepAlive | undefined;
   #current: Promise<Initiator> | undefined;
   #stopped = false;
   /** Logins after the first. */
@@ -17,10 +27,14 @@ export class PersistentInitiator {
   isLoggedIn = false;
   #loggedInOnce = false;
 
-  /** @param retryMs pause between attempts to log in */
-  constructor(options: InitiatorOptions, retryMs = 100) {
+  /**
+   * @param retryMs pause between attempts to log in
+   * @param keepAlive absent: a target that falls silent without ending the connection is waited for
+   */
+  constructor(options: InitiatorOptions, retryMs = 100, keepAlive?: KeepAlive) {
     this.#options = options;
     this.#retryMs = retryMs;
+    this.#keepAlive = keepAlive;
   }
 
   async capacityBlocks(): Promise<number> {
@@ -75,7 +89,9 @@ export class PersistentInitiator {
         if (this.#loggedInOnce) this.reconnects++;
         this.#loggedInOnce = true;
         this.isLoggedIn = true;
+        const stopPings = this.#keepAlive === undefined ? undefined : ping(initiator, this.#keepAlive);
         initiator.onClose(() => {
+          stopPings?.();
           this.isLoggedIn = false;
           this.#current = undefined;
         });
@@ -89,6 +105,26 @@ export class PersistentInitiator {
       }
     }
   }
+}
+
+/** @returns what ends it */
+function ping(initiator: Initiator, { everyMs, timeoutMs }: KeepAlive): () => void {
+  let sentMs: number | undefined;
+  const timer = setInterval(() => {
+    const nowMs = performance.now();
+    if (sentMs !== undefined) {
+      if (nowMs - sentMs > timeoutMs) initiator.destroy();
+      return;
+    }
+    sentMs = nowMs;
+    initiator.ping().then(
+      () => {
+        sentMs = undefined;
+      },
+      () => {},
+    );
+  }, everyMs);
+  return () => clearInterval(timer);
 }
 
 /** Nobody there, or there but not able yet (status class 3); a refusal for good is not retried. */

@@ -19,5 +19,8 @@ export const TRIES_PER_HOLDER = 2;
 export const RETRY_FIRST_MS = 500;
 export const RETRY_LAST_MS = 30_000;
 export const MAX_BOOT_FILE_BYTES = 16 * 1024 * 1024;
+/** The image cache reads and keeps pages of this size: a boot reads far more around what it asks for first. */
+export const CACHE_PAGE_BYTES = 64 * 1024;
+export const MIN_CACHE_BYTES = 16 * 1024 * 1024;
 /** One read of an image. */
 export const MAX_READ_BYTES = 64 * 1024 * 1024;

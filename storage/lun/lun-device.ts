@@ -20,7 +20,7 @@ import {
   writeHeaderBytes,
   writeRecordBytes,
 } from './log-record.ts';
-import { type ReadAt, readCommitted } from './lun-reader.ts';
+import { type ReadAt, readCommitted, readImageNow } from './lun-reader.ts';
 import type { Lun } from './lun-table.ts';
 
 /** What a device needs of the portal group it belongs to. */
@@ -37,6 +37,8 @@ export interface LunHost {
    * @throws DeviceError kind "not-serving"
    */
   confirmServing(): Promise<void> | undefined;
+  /** Whether confirmServing would have nothing to wait for, nor to throw. */
+  isCertainlyServing(): boolean;
   /** Waits until so many bytes may be in flight. @throws DeviceError kind "not-serving" */
   admit(lengthBytes: number): Promise<void> | undefined;
   /** The epoch new records carry. */
@@ -99,6 +101,14 @@ export class LunDevice implements BlockDevice {
     } finally {
       readEnds();
     }
+  }
+
+  readNow(lba: number, lengthBlocks: number): readonly Uint8Array[] | undefined {
+    if (lba < 0 || lengthBlocks <= 0 || lba + lengthBlocks > this.lengthBlocks) return undefined;
+    if (!this.#host.isCurrent(this.#lun)) return undefined;
+    const startByte = lba * LOGICAL_BLOCK_BYTES;
+    const parts = readImageNow(this.#lun, startByte, startByte + lengthBlocks * LOGICAL_BLOCK_BYTES);
+    return parts !== undefined && this.#host.isCertainlyServing() ? parts : undefined;
   }
 
   async write(

@@ -41,6 +41,24 @@ export function planRuns(lun: Lun, firstBlock: number, blockCount: number): read
 }
 
 /**
+ * The same as readCommitted, where all of the range is what the image has and the image has it in memory.
+ * @returns undefined when it is not so
+ */
+export function readImageNow(
+  lun: Lun,
+  startByte: number,
+  endByte: number,
+): readonly Uint8Array[] | undefined {
+  const image = lun.openedImage;
+  if (image?.readNow === undefined) return undefined;
+  const endBlock = Math.ceil(endByte / STORED_BLOCK_BYTES);
+  for (let block = Math.floor(startByte / STORED_BLOCK_BYTES); block < endBlock; block++) {
+    if (lun.blocks.position(block) !== 0) return undefined;
+  }
+  return image.readNow(startByte, endByte - startByte);
+}
+
+/**
  * The committed content of a byte range, as views whose lengths add up to it. Where each block is read from
  * is settled before the first wait, so the answer is the content as of the call.
  * @throws DeviceError kind "medium-error" for a block that does not match its checksum, and where the log or

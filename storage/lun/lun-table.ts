@@ -37,6 +37,7 @@ export class Lun {
   serverState: Uint8Array | undefined;
   readonly #images: ImageSource;
   #image: Promise<OpenImage | undefined> | undefined;
+  #openedImage: OpenImage | undefined;
 
   constructor(description: LunDescription, images: ImageSource) {
     const { serverState, ...rest } = description;
@@ -84,7 +85,10 @@ export class Lun {
     const opening = this.#image;
     try {
       const image = await opening;
-      if (image === undefined && this.#image === opening) this.#image = undefined;
+      if (this.#image === opening) {
+        if (image === undefined) this.#image = undefined;
+        this.#openedImage = image;
+      }
       return image;
     } catch (error) {
       if (this.#image === opening) this.#image = undefined;
@@ -92,9 +96,15 @@ export class Lun {
     }
   }
 
+  /** The image, once image() has opened it. */
+  get openedImage(): OpenImage | undefined {
+    return this.#openedImage;
+  }
+
   async close(): Promise<void> {
     const opening = this.#image;
     this.#image = undefined;
+    this.#openedImage = undefined;
     await (await opening?.catch(() => undefined))?.close();
   }
 }

@@ -63,6 +63,11 @@ export class WritePath implements LunHost {
     return this.#pending.awaitLease(nowMs + LEASE_WAIT_MS);
   }
 
+  isCertainlyServing(): boolean {
+    const primary = this.#options.primary();
+    return primary !== undefined && isServing(primary, this.#options.nowMs());
+  }
+
   admit(): Promise<void> | undefined {
     return this.#pending.admit();
   }

@@ -114,16 +114,6 @@ describeWhere(
         }
       }
       initiator.destroy();
-      console.log(
-        'DBG',
-        failed,
-        lost,
-        written.size,
-        fixture.processIds(),
-        processIds,
-        await freeBytes(small),
-      );
-      execFileSync('cp', [fixture.cluster.logFile('n1'), '/tmp/n1dbg.log']);
       const again = await fixture.attach(target, 20_000);
       for (const [place, value] of written) {
         const read = await again.read(place * 128, 128);

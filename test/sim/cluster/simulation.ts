@@ -174,10 +174,10 @@ export class Simulation {
   #message(what: 'sent' | 'arrived', from: Process, to: Process, bytes: Uint8Array): void {
     const host = this.#hosts.find((h) => h.process === from);
     this.#trace.note(from.nodeId, what, crc32c(bytes), () => `to ${to.nodeId} ${describe(bytes)}`);
-    if (what !== 'sent' || bytes[0] !== RAFT_KIND || host === undefined) return;
+    if (what !== 'sent' || host === undefined) return;
     const decoded = decodePeerMessage(bytes);
+    if (decoded.kind === 'snapshotChunk') this.#counters.add('seen.snapshot-sent');
     if (decoded.kind !== 'raft') return;
-    if (decoded.message.type === 'MsgSnap') this.#counters.add('seen.snapshot-sent');
     this.#ledger.sent(host, decoded.message);
     this.#trouble.promised(host, decoded.message);
   }

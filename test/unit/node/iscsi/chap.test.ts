@@ -28,7 +28,7 @@ beforeEach(async () => {
   const logger: Logger = { debug: write, info: write, warn: write, error: write };
   target = await startTarget({ logger });
   authentication = { credentials: [MUTUAL], optional: false };
-  target.decide = async () => ({ ...grant(new Map([[0, target.device]])), authentication }) as never;
+  target.decide = async () => ({ ...grant(new Map([[0, target.device]])), authentication });
   target.discovery = () => authentication;
 });
 

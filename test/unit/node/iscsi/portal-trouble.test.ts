@@ -143,6 +143,20 @@ describe('a node that may not serve any more', () => {
     await until(() => target.portal.sessions().length === 0);
   });
 
+  test('closeTarget drops a session whose initiator has closed its side already', async () => {
+    const initiator = await attach();
+    const release = holdWrites();
+    const write = initiator.write(0, block(1)).catch((error: Error) => error.message);
+    await until(() => target.device.calls.writes === 1);
+    initiator.loggedIn.wire.socket.end();
+    const connection = until(() => target.portal.sessions().length === 0);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    target.portal.closeTarget(TARGET);
+    release();
+    await connection;
+    expect(await write).toMatch(/connection lost/);
+  });
+
   test('a persistent initiator logs in again and sends its writes once more', async () => {
     const initiator = new PersistentInitiator(options(), 5);
     await initiator.write(0, block(1));

@@ -7,6 +7,7 @@ import { IscsiPortal } from '../../../../node/iscsi/portal.ts';
 import type {
   Authentication,
   LoginDecision,
+  LoginGranted,
   LoginRequestInfo,
   TargetListing,
 } from '../../../../node/iscsi/ports.ts';
@@ -44,7 +45,7 @@ export interface TestTarget {
   listings: (initiatorName: string) => readonly TargetListing[];
 }
 
-export function grant(luns: ReadonlyMap<number, BlockDevice>, targetName = TARGET): LoginDecision {
+export function grant(luns: ReadonlyMap<number, BlockDevice>, targetName = TARGET): LoginGranted {
   return { kind: 'granted', targetName, identity: IDENTITY, luns };
 }
 
