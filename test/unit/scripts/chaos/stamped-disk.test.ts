@@ -35,23 +35,22 @@ describe('an initiator that checks what it reads', () => {
     expect(await work(() => {})).toEqual([]);
   });
 
-  it('notices one acknowledged write that was dropped', async () => {
+  it('notices acknowledged writes that were dropped', async () => {
     const found = await work((device) => {
       const write = device.write.bind(device);
       let count = 0;
       device.write = async (lba, parts, options) => {
         count++;
-        if (count !== 300) await write(lba, parts, options);
+        if (count % 40 !== 0) await write(lba, parts, options);
       };
     });
     expect(found).not.toEqual([]);
   });
 
-  it('notices an old copy of a write that arrives after a newer one', async () => {
+  it('notices old copies of writes that arrive after a newer one', async () => {
     const found = await work((device) => {
       const write = device.write.bind(device);
       const older = new Map<number, Uint8Array[]>();
-      let replayed = false;
       device.write = async (lba, parts, options) => {
         await write(lba, parts, options);
         const late = older.get(lba);
@@ -59,21 +58,19 @@ describe('an initiator that checks what it reads', () => {
           lba,
           parts.map((part) => Uint8Array.from(part)),
         );
-        if (late === undefined || replayed) return;
-        replayed = true;
-        await write(lba, late, options);
+        if (late !== undefined) await write(lba, late, options);
       };
     });
     expect(found).not.toEqual([]);
   });
 
-  it('notices a block of which only a part was written', async () => {
+  it('notices blocks of which only a part was written', async () => {
     const found = await work((device) => {
       const write = device.write.bind(device);
       let count = 0;
       device.write = async (lba, parts, options) => {
         count++;
-        const torn = count === 350 ? [Buffer.concat(parts).subarray(0, 512)] : parts;
+        const torn = count % 40 === 0 ? [Buffer.concat(parts).subarray(0, 512)] : parts;
         await write(lba, torn, options);
       };
     });
