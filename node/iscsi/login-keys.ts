@@ -118,8 +118,9 @@ export const loginKeyTable = [
     max: 31,
     rfc: '§13.24',
   },
-  { name: 'IFMarker', ...obsolete },
-  { name: 'OFMarker', ...obsolete },
+  // Of the two answers allowed, the one that no initiator takes for a failure.
+  { name: 'IFMarker', ...truth, rule: 'and', default: 0, ours: 0, rfc: '§13.25' },
+  { name: 'OFMarker', ...truth, rule: 'and', default: 0, ours: 0, rfc: '§13.25' },
   { name: 'IFMarkInt', ...obsolete },
   { name: 'OFMarkInt', ...obsolete },
   { name: 'X#NodeArchitecture', rule: 'state', use: 'LO', sender: 'both', rfc: '§13.26' },

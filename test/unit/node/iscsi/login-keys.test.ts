@@ -98,12 +98,12 @@ const cases: Record<(typeof loginKeyTable)[number]['name'], [string, string | un
   TargetPortalGroupTag: [['1', 'Reject']],
   SendTargets: [['All', 'Reject']],
   IFMarker: [
-    ['Yes', 'Reject'],
-    ['No', 'Reject'],
+    ['Yes', 'No'],
+    ['No', 'No'],
   ],
   OFMarker: [
-    ['Yes', 'Reject'],
-    ['No', 'Reject'],
+    ['Yes', 'No'],
+    ['No', 'No'],
   ],
   IFMarkInt: [['2048', 'Reject']],
   OFMarkInt: [['2048~8192', 'Reject']],
