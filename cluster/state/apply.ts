@@ -3,6 +3,7 @@ import { addClient, removeClient } from './clients.ts';
 import { checkShape } from './command-shape.ts';
 import type { Command } from './commands.ts';
 import { addBootFile, addImageVersion, bootFileHeld, imageHeld } from './contents.ts';
+import { identifyDisk, startGroupFrom } from './disks.ts';
 import {
   addNode,
   createJoinToken,
@@ -36,6 +37,10 @@ export function apply(state: ClusterState, command: Command): Outcome {
   switch (command.type) {
     case 'registerNode':
       return registerNode(state, command);
+    case 'identifyDisk':
+      return identifyDisk(state, command);
+    case 'startGroupFrom':
+      return startGroupFrom(state, command);
     case 'fenceNode':
       return fenceNode(state, command);
     case 'shrinkInSync':

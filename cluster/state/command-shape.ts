@@ -13,6 +13,7 @@ type Kind =
   | 'count'
   | 'optionalCount'
   | 'endpoints'
+  | 'optionalDisks'
   | 'writeCache'
   | 'flag'
   | 'optionalTexts'
@@ -20,7 +21,9 @@ type Kind =
   | 'optionalCredentials';
 
 const SHAPES: { readonly [T in Command['type']]: Readonly<Record<string, Kind>> } = {
-  registerNode: { nodeId: 'text', incarnation: 'text', endpoints: 'endpoints' },
+  registerNode: { nodeId: 'text', incarnation: 'text', endpoints: 'endpoints', disks: 'optionalDisks' },
+  identifyDisk: { nodeId: 'text', incarnation: 'text', group: 'text', disk: 'text' },
+  startGroupFrom: { group: 'text', epoch: 'count', nodeId: 'text', atMs: 'count', by: 'text' },
   fenceNode: { nodeId: 'text', incarnation: 'text', reason: 'text' },
   shrinkInSync: { group: 'text', epoch: 'count', primary: 'text', remove: 'text' },
   expandInSync: { group: 'text', epoch: 'count', primary: 'text', add: 'text', incarnation: 'text' },
@@ -74,6 +77,7 @@ const ACCEPTED: Readonly<Record<Kind, string>> = {
   texts: 'a list of texts',
   count: 'a whole number from 0 on',
   optionalCount: 'a whole number from 0 on, or nothing',
+  optionalDisks: 'a text for each portal group, or nothing',
   endpoints: 'the texts peer, replication, api, http, tftp and iscsi',
   writeCache: '"discard" or "keep"',
   flag: 'true or false',
@@ -104,6 +108,8 @@ function fits(kind: Kind, value: unknown): boolean {
       return isCount(value);
     case 'optionalCount':
       return value === undefined || isCount(value);
+    case 'optionalDisks':
+      return value === undefined || (isObject(value) && Object.values(value).every(isText));
     case 'endpoints':
       return isObject(value) && ENDPOINT_NAMES.every((name) => isText(value[name]));
     case 'writeCache':

@@ -11,6 +11,8 @@ export type Command =
       readonly nodeId: NodeId;
       readonly incarnation: string;
       readonly endpoints: NodeEndpoints;
+      /** Of each portal group it keeps a copy of, the id of the directory that holds it. */
+      readonly disks?: Readonly<Record<PortalGroupId, string>>;
     }
   /** The leader has lost a node: from this one entry follow the new primaries of all its groups. */
   | {
@@ -34,6 +36,23 @@ export type Command =
       readonly primary: NodeId;
       readonly add: NodeId;
       readonly incarnation: string;
+    }
+  /** A node has made the directory of a portal group that it did not keep a copy of when it started. */
+  | {
+      readonly type: 'identifyDisk';
+      readonly nodeId: NodeId;
+      readonly incarnation: string;
+      readonly group: PortalGroupId;
+      readonly disk: string;
+    }
+  /** An administrator gives up what only lost copies hold: the group goes on from this node's. */
+  | {
+      readonly type: 'startGroupFrom';
+      readonly group: PortalGroupId;
+      readonly epoch: number;
+      readonly nodeId: NodeId;
+      readonly atMs: number;
+      readonly by: string;
     }
   | {
       readonly type: 'addImageVersion';

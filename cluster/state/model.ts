@@ -58,6 +58,8 @@ export interface NodeRecord {
   readonly raftId: number;
   /** "" until the node's first start. */
   readonly incarnation: string;
+  /** Of each portal group it keeps a copy of, the id of the directory that holds it. */
+  readonly disks?: Readonly<Record<PortalGroupId, string>>;
   /** new: never started. up: its word counts. fenced: it does not, until it registers again. */
   readonly status: 'new' | 'up' | 'fenced';
   readonly endpoints: NodeEndpoints;
@@ -164,6 +166,8 @@ export interface PortalGroupRecord {
   readonly primary?: NodeId;
   readonly inSync: readonly InSyncMember[];
   readonly replicas: readonly NodeId[];
+  /** The epoch in which an administrator last had it start from a copy that may have lacked writes. */
+  readonly lossAcceptedEpoch?: number;
   /** Writes stall while fewer members than this are in sync. */
   readonly minInSync: number;
   readonly durability: 'write-back' | 'durable';
@@ -173,6 +177,8 @@ export interface InSyncMember {
   readonly nodeId: NodeId;
   /** "" only in a new cluster, before the member's first start. */
   readonly incarnation: string;
+  /** The directory that holds its copy; absent where the node does not tell its directories apart. */
+  readonly disk?: string;
 }
 
 export interface BootFileRecord {

@@ -2,7 +2,7 @@ import type { Command } from './commands.ts';
 import type { ClusterState, InSyncMember, NodeId, NodeRecord, PortalGroupRecord } from './model.ts';
 import { lookup } from './names.ts';
 import { accepted, type Outcome, refused } from './outcome.ts';
-import { changeGroups, choosePrimary, isUp, withMembership } from './primaries.ts';
+import { changeGroups, choosePrimary, isUp, memberOf, withMembership } from './primaries.ts';
 
 type Groups = ClusterState['portalGroups'];
 type Nodes = ClusterState['nodes'];
@@ -12,7 +12,7 @@ export function registerNode(
   state: ClusterState,
   command: Extract<Command, { type: 'registerNode' }>,
 ): Outcome {
-  const { nodeId, incarnation, endpoints } = command;
+  const { nodeId, incarnation, endpoints, disks } = command;
   const node = lookup(state.nodes, nodeId);
   if (node === undefined) return unknownNode(state, nodeId);
   if (incarnation === '') {
@@ -27,10 +27,12 @@ export function registerNode(
   if (node.incarnation === incarnation) {
     return node.status === 'up' ? accepted(state, { nodeId, incarnation }) : fencedForEver(state, node);
   }
-  const record: NodeRecord = { ...node, incarnation, status: 'up', endpoints };
+  const { disks: _, ...earlier } = node;
+  const identified = disks === undefined ? {} : { disks };
+  const record: NodeRecord = { ...earlier, incarnation, status: 'up', endpoints, ...identified };
   const nodes = { ...state.nodes, [nodeId]: record };
   const next = changeGroups({ ...state, nodes }, (group, groups) =>
-    withStartedNode(group, groups, nodes, node, incarnation),
+    withStartedNode(group, groups, nodes, node, record),
   );
   return accepted(next, { nodeId, incarnation });
 }
@@ -50,21 +52,22 @@ function withStartedNode(
   groups: Groups,
   nodes: Nodes,
   before: NodeRecord,
-  incarnation: string,
+  started: NodeRecord,
 ): PortalGroupRecord {
-  const { nodeId } = before;
-  const isMember = group.inSync.some((m) => m.nodeId === nodeId);
-  if (!isMember) return withPrimaryIfHeadless(group, groups, nodes);
-  const renewed = group.inSync.map((m) => (m.nodeId === nodeId ? { nodeId, incarnation } : m));
+  const { nodeId } = started;
+  const member = group.inSync.find((m) => m.nodeId === nodeId);
+  if (member === undefined) return withPrimaryIfHeadless(group, groups, nodes);
+  const renewed = memberOf(started, group);
   // Of a cluster's first start every log is empty, so the member has nothing it could have lost.
   const firstStart = before.incarnation === '';
-  if (firstStart || group.inSync.length === 1) {
-    const primary = keepsPrimary(nodes, group.primary)
-      ? group.primary
-      : choosePrimary(groups, nodes, renewed);
-    return withMembership(group, renewed, primary);
+  if (!firstStart && group.inSync.length > 1) return withoutMember(group, groups, nodes, nodeId);
+  if (!firstStart && member.disk !== undefined && member.disk !== renewed.disk) {
+    // What it has there is not what was in sync, which nobody else has either: the group waits for that.
+    return group.primary === undefined ? group : withMembership(group, group.inSync, undefined);
   }
-  return withoutMember(group, groups, nodes, nodeId);
+  const inSync = group.inSync.map((m) => (m === member ? renewed : m));
+  const primary = keepsPrimary(nodes, group.primary) ? group.primary : choosePrimary(groups, nodes, inSync);
+  return withMembership(group, inSync, primary);
 }
 
 /** A primary that has never started may still do so; the leader fences it if it does not. */
@@ -207,7 +210,17 @@ export function expandInSync(
       accepted: `the incarnation that is up (${state.nodes[add]?.incarnation ?? 'none'})`,
     });
   }
-  const inSync = [...group.inSync, { nodeId: add, incarnation }];
+  const added = memberOf(state.nodes[add] as NodeRecord, group);
+  if (state.nodes[add]?.disks !== undefined && added.disk === undefined) {
+    return refused(state, {
+      kind: 'conflict',
+      code: 'unknown-disk',
+      message: `node ${add} has not said which directory holds its copy of portal group ${group.id}`,
+      got: add,
+      accepted: 'a replica that has',
+    });
+  }
+  const inSync = [...group.inSync, added];
   return withGroup(state, withMembership(group, inSync, group.primary));
 }
 

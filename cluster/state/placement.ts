@@ -3,7 +3,7 @@ import type { ClusterState, NodeId, PortalGroupRecord } from './model.ts';
 import { lookup } from './names.ts';
 import { unknownNode } from './nodes.ts';
 import { accepted, type Outcome, refused } from './outcome.ts';
-import { isUp, withMembership } from './primaries.ts';
+import { isThere, isUp, withMembership } from './primaries.ts';
 
 /** Commands that say where portal groups are. Which of them are wanted is decided in placement-plan.ts. */
 
@@ -20,14 +20,15 @@ export function moveGroup(state: ClusterState, command: OfType<'moveGroup'>): Ou
       conflict('already-primary', `node ${to} leads portal group ${group.id} already`, to, 'another node'),
     );
   }
-  if (!group.inSync.some((m) => m.nodeId === to)) {
+  const member = group.inSync.find((m) => m.nodeId === to);
+  if (member === undefined) {
     const names = group.inSync.map((m) => m.nodeId).join(', ');
     return refused(
       state,
       conflict('not-in-sync', `node ${to} is not in sync in portal group ${group.id}`, to, names),
     );
   }
-  if (!isUp(state.nodes, to)) return refused(state, notUp(state, to));
+  if (!isThere(state.nodes, member)) return refused(state, notUp(state, to));
   return withGroup(state, withMembership(group, group.inSync, to));
 }
 

@@ -1,5 +1,5 @@
 import type { ClusterState, InSyncMember, NodeId, NodeRecord, PortalGroupRecord } from './model.ts';
-import { compareText } from './names.ts';
+import { compareText, lookup } from './names.ts';
 
 /** The rules by which portal groups get their primaries; the same on every node from the same state. */
 
@@ -8,6 +8,18 @@ type Groups = Readonly<Record<string, PortalGroupRecord>>;
 
 export function isUp(nodes: Nodes, nodeId: NodeId): boolean {
   return nodes[nodeId]?.status === 'up';
+}
+
+/** Whether a member's node is up as the very process, over the very disk, that is in sync. */
+export function isThere(nodes: Nodes, member: InSyncMember): boolean {
+  return isUp(nodes, member.nodeId) && nodes[member.nodeId]?.incarnation === member.incarnation;
+}
+
+/** A member of the in-sync set, as its node has registered. */
+export function memberOf(node: NodeRecord, group: PortalGroupRecord): InSyncMember {
+  const { nodeId, incarnation } = node;
+  const disk = lookup(node.disks ?? {}, group.id);
+  return { nodeId, incarnation, ...(disk === undefined ? {} : { disk }) };
 }
 
 /** Groups in the one order in which every change goes through them. */
@@ -22,7 +34,7 @@ export function isLeaving(nodes: Nodes, nodeId: NodeId): boolean {
 
 /**
  * The in-sync member that is up, rather not one being drained, and leads the fewest groups; of equals the one
- * with the lowest id. Undefined while no in-sync member is up.
+ * with the lowest id. Undefined while no in-sync member is there.
  */
 export function choosePrimary(
   groups: Groups,
@@ -33,7 +45,7 @@ export function choosePrimary(
   for (const { primary } of Object.values(groups)) {
     if (primary !== undefined) leads.set(primary, (leads.get(primary) ?? 0) + 1);
   }
-  const candidates = inSync.map((m) => m.nodeId).filter((id) => isUp(nodes, id));
+  const candidates = inSync.filter((m) => isThere(nodes, m)).map((m) => m.nodeId);
   const leaving = (id: NodeId): number => (isLeaving(nodes, id) ? 1 : 0);
   return candidates.sort(
     (a, b) => leaving(a) - leaving(b) || (leads.get(a) ?? 0) - (leads.get(b) ?? 0) || compareText(a, b),

@@ -1,0 +1,103 @@
+import { withAudit } from './audit.ts';
+import type { Command, CommandRefusal } from './commands.ts';
+import type { ClusterState, NodeRecord, PortalGroupRecord } from './model.ts';
+import { lookup } from './names.ts';
+import { unknownNode } from './nodes.ts';
+import { accepted, type Outcome, refused } from './outcome.ts';
+import { isUp, memberOf, withMembership } from './primaries.ts';
+
+/** Which directories hold the copies of portal groups, and what is done when the one that counts is gone. */
+
+type OfType<T extends Command['type']> = Extract<Command, { type: T }>;
+
+export function identifyDisk(state: ClusterState, command: OfType<'identifyDisk'>): Outcome {
+  const { nodeId, incarnation, group: groupId, disk } = command;
+  const node = lookup(state.nodes, nodeId);
+  if (node === undefined) return unknownNode(state, nodeId);
+  if (lookup(state.portalGroups, groupId) === undefined) return unknownGroup(state, groupId);
+  if (node.incarnation !== incarnation || node.status !== 'up') {
+    const message = `incarnation ${incarnation} of node ${nodeId} is not up`;
+    return refused(state, conflict('other-incarnation', message, incarnation, node.incarnation));
+  }
+  const known = lookup(node.disks ?? {}, groupId);
+  if (known !== undefined && known !== disk) {
+    // A process keeps its directories open: it cannot have got another one.
+    const message = `node ${nodeId} has another directory for portal group ${groupId}`;
+    return refused(state, conflict('other-disk', message, disk, known));
+  }
+  const identified: NodeRecord = { ...node, disks: { ...node.disks, [groupId]: disk } };
+  return accepted({ ...state, nodes: { ...state.nodes, [nodeId]: identified } }, { group: groupId, disk });
+}
+
+/**
+ * The group goes on from the copy of a node that is not known to have everything. Only while nobody serves it,
+ * and remembered in the audit trail.
+ */
+export function startGroupFrom(state: ClusterState, command: OfType<'startGroupFrom'>): Outcome {
+  const { group: groupId, epoch, nodeId, atMs, by } = command;
+  const group = lookup(state.portalGroups, groupId);
+  if (group === undefined) return unknownGroup(state, groupId);
+  const refusal = refusalToStart(state, group, command);
+  if (refusal !== undefined) return refused(state, refusal);
+  const node = state.nodes[nodeId] as NodeRecord;
+  const started = {
+    ...withMembership(group, [memberOf(node, group)], nodeId),
+    // Members that know of more are to give it up, from this epoch on.
+    lossAcceptedEpoch: epoch + 1,
+  };
+  const lost = group.inSync.map((m) => m.nodeId).join(', ');
+  const detail = `portal group ${groupId} from ${nodeId}, giving up what only ${lost} had, by ${by}`;
+  const next = { ...state, portalGroups: { ...state.portalGroups, [groupId]: started } };
+  return accepted(withAudit(next, atMs, 'group-started-from', detail), {
+    group: groupId,
+    epoch: started.epoch,
+  });
+}
+
+function refusalToStart(
+  state: ClusterState,
+  group: PortalGroupRecord,
+  { epoch, nodeId }: OfType<'startGroupFrom'>,
+): CommandRefusal | undefined {
+  if (group.epoch !== epoch) {
+    const message = `portal group ${group.id} is at epoch ${group.epoch}`;
+    return conflict('stale-epoch', message, epoch, `epoch ${group.epoch}`);
+  }
+  if (group.primary !== undefined) {
+    const message = `portal group ${group.id} has a primary, ${group.primary}: nothing needs to be given up`;
+    return conflict('has-primary', message, nodeId, 'a portal group that nobody can serve');
+  }
+  if (!group.replicas.includes(nodeId)) {
+    const message = `node ${nodeId} is no replica of portal group ${group.id}`;
+    return conflict('not-a-replica', message, nodeId, group.replicas.join(', '));
+  }
+  if (isUp(state.nodes, nodeId)) return undefined;
+  return conflict('not-up', `node ${nodeId} is not up`, nodeId, 'a node that is up');
+}
+
+/** Why nobody serves a group; undefined when somebody may. */
+export function waitingReason(state: ClusterState, group: PortalGroupRecord): string | undefined {
+  if (group.primary !== undefined) return undefined;
+  const [last] = group.inSync;
+  if (last === undefined || group.inSync.length > 1) return 'none of its in-sync members is up';
+  const node = state.nodes[last.nodeId];
+  if (node?.status !== 'up') return `its last in-sync member, ${last.nodeId}, is not up`;
+  return (
+    `node ${last.nodeId}, its last in-sync member, is up without the disk that was in sync: bring that disk ` +
+    'back and start the node again, or give up what only it holds with "bootfabric group start-from"'
+  );
+}
+
+function unknownGroup(state: ClusterState, groupId: string): Outcome {
+  return refused(state, {
+    kind: 'not-found',
+    code: 'unknown-portal-group',
+    message: `there is no portal group "${groupId}"`,
+    got: groupId,
+    accepted: Object.keys(state.portalGroups).join(', '),
+  });
+}
+
+function conflict(code: string, message: string, got: unknown, accepted: string): CommandRefusal {
+  return { kind: 'conflict', code, message, got, accepted };
+}
