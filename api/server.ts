@@ -21,6 +21,7 @@ import {
 } from './limits.ts';
 import { bootFileRoutes } from './routes/boot-files.ts';
 import { clientRoutes } from './routes/clients.ts';
+import { groupStartRoutes } from './routes/group-start.ts';
 import { imageRoutes } from './routes/images.ts';
 import { joinRoutesOf } from './routes/join.ts';
 import { nodeRoutes } from './routes/nodes.ts';
@@ -144,6 +145,7 @@ async function serveRoutes(app: FastifyInstance, context: ApiServerOptions): Pro
     clientRoutes(scope, context);
     bootFileRoutes(scope, context);
     nodeRoutes(scope, context);
+    groupStartRoutes(scope, context);
     peerContentRoutes(scope, context);
     joinRoutesOf(scope, context);
     serveRoute(scope, routes.getOpenApi, async () => app.swagger());

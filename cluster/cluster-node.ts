@@ -6,6 +6,7 @@ import type { PeerTransport } from '../base/peer-transport.ts';
 import type { RandomSource } from '../base/random.ts';
 import type { RecordLog } from '../base/record-log.ts';
 import type { AppliedStore } from './applied-store.ts';
+import { DiskRegistration, type GroupDisks } from './disk-registration.ts';
 import { nodesToFence } from './fencing.ts';
 import { FENCE_RETRY_MS, READ_TIMEOUT_MS, REGISTER_RETRY_MS } from './limits.ts';
 import { type MemberAddress, Membership } from './membership.ts';
@@ -40,6 +41,8 @@ export interface ClusterNodeOptions {
   readonly counters: Counters;
   /** When to compact the log; default: see limits.ts. */
   readonly logBounds?: LogBounds;
+  /** Absent: this node does not tell its disks apart. */
+  readonly groupDisks?: GroupDisks;
   /** This incarnation's word no longer counts: stop serving at once and start as another one. Called once. */
   readonly onFenced: () => void;
   /** This node has been removed from the cluster and is a member of nothing any more. Called once. */
@@ -65,6 +68,7 @@ export class ClusterNode implements ClusterView {
   readonly #log: RaftLog;
   readonly #membership: Membership;
   readonly #placement: PlacementKeeper;
+  readonly #disks: DiskRegistration | undefined;
   #machine: StateMachine | undefined;
   #markRegistered: () => void = () => {};
   #failRegistered: (error: Error) => void = () => {};
@@ -87,6 +91,9 @@ export class ClusterNode implements ClusterView {
     invariant(raftId !== undefined, `node ${options.nodeId} is no member`);
     this.#membership = new Membership(options.nodeId, raftId, joined?.members ?? []);
     this.#placement = new PlacementKeeper({ clock, logger, propose: (command) => this.propose(command) });
+    const { groupDisks } = options;
+    const propose = (command: Command): Promise<CommandResult> => this.propose(command);
+    this.#disks = groupDisks && new DiskRegistration({ ...options, groupDisks, propose });
     this.#log = new RaftLog({
       ...options,
       raftId,
@@ -120,6 +127,7 @@ export class ClusterNode implements ClusterView {
     machine.subscribe(() => {
       this.#followMembers();
       this.#checkFenced();
+      this.#disks?.follow(machine.state);
     });
     this.#followMembers();
     await this.#log.start(machine);
@@ -225,8 +233,16 @@ export class ClusterNode implements ClusterView {
 
   /** Proposes this start until it is known what became of it. */
   #register(): void {
-    const { incarnation, endpoints, timers } = this.#options;
-    const command: Command = { type: 'registerNode', nodeId: this.nodeId, incarnation, endpoints };
+    const { incarnation, endpoints, timers, onFatal } = this.#options;
+    const registering = { type: 'registerNode', nodeId: this.nodeId, incarnation, endpoints } as const;
+    const identified = this.#disks?.all(this.state());
+    if (identified === undefined) this.#proposeRegistration(registering, timers);
+    else {
+      identified.then((disks) => this.#proposeRegistration({ ...registering, disks }, timers), onFatal);
+    }
+  }
+
+  #proposeRegistration(command: Command, timers: Timers): void {
     this.propose(command).then(
       (result) => this.#registrationEnded(result),
       (error: unknown) => {

@@ -5,6 +5,7 @@ import { propose } from '../api/serve-route.ts';
 import type { Clock } from '../base/clock.ts';
 import { CounterSet } from '../base/counters.ts';
 import type { ClusterView } from '../cluster/ports.ts';
+import { waitingReason } from '../cluster/state/disks.ts';
 import type { ClusterState, PortalGroupRecord } from '../cluster/state/model.ts';
 import type { BootFileStore } from '../storage/image/boot-file-store.ts';
 import type { ImageStore } from '../storage/image/image-store.ts';
@@ -115,6 +116,7 @@ export class LocalServices implements NodeServices {
       portalGroups: Object.values(state.portalGroups).map((group) =>
         groupDocument(
           nodeId,
+          state,
           group,
           plane.groups.find((g) => g.id === group.id),
         ),
@@ -194,6 +196,7 @@ function isUnknownOutcome(error: unknown): boolean {
 
 function groupDocument(
   nodeId: string,
+  state: ClusterState,
   group: PortalGroupRecord,
   here: PortalGroupStatus | undefined,
 ): NodeStatusDocument['portalGroups'][number] {
@@ -203,6 +206,7 @@ function groupDocument(
     portal: `${group.address}:${group.port}`,
     epoch: group.epoch,
     primary: group.primary ?? null,
+    waiting: waitingReason(state, group) ?? null,
     inSync: group.inSync.map((member) => member.nodeId),
     replicas: [...group.replicas],
     minInSync: group.minInSync,

@@ -6,6 +6,7 @@ import { ClusterNode } from '../cluster/cluster-node.ts';
 import type { MemberAddress } from '../cluster/membership.ts';
 import { nodeFileSystem } from '../storage/log/file-system.ts';
 import { openSegmentedLog } from '../storage/log/segmented-log.ts';
+import { DiskIdentities } from '../storage/replication/disk-identity.ts';
 import { MemberWatch } from './member-watch.ts';
 import type { NodeContext } from './node-context.ts';
 import type { PeerAddress } from './peer/outbound-link.ts';
@@ -70,6 +71,7 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     random: systemRandom,
     logger: logger('cluster'),
     counters,
+    groupDisks: groupDisksOf(context),
     onFenced: () => end(EXIT_CODE.fenced, 'node.fenced', { incarnation }),
     onRemoved: removed,
     onPeersChange: (peers, removedIds) => mesh.setPeers(peersFor('peer', peers), removedIds),
@@ -94,6 +96,15 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     await appliedStore.close();
   };
   return { cluster, mesh, members, closeStores };
+}
+
+function groupDisksOf({ directory, logger }: NodeContext): DiskIdentities {
+  return new DiskIdentities({
+    fileSystem: nodeFileSystem,
+    groupsDirectory: join(directory.config.dataDir, 'groups'),
+    random: systemRandom,
+    logger: logger('cluster'),
+  });
 }
 
 async function openAppliedStore(

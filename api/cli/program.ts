@@ -13,6 +13,7 @@ import {
   listClients,
   removeClient,
 } from './commands/clients.ts';
+import { startGroupFrom } from './commands/group-start.ts';
 import { importImage, listImages } from './commands/images.ts';
 import { listLuns } from './commands/luns.ts';
 import { showStatus } from './commands/status.ts';
@@ -94,6 +95,7 @@ function makeProgram(run: Run): Command {
     .description('all disks')
     .action(asking((context) => listLuns(context)));
   bootFileCommands(program, asking);
+  groupStartCommand(program, asking);
   return program;
 }
 
@@ -255,4 +257,20 @@ function bootFileCommands(program: Command, asking: Asking): void {
     .command('list')
     .description('uploaded programs')
     .action(asking((context) => listBootFiles(context)));
+}
+
+function groupStartCommand(program: Command, asking: Asking): void {
+  const existing = program.commands.find((command) => command.name() === 'portal-group');
+  const group = existing ?? program.command('portal-group').description('portal groups');
+  group
+    .command('start-from')
+    .description('let a portal group that nobody can serve go on from a copy that may lack writes')
+    .argument('<group>', 'the portal group')
+    .argument('<node>', 'the node whose copy becomes the only one')
+    .option('--i-accept-data-loss', 'give up what only the lost copies hold')
+    .action(
+      asking((context, group: string, node: string, options: { iAcceptDataLoss?: boolean }) =>
+        startGroupFrom(context, group, node, options),
+      ),
+    );
 }

@@ -10,6 +10,7 @@ import {
   newClientSchema,
   newSourcesSchema,
 } from './clients.ts';
+import { groupStartedSchema, groupStartParamsSchema, groupStartSchema } from './group-start.ts';
 import {
   imageListSchema,
   imageParamsSchema,
@@ -228,6 +229,15 @@ export const routes = {
     summary: 'The disks of all clients, as this node knows them',
     status: 200,
     response: lunListSchema,
+  }),
+  startGroupFrom: define({
+    method: 'POST',
+    path: '/portal-groups/:id/start-from',
+    summary: 'Let a portal group that nobody can serve go on from a lesser copy, losing writes',
+    params: groupStartParamsSchema,
+    body: groupStartSchema,
+    status: 200,
+    response: groupStartedSchema,
   }),
   listBootFiles: define({
     method: 'GET',

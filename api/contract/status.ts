@@ -50,6 +50,7 @@ const portalGroupSchema = Type.Object({
   portal: Type.String({ description: 'ADDRESS:PORT, movable' }),
   epoch: Type.Integer(),
   primary: nullable(Type.String(), 'null: no in-sync replica is up'),
+  waiting: nullable(Type.String(), 'why nobody can serve it, and what would help; null: somebody may'),
   inSync: Type.Array(Type.String()),
   replicas: Type.Array(Type.String()),
   minInSync: Type.Integer(),

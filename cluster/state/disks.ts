@@ -84,7 +84,7 @@ export function waitingReason(state: ClusterState, group: PortalGroupRecord): st
   if (node?.status !== 'up') return `its last in-sync member, ${last.nodeId}, is not up`;
   return (
     `node ${last.nodeId}, its last in-sync member, is up without the disk that was in sync: bring that disk ` +
-    'back and start the node again, or give up what only it holds with "bootfabric group start-from"'
+    'back and start the node again, or give up what only it holds with "bootfabric portal-group start-from"'
   );
 }
 

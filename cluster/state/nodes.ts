@@ -2,7 +2,7 @@ import type { Command } from './commands.ts';
 import type { ClusterState, InSyncMember, NodeId, NodeRecord, PortalGroupRecord } from './model.ts';
 import { lookup } from './names.ts';
 import { accepted, type Outcome, refused } from './outcome.ts';
-import { changeGroups, choosePrimary, isUp, memberOf, withMembership } from './primaries.ts';
+import { changeGroups, choosePrimary, memberOf, withMembership } from './primaries.ts';
 
 type Groups = ClusterState['portalGroups'];
 type Nodes = ClusterState['nodes'];
@@ -201,17 +201,18 @@ export function expandInSync(
     });
   }
   // What caught up was one incarnation; a later one may have lost it again.
-  if (!isUp(state.nodes, add) || state.nodes[add]?.incarnation !== incarnation) {
+  const node = state.nodes[add];
+  if (node?.status !== 'up' || node.incarnation !== incarnation) {
     return refused(state, {
       kind: 'conflict',
       code: 'not-up',
       message: `incarnation ${incarnation} of node ${add} is not up`,
       got: incarnation,
-      accepted: `the incarnation that is up (${state.nodes[add]?.incarnation ?? 'none'})`,
+      accepted: `the incarnation that is up (${node?.incarnation ?? 'none'})`,
     });
   }
-  const added = memberOf(state.nodes[add] as NodeRecord, group);
-  if (state.nodes[add]?.disks !== undefined && added.disk === undefined) {
+  const added = memberOf(node, group);
+  if (node.disks !== undefined && added.disk === undefined) {
     return refused(state, {
       kind: 'conflict',
       code: 'unknown-disk',

@@ -61,3 +61,5 @@ export const TRIM_GROWTH_BYTES = 64 * 1024 * 1024;
 export const MAX_SNAPSHOT_BYTES = 16 * 1024 * 1024;
 /** How often a candidate looks again for base images it lacks. */
 export const IMAGE_CHECK_MS = 1_000;
+/** Random bytes of the id of a directory that holds a copy of a group. */
+export const DISK_ID_BYTES = 16;

@@ -175,6 +175,7 @@ export const SAMPLE_STATUS: NodeStatusDocument = {
       portal: '127.0.0.21:3260',
       epoch: 3,
       primary: 'n1',
+      waiting: null,
       inSync: ['n1', 'n2'],
       replicas: ['n1', 'n2', 'n3'],
       minInSync: 1,

@@ -18,6 +18,10 @@ function statusText(status: NodeStatusDocument): string {
     `${diskText(cluster.disk)}\n` +
     `As node ${status.nodeId} (${cluster.role}) sees it, up since ${status.startedAt}\n`;
   const sections = [head, nodeTable(status), groupTable(status), sessionTable(status), imageTable(status)];
+  const waiting = status.portalGroups.flatMap(({ id, waiting }) =>
+    waiting === null ? [] : [`  ${id}: ${waiting}\n`],
+  );
+  if (waiting.length > 0) sections.push(`ALARM, portal groups that nobody can serve:\n${waiting.join('')}`);
   const missing = status.missing.map((what) => `  ${what}\n`).join('');
   if (missing !== '') sections.push(`Missing on ${status.nodeId}:\n${missing}`);
   return sections.filter((section) => section !== '').join('\n');

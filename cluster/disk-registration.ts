@@ -1,0 +1,92 @@
+import { describeError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Command, CommandResult } from './state/commands.ts';
+import { waitingReason } from './state/disks.ts';
+import type { ClusterState, NodeId, PortalGroupId } from './state/model.ts';
+
+/** The directories that hold this node's copies of portal groups, by their ids. */
+export interface GroupDisks {
+  /** Groups that have a directory here, whatever this node knows of the cluster's present state. */
+  present(): Promise<readonly PortalGroupId[]>;
+  /** The id of a group's directory, which is made if there is none. */
+  identify(group: PortalGroupId): Promise<string>;
+}
+
+export interface DiskRegistrationOptions {
+  readonly nodeId: NodeId;
+  readonly incarnation: string;
+  readonly groupDisks: GroupDisks;
+  readonly propose: (command: Command) => Promise<CommandResult>;
+  readonly logger: Logger;
+  readonly onFatal: (error: unknown) => void;
+}
+
+/** Tells the cluster which directories hold this node's copies, and the log which groups wait for one. */
+export class DiskRegistration {
+  readonly #options: DiskRegistrationOptions;
+  /** Groups that came while this node ran, and whose directory is being told. */
+  readonly #telling = new Set<PortalGroupId>();
+  /** Why each group that nobody can serve waits, as it was said last. */
+  readonly #waiting = new Map<PortalGroupId, string>();
+
+  constructor(options: DiskRegistrationOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * For the registration: the directories of all groups that this node keeps a copy of, by a state that may be
+   * old, and whatever others are there.
+   */
+  async all(state: ClusterState): Promise<Record<PortalGroupId, string>> {
+    const { groupDisks, nodeId } = this.#options;
+    const mine = Object.values(state.portalGroups).filter((group) => group.replicas.includes(nodeId));
+    const groups = new Set([...(await groupDisks.present()), ...mine.map((group) => group.id)]);
+    const disks: Record<PortalGroupId, string> = {};
+    for (const group of groups) disks[group] = await groupDisks.identify(group);
+    return disks;
+  }
+
+  /** To be called with every state after the registration. */
+  follow(state: ClusterState): void {
+    const { nodeId, incarnation } = this.#options;
+    this.#sayWhoWaits(state);
+    const node = state.nodes[nodeId];
+    if (node?.status !== 'up' || node.incarnation !== incarnation || node.disks === undefined) return;
+    for (const { id, replicas } of Object.values(state.portalGroups)) {
+      if (!replicas.includes(nodeId) || Object.hasOwn(node.disks, id) || this.#telling.has(id)) continue;
+      this.#telling.add(id);
+      void this.#tell(id).finally(() => this.#telling.delete(id));
+    }
+  }
+
+  async #tell(group: PortalGroupId): Promise<void> {
+    const { nodeId, incarnation, groupDisks, propose, logger, onFatal } = this.#options;
+    let disk: string;
+    try {
+      disk = await groupDisks.identify(group);
+    } catch (error) {
+      onFatal(error);
+      return;
+    }
+    try {
+      await propose({ type: 'identifyDisk', nodeId, incarnation, group, disk });
+    } catch (error) {
+      // Told again with the next state.
+      logger.warn('cluster.disk-not-identified', { group, reason: describeError(error) });
+    }
+  }
+
+  #sayWhoWaits(state: ClusterState): void {
+    for (const group of Object.values(state.portalGroups)) {
+      const reason = waitingReason(state, group);
+      if (reason === this.#waiting.get(group.id)) continue;
+      if (reason === undefined) {
+        this.#waiting.delete(group.id);
+        this.#options.logger.info('portal-group.waits-no-more', { group: group.id });
+      } else {
+        this.#waiting.set(group.id, reason);
+        this.#options.logger.error('portal-group.waits', { group: group.id, reason });
+      }
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest';
+import type { Logger } from '../../../base/logger.ts';
+import { DiskRegistration } from '../../../cluster/disk-registration.ts';
+import { apply } from '../../../cluster/state/apply.ts';
+import type { Command } from '../../../cluster/state/commands.ts';
+import { makeGenesis } from '../../../cluster/state/genesis.ts';
+import { applyAll, fence, genesisInput, register } from './state/fixtures.ts';
+
+const over = (n: number, incarnation: string, disk: string): Command => ({
+  ...(register(n, incarnation) as Extract<Command, { type: 'registerNode' }>),
+  disks: { pg1: disk },
+});
+
+function make() {
+  let state = applyAll(makeGenesis(genesisInput(2, 2)), over(1, 'a', 'd1'));
+  const said: string[] = [];
+  const note =
+    (level: string) =>
+    (event: string, fields?: Readonly<Record<string, unknown>>): void => {
+      said.push(`${level} ${event} ${String(fields?.['group'])}`);
+    };
+  const logger: Logger = {
+    debug: note('debug'),
+    info: note('info'),
+    warn: note('warn'),
+    error: note('error'),
+  };
+  const proposals: Command[] = [];
+  const registration = new DiskRegistration({
+    nodeId: 'n1',
+    incarnation: 'a',
+    groupDisks: {
+      present: () => Promise.resolve(['old', 'pg1']),
+      identify: (group) => Promise.resolve(`disk-of-${group}`),
+    },
+    propose: (command) => {
+      proposals.push(command);
+      const outcome = apply(state, command);
+      state = outcome.state;
+      return Promise.resolve(outcome.result);
+    },
+    logger,
+    onFatal: (error) => {
+      throw error;
+    },
+  });
+  const to = (...commands: Command[]): void => {
+    state = applyAll(state, ...commands);
+    registration.follow(state);
+  };
+  return { registration, proposals, said, to, state: () => state };
+}
+
+describe('the registration of disks', () => {
+  it('names every directory, of groups known and not known yet', async () => {
+    const { registration, state } = make();
+    expect(await registration.all(state())).toEqual({
+      old: 'disk-of-old',
+      pg1: 'disk-of-pg1',
+      pg2: 'disk-of-pg2',
+    });
+  });
+
+  it('tells once of a group that came while the node ran', async () => {
+    const { registration, proposals, state } = make();
+    registration.follow(state());
+    registration.follow(state());
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(proposals).toEqual([
+      { type: 'identifyDisk', nodeId: 'n1', incarnation: 'a', group: 'pg2', disk: 'disk-of-pg2' },
+    ]);
+    registration.follow(state());
+    expect(proposals).toHaveLength(1);
+    expect(state().nodes['n1']?.disks).toEqual({ pg1: 'd1', pg2: 'disk-of-pg2' });
+  });
+
+  it('raises the alarm for a group that nobody can serve, once for each reason', () => {
+    const { said, to } = make();
+    to(over(2, 'a', 'd2'), fence(1, 'a'));
+    expect(said).toEqual([]);
+    to(fence(2, 'a'));
+    expect(said).toEqual(['error portal-group.waits pg1', 'error portal-group.waits pg2']);
+    said.length = 0;
+    to(over(2, 'b', 'wiped'));
+    // pg2 was never told its disk, so nothing speaks against it.
+    expect(said).toEqual(['error portal-group.waits pg1', 'info portal-group.waits-no-more pg2']);
+    said.length = 0;
+    to(over(2, 'c', 'd2'));
+    expect(said).toEqual(['info portal-group.waits-no-more pg1']);
+  });
+});
