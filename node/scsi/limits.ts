@@ -35,5 +35,7 @@ export const MAX_COPY_SEGMENTS = 64;
 export const MAX_COPY_RESULTS = 64;
 /** Longest segment of a copy in logical blocks: what its 16 bits can say. */
 export const MAX_COPY_SEGMENT_BLOCKS = 65_535;
-/** An overwriting SANITIZE keeps to this pace, so that it leaves the device to others: 16 MiB a second. */
-export const SANITIZE_BYTES_PER_SECOND = 16 * 1_048_576;
+/** One pass of an overwriting SANITIZE keeps to this pace, so that it leaves the device to others: 32 MiB a second. */
+export const SANITIZE_BYTES_PER_SECOND = 32 * 1_048_576;
+/** How long such a pass takes at least: initiators that poll are to find it under way, however small the unit. */
+export const SANITIZE_PASS_MS = 10_000;

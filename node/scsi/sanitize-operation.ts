@@ -2,7 +2,7 @@ import type { Timers } from '../../base/clock.ts';
 import { describeError, InvariantError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import { type BlockDevice, DeviceError, LOGICAL_BLOCK_BYTES } from '../../storage/block-device.ts';
-import { SANITIZE_BYTES_PER_SECOND, WRITE_STEP_BLOCKS } from './limits.ts';
+import { SANITIZE_BYTES_PER_SECOND, SANITIZE_PASS_MS, WRITE_STEP_BLOCKS } from './limits.ts';
 import type { SanitizeState } from './server-state.ts';
 import type { WriteGate } from './write-gate.ts';
 
@@ -86,7 +86,8 @@ export class SanitizeOperation {
   async #overwrite(block: Uint8Array): Promise<void> {
     const step = Buffer.alloc(WRITE_STEP_BLOCKS * LOGICAL_BLOCK_BYTES, block);
     const { lengthBlocks } = this.#device;
-    const pauseMs = (step.length / SANITIZE_BYTES_PER_SECOND) * 1000;
+    const byPaceMs = (step.length / SANITIZE_BYTES_PER_SECOND) * 1000;
+    const pauseMs = Math.max(byPaceMs, SANITIZE_PASS_MS / Math.ceil(lengthBlocks / WRITE_STEP_BLOCKS));
     for (let lba = 0; lba < lengthBlocks && !this.#stopped; lba += WRITE_STEP_BLOCKS) {
       const blocks = Math.min(WRITE_STEP_BLOCKS, lengthBlocks - lba);
       const data = [step.subarray(0, blocks * LOGICAL_BLOCK_BYTES)];

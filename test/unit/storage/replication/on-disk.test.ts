@@ -1,60 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { performance } from 'node:perf_hooks';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Clock, Timers } from '../../../../base/clock.ts';
-import { CounterSet } from '../../../../base/counters.ts';
-import { silentLogger } from '../../../../base/logger.ts';
-import type { PeerIdentity, PeerTransport } from '../../../../base/peer-transport.ts';
+import type { PeerIdentity } from '../../../../base/peer-transport.ts';
 import type { BlockDevice } from '../../../../storage/block-device.ts';
-import type { ImageSource } from '../../../../storage/image/image-source.ts';
-import { nodeFileSystem } from '../../../../storage/log/file-system.ts';
-import { openSegmentedLog } from '../../../../storage/log/segmented-log.ts';
-import { type PortalGroup, ReplicationHost } from '../../../../storage/replication/index.ts';
-
-const clock: Clock & Timers = {
-  monotonicMs: () => performance.now(),
-  wallMs: () => Date.now(),
-  setTimer: (delayMs, fire) => {
-    const timer = setTimeout(fire, delayMs);
-    return () => clearTimeout(timer);
-  },
-};
-
-const images: ImageSource = {
-  open: () =>
-    Promise.resolve({
-      sizeBytes: 1 << 20,
-      read: (_, lengthBytes) => Promise.resolve(new Uint8Array(lengthBytes).fill(7)),
-      close: () => Promise.resolve(),
-    }),
-};
-
-/** Links between hosts of one process. */
-class Exchange {
-  readonly #handlers = new Map<string, (from: PeerIdentity, message: Uint8Array) => void>();
-  readonly #links = new Map<string, (peer: PeerIdentity, up: boolean) => void>();
-
-  transport(self: PeerIdentity): PeerTransport {
-    return {
-      send: (to, parts) => {
-        const message = Buffer.concat(parts);
-        setImmediate(() => this.#handlers.get(to)?.(self, message));
-        return this.#handlers.has(to);
-      },
-      queuedBytes: () => 0,
-      isAbsent: () => false,
-      isUp: (nodeId) => this.#handlers.has(nodeId),
-      onMessage: (handler) => this.#handlers.set(self.nodeId, handler),
-      onLinkChange: (handler) => this.#links.set(self.nodeId, handler),
-    };
-  }
-
-  connect(peers: readonly PeerIdentity[]): void {
-    for (const a of peers) for (const b of peers) if (a !== b) this.#links.get(a.nodeId)?.(b, true);
-  }
-}
+import type { ReplicationHost } from '../../../../storage/replication/index.ts';
+import { Exchange, makeHost, serving } from '../../../support/replicated-group.ts';
 
 describe('a portal group on real files', () => {
   let directory: string;
@@ -65,42 +16,10 @@ describe('a portal group on real files', () => {
     await rm(directory, { recursive: true });
   });
 
-  function makeHost(self: PeerIdentity, exchange: Exchange): ReplicationHost {
-    const counters = new CounterSet();
-    return new ReplicationHost({
-      ...self,
-      transport: exchange.transport(self),
-      openLog: async (groupId) => {
-        const options = { fileSystem: nodeFileSystem, logger: silentLogger, counters };
-        return (await openSegmentedLog({ directory: join(directory, self.nodeId, groupId), ...options })).log;
-      },
-      metaDirectory: join(directory, self.nodeId),
-      images,
-      clock,
-      timers: clock,
-      logger: silentLogger,
-      counters,
-      proposeShrink: () => Promise.resolve('refused'),
-      proposeExpand: () => Promise.resolve('refused'),
-      onFatal: (error) => {
-        throw error;
-      },
-    });
-  }
-
-  async function serving(host: ReplicationHost): Promise<PortalGroup> {
-    for (let i = 0; i < 400; i++) {
-      const group = host.group('g');
-      if (group?.isServing() === true) return group;
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    throw new Error(`not serving: ${JSON.stringify(host.group('g')?.status())}`);
-  }
-
   it('keeps what was written on both members, and through a restart of the last one', async () => {
     const peers = ['a', 'b'].map((nodeId) => ({ nodeId, incarnation: `${nodeId}.1` }));
     const exchange = new Exchange();
-    const hosts = peers.map((peer) => makeHost(peer, exchange));
+    const hosts = peers.map((peer) => makeHost(directory, peer, exchange));
     const base = { id: 'g', replicas: ['a', 'b'], minInSync: 1, durability: 'write-back' as const };
     const nodes = peers.map((peer) => ({ ...peer, status: 'up' as const }));
     const both = { groups: [{ ...base, epoch: 3, primary: 'a', inSync: peers }], nodes, leaseMs: 800 };
@@ -138,7 +57,7 @@ describe('a portal group on real files', () => {
     await successor.write(3, [Buffer.alloc(512, 0xee)], { forceUnitAccess: true });
     await b.stop();
     const again = { nodeId: 'b', incarnation: 'b.2' };
-    const reborn = makeHost(again, new Exchange());
+    const reborn = makeHost(directory, again, new Exchange());
     reborn.applyClusterState(alone(5, again));
     await reborn.start();
     const last = (await serving(reborn)).openDevice(1) as BlockDevice;

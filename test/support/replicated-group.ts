@@ -1,0 +1,96 @@
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import type { Clock, Timers } from '../../base/clock.ts';
+import { CounterSet } from '../../base/counters.ts';
+import { silentLogger } from '../../base/logger.ts';
+import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
+import type { ImageSource } from '../../storage/image/image-source.ts';
+import { nodeFileSystem } from '../../storage/log/file-system.ts';
+import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
+import { type PortalGroup, ReplicationHost } from '../../storage/replication/index.ts';
+import type { TrimBounds } from '../../storage/replication/log-trimmer.ts';
+
+/** Portal groups on real files, replicated between hosts of one process. */
+
+const clock: Clock & Timers = {
+  monotonicMs: () => performance.now(),
+  wallMs: () => Date.now(),
+  setTimer: (delayMs, fire) => {
+    const timer = setTimeout(fire, delayMs);
+    return () => clearTimeout(timer);
+  },
+};
+
+const images: ImageSource = {
+  open: () =>
+    Promise.resolve({
+      sizeBytes: 1 << 20,
+      read: (_, lengthBytes) => Promise.resolve(new Uint8Array(lengthBytes).fill(7)),
+      close: () => Promise.resolve(),
+    }),
+};
+
+/** Links between hosts of one process. */
+export class Exchange {
+  readonly #handlers = new Map<string, (from: PeerIdentity, message: Uint8Array) => void>();
+  readonly #links = new Map<string, (peer: PeerIdentity, up: boolean) => void>();
+
+  transport(self: PeerIdentity): PeerTransport {
+    return {
+      send: (to, parts) => {
+        const message = Buffer.concat(parts);
+        setImmediate(() => this.#handlers.get(to)?.(self, message));
+        return this.#handlers.has(to);
+      },
+      queuedBytes: () => 0,
+      isAbsent: () => false,
+      isUp: (nodeId) => this.#handlers.has(nodeId),
+      onMessage: (handler) => this.#handlers.set(self.nodeId, handler),
+      onLinkChange: (handler) => this.#links.set(self.nodeId, handler),
+    };
+  }
+
+  connect(peers: readonly PeerIdentity[]): void {
+    for (const a of peers) for (const b of peers) if (a !== b) this.#links.get(a.nodeId)?.(b, true);
+  }
+}
+
+/** One member, with its files under `directory`. */
+export function makeHost(
+  directory: string,
+  self: PeerIdentity,
+  exchange: Exchange,
+  options: { readonly trim?: TrimBounds } = {},
+): ReplicationHost {
+  const counters = new CounterSet();
+  return new ReplicationHost({
+    ...options,
+    ...self,
+    transport: exchange.transport(self),
+    openLog: async (groupId) => {
+      const options = { fileSystem: nodeFileSystem, logger: silentLogger, counters };
+      return (await openSegmentedLog({ directory: join(directory, self.nodeId, groupId), ...options })).log;
+    },
+    metaDirectory: join(directory, self.nodeId),
+    images,
+    clock,
+    timers: clock,
+    logger: silentLogger,
+    counters,
+    proposeShrink: () => Promise.resolve('refused'),
+    proposeExpand: () => Promise.resolve('refused'),
+    onFatal: (error) => {
+      throw error;
+    },
+  });
+}
+
+/** Group "g" once it serves. */
+export async function serving(host: ReplicationHost): Promise<PortalGroup> {
+  for (let i = 0; i < 400; i++) {
+    const group = host.group('g');
+    if (group?.isServing() === true) return group;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error(`not serving: ${JSON.stringify(host.group('g')?.status())}`);
+}
