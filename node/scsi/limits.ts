@@ -38,4 +38,4 @@ export const MAX_COPY_SEGMENT_BLOCKS = 65_535;
 /** One pass of an overwriting SANITIZE keeps to this pace, so that it leaves the device to others: 32 MiB a second. */
 export const SANITIZE_BYTES_PER_SECOND = 32 * 1_048_576;
 /** How long such a pass takes at least: initiators that poll are to find it under way, however small the unit. */
-export const SANITIZE_PASS_MS = 10_000;
+export const SANITIZE_PASS_MS = 15_000;
