@@ -229,9 +229,8 @@ it('any sequence of requests leaves a holder that is registered, and a key for e
         const present = keyOf(state, fields.port);
         const decision = decideReserveOut(
           state,
-          request(fields.action as ReserveRequest['action'], fields.port, {
+          request(fields.action, fields.port, {
             ...fields,
-            action: fields.action as ReserveRequest['action'],
             key: ownKey ? (present ?? NO_KEY) : fields.key,
             otherPorts: fields.action === 'move' ? [other] : [],
           }),

@@ -147,7 +147,7 @@ describe('SANITIZE', () => {
   it('says when it has failed, until that is left behind', async () => {
     const fixture = new UnitFixture();
     const unit = fixture.initiator();
-    const { discard } = fixture.device;
+    const discard = fixture.device.discard.bind(fixture.device);
     fixture.device.discard = () => Promise.reject(new DeviceError('medium-error', 'rotten'));
     expect(await senseOf(unit, cdb('22'))).toEqual(sense.sanitizeFailed);
     expect(await senseOf(unit, READ)).toEqual(sense.sanitizeFailed);
@@ -200,7 +200,7 @@ describe('PERSISTENT RESERVE', () => {
     await run(unit, ...out(1, 7, 0, 6));
     const status = await dataOf(unit, '5e03 0000000000 03ff');
     expect(status.readUInt32BE(4)).toBe(status.length - 8);
-    expect(status.subarray(8, 22).toString('hex')).toBe('00000000000000070000000001' + '06');
+    expect(status.subarray(8, 22).toString('hex')).toBe('0000000000000007000000000106');
     expect(status.subarray(36).toString('latin1').replaceAll('\0', '')).toBe(portName(5));
     // Persistence through power loss was asked for.
     expect((await dataOf(unit, '5e02 0000000000 00ff')).toString('hex')).toBe('00080981ea010000');
