@@ -25,7 +25,8 @@ this machine, one after the other within each round, and prints medians over the
   --operations LIST  of put, get (linearizable); default put,get
   --systems LIST   of ours, etcd, product, other; default ours,etcd,product
   --other DIR      another build (its dist folder), whose node processes are the system "other"
-  --endpoints E    all: clients are spread over the three nodes; leader: all at the leader; default all
+  --endpoints E    all: clients are spread over the three nodes, a single one is at the leader; leader: all of
+                   them are; default all
   --connections N  connections of ours to each node used; default 1
   --channels N     gRPC channels (TCP connections) to each etcd process used; default 4
   --failover N     instead: kill the leader N times and print how long nobody could write
@@ -136,12 +137,11 @@ function makeSystem(kind: string, directory: string, options: Options): SystemUn
 }
 
 async function connectAll(system: SystemUnderTest, options: Options): Promise<KeyValueConnection[]> {
-  const nodes =
-    options.endpoints === 'leader'
-      ? [await system.leader()]
-      : Array.from({ length: NODE_COUNT }, (_, i) => i);
+  const leader = await system.leader();
+  const all = Array.from({ length: NODE_COUNT }, (_, i) => (leader + i) % NODE_COUNT);
+  const nodes = options.endpoints === 'leader' ? [leader] : all;
   const each = system.name === 'etcd' ? options.channels : options.connections;
-  // Neighbouring clients get different nodes.
+  // Neighbouring clients get different nodes, the first one the leader.
   const places = Array.from({ length: each }, () => nodes).flat();
   return await Promise.all(places.map((node) => system.connect(node)));
 }
