@@ -16,6 +16,8 @@ export const MAX_OBSERVED_TICK_MS = 2 * TICK_MS;
 export const MAX_ENTRIES_PER_MESSAGE_BYTES = 512 * 1024;
 export const MAX_COMMITTED_PER_READY_BYTES = 1024 * 1024;
 export const MAX_UNCOMMITTED_BYTES = 16 * 1024 * 1024;
+/** How late a follower may hear that entries of others are committed; far below a heartbeat. */
+export const COMMIT_NEWS_DELAY_MS = 5;
 export const MAX_INFLIGHT_MESSAGES = 256;
 export const MAX_INFLIGHT_BYTES = 8 * 1024 * 1024;
 

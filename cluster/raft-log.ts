@@ -6,6 +6,7 @@ import type { PeerIdentity, PeerTransport } from '../base/peer-transport.ts';
 import type { RandomSource } from '../base/random.ts';
 import type { RecordLog } from '../base/record-log.ts';
 import { AppendThread } from './append-thread.ts';
+import { CommitNews } from './commit-news.ts';
 import { Contacts } from './contacts.ts';
 import type { DiskLatency } from './disk-latency.ts';
 import { DiskWatch } from './disk-watch.ts';
@@ -69,6 +70,7 @@ export class RaftLog implements ReplicatedLog {
   readonly #proposals: Proposals;
   readonly #intake: ProposalIntake;
   readonly #reads: Reads;
+  readonly #commitNews: CommitNews;
   readonly contacts = new Contacts();
   #running: Running | undefined;
   #cancelTick: CancelTimer = () => {};
@@ -84,6 +86,11 @@ export class RaftLog implements ReplicatedLog {
     this.#members = new RaftMembers({ nodeId, raftId }, firstVoters, members);
     this.#proposals = new Proposals(this.#raftId, random, timers);
     this.#intake = new ProposalIntake(options.transport, this.#proposals);
+    this.#commitNews = new CommitNews(timers, (message) => {
+      const running = this.#running;
+      if (running === undefined || this.#stopped) return;
+      this.#transmit(running, this.#members.nodeIdOf(message.to), message);
+    });
     this.#reads = new Reads(timers, random, (context) => {
       this.#running?.raw.readIndex(context);
       this.#queueDrain();
@@ -158,6 +165,7 @@ export class RaftLog implements ReplicatedLog {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelTick();
+    this.#commitNews.clear();
     this.#reads.stop();
     this.#proposals.stop();
     await this.#running?.appends.stop();
@@ -281,6 +289,7 @@ export class RaftLog implements ReplicatedLog {
     const status = this.status();
     const leader = this.#members.nodeIdOf(status?.leader ?? NO_NODE);
     this.contacts.leads(leading, leader);
+    if (!leading) this.#commitNews.clear();
     if (!leading) this.#running?.snapshotSender.stopAll();
     this.#options.logger.info('cluster.role', {
       role: status?.role,
@@ -306,10 +315,11 @@ export class RaftLog implements ReplicatedLog {
 
   #send(running: Running, message: Message): void {
     const to = this.#members.nodeIdOf(message.to);
-    if (message.type === 'MsgSnap') {
-      this.#sendSnapshot(running, to, message);
-      return;
-    }
+    if (message.type === 'MsgSnap') this.#sendSnapshot(running, to, message);
+    else if (!this.#commitNews.hold(message)) this.#transmit(running, to, message);
+  }
+
+  #transmit(running: Running, to: string | undefined, message: Message): void {
     const bytes = encodeRaftMessage(message);
     const sent =
       to !== undefined && bytes !== undefined && this.#options.transport.send(to, [RAFT_KIND, bytes]);
@@ -329,6 +339,7 @@ export class RaftLog implements ReplicatedLog {
   }
 
   #apply(running: Running, { entries = [], responses = [] }: Message): void {
+    this.#commitNews.committed(entries);
     running.feed.apply(entries);
     for (const response of responses) this.#dispatch(running, response);
   }
