@@ -43,6 +43,8 @@ export interface ClusterNodeOptions {
   readonly logBounds?: LogBounds;
   /** Absent: this node does not tell its disks apart. */
   readonly groupDisks?: GroupDisks;
+  /** Bytes of entries in one message to a peer; default: see limits.ts. */
+  readonly maxMessageBytes?: number;
   /** This incarnation's word no longer counts: stop serving at once and start as another one. Called once. */
   readonly onFenced: () => void;
   /** This node has been removed from the cluster and is a member of nothing any more. Called once. */

@@ -53,6 +53,8 @@ export interface RaftLogOptions {
   readonly counters: Counters;
   /** When to compact; default: see limits.ts. */
   readonly logBounds?: LogBounds;
+  /** Bytes of entries in one message to a peer; default: see limits.ts. */
+  readonly maxMessageBytes?: number;
   /** Called at each tick, after Raft's. */
   readonly onTick: () => void;
   /** The disk has failed. The process is to end: nothing is known of what is on it. */

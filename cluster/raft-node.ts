@@ -16,8 +16,9 @@ export function makeRawNode(
   raftId: number,
   storage: RaftStorage,
   applied: number,
-  { random, logger }: { readonly random: RandomSource; readonly logger: Logger },
+  options: { readonly random: RandomSource; readonly logger: Logger; readonly maxMessageBytes?: number },
 ): RawNode {
+  const { random, logger, maxMessageBytes = MAX_ENTRIES_PER_MESSAGE_BYTES } = options;
   return new RawNode({
     id: raftId,
     electionTick: ELECTION_TICKS,
@@ -25,7 +26,7 @@ export function makeRawNode(
     storage,
     applied,
     asyncStorageWrites: true,
-    maxSizePerMessageBytes: MAX_ENTRIES_PER_MESSAGE_BYTES,
+    maxSizePerMessageBytes: maxMessageBytes,
     maxCommittedSizePerReadyBytes: MAX_COMMITTED_PER_READY_BYTES,
     maxUncommittedEntriesBytes: MAX_UNCOMMITTED_BYTES,
     maxInflightMessages: MAX_INFLIGHT_MESSAGES,

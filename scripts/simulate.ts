@@ -4,7 +4,7 @@ import { Simulation, type SimulationResult } from '../test/sim/cluster/simulatio
 const HELP = `Usage: npm run simulate -- [--seed N] [--count N] [OPTION ...]
 
 Runs whole clusters in one thread: the cluster's own code over a simulated clock, network and disk, with
-crashes, losses of power, partitions and failing disks, all from one seed each. Raft's promises and what clients
+crashes, losses of power, partitions, failing disks and changes of members, all from one seed each. Raft's promises and what clients
 are answered are checked throughout; then everything is mended, and the cluster must go on.
 
   --seed N      the first seed (default 1)

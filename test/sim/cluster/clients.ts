@@ -161,6 +161,8 @@ export class Clients {
     counters.add('op.refused');
     if (result.error.code === 'client-exists') return { kind: 'taken' };
     if (result.error.code === 'unknown-client') return { kind: 'was', value: undefined };
+    // A replica that has only just come has yet to fetch the image.
+    if (result.error.code === 'image-not-held') return undefined;
     this.#context.fail(`${command.type} is refused as ${result.error.code}: ${result.error.message}`);
     return undefined;
   }

@@ -4,13 +4,14 @@ import type { PeerTransport } from '../../../base/peer-transport.ts';
 import { SeededRandom } from '../../../base/random.ts';
 import { LogCorruptionError, LogFailure } from '../../../base/record-log.ts';
 import { AppliedStore } from '../../../cluster/applied-store.ts';
-import { ClusterNode } from '../../../cluster/cluster-node.ts';
+import { ClusterNode, type JoinedMembers } from '../../../cluster/cluster-node.ts';
 import type { RaftRecord } from '../../../cluster/raft-records.ts';
-import type { ClusterState, NodeEndpoints } from '../../../cluster/state/model.ts';
+import type { ClusterState } from '../../../cluster/state/model.ts';
 import { openSegmentedLog } from '../../../storage/log/segmented-log.ts';
 import { FaultyDisk, systemError } from '../../support/faulty-disk.ts';
 import { Process, type World } from '../world.ts';
 import { SimulatedDatabase } from './database.ts';
+import { endpointsOf } from './endpoints.ts';
 import type { LedgerNode } from './ledger.ts';
 import type { RaftView } from './raft-view.ts';
 import { WatchedLog } from './watched-log.ts';
@@ -21,11 +22,13 @@ const LOG_BOUNDS = { maxEntries: 36, maxBytes: 64 * 1024, tailEntries: 6 };
 export const LOG_DIRECTORY = '/log';
 
 /** How a process comes to its end. */
-export type Ending = 'kill' | 'power' | 'exit' | 'fenced' | 'device';
+export type Ending = 'kill' | 'power' | 'exit' | 'fenced' | 'device' | 'removed';
 
 export interface HostContext {
   readonly world: World;
   readonly genesis: ClusterState;
+  /** Undefined: as usual. */
+  readonly maxMessageBytes: number | undefined;
   readonly counters: { add(name: string, by?: number): void };
   attach(process: Process): PeerTransport;
   detach(process: Process): void;
@@ -45,8 +48,12 @@ export class Host implements LedgerNode {
   readonly database = new SimulatedDatabase();
   readonly watched: WatchedLog;
   readonly #context: HostContext;
-  /** down: to be started again. refused: its data is damaged, and it must not take part. */
-  phase: 'down' | 'starting' | 'up' | 'refused' = 'down';
+  readonly #joined: JoinedMembers | undefined;
+  /**
+   * down: to be started again. refused: its data is damaged, and it must not take part. removed: it is a member of
+   * nothing any more.
+   */
+  phase: 'down' | 'starting' | 'up' | 'refused' | 'removed' = 'down';
   process: Process;
   node: ClusterNode | undefined;
   starts = 0;
@@ -64,8 +71,10 @@ export class Host implements LedgerNode {
   /** A device error has been reported to the process that runs now. */
   #deviceFailed = false;
 
-  constructor(context: HostContext, nodeId: string, raftId: number) {
+  /** @param joined what a node that came later was told */
+  constructor(context: HostContext, nodeId: string, raftId: number, joined?: JoinedMembers) {
     this.#context = context;
+    this.#joined = joined;
     this.nodeId = nodeId;
     this.raftId = raftId;
     this.disk = new FaultyDisk(new SeededRandom(context.world.random.below(2 ** 32)));
@@ -130,7 +139,8 @@ export class Host implements LedgerNode {
   }
 
   async #run(process: Process): Promise<void> {
-    const { genesis, counters, world } = this.#context;
+    const { genesis, counters, world, maxMessageBytes } = this.#context;
+    const joined = this.#joined;
     const logger = this.#context.logger(this.nodeId);
     const pace = (operation: string): Promise<void> => this.#pace(process, operation);
     const { log, report } = await openSegmentedLog({
@@ -146,8 +156,10 @@ export class Host implements LedgerNode {
     const node = new ClusterNode({
       nodeId: this.nodeId,
       incarnation: process.incarnation,
-      endpoints: genesis.nodes[this.nodeId]?.endpoints as NodeEndpoints,
+      endpoints: endpointsOf(this.nodeId),
       genesis,
+      ...(joined === undefined ? {} : { joined }),
+      ...(maxMessageBytes === undefined ? {} : { maxMessageBytes }),
       records: this.watched.watch(log),
       appliedStore: new AppliedStore(this.database.mount(pace), owner),
       transport: this.#context.attach(process),
@@ -157,6 +169,7 @@ export class Host implements LedgerNode {
       logger,
       counters,
       logBounds: LOG_BOUNDS,
+      onRemoved: () => process.enterAfter(world.between(0, 20), () => this.#retire()),
       onFenced: () => process.enterAfter(world.between(0, 20), () => this.end('fenced')),
       onFatal: (error) => this.#fatal(process, error),
     });
@@ -219,6 +232,13 @@ export class Host implements LedgerNode {
     this.#context.note(this.nodeId, 'refused', 0, () => error.message);
     this.end('exit');
     this.phase = 'refused';
+  }
+
+  #retire(): void {
+    this.#context.counters.add('members.retired');
+    this.restarts = false;
+    this.end('removed');
+    this.phase = 'removed';
   }
 
   /** The process is gone at once. */

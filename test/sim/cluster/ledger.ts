@@ -10,6 +10,12 @@ export interface LedgerNode {
   readonly durable: RaftView;
 }
 
+/** How many members' disks must have an entry before it is committed. */
+export interface Quorum {
+  readonly members: readonly string[];
+  readonly size: number;
+}
+
 /**
  * What the whole cluster has promised so far, as seen from outside: who led, who voted for whom, which entries
  * are committed, what the state was at each place of the log. Every breach is reported at the event that
@@ -136,16 +142,28 @@ export class Ledger {
     }
   }
 
-  /** A leader takes everything up to `index` for committed, or a node has applied it. */
-  committedOn(node: LedgerNode, index: number): void {
+  /**
+   * A leader takes everything up to `index` for committed, or a node has applied it.
+   * @param voters those of the leader's configuration; undefined: who decided it is not known
+   */
+  committedOn(node: LedgerNode, index: number, voters?: Quorum): void {
     const { written } = node;
     for (let at = this.#committed.length + 1; at <= index; at++) {
       const entry = written.at(at);
       // A leader may be told by others before its own disk has begun to write it; then those tell us.
       if (entry === undefined) return;
       this.#committed.push(entry);
-      this.#checkQuorum(node, entry);
+      if (voters !== undefined) this.#checkQuorum(node, entry, voters);
     }
+  }
+
+  /** A leader commits by counting only entries of its own term (Raft §5.4.2). */
+  counted(node: LedgerNode, term: number, index: number): void {
+    const entry = node.written.at(index);
+    if (entry === undefined || entry.term === term) return;
+    this.#fail(
+      `${node.nodeId}, leader of term ${term}, commits entry ${index} of term ${entry.term} by counting`,
+    );
   }
 
   /** What a node has applied must be what was committed. */
@@ -159,13 +177,7 @@ export class Ledger {
     }
   }
 
-  /** How many members' disks must have an entry before it is committed. */
-  quorum: (index: number) => { readonly members: readonly string[]; readonly size: number } | undefined =
-    () => undefined;
-
-  #checkQuorum(node: LedgerNode, entry: SeenEntry): void {
-    const required = this.quorum(entry.index);
-    if (required === undefined) return;
+  #checkQuorum(node: LedgerNode, entry: SeenEntry, required: Quorum): void {
     const holders = this.#nodes().filter(
       (n) => required.members.includes(n.nodeId) && n.durable.has(entry.index, entry.term),
     );

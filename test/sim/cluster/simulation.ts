@@ -2,7 +2,9 @@ import { CounterSet } from '../../../base/counters.ts';
 import { crc32c } from '../../../base/crc32c.ts';
 import { describeError } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/logger.ts';
+import type { JoinedMembers } from '../../../cluster/cluster-node.ts';
 import { decodePeerMessage } from '../../../cluster/peer-message.ts';
+import type { ClusterStatus } from '../../../cluster/ports.ts';
 import type { Message } from '../../../cluster/raft/index.ts';
 import { apply } from '../../../cluster/state/apply.ts';
 import type { Command } from '../../../cluster/state/commands.ts';
@@ -10,9 +12,11 @@ import { makeGenesis } from '../../../cluster/state/genesis.ts';
 import type { ClusterState } from '../../../cluster/state/model.ts';
 import { FAIR_WEATHER, Network } from '../network.ts';
 import { type Process, World } from '../world.ts';
+import { Administrator } from './administrator.ts';
 import { Clients, IMAGE } from './clients.ts';
-import { Host } from './host.ts';
-import { Ledger } from './ledger.ts';
+import { endpointsOf } from './endpoints.ts';
+import { Host, type HostContext } from './host.ts';
+import { Ledger, type Quorum } from './ledger.ts';
 import { stateDigest } from './state-digest.ts';
 import { Trace } from './trace.ts';
 import { Troublemaker } from './trouble.ts';
@@ -51,12 +55,14 @@ export class Simulation {
   readonly #network: Network;
   readonly #trace: Trace;
   readonly #counters = new CounterSet();
-  readonly #hosts: readonly Host[];
+  readonly #hostContext: HostContext;
+  readonly #hosts: Host[] = [];
   readonly #ledger: Ledger;
   readonly #clients: Clients;
   readonly #trouble: Troublemaker;
+  readonly #administrator: Administrator;
   /** By node: what was seen of it last. */
-  readonly #seen = new Map<Host, { process: Process; commitIndex: number; appliedIndex: number }>();
+  readonly #seen = new Map<Host, Seen>();
   #violation: string | undefined;
 
   constructor(options: SimulationOptions) {
@@ -69,7 +75,11 @@ export class Simulation {
     const note = this.#trace.note.bind(this.#trace);
     const counters = this.#counters;
     this.#ledger = new Ledger(() => this.#hosts, fail);
-    this.#hosts = this.#makeHosts(world.chance(75) ? 3 : 5);
+    const first = world.chance(75) ? 3 : 5;
+    this.#hostContext = this.#makeHostContext(makeFirstState(first));
+    for (const { nodeId, raftId } of Object.values(this.#hostContext.genesis.nodes)) {
+      this.#hosts.push(new Host(this.#hostContext, nodeId, raftId));
+    }
     const hosts = (): readonly Host[] => this.#hosts;
     this.#trouble = new Troublemaker({
       world,
@@ -81,20 +91,20 @@ export class Simulation {
     });
     const onDone = (host: Host): void => this.#trouble.answered(host);
     this.#clients = new Clients({ world, counters, hosts, fail, note, onDone });
-    this.#ledger.quorum = () => ({
-      members: this.#hosts.map((h) => h.nodeId),
-      size: Math.floor(this.#hosts.length / 2) + 1,
-    });
+    const addHost = (nodeId: string, joined: JoinedMembers): void => this.#addHost(nodeId, joined);
+    this.#administrator = new Administrator({ world, counters, hosts, addHost, note }, first);
     this.#network.tellsAbsence = true;
     this.#network.isDatagram = (message) => message[0] === RAFT_KIND;
     this.#network.onMessage = (what, from, to, message) => this.#message(what, from, to, message);
   }
 
-  #makeHosts(count: number): Host[] {
-    const genesis = makeFirstState(count);
-    const context = {
-      world: this.#world,
+  #makeHostContext(genesis: ClusterState): HostContext {
+    const world = this.#world;
+    return {
+      world,
       genesis,
+      // Often too short for all that a peer lacks.
+      maxMessageBytes: world.chance(60) ? world.between(100, 700) : undefined,
       counters: this.#counters,
       attach: (process: Process) => this.#network.attach(process),
       detach: (process: Process) => this.#network.detach(process),
@@ -104,7 +114,13 @@ export class Simulation {
       onDiskOperation: (host: Host, operation: string) => this.#trouble.disk(host, operation),
       recordWritten: (...seen: Parameters<Ledger['written']>) => this.#ledger.written(...seen),
     };
-    return Object.values(genesis.nodes).map(({ nodeId, raftId }) => new Host(context, nodeId, raftId));
+  }
+
+  #addHost(nodeId: string, joined: JoinedMembers): void {
+    if (this.#hosts.some((h) => h.nodeId === nodeId)) return;
+    const host = new Host(this.#hostContext, nodeId, joined.raftId, joined);
+    this.#hosts.push(host);
+    host.start();
   }
 
   async run(): Promise<SimulationResult> {
@@ -115,8 +131,10 @@ export class Simulation {
     await world.runUntil(SETTLING_MS, look);
     this.#clients.start(CLIENTS);
     this.#trouble.start();
+    this.#administrator.start();
     await world.runUntil(SETTLING_MS + troubleMs, look);
     this.#trouble.isOver = true;
+    this.#administrator.isOver = true;
     this.#heal();
     await this.#progress(look);
     this.#clients.check();
@@ -196,19 +214,13 @@ export class Simulation {
     if (status === undefined) return;
     let seen = this.#seen.get(host);
     if (seen?.process !== host.process) {
-      seen = { process: host.process, commitIndex: 0, appliedIndex: 0 };
+      seen = { process: host.process, commitIndex: 0, appliedIndex: 0, leads: undefined };
       this.#seen.set(host, seen);
     }
-    if (status.role === 'leader') {
-      this.#ledger.leads(host, status.term);
-      this.#ledger.isComplete(host, status.term, status.lastIndex);
-    }
-    if (status.commitIndex !== seen.commitIndex) {
-      if (status.commitIndex < seen.commitIndex) this.#fail(`the commit index of ${host.nodeId} falls`);
-      // A follower may be told so before its disk has what is committed, or still has something else there.
-      if (status.role === 'leader') this.#ledger.committedOn(host, status.commitIndex);
-      seen.commitIndex = status.commitIndex;
-    }
+    if (status.role === 'leader') this.#lookAtLeader(host, status, seen);
+    else seen.leads = undefined;
+    if (status.commitIndex < seen.commitIndex) this.#fail(`the commit index of ${host.nodeId} falls`);
+    seen.commitIndex = status.commitIndex;
     if (status.appliedIndex !== seen.appliedIndex) {
       if (status.appliedIndex < seen.appliedIndex) this.#fail(`the applied index of ${host.nodeId} falls`);
       this.#ledger.committedOn(host, status.appliedIndex);
@@ -218,6 +230,22 @@ export class Simulation {
       this.#ledger.applied(host, status.appliedIndex, digest);
       this.#trace.note(host.nodeId, 'applied', digest, () => String(status.appliedIndex));
     }
+  }
+
+  #lookAtLeader(host: Host, { term, lastIndex, commitIndex, members }: ClusterStatus, seen: Seen): void {
+    this.#ledger.leads(host, term);
+    this.#ledger.isComplete(host, term, lastIndex);
+    const voters = members.filter((m) => m.role === 'voter').map((m) => m.nodeId);
+    if (seen.leads?.term !== term) seen.leads = { term, counted: commitIndex, voters };
+    const { leads } = seen;
+    // Until an entry of its own term is on its disk, there may still be others that it has replaced in memory.
+    const isWritten = host.written.termAt(host.written.lastIndex) === term;
+    if (isWritten && commitIndex > leads.counted) {
+      this.#ledger.counted(host, term, commitIndex);
+      this.#ledger.committedOn(host, commitIndex, quorumOf(leads.voters, voters));
+      leads.counted = commitIndex;
+    }
+    leads.voters = voters;
   }
 
   #leader(): Host | undefined {
@@ -243,15 +271,25 @@ export class Simulation {
     const untilMs = world.nowMs + HEALING_MS;
     await world.runUntil(world.nowMs + 3_500, look);
     this.#clients.isOver = true;
-    const running = this.#hosts.filter((h) => h.phase !== 'refused');
     const written = new Set<Host>();
-    for (const host of running) this.#writeFresh(host, written);
+    for (const host of this.#members()) this.#writeFresh(host, written);
     while (world.nowMs < untilMs && this.#violation === undefined) {
       await world.runUntil(world.nowMs + 100, look);
-      if (written.size === running.length && this.#haveConverged(running)) return;
+      const members = this.#members();
+      if (members.every((h) => written.has(h)) && this.#haveConverged(members)) return;
     }
+    const running = this.#members();
     const status = running.map((h) => `${h.nodeId} ${h.phase} ${JSON.stringify(h.node?.status())}`);
     this.#fail(`no progress within ${HEALING_MS} ms after all was mended: ${status.join(', ')}`);
+  }
+
+  /** Those who belong to the cluster at the end, but for one whose disk is damaged. */
+  #members(): Host[] {
+    const state = this.#administrator.newestState();
+    return this.#hosts.filter((h) => {
+      const isMember = state === undefined || Object.hasOwn(state.nodes, h.nodeId);
+      return isMember && h.phase !== 'refused' && h.phase !== 'removed';
+    });
   }
 
   #writeFresh(host: Host, written: Set<Host>): void {
@@ -270,6 +308,7 @@ export class Simulation {
         .propose({ type: 'addClient', name, macs, image: IMAGE, writeCache: 'keep' })
         .then((result) => {
           if (result.ok || result.error.code === 'client-exists') written.add(host);
+          else if (result.error.code === 'image-not-held') again();
           else this.#fail(`a fresh change is refused: ${result.error.message}`);
         })
         .catch(again);
@@ -282,14 +321,31 @@ export class Simulation {
       const { leader, appliedIndex, lastIndex } = host.node.status();
       return `${leader} ${appliedIndex} ${lastIndex} ${stateDigest(host.node.state())}`;
     });
-    const isSettled = hosts.every((h) => h.node?.status().leader !== undefined);
+    const isSettled = hosts.length > 0 && hosts.every((h) => h.node?.status().leader !== undefined);
     return isSettled && seen.every((s) => s !== undefined && s === seen[0]);
   }
 }
 
+/** What was seen last of a node's present process. */
+interface Seen {
+  readonly process: Process;
+  commitIndex: number;
+  appliedIndex: number;
+  /** While it leads: how far what it committed has been looked at, and its voters. */
+  leads: { readonly term: number; counted: number; voters: readonly string[] } | undefined;
+}
+
+/**
+ * What is certainly needed to commit, when the voters may have been either of two sets, or both jointly: for an
+ * even number, which may stand for a joint configuration, one less than a majority.
+ */
+function quorumOf(before: readonly string[], after: readonly string[]): Quorum {
+  const smallest = Math.min(before.length, after.length);
+  return { members: [...new Set([...before, ...after])], size: Math.floor((smallest - 1) / 2) + 1 };
+}
+
 /** The state a cluster begins with: some nodes, two portal groups and an image that all nodes hold. */
 function makeFirstState(nodes: number): ClusterState {
-  const endpoint = (n: number, port: number): string => `198.51.100.${n}:${port}`;
   const ids = Array.from({ length: nodes }, (_, i) => i + 1);
   let state = makeGenesis({
     clusterId: 'c0ffee00c0ffee00c0ffee00c0ffee00',
@@ -303,14 +359,7 @@ function makeFirstState(nodes: number): ClusterState {
     nodes: ids.map((n) => ({
       nodeId: `n${n}`,
       raftId: n,
-      endpoints: {
-        peer: endpoint(n, 7400),
-        replication: endpoint(n, 7401),
-        api: endpoint(n, 7443),
-        http: endpoint(n, 7480),
-        tftp: endpoint(n, 69),
-        iscsi: endpoint(n, 3260),
-      },
+      endpoints: endpointsOf(`n${n}`),
     })),
     portalGroups: ['pg1', 'pg2'].map((id, i) => ({ id, address: `192.0.2.${10 + i}`, port: 3260 })),
     tokens: [],
