@@ -79,6 +79,8 @@ export const APPLIED_WRITE_DELAY_MS = 100;
 export const LEARNER_LAG_ENTRIES = 64;
 /** A step of Raft's membership that has not come about is taken again after this. */
 export const MEMBERSHIP_RETRY_MS = 500;
+/** A recovered log goes on this far beyond its end, where no other node can have anything. */
+export const RECOVERY_INDEX_STEP = 1_000_000;
 /** Between two steps of the placement of portal groups. */
 export const PLACEMENT_INTERVAL_MS = 250;
 export const REGISTER_RETRY_MS = 100;

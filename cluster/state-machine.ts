@@ -14,7 +14,7 @@ export function encodeCommand(command: Command): Uint8Array {
 }
 
 /** What is not even MessagePack becomes a command of no type, which apply refuses alike everywhere. */
-function decodeCommand(bytes: Uint8Array): Command {
+export function decodeCommand(bytes: Uint8Array): Command {
   try {
     return unpack(bytes) as Command;
   } catch (error) {

@@ -3,11 +3,18 @@ import { describeError, OperationError } from '../base/errors.ts';
 import { EXIT_CODE } from '../base/exit-code.ts';
 import { systemClock, systemRandom } from './system.ts';
 
+const standardOutput = {
+  out: (text: string) => process.stdout.write(text),
+  err: (text: string) => process.stderr.write(text),
+};
+
 /**
  * The composition root: the only reader of arguments and environment.
  *
  *     main.js init OPTIONS      makes a cluster's files
  *     main.js join TOKEN OPTIONS  makes the files of one more node
+ *     main.js recover OPTIONS   makes a cluster of what a stopped node has
+ *     main.js restore FILE OPTIONS  makes a cluster's files from a backup
  *     main.js start --data DIR  runs one node until it is told to stop
  *     main.js serve-lun FILE ... serves files as disks until it is told to stop
  *
@@ -17,22 +24,22 @@ async function main(args: readonly string[]): Promise<void> {
   const [command, ...rest] = args;
   if (command === 'init') {
     const { runInit } = await import('./setup/init.ts');
-    process.exitCode = await runInit(
-      rest,
-      { clock: systemClock, random: systemRandom },
-      {
-        out: (text) => process.stdout.write(text),
-        err: (text) => process.stderr.write(text),
-      },
-    );
+    process.exitCode = await runInit(rest, { clock: systemClock, random: systemRandom }, standardOutput);
     return;
   }
   if (command === 'join') {
     const { runJoin } = await import('./setup/join.ts');
-    process.exitCode = await runJoin(rest, {
-      out: (text) => process.stdout.write(text),
-      err: (text) => process.stderr.write(text),
-    });
+    process.exitCode = await runJoin(rest, standardOutput);
+    return;
+  }
+  if (command === 'recover') {
+    const { runRecover } = await import('./setup/recover.ts');
+    process.exitCode = await runRecover(rest, systemClock, standardOutput);
+    return;
+  }
+  if (command === 'restore') {
+    const { runRestore } = await import('./setup/restore.ts');
+    process.exitCode = await runRestore(rest, { clock: systemClock, random: systemRandom }, standardOutput);
     return;
   }
   if (command === 'start') {
@@ -44,7 +51,7 @@ async function main(args: readonly string[]): Promise<void> {
     return;
   }
   process.stderr.write(
-    'usage: main.js init OPTION ... | join TOKEN OPTION ... | start --data DIRECTORY | serve-lun FILE ...\n',
+    'usage: main.js init OPTION ... | join TOKEN OPTION ... | recover OPTION ... | restore FILE OPTION ... | start --data DIRECTORY | serve-lun FILE ...\n',
   );
   process.exitCode = EXIT_CODE.usage;
 }
@@ -60,11 +67,7 @@ async function serveLun(args: readonly string[]): Promise<void> {
       });
     }
   });
-  const output = {
-    out: (text: string) => process.stdout.write(text),
-    err: (text: string) => process.stderr.write(text),
-  };
-  process.exit(await runServeLun(args, output, told));
+  process.exit(await runServeLun(args, standardOutput, told));
 }
 
 async function start(args: readonly string[]): Promise<void> {

@@ -1,12 +1,11 @@
 import { join } from 'node:path';
-import { describeError, OperationError } from '../base/errors.ts';
+import { describeError } from '../base/errors.ts';
 import { EXIT_CODE } from '../base/exit-code.ts';
-import { AppliedStore } from '../cluster/applied-store.ts';
 import { ClusterNode } from '../cluster/cluster-node.ts';
 import type { MemberAddress } from '../cluster/membership.ts';
 import { nodeFileSystem } from '../storage/log/file-system.ts';
-import { openSegmentedLog } from '../storage/log/segmented-log.ts';
 import { DiskIdentities } from '../storage/replication/disk-identity.ts';
+import { openClusterStores } from './cluster-stores.ts';
 import { MemberWatch } from './member-watch.ts';
 import type { NodeContext } from './node-context.ts';
 import type { PeerAddress } from './peer/outbound-link.ts';
@@ -15,9 +14,6 @@ import { systemClock, systemRandom, systemTimers } from './system.ts';
 
 /** Ends the process, saying why. */
 export type EndProcess = (code: number, event: string, fields: Record<string, unknown>) => never;
-
-/** Whole segments are trimmed, and the cluster log is small. */
-const CLUSTER_SEGMENT_BYTES = 8 * 1024 * 1024;
 
 export interface ClusterParts {
   readonly cluster: ClusterNode;
@@ -36,11 +32,7 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     const reason = `this node was removed from the cluster; to come back, this host joins under another id`;
     return end(EXIT_CODE.removed, 'node.removed', { nodeId, reason });
   };
-  const appliedStore = await openAppliedStore(join(config.dataDir, 'state'), { clusterId, nodeId });
-  const { log: records } = await openSegmentedLog({
-    directory: join(config.dataDir, 'raft'),
-    fileSystem: nodeFileSystem,
-    segmentSizeBytes: CLUSTER_SEGMENT_BYTES,
+  const { records, appliedStore, close } = await openClusterStores(directory, {
     logger: logger('cluster-records'),
     counters,
   });
@@ -91,11 +83,7 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
   await cluster.start();
   await mesh.start();
   members.ask();
-  const closeStores = async (): Promise<void> => {
-    await records.close();
-    await appliedStore.close();
-  };
-  return { cluster, mesh, members, closeStores };
+  return { cluster, mesh, members, closeStores: close };
 }
 
 function groupDisksOf({ directory, logger }: NodeContext): DiskIdentities {
@@ -105,25 +93,6 @@ function groupDisksOf({ directory, logger }: NodeContext): DiskIdentities {
     random: systemRandom,
     logger: logger('cluster'),
   });
-}
-
-async function openAppliedStore(
-  path: string,
-  owner: { clusterId: string; nodeId: string },
-): Promise<AppliedStore> {
-  try {
-    await nodeFileSystem.makeDirectory(path);
-    return await AppliedStore.open(path, owner);
-  } catch (error) {
-    const cause = (error as { cause?: { code?: string } }).cause;
-    if (cause?.code !== 'LEVEL_LOCKED') throw error;
-    throw new OperationError(`${path} is in use: another process runs this node`, {
-      kind: 'conflict',
-      code: 'node-running',
-      got: path,
-      accepted: 'one process for each node directory',
-    });
-  }
 }
 
 /** Where the members' service of that name is. */

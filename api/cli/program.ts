@@ -42,7 +42,7 @@ export async function runCli(args: readonly string[], io: CliIo): Promise<number
 }
 
 /** Commands that work on files of this host, and need no cluster to talk to. */
-const OF_THE_NODE: readonly string[] = ['init', 'join', 'serve-lun'];
+const OF_THE_NODE: readonly string[] = ['init', 'join', 'recover', 'restore', 'serve-lun'];
 
 interface Run {
   readonly io: CliIo;
@@ -103,6 +103,8 @@ function nodeCommands(program: Command, run: Run): void {
   const ofTheNode = [
     ['init', 'prepare a new cluster'],
     ['join', 'make this host a node of a cluster that runs'],
+    ['recover', 'make a cluster of what is left, where a majority of its nodes is lost for good'],
+    ['restore', 'prepare a new cluster from a backup of the configuration'],
     ['serve-lun', 'serve raw files as iSCSI disks without a cluster'],
   ] as const;
   for (const [name, description] of ofTheNode) {

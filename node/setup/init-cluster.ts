@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { RandomSource } from '../../base/random.ts';
 import { makeGenesis } from '../../cluster/state/genesis.ts';
 import type { ClusterState, JoinTokenRecord, NodeEndpoints } from '../../cluster/state/model.ts';
+import { restoredGenesis } from '../../cluster/state/restored.ts';
 import { formatConfig } from '../config.ts';
 import {
   type Credentials,
@@ -57,13 +58,17 @@ export const AUTHORITY_KEY_FILE = 'ca.key';
 const FENCE_AFTER_MS = 900;
 const LEASE_MS = 600;
 
-/** @throws OperationError kind "invalid" */
-export function makeCluster(plan: InitPlan, inputs: InitInputs): NewCluster {
+/**
+ * @param restored the configuration of another cluster, which the new one is to have
+ * @throws OperationError kind "invalid"
+ */
+export function makeCluster(plan: InitPlan, inputs: InitInputs, restored?: ClusterState): NewCluster {
   const clusterId = hex(inputs.random.bytes(CLUSTER_ID_BYTES));
   const token = `bf_${Buffer.from(inputs.random.bytes(SECRET_BYTES)).toString('base64url')}`;
   const clusterSecret = hex(inputs.random.bytes(SECRET_BYTES));
   const join = newJoinSecret(inputs.random);
-  const genesis = planGenesis(plan, clusterId, {
+  const beginning = planGenesis(plan, clusterId, {
+    portalGroupIds: restored === undefined ? undefined : Object.keys(restored.portalGroups),
     token,
     join: {
       id: join.id,
@@ -71,6 +76,7 @@ export function makeCluster(plan: InitPlan, inputs: InitInputs): NewCluster {
       expiresAtMs: inputs.nowMs + JOIN_TOKEN_LIFETIME_MS,
     },
   });
+  const genesis = restored === undefined ? beginning : restoredGenesis(beginning, restored, inputs.nowMs);
   const authority = createAuthority(clusterId, inputs, inputs.random);
   const profile: AdminProfile = {
     clusterName: plan.clusterName,
@@ -100,7 +106,16 @@ export function makeCluster(plan: InitPlan, inputs: InitInputs): NewCluster {
 function planGenesis(
   plan: InitPlan,
   clusterId: string,
-  { token, join }: { readonly token: string; readonly join: JoinTokenRecord },
+  {
+    token,
+    join,
+    portalGroupIds,
+  }: {
+    readonly token: string;
+    readonly join: JoinTokenRecord;
+    /** In the order of the plan's portals; undefined: they are numbered. */
+    readonly portalGroupIds: readonly string[] | undefined;
+  },
 ): ClusterState {
   return makeGenesis({
     clusterId,
@@ -116,7 +131,7 @@ function planGenesis(
       raftId: i + 1,
       endpoints: endpointsOf(plan, node),
     })),
-    portalGroups: plan.portals.map((portal, i) => ({ id: `pg${i + 1}`, ...portal })),
+    portalGroups: plan.portals.map((portal, i) => ({ id: portalGroupIds?.[i] ?? `pg${i + 1}`, ...portal })),
     joinTokens: [join],
     tokens: [
       { id: 'admin', role: 'administrator', sha256: createHash('sha256').update(token).digest('hex') },

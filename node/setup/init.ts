@@ -149,7 +149,7 @@ function taken(directory: string): OperationError {
   });
 }
 
-function reportOf(plan: InitPlan, cluster: NewCluster, directory: string): InitReport {
+export function reportOf(plan: InitPlan, cluster: NewCluster, directory: string): InitReport {
   return {
     clusterName: plan.clusterName,
     clusterId: cluster.clusterId,
@@ -161,7 +161,7 @@ function reportOf(plan: InitPlan, cluster: NewCluster, directory: string): InitR
   };
 }
 
-function reportText(report: InitReport): string {
+export function reportText(report: InitReport): string {
   const width = Math.max(...report.nodes.map((n) => n.nodeId.length));
   return [
     `Cluster ${report.clusterName} is prepared in ${report.directory}`,
