@@ -82,7 +82,7 @@ export class TestCluster {
     this.disks.set(nodeId, disk);
     const records = new MemoryRecordLog(disk);
     const owner = { clusterId: this.genesis.clusterId, nodeId };
-    const store = await AppliedStore.open(join(this.#folder, nodeId), owner);
+    const store = await AppliedStore.open(this.storePath(nodeId), owner);
     const counters = new CounterSet();
     const started: TestNode = {
       node: new ClusterNode({
@@ -120,6 +120,11 @@ export class TestCluster {
     this.nodes.set(nodeId, started);
     await started.node.start();
     return started;
+  }
+
+  /** Where a node's applied state is, once it has been started. */
+  storePath(nodeId: string): string {
+    return join(this.#folder ?? '', nodeId);
   }
 
   /** Lets a node in by a join token, as its administrator would, and starts it. */
