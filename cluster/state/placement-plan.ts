@@ -2,7 +2,7 @@ import type { Command } from './commands.ts';
 import { DEFAULT_REPLICAS_PER_GROUP, MAX_REPLICAS_IN_MOTION } from './limits.ts';
 import type { ClusterState, NodeId, PortalGroupRecord } from './model.ts';
 import { compareText } from './names.ts';
-import { groupsInOrder, isLeaving, isUp } from './primaries.ts';
+import { groupsInOrder, isLeaving, isThere, isUp } from './primaries.ts';
 
 /**
  * Where portal groups ought to be, as the next single step towards it. Pure: the leader asks again after each
@@ -135,8 +135,8 @@ function movePrimaryAway(state: ClusterState): Command | undefined {
     const { replacedBy } = state.nodes[primary] ?? {};
     const first = (id: NodeId): number => (id === replacedBy ? 0 : 1);
     const to = group.inSync
+      .filter((m) => isThere(state.nodes, m) && !isLeaving(state.nodes, m.nodeId))
       .map((m) => m.nodeId)
-      .filter((id) => isUp(state.nodes, id) && !isLeaving(state.nodes, id))
       .sort((a, b) => first(a) - first(b) || leads(a) - leads(b) || compareText(a, b))[0];
     if (to !== undefined) return { type: 'moveGroup', group: group.id, epoch: group.epoch, to };
   }

@@ -50,7 +50,8 @@ export function recoverState(
       inSync = [memberAs(state, left.includes(self) ? self : (left[0] ?? self))];
     }
     const replicas = left.length === 0 ? [self] : left;
-    const recovered = withoutPrimary(group, replicas, inSync);
+    const isLoss = !inSync.some((m) => group.inSync.includes(m));
+    const recovered = withoutPrimary(group, replicas, inSync, isLoss);
     const primary = choosePrimary(portalGroups, nodes, inSync);
     portalGroups = {
       ...portalGroups,
@@ -81,7 +82,10 @@ function withoutPrimary(
   group: PortalGroupRecord,
   replicas: readonly NodeId[],
   inSync: readonly InSyncMember[],
+  isLoss: boolean,
 ): PortalGroupRecord {
   const { primary: _, ...rest } = group;
-  return { ...rest, epoch: group.epoch + RECOVERY_EPOCH_STEP, replicas, inSync };
+  const epoch = group.epoch + RECOVERY_EPOCH_STEP;
+  // Members that know of more are to give it up then.
+  return { ...rest, epoch, replicas, inSync, ...(isLoss ? { lossAcceptedEpoch: epoch } : {}) };
 }
