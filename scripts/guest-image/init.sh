@@ -57,6 +57,24 @@ iqn=$(cat "$target/target-name")
 portal=$(cat "$target/ip-addr"):$(cat "$target/port")
 # TPGT 1 is what every initiator that starts from an iBFT takes for granted.
 wait_for 10 iscsiadm -m node -o new -T "$iqn" -p "$portal,1" || fail "no iscsid"
+set_node() { iscsiadm -m node -T "$iqn" -p "$portal" -o update -n "$1" -v "$2" || fail "setting $1"; }
+# What iPXE logged in with is in the iBFT, and the same will be asked of us.
+if [ -s "$target/chap-name" ]; then
+  set_node node.session.auth.authmethod CHAP
+  set_node node.session.auth.username "$(cat "$target/chap-name")"
+  set_node node.session.auth.password "$(cat "$target/chap-secret")"
+  if [ -s "$target/rev-chap-name" ]; then
+    set_node node.session.auth.username_in "$(cat "$target/rev-chap-name")"
+    set_node node.session.auth.password_in "$(cat "$target/rev-chap-name-secret")"
+  fi
+fi
+# A machine named so wants digests; there is nobody else to tell it.
+case $(cat "$ibft/initiator/initiator-name") in
+*-digests)
+  set_node 'node.conn[0].iscsi.HeaderDigest' CRC32C
+  set_node 'node.conn[0].iscsi.DataDigest' CRC32C
+  ;;
+esac
 wait_for 60 iscsiadm -m node -T "$iqn" -p "$portal" --login || fail "login to $iqn at $portal"
 wait_for 30 findfs LABEL=bootfabric || fail "no partition with the label bootfabric"
 mount -t ext4 -o noatime,errors=panic "$(findfs LABEL=bootfabric)" /root || fail "mount"

@@ -196,8 +196,15 @@ export class TestCluster {
     await this.admin(['image', 'import', name, file], IMPORT_TIMEOUT_MS);
   }
 
-  async addClient(name: string, mac: string, image: string): Promise<ClientDocument> {
-    return (await this.admin(['client', 'add', name, '--mac', mac, '--image', image])) as ClientDocument;
+  /** @param more further options of `client add` */
+  async addClient(
+    name: string,
+    mac: string,
+    image: string,
+    more: readonly string[] = [],
+  ): Promise<ClientDocument> {
+    const added = await this.admin(['client', 'add', name, '--mac', mac, '--image', image, ...more]);
+    return added as ClientDocument;
   }
 
   /** A client's disk, and which node serves it at this moment. */

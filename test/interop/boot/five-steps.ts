@@ -1,9 +1,12 @@
+import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { TestCluster } from '../../../scripts/lab/cluster.ts';
 import type { Lab } from '../../../scripts/lab/lab.ts';
 import { Machine } from '../../../scripts/lab/machine.ts';
 import { expectedSum, longestPauseMs, StampWriter } from '../../../scripts/lab/stamps.ts';
 import { Capture } from '../support/capture.ts';
+import { LoginCapture } from '../support/login-capture.ts';
+import { expectGolden } from '../support/login-transcript.ts';
 
 const BOOT_TIMEOUT_MS = 180_000;
 const RESUME_TIMEOUT_MS = 60_000;
@@ -19,6 +22,8 @@ export interface BootCase {
   readonly firmware: 'bios' | 'uefi';
   /** How often the node that serves the disk is killed while the machine writes to it. */
   readonly kills: number;
+  /** Folder of the logins to expect of iPXE and open-iscsi, kept as text; undefined: they are not looked at. */
+  readonly logins?: string;
 }
 
 export interface BootFigures {
@@ -44,14 +49,28 @@ export async function fiveSteps(
 ): Promise<BootFigures> {
   const capture = new Capture(lab, 'udp port 69 or (tcp dst port 7480 and tcp[tcpflags] & tcp-push != 0)');
   await capture.listening();
+  const logins =
+    boot.logins === undefined ? undefined : new LoginCapture(lab, join(folder, `${boot.name}.pcap`));
+  await logins?.listening();
   const machine = new Machine(lab, { mac: boot.mac, firmware: boot.firmware, folder });
   try {
     const first = await machine.ready(BOOT_TIMEOUT_MS);
     const fetched = await capture.stop();
+    const transcripts = (await logins?.stop()) ?? [];
     // The ROM of a card under BIOS is iPXE already; UEFI's own client has to be given one.
     if (boot.firmware === 'uefi') expect(fetched, 'iPXE by TFTP').toMatch(/RRQ "[^"]*snponly\.efi"/);
     expect(fetched, 'a script by HTTP').toMatch(/GET \//);
     expect(first.markerPresent).toBe(false);
+
+    if (boot.logins !== undefined) {
+      for (const [by, immediateData] of [
+        ['ipxe', 'No'],
+        ['open-iscsi', 'Yes'],
+      ] as const) {
+        const first = transcripts.find((login) => login.includes(`\n    ImmediateData=${immediateData}\n`));
+        expectGolden(join(boot.logins, `${by}-${boot.name}.txt`), first ?? 'there was none\n');
+      }
+    }
 
     const { run, pausesMs, quietPauseMs } = await writeThroughFailures(cluster, machine, boot);
     const after = await machine.status();
@@ -88,6 +107,7 @@ export async function fiveSteps(
   } finally {
     await machine.powerOff();
     await capture.stop();
+    await logins?.stop();
   }
 }
 

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type BootLab, PROXY_DHCP, startBootLab } from '../../../scripts/lab/boot-lab.ts';
 import { BOOT_NEEDS } from '../../../scripts/lab/boot-needs.ts';
@@ -40,9 +41,13 @@ describeWhere(BOOT_NEEDS, "machines boot beside the site's own DHCP server", () 
   for (const firmware of ['bios', 'uefi'] as const) {
     it(firmware.toUpperCase(), { timeout: CASE_TIMEOUT_MS }, async () => {
       const mac = firmware === 'bios' ? '52:54:00:77:00:03' : '52:54:00:77:00:04';
-      const name = `${firmware}-proxy`;
-      await boot.cluster.addClient(name, mac, boot.image);
-      await fiveSteps(boot.lab, boot.cluster, boot.folder, { name, client: name, mac, firmware, kills: 1 });
+      // One machine attaches its disk with secrets on both sides and digests, the other without either.
+      const name = firmware === 'bios' ? 'bios-digests' : 'uefi-proxy';
+      const chap = firmware === 'bios' ? ['--chap', 'mutual'] : [];
+      await boot.cluster.addClient(name, mac, boot.image, chap);
+      const logins = join(import.meta.dirname, 'logins');
+      const steps = { name, client: name, mac, firmware, kills: 1, logins };
+      await fiveSteps(boot.lab, boot.cluster, boot.folder, steps);
     });
   }
 });

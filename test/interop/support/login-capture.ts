@@ -1,0 +1,94 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import type { Lab } from '../../../scripts/lab/lab.ts';
+import { loginTranscript, type Piece } from './login-transcript.ts';
+
+const ISCSI_PORT = 3260;
+const ETHERNET_HEADER_BYTES = 14;
+const PCAP_HEADER_BYTES = 24;
+const RECORD_HEADER_BYTES = 16;
+/** Whole segments, headers included, on an Ethernet. */
+const SNAP_BYTES = 2048;
+
+/** Captures iSCSI on the bridge and decodes how every connection logged in. */
+export class LoginCapture {
+  readonly #file: string;
+  readonly #process: ChildProcess;
+  readonly #closed: Promise<unknown>;
+  readonly #listening: Promise<void>;
+
+  constructor(lab: Lab, file: string) {
+    this.#file = file;
+    const options = ['-i', 'br0', '-U', '-s', String(SNAP_BYTES), '-w', file, `tcp port ${ISCSI_PORT}`];
+    this.#process = lab.spawnOnBridge('tcpdump', ['-Z', 'root', ...options], ['ignore', 'ignore', 'pipe']);
+    this.#closed = once(this.#process, 'close');
+    this.#listening = new Promise((resolve, reject) => {
+      let said = '';
+      this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
+        said += text;
+        if (said.includes('listening on')) resolve();
+      });
+      this.#process.once('exit', () => reject(new Error(`tcpdump ended: ${said}`)));
+    });
+  }
+
+  listening(): Promise<void> {
+    return this.#listening;
+  }
+
+  /** @returns the logins, in the order of their connections. May be called again. */
+  async stop(): Promise<string[]> {
+    this.#process.kill('SIGINT');
+    await this.#closed;
+    return [...connectionsOf(readFileSync(this.#file)).values()]
+      .map(loginTranscript)
+      .filter((transcript) => transcript !== '');
+  }
+}
+
+/** What each TCP connection carried, in order, without what was sent twice. */
+function connectionsOf(capture: Buffer): Map<string, Piece[]> {
+  const connections = new Map<string, Piece[]>();
+  const nextSequence = new Map<string, number>();
+  for (const frame of framesOf(capture)) {
+    const segment = tcpSegment(frame);
+    if (segment === undefined || segment.payload.length === 0) continue;
+    const { from, to, sequence, payload } = segment;
+    const fromInitiator = to.endsWith(`:${ISCSI_PORT}`);
+    const direction = `${from} ${to}`;
+    if (sequence !== (nextSequence.get(direction) ?? sequence)) continue;
+    nextSequence.set(direction, (sequence + payload.length) >>> 0);
+    const key = fromInitiator ? direction : `${to} ${from}`;
+    const pieces = connections.get(key) ?? [];
+    connections.set(key, pieces);
+    pieces.push({ from: fromInitiator ? 'initiator' : 'target', bytes: payload });
+  }
+  return connections;
+}
+
+/** The frames of a capture file as tcpdump writes it on this machine: little-endian, no link layer but Ethernet. */
+function* framesOf(capture: Buffer): Generator<Buffer> {
+  for (let at = PCAP_HEADER_BYTES; at + RECORD_HEADER_BYTES <= capture.length; ) {
+    const lengthBytes = capture.readUInt32LE(at + 8);
+    at += RECORD_HEADER_BYTES;
+    yield capture.subarray(at, at + lengthBytes);
+    at += lengthBytes;
+  }
+}
+
+/** undefined: no TCP over IPv4. */
+function tcpSegment(frame: Buffer) {
+  if (frame.readUInt16BE(12) !== 0x0800) return undefined;
+  const ip = frame.subarray(ETHERNET_HEADER_BYTES);
+  const ipHeaderBytes = ((ip[0] as number) & 15) * 4;
+  if (ip[9] !== 6) return undefined;
+  const tcp = ip.subarray(ipHeaderBytes, ip.readUInt16BE(2));
+  const address = (at: number): string => ip.subarray(at, at + 4).join('.');
+  return {
+    from: `${address(12)}:${tcp.readUInt16BE(0)}`,
+    to: `${address(16)}:${tcp.readUInt16BE(2)}`,
+    sequence: tcp.readUInt32BE(4),
+    payload: tcp.subarray(((tcp[12] as number) >> 4) * 4),
+  };
+}
