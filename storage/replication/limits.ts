@@ -51,6 +51,8 @@ export const TAIL_CACHE_BYTES = 16 * 1024 * 1024;
 export const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
 /** Longest wait before a primary that found its log full tries again to begin its epoch. */
 export const FULL_RETRY_MS = 1_000;
+/** Pause before a meta file that found no space is written again. */
+export const META_FULL_RETRY_MS = 250;
 /** Changes of primary remembered; older ones lie before anything a log still holds. */
 export const MAX_EPOCH_ENTRIES = 1_024;
 /** How often a group looks whether the head of its log can go. */

@@ -1,6 +1,8 @@
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { invariant } from '../../base/errors.ts';
+import { LogFullError } from '../../base/record-log.ts';
+import { isNoSpace } from '../log/file-system.ts';
 import type { MetaStore } from './group-meta.ts';
 
 /** One file per group, replaced as a whole: written aside, synced, renamed, and the directory synced. */
@@ -20,10 +22,21 @@ export class MetaDirectory implements MetaStore {
     }
   }
 
+  /** @throws LogFullError when the file system is full; what was saved before is still there */
   async save(groupId: string, bytes: Uint8Array): Promise<void> {
-    await mkdir(this.#directory, { recursive: true });
     const path = this.#path(groupId);
     const aside = `${path}.new`;
+    try {
+      await this.#replace(path, aside, bytes);
+    } catch (error) {
+      if (!isNoSpace(error)) throw error;
+      await rm(aside, { force: true });
+      throw new LogFullError('the file system has no space for the meta file', { cause: error });
+    }
+  }
+
+  async #replace(path: string, aside: string, bytes: Uint8Array): Promise<void> {
+    await mkdir(this.#directory, { recursive: true });
     const file = await open(aside, 'w', 0o600);
     try {
       await file.writeFile(bytes);

@@ -11,6 +11,7 @@ import type { MetaStore } from './group-meta.ts';
 import type { DeliberateFaults, ProposalOutcome, ReplicationClusterState } from './group-state.ts';
 import { type TrimBounds, USUAL_TRIM_BOUNDS } from './log-trimmer.ts';
 import { MetaDirectory } from './meta-directory.ts';
+import { PatientMetaStore } from './patient-meta-store.ts';
 import type { PortalGroup } from './portal-group.ts';
 import { PortalGroupReplica } from './portal-group-replica.ts';
 import { ReplicaFiles } from './replica-files.ts';
@@ -54,7 +55,7 @@ type Slot =
 /** All portal groups of which this node, or one worker of it, is a member. */
 export class ReplicationHost {
   readonly #options: ReplicationHostOptions;
-  readonly #meta: MetaStore;
+  readonly #meta: PatientMetaStore;
   readonly #slots = new Map<string, Slot>();
   readonly #links = new Map<string, PeerIdentity>();
   readonly #servingHandlers: ((groupId: string, serving: boolean) => void)[] = [];
@@ -64,8 +65,9 @@ export class ReplicationHost {
 
   constructor(options: ReplicationHostOptions) {
     this.#options = options;
-    const { metaDirectory, transport } = options;
-    this.#meta = typeof metaDirectory === 'string' ? new MetaDirectory(metaDirectory) : metaDirectory;
+    const { metaDirectory, transport, timers, logger } = options;
+    const meta = typeof metaDirectory === 'string' ? new MetaDirectory(metaDirectory) : metaDirectory;
+    this.#meta = new PatientMetaStore(meta, timers, logger);
     transport.onMessage((from, message) => this.#onMessage(from, message));
     transport.onLinkChange((peer, up) => this.#onLinkChange(peer, up));
   }
@@ -94,6 +96,7 @@ export class ReplicationHost {
 
   async stop(): Promise<void> {
     this.#isStopped = true;
+    this.#meta.stop();
     await Promise.all(Array.from(this.#slots.keys(), (groupId) => this.#close(groupId)));
   }
 
