@@ -11,7 +11,8 @@ export interface LoggedRecord {
 export interface LogWriterEvents {
   /** Before `appended`: where each record came to lie. */
   onPlaced(index: number, position: number, logged: LoggedRecord): void;
-  onAppended(cut: number): void;
+  /** @param appendedIndex records below are in the log; those of a call under way are not */
+  onAppended(cut: number, appendedIndex: number): void;
   /** No space: neither those records nor any waiting behind them were added. */
   onFull(cut: number): void;
   onSynced(cut: number): void;
@@ -76,7 +77,7 @@ export class LogWriter {
       }
       // The next batch is on its way to the file while the others hear of this one.
       this.#next();
-      this.#events.onAppended(cut);
+      this.#events.onAppended(cut, firstIndex + batch.length);
     } catch (error) {
       this.#appending = undefined;
       this.#onError(error, cut);

@@ -118,7 +118,7 @@ export class PortalGroupReplica implements PortalGroup {
         this.#trimmer.grew(payload.length);
         if (this.#state.primary !== undefined) this.#tail.add(index, payload);
       },
-      onAppended: (cut) => this.step({ kind: 'appended', cut, appendedIndex: log.nextIndex }),
+      onAppended: (cut, appendedIndex) => this.step({ kind: 'appended', cut, appendedIndex }),
       onFull: (cut) => {
         this.#options.logger.error('replication.log-full', { group: this.#options.groupId });
         if (cut === view.cut) this.#writes.failUnappended(log.nextIndex);
