@@ -14,6 +14,11 @@ export const GUARDIAN_START_TIMEOUT_MS = 20_000;
  * are kept this long, unanswered; a reset would cost their initiators seconds.
  */
 export const LAPSE_GRACE_MS = 1_500;
+/**
+ * Where a worker's short-lived objects live. Those of the requests in flight fit, so that few of them are moved
+ * before they die.
+ */
+export const YOUNG_GENERATION_MIB = 64;
 /** Memory of one worker for blocks of images. */
 export const IMAGE_CACHE_BYTES = 256 * 1024 * 1024;
 /** The worker shows that it is alive this often; silent for longer than the second, it is taken for hung. */

@@ -116,7 +116,8 @@ export class PortalGroupReplica implements PortalGroup {
       onPlaced: (index, position, { payload, record }) => {
         this.#table.hold(index, position, record);
         this.#trimmer.grew(payload.length);
-        if (this.#state.primary !== undefined) this.#tail.add(index, payload);
+        // Kept only where there is somebody to send it to: it would outlive the young generation for nothing.
+        if ((this.#state.primary?.group.replicas.length ?? 0) > 1) this.#tail.add(index, payload);
       },
       onAppended: (cut, appendedIndex) => this.step({ kind: 'appended', cut, appendedIndex }),
       onFull: (cut) => {
