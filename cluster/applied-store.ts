@@ -1,11 +1,16 @@
 import { Level } from 'level';
-import { invariant, OperationError } from '../base/errors.ts';
+import { crc32c } from '../base/crc32c.ts';
+import { OperationError, ProtocolError } from '../base/errors.ts';
 import { asArray, asCount, asText, pack, unpack } from './msgpack.ts';
 import { completeState } from './state/genesis.ts';
 import type { ClusterState } from './state/model.ts';
 
-/** Changes with every change of keys or values below. */
-const FORMAT_VERSION = 1;
+/**
+ * Changes with every change of keys or values below. It stands first under META_KEY in every version, so that any
+ * program can tell which one wrote this.
+ */
+export const FORMAT_VERSION = 2;
+const CHECKSUM_BYTES = 4;
 const META_KEY = 'meta';
 const CLUSTER_KEY = 'cluster';
 
@@ -65,17 +70,18 @@ export class AppliedStore {
 
   /**
    * @returns undefined when nothing has been written yet
-   * @throws OperationError code "foreign-data" when it belongs to another node, cluster or version
+   * @throws OperationError code "foreign-data" when it belongs to another node or cluster, "other-format" when to
+   *   another version of this program
+   * @throws AppliedDamageError when it is not what was written
    */
   async load(): Promise<AppliedState | undefined> {
     const meta = await this.#database.get(META_KEY);
     if (meta === undefined) return undefined;
-    const [version, clusterId, nodeId, position] = asArray(unpack(meta), 'applied state', 4);
+    const { clusterId, nodeId, position } = readMeta(meta);
     const { clusterId: ourCluster, nodeId: ourNode } = this.#owner;
-    if (version !== FORMAT_VERSION || clusterId !== ourCluster || nodeId !== ourNode) {
+    if (clusterId !== ourCluster || nodeId !== ourNode) {
       throw new OperationError(
-        `the data is of node ${asText(nodeId, 'node id')} of cluster ${asText(clusterId, 'cluster id')}, format ` +
-          `${asCount(version, 'format')}; this is node ${ourNode} of cluster ${ourCluster}, format ${FORMAT_VERSION}`,
+        `the data is of node ${nodeId} of cluster ${clusterId}; this is node ${ourNode} of cluster ${ourCluster}`,
         { kind: 'conflict', code: 'foreign-data' },
       );
     }
@@ -88,24 +94,25 @@ export class AppliedStore {
     };
     let rest: unknown;
     for await (const [key, value] of this.#database.iterator()) {
-      const record = unpack(value);
+      if (key === META_KEY) continue;
+      const record = unseal(key, value);
       if (key === CLUSTER_KEY) rest = record;
       const table = TABLE_NAMES.find((name) => key.startsWith(TABLES[name]));
       if (table !== undefined) tables[table][key.slice(TABLES[table].length)] = record;
     }
-    invariant(rest !== undefined, 'the applied state has a position, but no cluster record');
+    if (rest === undefined) throw new AppliedDamageError('it has a position, but no cluster record');
     const state = { ...(rest as object), ...tables } as unknown as ClusterState;
-    return { position: asCount(position, 'position'), state: completeState(state) };
+    return { position, state: completeState(state) };
   }
 
   /** @param before what is on disk already; undefined: nothing */
   async write(before: ClusterState | undefined, { state, position }: AppliedState): Promise<void> {
     const { clusterId, nodeId } = this.#owner;
     const changes: Change[] = [
-      { type: 'put', key: META_KEY, value: pack([FORMAT_VERSION, clusterId, nodeId, position]) },
+      { type: 'put', key: META_KEY, value: metaOf({ clusterId, nodeId, position }) },
     ];
     if (before !== state) {
-      changes.push({ type: 'put', key: CLUSTER_KEY, value: pack(withoutTables(state)) });
+      changes.push({ type: 'put', key: CLUSTER_KEY, value: seal(CLUSTER_KEY, withoutTables(state)) });
       for (const table of TABLE_NAMES)
         addChanges(changes, TABLES[table], before?.[table] ?? {}, state[table]);
     }
@@ -114,6 +121,68 @@ export class AppliedStore {
 
   async close(): Promise<void> {
     await this.#database.close();
+  }
+}
+
+/** The applied state on disk is not what was written to it. */
+export class AppliedDamageError extends Error {
+  constructor(message: string) {
+    super(`the applied state is damaged: ${message}`);
+    this.name = 'AppliedDamageError';
+  }
+}
+
+interface Meta {
+  readonly clusterId: string;
+  readonly nodeId: string;
+  readonly position: number;
+}
+
+function metaOf({ clusterId, nodeId, position }: Meta): Uint8Array {
+  const fields = [clusterId, nodeId, position];
+  return pack([FORMAT_VERSION, ...fields, crc32c(pack(fields))]);
+}
+
+function readMeta(bytes: Uint8Array): Meta {
+  const [version, ...rest] = asDamage(() => asArray(unpack(bytes), 'applied state'));
+  if (version !== FORMAT_VERSION) {
+    const got = typeof version === 'number' ? version : 'unknown';
+    throw new OperationError(
+      `the applied state is of format ${got}, this program reads and writes format ${FORMAT_VERSION}`,
+      { kind: 'conflict', code: 'other-format', got, accepted: `the program that wrote it, or a newer one` },
+    );
+  }
+  const [clusterId, nodeId, position, checksum] = rest;
+  if (checksum !== crc32c(pack([clusterId, nodeId, position]))) throw new AppliedDamageError('its position');
+  return {
+    clusterId: asText(clusterId, 'cluster id'),
+    nodeId: asText(nodeId, 'node id'),
+    position: asCount(position, 'position'),
+  };
+}
+
+/** A value, after a CRC32C over its key and itself. */
+function seal(key: string, record: unknown): Uint8Array {
+  const body = pack(record);
+  const sealed = Buffer.alloc(CHECKSUM_BYTES + body.length);
+  sealed.set(body, CHECKSUM_BYTES);
+  sealed.writeUInt32BE(crc32c(body, crc32c(Buffer.from(key))));
+  return sealed;
+}
+
+function unseal(key: string, sealed: Uint8Array): unknown {
+  const { buffer, byteOffset, length } = sealed;
+  const body = sealed.subarray(CHECKSUM_BYTES);
+  const checksum = length < CHECKSUM_BYTES ? undefined : new DataView(buffer, byteOffset).getUint32(0);
+  if (checksum !== crc32c(body, crc32c(Buffer.from(key)))) throw new AppliedDamageError(`record ${key}`);
+  return asDamage(() => unpack(body));
+}
+
+function asDamage<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof ProtocolError ? new AppliedDamageError(error.message) : error;
   }
 }
 
@@ -131,7 +200,8 @@ function addChanges(
 ): void {
   if (before === after) return;
   for (const [name, record] of Object.entries(after)) {
-    if (before[name] !== record) changes.push({ type: 'put', key: prefix + name, value: pack(record) });
+    const key = prefix + name;
+    if (before[name] !== record) changes.push({ type: 'put', key, value: seal(key, record) });
   }
   for (const name of Object.keys(before)) {
     if (!Object.hasOwn(after, name)) changes.push({ type: 'del', key: prefix + name });

@@ -39,6 +39,9 @@ export interface ClusterNodeOptions {
   readonly random: RandomSource;
   readonly logger: Logger;
   readonly counters: Counters;
+  /** See RaftLogOptions. */
+  readonly lost?: string;
+  readonly setAside?: (reason: string) => Promise<RecordLog>;
   /** When to compact the log; default: see limits.ts. */
   readonly logBounds?: LogBounds;
   /** Absent: this node does not tell its disks apart. */
@@ -185,6 +188,7 @@ export class ClusterNode implements ClusterView {
     const raft = this.#log.status();
     const disk = this.#log.diskLatency();
     if (raft === undefined || disk === undefined) {
+      const refetch = this.#log.refetch();
       const noWrites = { samples: 0, p50Ms: undefined, p99Ms: undefined, underWayMs: 0 };
       const nothing = {
         term: 0,
@@ -192,6 +196,7 @@ export class ClusterNode implements ClusterView {
         appliedIndex: 0,
         lastIndex: 0,
         disk: noWrites,
+        refetch,
         members: [],
         peers: [],
       };
@@ -206,6 +211,7 @@ export class ClusterNode implements ClusterView {
       appliedIndex: this.#started.appliedPosition,
       lastIndex: raft.lastIndex,
       disk,
+      refetch: undefined,
       members: this.#raftMembers(raft.confState),
       peers: this.#peers(raft),
     };

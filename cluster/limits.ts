@@ -34,6 +34,10 @@ export const MAX_SNAPSHOT_ATTEMPTS = 3;
 /** Parts of snapshots that never became whole may take this much of the disk; further ones are kept in memory. */
 export const MAX_ABANDONED_PART_BYTES = 2 * MAX_SNAPSHOT_BYTES;
 
+// A node that has lost data.
+/** The others are asked again after this. */
+export const REFETCH_RETRY_MS = 500;
+
 // Proposals and reads.
 export const MAX_COMMAND_BYTES = 1024 * 1024;
 export const MAX_PENDING_PROPOSALS = 4096;

@@ -6,6 +6,7 @@ import type { ProposalIntake } from './proposal-intake.ts';
 import type { Proposals } from './proposals.ts';
 import type { RawNode } from './raft/index.ts';
 import type { RaftMembers } from './raft-members.ts';
+import type { RefetchHelp } from './refetch-help.ts';
 import type { SnapshotReceiver } from './snapshot-receiver.ts';
 import type { SnapshotSender } from './snapshot-sender.ts';
 
@@ -17,6 +18,7 @@ interface InboxContext {
   readonly intake: ProposalIntake;
   readonly snapshotSender: SnapshotSender;
   readonly snapshotReceiver: SnapshotReceiver;
+  readonly help: RefetchHelp;
   readonly counters: Counters;
   /** A message of a member that made sense has come. */
   readonly heard: (from: PeerIdentity) => void;
@@ -34,7 +36,7 @@ export class PeerInbox {
 
   receive(from: PeerIdentity, bytes: Uint8Array): void {
     const { members, counters, heard, proposals, intake, stepped, raw } = this.#context;
-    const { snapshotSender, snapshotReceiver } = this.#context;
+    const { snapshotSender, snapshotReceiver, help } = this.#context;
     const sender = members.raftIdOf(from.nodeId);
     if (sender === undefined) return;
     if (members.hasLeft(sender, raw)) {
@@ -60,6 +62,13 @@ export class PeerInbox {
         return;
       case 'dropped':
         proposals.fail(message.counter, 'unavailable', 'no-leader', `not taken: ${message.reason}`);
+        return;
+      case 'refetchQuery':
+        help.asked(from.nodeId, sender, message.nonce);
+        stepped();
+        return;
+      case 'refetchNote':
+        // Of use only while this node itself recovers.
         return;
       case 'snapshotOffer':
         snapshotReceiver.offered(from.nodeId, message);

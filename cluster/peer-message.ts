@@ -20,11 +20,17 @@ export type PeerMessage =
   | { readonly kind: 'propose'; readonly proposals: readonly Proposal[] }
   /** The proposal was not taken and never will be. */
   | { readonly kind: 'dropped'; readonly counter: bigint; readonly reason: string }
+  /** Of a node that has lost data, to all others: it asks for their terms, and the leader for everything. */
+  | { readonly kind: 'refetchQuery'; readonly nonce: Uint8Array }
+  | { readonly kind: 'refetchNote'; readonly nonce: Uint8Array; readonly term: number }
   | SnapshotMessage;
 
 export const RAFT_KIND = Uint8Array.of(1);
 const PROPOSE_KIND = Uint8Array.of(2);
 const DROPPED_KIND = Uint8Array.of(3);
+// 4 to 7: see snapshot-messages.ts.
+const REFETCH_QUERY_KIND = Uint8Array.of(8);
+const REFETCH_NOTE_KIND = Uint8Array.of(9);
 
 /** In parts, as links take them. A Raft message is RAFT_KIND and then encodeRaftMessage. */
 export function encodeProposals(proposals: readonly Proposal[]): Uint8Array[] {
@@ -33,6 +39,14 @@ export function encodeProposals(proposals: readonly Proposal[]): Uint8Array[] {
 
 export function encodeDropped(counter: bigint, reason: string): Uint8Array[] {
   return [DROPPED_KIND, pack([Number(counter), reason])];
+}
+
+export function encodeRefetchQuery(nonce: Uint8Array): Uint8Array[] {
+  return [REFETCH_QUERY_KIND, pack([nonce])];
+}
+
+export function encodeRefetchNote(nonce: Uint8Array, term: number): Uint8Array[] {
+  return [REFETCH_NOTE_KIND, pack([nonce, term])];
 }
 
 /** @throws ProtocolError */
@@ -52,13 +66,21 @@ export function decodePeerMessage(bytes: Uint8Array): PeerMessage {
         reason: asText(reason, 'reason'),
       };
     }
+    case 8: {
+      const [nonce] = asArray(unpack(body), 'refetch query', 1);
+      return { kind: 'refetchQuery', nonce: asBytes(nonce, 'nonce') };
+    }
+    case 9: {
+      const [nonce, term] = asArray(unpack(body), 'refetch note', 2);
+      return { kind: 'refetchNote', nonce: asBytes(nonce, 'nonce'), term: asCount(term, 'term') };
+    }
     default: {
       const message = decodeSnapshotMessage(kind, body);
       if (message !== undefined) return message;
       throw new ProtocolError('a message of unknown kind', {
         code: 'malformed',
         got: kind,
-        limit: '1 to 7',
+        limit: '1 to 9',
       });
     }
   }

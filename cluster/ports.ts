@@ -1,4 +1,5 @@
 import type { DiskLatency } from './disk-latency.ts';
+import type { RefetchStatus } from './refetch.ts';
 import type { Command, CommandResult } from './state/commands.ts';
 import type { ClusterState, NodeId } from './state/model.ts';
 
@@ -29,6 +30,8 @@ export interface ClusterStatus {
   readonly appliedIndex: number;
   readonly lastIndex: number;
   readonly disk: DiskLatency;
+  /** Undefined: this node has lost nothing, or has it again. Else it does not take part yet. */
+  readonly refetch: RefetchStatus | undefined;
   /** Of Raft, as this node has it; those of the configuration follow when they have the log. */
   readonly members: readonly RaftMemberStatus[];
   /** On the leader: what it knows of each peer. */

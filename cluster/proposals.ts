@@ -2,7 +2,7 @@ import type { CancelTimer, Timers } from '../base/clock.ts';
 import { OperationError, type OperationErrorKind } from '../base/errors.ts';
 import { layout, u32, u64 } from '../base/layout.ts';
 import type { RandomSource } from '../base/random.ts';
-import { MAX_PENDING_PROPOSALS, PROPOSAL_TIMEOUT_MS } from './limits.ts';
+import { MAX_COMMAND_BYTES, MAX_PENDING_PROPOSALS, PROPOSAL_TIMEOUT_MS } from './limits.ts';
 import type { LogPosition } from './log.ts';
 
 /** In front of every entry's content: who waits for it. */
@@ -39,8 +39,16 @@ export class Proposals {
     this.#timers = timers;
   }
 
-  /** Gives a proposal its header. @throws OperationError when too many are under way */
+  /** Gives a proposal its header. @throws OperationError when it is too large, or too many are under way */
   wrap(bytes: Uint8Array): { readonly counter: bigint; readonly data: Uint8Array } {
+    if (bytes.length > MAX_COMMAND_BYTES) {
+      throw new OperationError(`a command of ${bytes.length} bytes`, {
+        kind: 'too-large',
+        code: 'command-too-large',
+        got: bytes.length,
+        accepted: `at most ${MAX_COMMAND_BYTES} bytes`,
+      });
+    }
     if (this.#pending.size >= MAX_PENDING_PROPOSALS) {
       throw failure('unavailable', 'queue-full', `${MAX_PENDING_PROPOSALS} changes are under way already`);
     }

@@ -1,10 +1,7 @@
-import type { CancelTimer, Clock, Timers } from '../base/clock.ts';
-import type { Counters } from '../base/counters.ts';
+import type { CancelTimer } from '../base/clock.ts';
 import { describeError, OperationError } from '../base/errors.ts';
-import type { Logger } from '../base/logger.ts';
-import type { PeerIdentity, PeerTransport } from '../base/peer-transport.ts';
-import type { RandomSource } from '../base/random.ts';
-import type { RecordLog } from '../base/record-log.ts';
+import type { PeerIdentity } from '../base/peer-transport.ts';
+import { LogCorruptionError } from '../base/record-log.ts';
 import { AppendThread } from './append-thread.ts';
 import { CommitNews } from './commit-news.ts';
 import { Contacts } from './contacts.ts';
@@ -12,7 +9,7 @@ import type { DiskLatency } from './disk-latency.ts';
 import { DiskWatch } from './disk-watch.ts';
 import { EntryFeed } from './entry-feed.ts';
 import { LeaderLoss } from './leader-loss.ts';
-import { MAX_COMMAND_BYTES, TICK_MS } from './limits.ts';
+import { TICK_MS } from './limits.ts';
 import type { LogConsumer, LogPosition, ReplicatedLog } from './log.ts';
 import { PeerInbox } from './peer-inbox.ts';
 import { RAFT_KIND } from './peer-message.ts';
@@ -30,36 +27,14 @@ import {
 import { encodeRaftMessage } from './raft-codec.ts';
 import { type MemberList, RaftMembers } from './raft-members.ts';
 import { makeRawNode } from './raft-node.ts';
-import { type LogBounds, RaftStore } from './raft-store.ts';
+import { openStore, type RaftLogOptions, refuseAlone } from './raft-start.ts';
+import type { RaftStore } from './raft-store.ts';
 import { Reads } from './reads.ts';
+import { Refetch, type RefetchStatus } from './refetch.ts';
+import { RefetchHelp } from './refetch-help.ts';
 import { type ArrivedSnapshot, SnapshotReceiver } from './snapshot-receiver.ts';
 import { SnapshotSender } from './snapshot-sender.ts';
 import { SnapshotSource } from './snapshot-source.ts';
-
-export interface RaftLogOptions {
-  readonly nodeId: string;
-  readonly raftId: number;
-  /** Raft ids of the members with which the log began; the same on every node and for ever. */
-  readonly firstVoters: readonly number[];
-  /** As far as they are known before the log has been read; see setMembers. */
-  readonly members: MemberList;
-  /** Where term, vote and entries are kept; closed by its owner, after stop. */
-  readonly records: RecordLog;
-  readonly transport: PeerTransport;
-  readonly clock: Clock;
-  readonly timers: Timers;
-  readonly random: RandomSource;
-  readonly logger: Logger;
-  readonly counters: Counters;
-  /** When to compact; default: see limits.ts. */
-  readonly logBounds?: LogBounds;
-  /** Bytes of entries in one message to a peer; default: see limits.ts. */
-  readonly maxMessageBytes?: number;
-  /** Called at each tick, after Raft's. */
-  readonly onTick: () => void;
-  /** The disk has failed. The process is to end: nothing is known of what is on it. */
-  readonly onFatal: (error: unknown) => void;
-}
 
 /**
  * The embedded engine: drives a RawNode by a timer and by messages, and carries out what it asks for. It
@@ -75,6 +50,7 @@ export class RaftLog implements ReplicatedLog {
   readonly #commitNews: CommitNews;
   readonly contacts = new Contacts();
   #running: Running | undefined;
+  #refetch: Refetch | undefined;
   #cancelTick: CancelTimer = () => {};
   #draining = false;
   #drainQueued = false;
@@ -108,11 +84,53 @@ export class RaftLog implements ReplicatedLog {
   }
 
   async start(consumer: LogConsumer): Promise<void> {
-    const { records, logger, logBounds, counters, transport } = this.#options;
-    const store = await RaftStore.open(records, this.#members.initialConfState(), logBounds);
-    const missing = store.resumeAt(consumer.position);
-    if (missing !== undefined) consumer.restore(missing.data, missing.index);
-    const applied = Math.max(consumer.position, missing?.index ?? 0);
+    const store = await openStore(this.#options, this.#members);
+    if (store.lost === undefined) {
+      try {
+        const missing = store.resumeAt(consumer.position);
+        if (missing !== undefined) consumer.restore(missing.data, missing.index);
+        this.#run(store, consumer, Math.max(consumer.position, missing?.index ?? 0));
+        return;
+      } catch (error) {
+        if (!(error instanceof LogCorruptionError)) throw error;
+        refuseAlone(this.#members, error.message);
+        await store.markLost(error.message);
+      }
+    }
+    this.#refetchAll(store, consumer, store.lost ?? '');
+  }
+
+  #refetchAll(store: RaftStore, consumer: LogConsumer, reason: string): void {
+    refuseAlone(this.#members, reason);
+    this.#options.logger.error('cluster.refetch.begins', { reason });
+    const failed = (error: unknown): void => this.#diskFailed(error);
+    const receiver = new SnapshotReceiver(store, this.#options, {
+      isKnown: () => false,
+      arrived: (arrived) => refetch.arrived(arrived),
+      failed,
+    });
+    const refetch = new Refetch({
+      ...this.#options,
+      reason,
+      store,
+      members: this.#members,
+      receiver,
+      failed,
+      done: ({ snapshot: { metadata, data } }) => {
+        if (this.#stopped) return;
+        this.#refetch = undefined;
+        consumer.restore(data, metadata.index);
+        store.resumeAt(metadata.index);
+        this.#run(store, consumer, metadata.index);
+      },
+    });
+    this.#refetch = refetch;
+    refetch.start();
+  }
+
+  /** @param applied the consumer has all entries up to here */
+  #run(store: RaftStore, consumer: LogConsumer, applied: number): void {
+    const { logger, counters, transport } = this.#options;
     const raw = makeRawNode(this.#raftId, store, applied, this.#options);
     const feed = new EntryFeed(consumer, this.#proposals, applied, (entry) => {
       // Every member changes at the same entry; RaftStore.confStateAt is how that is known after a restart.
@@ -132,7 +150,12 @@ export class RaftLog implements ReplicatedLog {
       arrived: (arrived) => this.#stepSnapshot(raw, arrived),
       failed: (error) => this.#diskFailed(error),
     });
+    const help = new RefetchHelp({
+      ...{ raw, source, sender: snapshotSender, transport, logger },
+      tail: () => this.#reads.tail(),
+    });
     const inbox = new PeerInbox({
+      help,
       snapshotSender,
       snapshotReceiver,
       raftId: this.#raftId,
@@ -146,7 +169,7 @@ export class RaftLog implements ReplicatedLog {
     });
     const diskWatch = new DiskWatch(raw, appends, this.#options);
     const leaderLoss = new LeaderLoss({ raw, transport, members: this.#members, contacts: this.contacts });
-    this.#running = { raw, store, appends, feed, inbox, snapshotSender, diskWatch, leaderLoss };
+    this.#running = { raw, store, appends, feed, inbox, snapshotSender, help, diskWatch, leaderLoss };
     this.#scheduleTick();
     this.#queueDrain();
   }
@@ -166,6 +189,7 @@ export class RaftLog implements ReplicatedLog {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#refetch?.stop();
     this.#cancelTick();
     this.#commitNews.clear();
     this.#reads.stop();
@@ -182,6 +206,11 @@ export class RaftLog implements ReplicatedLog {
   /** Of this node's own disk. Undefined before start. */
   diskLatency(): DiskLatency | undefined {
     return this.#running?.appends.latency();
+  }
+
+  /** Undefined: nothing has been lost. */
+  refetch(): RefetchStatus | undefined {
+    return this.#refetch?.status;
   }
 
   nodeIdOf(raftId: number): string | undefined {
@@ -201,16 +230,8 @@ export class RaftLog implements ReplicatedLog {
   }
 
   async append(bytes: Uint8Array): Promise<LogPosition> {
-    if (bytes.length > MAX_COMMAND_BYTES) {
-      throw new OperationError(`a command of ${bytes.length} bytes`, {
-        kind: 'too-large',
-        code: 'command-too-large',
-        got: bytes.length,
-        accepted: `at most ${MAX_COMMAND_BYTES} bytes`,
-      });
-    }
     const running = this.#running;
-    if (running === undefined || this.#stopped) throw noLeader('this node is not running');
+    if (running === undefined || this.#stopped) throw this.#notRunning();
     const { role, leader, term } = running.raw;
     if (leader === NO_NODE) throw noLeader('the cluster has no leader at the moment');
     const { counter, data } = this.#proposals.wrap(bytes);
@@ -220,8 +241,13 @@ export class RaftLog implements ReplicatedLog {
     return await this.#proposals.outcome(counter, term);
   }
 
+  #notRunning(): OperationError {
+    if (this.#refetch === undefined) return noLeader('this node is not running');
+    return noLeader('this node has lost data and takes no part before it has fetched it from the others');
+  }
+
   async tail(): Promise<LogPosition> {
-    if (this.#running === undefined || this.#stopped) throw noLeader('this node is not running');
+    if (this.#running === undefined || this.#stopped) throw this.#notRunning();
     return await this.#reads.tail();
   }
 
@@ -291,8 +317,11 @@ export class RaftLog implements ReplicatedLog {
     const status = this.status();
     const leader = this.#members.nodeIdOf(status?.leader ?? NO_NODE);
     this.contacts.leads(leading, leader);
-    if (!leading) this.#commitNews.clear();
-    if (!leading) this.#running?.snapshotSender.stopAll();
+    if (!leading) {
+      this.#commitNews.clear();
+      this.#running?.snapshotSender.stopAll();
+      this.#running?.help.stopAll();
+    }
     this.#options.logger.info('cluster.role', {
       role: status?.role,
       leader,
@@ -328,9 +357,9 @@ export class RaftLog implements ReplicatedLog {
     if (!sent && message.type === 'MsgApp') running.raw.reportUnreachable(message.to);
   }
 
-  #sendSnapshot({ raw, snapshotSender }: Running, nodeId: string | undefined, message: Message): void {
+  #sendSnapshot({ raw, snapshotSender, help }: Running, nodeId: string | undefined, message: Message): void {
     const { to, term = 0, snapshot } = message;
-    if (nodeId === undefined || snapshot === undefined) {
+    if (nodeId === undefined || snapshot === undefined || help.isHelping(nodeId)) {
       raw.reportSnapshot(to, 'failure');
       return;
     }
@@ -347,7 +376,9 @@ export class RaftLog implements ReplicatedLog {
   }
 
   #receive(from: PeerIdentity, bytes: Uint8Array): void {
-    if (!this.#stopped) this.#running?.inbox.receive(from, bytes);
+    if (this.#stopped) return;
+    this.#running?.inbox.receive(from, bytes);
+    this.#refetch?.receive(from.nodeId, bytes);
   }
 }
 
@@ -358,6 +389,7 @@ interface Running {
   readonly feed: EntryFeed;
   readonly inbox: PeerInbox;
   readonly snapshotSender: SnapshotSender;
+  readonly help: RefetchHelp;
   readonly diskWatch: DiskWatch;
   readonly leaderLoss: LeaderLoss;
 }

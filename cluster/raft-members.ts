@@ -45,6 +45,25 @@ export class RaftMembers {
     return { voters, learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false };
   }
 
+  /** The other members as far as they are known, those that have left included. */
+  get others(): readonly MemberRecord[] {
+    const { others, wanted } = this.#list;
+    const all = new Map([...others, ...wanted].map((m) => [m.raftId, m]));
+    all.delete(this.own.raftId);
+    return [...all.values()];
+  }
+
+  /** Raft ids of those that are wanted, or were there at the beginning where no configuration is known. */
+  get voterIds(): readonly number[] {
+    const wanted = this.#list.wanted.map((m) => m.raftId);
+    return wanted.length > 0 ? wanted : this.#firstVoters;
+  }
+
+  /** Whether there is nobody else who could have what this node has. */
+  get isAlone(): boolean {
+    return this.voterIds.every((id) => id === this.own.raftId);
+  }
+
   nodeIdOf(raftId: number): string | undefined {
     return this.#nodeIds.get(raftId);
   }

@@ -1,5 +1,6 @@
 import { ProtocolError } from '../base/errors.ts';
-import { asArray, asBytes, asCount, pack, unpack } from './msgpack.ts';
+import { MAX_RECORD_PAYLOAD_BYTES } from './limits.ts';
+import { asArray, asBytes, asCount, asText, pack, unpack } from './msgpack.ts';
 import type { Entry, HardState, SnapshotMetadata } from './raft/types.ts';
 import {
   packEntry,
@@ -10,6 +11,9 @@ import {
   unpackMetadata,
 } from './raft-codec.ts';
 import type { SnapshotPart } from './snapshot-spool.ts';
+
+/** Code of the error for a record that a newer program wrote. */
+export const UNKNOWN_KIND = 'unknown-kind';
 
 /** What Raft keeps on disk: a series of records of which later ones overrule earlier ones. */
 export type RaftRecord =
@@ -27,14 +31,18 @@ export type RaftRecord =
     }
   /** A stretch of a snapshot that is being received. Without a "snapshot" after the last one it counts for nothing. */
   | { readonly kind: 'snapshotPart'; readonly part: SnapshotPart }
+  /** Records or applied entries before this have been lost; until the next snapshot the node may not take part. */
+  | { readonly kind: 'lost'; readonly reason: string }
   /** Entries up to this index are no longer needed; those after it stay. */
   | { readonly kind: 'compacted'; readonly metadata: SnapshotMetadata; readonly hardState: HardState };
 
+/** The form of a kind never changes: a new form is a new kind, which older programs refuse to read over. */
 const HARD_STATE = 1;
 const ENTRIES = 2;
 const SNAPSHOT = 3;
 const COMPACTED = 4;
 const SNAPSHOT_PART = 5;
+const LOST = 6;
 
 export function encodeRecord(record: RaftRecord): Uint8Array {
   switch (record.kind) {
@@ -44,6 +52,8 @@ export function encodeRecord(record: RaftRecord): Uint8Array {
       return pack([ENTRIES, record.entries.map(packEntry)]);
     case 'snapshot':
       return pack([SNAPSHOT, packMetadata(record.metadata), packHardState(record.hardState)]);
+    case 'lost':
+      return pack([LOST, record.reason]);
     case 'snapshotPart': {
       const { metadata, totalBytes, sha256, offsetBytes, bytes } = record.part;
       return pack([SNAPSHOT_PART, packMetadata(metadata), totalBytes, sha256, offsetBytes, bytes]);
@@ -67,6 +77,8 @@ export function decodeRecord(bytes: Uint8Array): RaftRecord {
         metadata: unpackMetadata(a),
         hardState: unpackHardState(b),
       };
+    case LOST:
+      return { kind: 'lost', reason: asText(a, 'reason') };
     case SNAPSHOT_PART: {
       const part = {
         metadata: unpackMetadata(a),
@@ -81,9 +93,29 @@ export function decodeRecord(bytes: Uint8Array): RaftRecord {
       return { kind: 'compacted', metadata: unpackMetadata(a), hardState: unpackHardState(b) };
     default:
       throw new ProtocolError('a raft record of unknown kind', {
-        code: 'malformed',
+        code: UNKNOWN_KIND,
         got: kind,
-        limit: '1 to 5',
+        limit: '1 to 6',
       });
   }
+}
+
+/** Bytes of content; what is around it does not count. */
+export function sizeOf(entries: readonly Entry[]): number {
+  return entries.reduce((sum, entry) => sum + entry.data.length, 0);
+}
+
+/** Splits entries into groups of at most MAX_RECORD_PAYLOAD_BYTES, or of one. */
+export function inRecords(entries: readonly Entry[]): Entry[][] {
+  const groups: Entry[][] = [];
+  let sizeBytes = Number.POSITIVE_INFINITY;
+  for (const entry of entries) {
+    if (sizeBytes + entry.data.length > MAX_RECORD_PAYLOAD_BYTES) {
+      groups.push([]);
+      sizeBytes = 0;
+    }
+    groups.at(-1)?.push(entry);
+    sizeBytes += entry.data.length;
+  }
+  return groups;
 }

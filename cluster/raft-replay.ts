@@ -1,6 +1,7 @@
+import { describeError, OperationError, ProtocolError } from '../base/errors.ts';
 import { LogCorruptionError } from '../base/record-log.ts';
 import type { Entry, HardState, SnapshotMetadata } from './raft/types.ts';
-import type { RaftRecord } from './raft-records.ts';
+import { decodeRecord, type RaftRecord, UNKNOWN_KIND } from './raft-records.ts';
 import { type SnapshotPart, SnapshotSpool } from './snapshot-spool.ts';
 
 /** What the records on disk add up to. */
@@ -13,6 +14,8 @@ export interface RecoveredLog {
   readonly snapshot: SnapshotSpool | undefined;
   /** What had come of a snapshot that was being received. */
   readonly spool: SnapshotSpool | undefined;
+  /** Why the node may not take part yet. */
+  readonly lost: string | undefined;
   /** For each record of entries that may still matter, in order. */
   readonly located: readonly LocatedEntries[];
 }
@@ -29,6 +32,7 @@ export class RaftReplay {
   #entries: Entry[] = [];
   #snapshot: SnapshotSpool | undefined;
   #spool: SnapshotSpool | undefined;
+  #lost: string | undefined;
   #located: LocatedEntries[] = [];
 
   add(record: RaftRecord, number: number): void {
@@ -46,6 +50,11 @@ export class RaftReplay {
         this.#located = [];
         this.#snapshot = this.#wholeSpool(record.metadata);
         this.#spool = undefined;
+        // The one with which every log begins holds nothing.
+        if (record.metadata.index > 0) this.#lost = undefined;
+        return;
+      case 'lost':
+        this.#lost = record.reason;
         return;
       case 'snapshotPart':
         this.#addPart(record.part, number);
@@ -108,6 +117,7 @@ export class RaftReplay {
       entries: this.#entries,
       snapshot: this.#snapshot,
       spool: this.#spool,
+      lost: this.#lost,
       located: this.#located,
     };
   }
@@ -115,4 +125,25 @@ export class RaftReplay {
 
 export function corruption(message: string): LogCorruptionError {
   return new LogCorruptionError(`the Raft log is damaged: ${message}`, { segment: 'raft', offsetBytes: 0 });
+}
+
+/** @throws LogCorruptionError, or OperationError code "newer-format" */
+export function decodeStored(payload: Uint8Array, record: number): RaftRecord {
+  try {
+    return decodeRecord(payload);
+  } catch (error) {
+    if (error instanceof ProtocolError && error.code === UNKNOWN_KIND) {
+      // Whole, as its checksum says, and of no kind known here.
+      throw new OperationError(
+        'a newer version of this program has written to the cluster log of this node',
+        {
+          kind: 'conflict',
+          code: 'newer-format',
+          got: `a record of kind ${String(error.got)}`,
+          accepted: 'that version, or a newer one',
+        },
+      );
+    }
+    throw corruption(`record ${record}: ${describeError(error)}`);
+  }
 }

@@ -1,4 +1,4 @@
-import { describeError, invariant } from '../base/errors.ts';
+import { invariant } from '../base/errors.ts';
 import { LogFullError, type RecordLog } from '../base/record-log.ts';
 import {
   LOG_TAIL_ENTRIES,
@@ -6,7 +6,6 @@ import {
   MAX_LOG_BYTES,
   MAX_LOG_ENTRIES,
   MAX_LOG_OVERRUN,
-  MAX_RECORD_PAYLOAD_BYTES,
 } from './limits.ts';
 import {
   type ConfState,
@@ -19,8 +18,8 @@ import {
   type Snapshot,
   type SnapshotMetadata,
 } from './raft/index.ts';
-import { decodeRecord, encodeRecord, type RaftRecord } from './raft-records.ts';
-import { corruption, type LocatedEntries, RaftReplay } from './raft-replay.ts';
+import { encodeRecord, inRecords, type RaftRecord, sizeOf } from './raft-records.ts';
+import { corruption, decodeStored, type LocatedEntries, RaftReplay } from './raft-replay.ts';
 import { inParts, type SnapshotPart, SnapshotSpool, type SpooledSnapshot } from './snapshot-spool.ts';
 
 /** One step of what Raft wants kept; carried out in the order hard state, snapshot, entries. */
@@ -68,6 +67,7 @@ export class RaftStore implements RaftStorage {
   /** Content of a snapshot received before the last stop, until the consumer has it. */
   #received: { readonly index: number; readonly data: Uint8Array } | undefined;
   #spool: SnapshotSpool | undefined;
+  #lost: string | undefined;
   /** What records hold of snapshots that never became whole, since such were trimmed last. */
   #abandonedBytes = 0;
 
@@ -86,6 +86,7 @@ export class RaftStore implements RaftStorage {
     this.#memory.setHardState(this.#hardState);
     this.#entryBytes = sizeOf(recovered.entries);
     this.#spool = recovered.spool;
+    this.#lost = recovered.lost;
     if (recovered.snapshot !== undefined) {
       this.#received = { index: recovered.base.index, data: recovered.snapshot.content() };
     }
@@ -95,16 +96,25 @@ export class RaftStore implements RaftStorage {
    * Reads the log back, or begins one.
    * @param initial the members of a new cluster
    * @param bounds default: those of limits.ts
+   * @param lost why what was there before has been lost; only a log that is empty takes note of it
    * @throws LogCorruptionError; the node must then not take part
+   * @throws OperationError code "newer-format"
    */
-  static async open(log: RecordLog, initial: ConfState, bounds: LogBounds = LOG_BOUNDS): Promise<RaftStore> {
+  static async open(
+    log: RecordLog,
+    initial: ConfState,
+    bounds: LogBounds = LOG_BOUNDS,
+    lost?: string,
+  ): Promise<RaftStore> {
     if (log.nextIndex === log.firstIndex) {
       const start: RaftRecord = {
         kind: 'snapshot',
         metadata: { index: 0, term: 0, confState: initial },
         hardState: { term: 0, vote: 0, commit: 0 },
       };
-      await log.append([encodeRecord(start)]);
+      // In this order: torn apart, the second alone would be the log of a node that has lost nothing.
+      const records: RaftRecord[] = lost === undefined ? [start] : [{ kind: 'lost', reason: lost }, start];
+      await log.append(records.map(encodeRecord));
       await log.sync();
     }
     const replay = new RaftReplay();
@@ -208,6 +218,20 @@ export class RaftStore implements RaftStorage {
     if (durable && contentRecord !== undefined) await this.#log.trimBefore(contentRecord);
   }
 
+  /** Why this node may not take part before a snapshot has taken the place of what it has. */
+  get lost(): string | undefined {
+    return this.#lost;
+  }
+
+  /** Notes durably that something has been lost. */
+  markLost(reason: string): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#log.append([encodeRecord({ kind: 'lost', reason })]);
+      await this.#log.sync();
+      this.#lost = reason;
+    });
+  }
+
   /** What has come of the snapshot that is being received. */
   get spool(): SnapshotSpool | undefined {
     return this.#spool;
@@ -279,6 +303,7 @@ export class RaftStore implements RaftStorage {
       this.#entryBytes = 0;
       this.#spool = undefined;
       this.#abandonedBytes = 0;
+      this.#lost = undefined;
     }
     this.#memory.append(entries);
     this.#entryBytes += sizeOf(entries);
@@ -354,31 +379,4 @@ export class RaftStore implements RaftStorage {
 /** Whether others are told something that the state recorded does not say. */
 function isPromise(recorded: HardState, next: HardState): boolean {
   return recorded.term !== next.term || recorded.vote !== next.vote;
-}
-
-function decodeStored(payload: Uint8Array, record: number): RaftRecord {
-  try {
-    return decodeRecord(payload);
-  } catch (error) {
-    throw corruption(`record ${record}: ${describeError(error)}`);
-  }
-}
-
-function sizeOf(entries: readonly Entry[]): number {
-  return entries.reduce((sum, entry) => sum + entry.data.length, 0);
-}
-
-/** Splits entries into groups of at most MAX_RECORD_PAYLOAD_BYTES, or of one. */
-function inRecords(entries: readonly Entry[]): Entry[][] {
-  const groups: Entry[][] = [];
-  let sizeBytes = Number.POSITIVE_INFINITY;
-  for (const entry of entries) {
-    if (sizeBytes + entry.data.length > MAX_RECORD_PAYLOAD_BYTES) {
-      groups.push([]);
-      sizeBytes = 0;
-    }
-    groups.at(-1)?.push(entry);
-    sizeBytes += entry.data.length;
-  }
-  return groups;
 }

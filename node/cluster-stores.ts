@@ -1,19 +1,17 @@
-import { join } from 'node:path';
 import type { Counters } from '../base/counters.ts';
 import { CounterSet } from '../base/counters.ts';
-import { OperationError } from '../base/errors.ts';
 import { type Logger, silentLogger } from '../base/logger.ts';
 import type { RecordLog } from '../base/record-log.ts';
-import { AppliedStore } from '../cluster/applied-store.ts';
+import type { AppliedStore } from '../cluster/applied-store.ts';
 import { nodeFileSystem } from '../storage/log/file-system.ts';
-import { openSegmentedLog } from '../storage/log/segmented-log.ts';
+import { openAppliedStore } from './applied-directory.ts';
+import { ClusterRecords } from './cluster-records.ts';
 import type { NodeDirectory } from './setup/node-directory.ts';
 
-/** Whole segments are trimmed, and the cluster log is small. */
-const CLUSTER_SEGMENT_BYTES = 8 * 1024 * 1024;
-
 export interface ClusterStores {
+  /** As they were opened; damaged ones say so when they are used. */
   readonly records: RecordLog;
+  readonly clusterRecords: ClusterRecords;
   readonly appliedStore: AppliedStore;
   readonly close: () => Promise<void>;
 }
@@ -31,35 +29,12 @@ export async function openClusterStores(
 ): Promise<ClusterStores> {
   const { config, genesis } = directory;
   const owner = { clusterId: genesis.clusterId, nodeId: config.nodeId };
-  const appliedStore = await openAppliedStore(join(config.dataDir, 'state'), owner);
-  const { log: records } = await openSegmentedLog({
-    directory: join(config.dataDir, 'raft'),
-    fileSystem: nodeFileSystem,
-    segmentSizeBytes: CLUSTER_SEGMENT_BYTES,
-    ...watch,
-  });
+  const appliedStore = await openAppliedStore(config.dataDir, owner, watch.logger);
+  const place = { directory: config.dataDir, fileSystem: nodeFileSystem };
+  const clusterRecords = await ClusterRecords.open({ ...place, ...watch });
   const close = async (): Promise<void> => {
-    await records.close();
+    await clusterRecords.records.close();
     await appliedStore.close();
   };
-  return { records, appliedStore, close };
-}
-
-async function openAppliedStore(
-  path: string,
-  owner: { clusterId: string; nodeId: string },
-): Promise<AppliedStore> {
-  try {
-    await nodeFileSystem.makeDirectory(path);
-    return await AppliedStore.open(path, owner);
-  } catch (error) {
-    const cause = (error as { cause?: { code?: string } }).cause;
-    if (cause?.code !== 'LEVEL_LOCKED') throw error;
-    throw new OperationError(`${path} is in use: another process runs this node`, {
-      kind: 'conflict',
-      code: 'node-running',
-      got: path,
-      accepted: 'one process for each node directory',
-    });
-  }
+  return { records: clusterRecords.records, clusterRecords, appliedStore, close };
 }

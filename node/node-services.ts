@@ -86,7 +86,7 @@ export class LocalServices implements NodeServices {
   async status(): Promise<NodeStatusDocument> {
     const { cluster, incarnation, startedAtMs, counters, dataPlane } = this.#options;
     const state = cluster.state();
-    const { nodeId, peers, members, disk, ...clusterStatus } = cluster.status();
+    const { nodeId, peers, members, disk, refetch, ...clusterStatus } = cluster.status();
     const plane = await dataPlane.status();
     return {
       nodeId,
@@ -97,6 +97,7 @@ export class LocalServices implements NodeServices {
       cluster: {
         ...clusterStatus,
         leader: clusterStatus.leader ?? null,
+        refetch: refetch === undefined ? null : { ...refetch, waitingFor: [...refetch.waitingFor] },
         disk: { ...disk, p50Ms: disk.p50Ms ?? null, p99Ms: disk.p99Ms ?? null },
       },
       nodes: Object.values(state.nodes).map((node) => {

@@ -32,10 +32,11 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     const reason = `this node was removed from the cluster; to come back, this host joins under another id`;
     return end(EXIT_CODE.removed, 'node.removed', { nodeId, reason });
   };
-  const { records, appliedStore, close } = await openClusterStores(directory, {
+  const { clusterRecords, appliedStore, close } = await openClusterStores(directory, {
     logger: logger('cluster-records'),
     counters,
   });
+  const { records, lost } = clusterRecords;
   const mesh = new PeerMesh({
     self: { clusterId, nodeId, incarnation },
     listen: { host: config.address, port: config.ports.peer },
@@ -56,6 +57,8 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     genesis,
     ...(joined === undefined ? {} : { joined }),
     records,
+    ...(lost === undefined ? {} : { lost }),
+    setAside: () => clusterRecords.setAside(),
     appliedStore,
     transport: mesh,
     clock: systemClock,
@@ -81,6 +84,7 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     logger: logger('members'),
   });
   await cluster.start();
+  await clusterRecords.noted();
   await mesh.start();
   members.ask();
   return { cluster, mesh, members, closeStores: close };

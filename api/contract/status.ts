@@ -13,6 +13,19 @@ const diskSchema = Type.Object(
   { description: "append and fsync of the cluster log on this node's own disk" },
 );
 
+const refetchSchema = Type.Object(
+  {
+    reason: Type.String({ description: 'what was wrong with what it had' }),
+    receivedBytes: Type.Integer(),
+    totalBytes: Type.Integer({ description: '0: not known yet' }),
+    waitingFor: Type.Array(Type.String(), { description: 'nodes whose term is not known yet' }),
+  },
+  {
+    description:
+      'this node has lost data and neither votes nor counts before it has fetched it from the others',
+  },
+);
+
 const clusterStatusSchema = Type.Object({
   role: Type.String({ description: 'leader, follower, candidate or pre-candidate' }),
   leader: nullable(Type.String(), 'null: none is known'),
@@ -21,6 +34,7 @@ const clusterStatusSchema = Type.Object({
   appliedIndex: Type.Integer(),
   lastIndex: Type.Integer(),
   disk: diskSchema,
+  refetch: nullable(refetchSchema, 'null: this node has lost nothing, or has it again'),
 });
 
 const memberSchema = Type.Object({

@@ -123,6 +123,12 @@ export class RawNode {
     if (this.#core.role === 'leader') this.#core.becomeFollower(this.#core.term, NO_NODE);
   }
 
+  /** The peer has lost its log: nothing that it has acknowledged counts any more. Without effect on a follower. */
+  forgetPeerLog(id: number): void {
+    const { role, tracker, log } = this.#core;
+    if (role === 'leader' && id !== this.#core.id) tracker.forgetProgress(id, log.lastIndex);
+  }
+
   /** The last message to `id` could not be sent. */
   reportUnreachable(id: number): void {
     this.#local('MsgUnreachable', id);

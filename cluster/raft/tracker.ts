@@ -54,6 +54,15 @@ export class Tracker {
     this.#replaceProgress(fresh);
   }
 
+  /** Forgets what is known of one log. */
+  forgetProgress(id: number, lastIndex: number): void {
+    const known = this.#progress.get(id);
+    if (known === undefined) return;
+    const { isLearner } = known;
+    const fresh = this.newProgress({ id, match: 0, next: lastIndex + 1, isLearner, recentActive: false });
+    this.#replaceProgress(new Map([...this.#progress, [id, fresh]]));
+  }
+
   get isSingleVoter(): boolean {
     return this.#configuration.incoming.size === 1 && this.#configuration.outgoing.size === 0;
   }

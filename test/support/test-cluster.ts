@@ -18,7 +18,7 @@ import { eventually, realTime } from './real-time.ts';
 export interface TestNode {
   readonly node: ClusterNode;
   readonly incarnation: string;
-  readonly records: MemoryRecordLog;
+  records: MemoryRecordLog;
   readonly store: AppliedStore;
   readonly counters: CounterSet;
   fenced: boolean;
@@ -49,6 +49,8 @@ export class TestCluster {
   readonly disks = new Map<string, MemoryDisk>();
   readonly #makeTransport: MakeTransport;
   readonly #dropTransport: (nodeId: string) => Promise<void> | void;
+  /** Damaged disks that were set aside. */
+  readonly aside = new Map<string, MemoryDisk>();
   #folder: string | undefined;
   #starts = 0;
   /** What nodes that joined later were told as they came. */
@@ -92,6 +94,13 @@ export class TestCluster {
         genesis: this.genesis,
         ...(joined === undefined ? {} : { joined }),
         records,
+        setAside: (): Promise<MemoryRecordLog> => {
+          this.aside.set(nodeId, disk);
+          const fresh = new MemoryDisk();
+          this.disks.set(nodeId, fresh);
+          started.records = new MemoryRecordLog(fresh);
+          return Promise.resolve(started.records);
+        },
         appliedStore: store,
         transport: await this.#makeTransport(nodeId, incarnation),
         clock: realTime,
@@ -175,6 +184,11 @@ export class TestCluster {
     // The killed log answers nothing any more, so stopping cannot be waited for.
     void node.node.stop();
     await node.store.close();
+  }
+
+  /** Takes the applied state of a node that does not run away. */
+  async forgetApplied(nodeId: string): Promise<void> {
+    await rm(join(this.#folder ?? '', nodeId), { recursive: true, force: true });
   }
 
   get(nodeId: string): TestNode {

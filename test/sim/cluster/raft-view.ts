@@ -53,6 +53,7 @@ export class RaftView {
         this.#setHardState(record.hardState);
         this.#begin(record.metadata.index, record.metadata.term, []);
         return;
+      case 'lost':
       case 'snapshotPart':
         // Counts for nothing before the snapshot is whole.
         return;

@@ -1,8 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Level } from 'level';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { AppliedStore } from '../../../cluster/applied-store.ts';
+import { AppliedDamageError, AppliedStore, FORMAT_VERSION } from '../../../cluster/applied-store.ts';
+import { pack } from '../../../cluster/msgpack.ts';
 import { addClient, addVersion, applyAll, runningCluster, sha } from './state/fixtures.ts';
 
 const OWNER = { clusterId: 'c-1', nodeId: 'n1' };
@@ -48,6 +50,50 @@ describe('the applied store', () => {
       await store.close();
       store = await AppliedStore.open(folder, owner);
       await expect(store.load()).rejects.toMatchObject({ code: 'foreign-data' });
+    }
+  });
+
+  it('refuses what an older or a newer program has written, and says which', async () => {
+    await store.write(undefined, { state: runningCluster(), position: 1 });
+    await store.close();
+    for (const version of [FORMAT_VERSION - 1, FORMAT_VERSION + 1]) {
+      const level = new Level<string, Uint8Array>(folder, { valueEncoding: 'view' });
+      // Whatever else there may be in that version.
+      await level.put('meta', pack([version, 'c-1', 'n1', 9, 'more', 'and more']));
+      await level.close();
+      store = await AppliedStore.open(folder, OWNER);
+      await expect(store.load()).rejects.toMatchObject({ code: 'other-format', got: version });
+      await store.close();
+    }
+    store = await AppliedStore.open(folder, OWNER);
+  });
+
+  it('takes no record for good of which a bit has changed', async () => {
+    await store.write(undefined, { state: runningCluster(), position: 1 });
+    await store.close();
+    const level = new Level<string, Uint8Array>(folder, { valueEncoding: 'view' });
+    const whole = new Map<string, Uint8Array>();
+    for await (const [key, value] of level.iterator()) whole.set(key, Uint8Array.from(value));
+    await level.close();
+    expect(whole.size).toBeGreaterThan(4);
+    for (const [key, value] of whole) {
+      const damaged = Uint8Array.from(value);
+      const at = damaged.length - 1;
+      damaged[at] = (damaged[at] ?? 0) ^ 1;
+      await change(key, damaged);
+      await expect(store.load(), key).rejects.toThrow(AppliedDamageError);
+      await store.close();
+      await change(key, value);
+      await store.load();
+      await store.close();
+    }
+    store = await AppliedStore.open(folder, OWNER);
+
+    async function change(key: string, value: Uint8Array): Promise<void> {
+      const raw = new Level<string, Uint8Array>(folder, { valueEncoding: 'view' });
+      await raw.put(key, value);
+      await raw.close();
+      store = await AppliedStore.open(folder, OWNER);
     }
   });
 

@@ -176,6 +176,7 @@ describe('a record', () => {
       part: fc.record({ metadata, totalBytes: count, sha256: bytes, offsetBytes: count, bytes }),
     }),
     fc.record({ kind: fc.constant('compacted' as const), metadata, hardState }),
+    fc.record({ kind: fc.constant('lost' as const), reason: fc.string() }),
   );
 
   it('has this form on disk', () => {

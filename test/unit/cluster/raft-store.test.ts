@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { LogCorruptionError, LogFailure, LogFullError } from '../../../base/record-log.ts';
 import { LOG_TAIL_ENTRIES, MAX_LOG_ENTRIES, MAX_RECORD_PAYLOAD_BYTES } from '../../../cluster/limits.ts';
+import { pack } from '../../../cluster/msgpack.ts';
 import type { ConfState, Entry } from '../../../cluster/raft/index.ts';
 import { encodeRecord } from '../../../cluster/raft-records.ts';
 import { RaftStore, type StorageWrite } from '../../../cluster/raft-store.ts';
@@ -295,6 +296,16 @@ describe('the Raft store refuses to start', () => {
     await open();
     disk.records.push(Buffer.from('c1', 'hex'));
     await expect(open()).rejects.toThrow(LogCorruptionError);
+  });
+});
+
+describe('a log that a newer program has written to', () => {
+  it('is refused, and not taken for a damaged one', async () => {
+    await open();
+    disk.records.push(pack([99, 'whatever']));
+    const error = await open().catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: 'newer-format', kind: 'conflict' });
+    expect(error).not.toBeInstanceOf(LogCorruptionError);
   });
 });
 
