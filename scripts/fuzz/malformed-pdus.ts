@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { chapAlgorithm } from '../../node/iscsi/chap.ts';
 import { loginKeyTable } from '../../node/iscsi/login-keys.ts';
 import { opcode, RESERVED_TAG } from '../../node/iscsi/opcode.ts';
-import { HEADER_BYTES } from '../../node/iscsi/pdu.ts';
+import { CDB_OFFSET, HEADER_BYTES } from '../../node/iscsi/pdu.ts';
 
 /** PDUs that are wrong in every way the format allows, and where in a connection's life they come. */
 
@@ -59,7 +59,7 @@ const INITIATOR_OPCODES = [
 
 const edgeByte = fc.constantFrom(0, 1, 0x3f, 0x40, 0x7f, 0x80, 0xc0, 0xff);
 const u32Edge = fc.constantFrom(0, 1, 2, 127, 128, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff);
-const offsets = fc.constantFrom(8, 12, 16, 20, 24, 28, 32, 36, 40, 44);
+const offsets = fc.constantFrom(8, 12, 16, 20, 20, 20, 24, 28, 32, 36, 40, 44);
 
 /** Login and text keys with values that are right, nearly right, or nothing of the kind. */
 const keyName = fc.oneof(
@@ -120,13 +120,27 @@ interface Header {
   readonly isRandom: boolean;
   readonly flags: number;
   readonly words: readonly (readonly [number, number])[];
+  /** For SCSI commands: any operation code, with what follows it all noise or mostly zeros. */
+  readonly cdb: Uint8Array;
 }
+
+const CDB_BYTES = 16;
+const cdb = fc
+  .tuple(fc.nat(255), fc.boolean(), fc.uint8Array({ minLength: CDB_BYTES, maxLength: CDB_BYTES }))
+  .map(([operation, isRandom, random]) => {
+    const bytes = isRandom
+      ? random
+      : random.map((byte, i) => (i === 1 || i > 12 || byte < 32 ? byte & 31 : 0));
+    bytes[0] = operation;
+    return bytes;
+  });
 
 const header: fc.Arbitrary<Header> = fc.record({
   random: fc.uint8Array({ minLength: HEADER_BYTES, maxLength: HEADER_BYTES }),
   isRandom: fc.boolean(),
   flags: fc.oneof(edgeByte, fc.nat(255)),
   words: fc.array(fc.tuple(offsets, fc.oneof(u32Edge, fc.nat(300))), { maxLength: 6 }),
+  cdb,
 });
 
 function build(
@@ -142,6 +156,7 @@ function build(
   bytes[1] = from.flags;
   // Any other tag is that of a transfer which is not open.
   if (!from.isRandom && code !== opcode.scsiCommand) bytes.writeUInt32BE(RESERVED_TAG, 20);
+  if (code === opcode.scsiCommand) bytes.set(from.cdb, CDB_OFFSET);
   for (const [at, value] of from.words) bytes.writeUInt32BE(value, at);
   bytes[4] = length === 'with-ahs' ? 2 : length === 'ahs-over-limit' ? 255 : 0;
   const sent = length === 'none' ? new Uint8Array() : content;
@@ -186,7 +201,13 @@ export const sequence: fc.Arbitrary<Sequence> = fc.record({
 
 /** One PDU of every opcode, length and state: what chance might leave out. */
 export function* everyCombination(): Generator<Sequence> {
-  const blank: Header = { random: new Uint8Array(), isRandom: false, flags: 0x80, words: [] };
+  const blank: Header = {
+    random: new Uint8Array(),
+    isRandom: false,
+    flags: 0x80,
+    words: [],
+    cdb: new Uint8Array(CDB_BYTES),
+  };
   const content = Buffer.from('InitiatorName=iqn.2026-11.net.example:fuzz\0', 'latin1');
   for (const state of STATES) {
     for (const length of LENGTHS) {
