@@ -10,6 +10,7 @@ import { ImageCache } from '../../storage/image/image-cache.ts';
 import { ImageStore } from '../../storage/image/image-store.ts';
 import { nodeFileSystem } from '../../storage/log/file-system.ts';
 import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
+import { DiskSpace } from '../../storage/replication/disk-space.ts';
 import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
 import { ReplicationHost } from '../../storage/replication/index.ts';
 import { IscsiPortal } from '../iscsi/portal.ts';
@@ -78,6 +79,12 @@ const replication = new ReplicationHost({
     return opened.log;
   },
   metaDirectory: config.groupsDirectory,
+  diskSpace: new DiskSpace({
+    space: () => nodeFileSystem.space(config.groupsDirectory),
+    clock: systemClock,
+    logger: logger('replication'),
+    counters,
+  }),
   images: cache.over(new ImageStore({ directory: config.imagesDirectory })),
   clock: systemClock,
   timers: systemTimers,

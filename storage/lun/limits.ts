@@ -12,6 +12,8 @@ export const MAX_READ_RUN_BLOCKS = 256;
 export const MAX_IMAGE_NAME_BYTES = 255;
 /** One record in so many has its position remembered, to turn a position back into a record number. */
 export const POSITION_SAMPLE_RECORDS = 256;
+/** So many bytes of log are enough for a position to be remembered, however few the records. */
+export const POSITION_SAMPLE_BYTES = 1024 * 1024;
 /**
  * Blocks given up by one record at most, and covered by one entry of an index for blocks given up (64 MiB): what
  * is being discarded is remembered block by block until it is committed.

@@ -2,7 +2,7 @@ import { invariant } from '../../base/errors.ts';
 import type { LogRecord } from '../../base/record-log.ts';
 import type { ImageSource, ImageVersionRef, OpenImage } from '../image/image-source.ts';
 import { BlockIndex } from './block-index.ts';
-import { POSITION_SAMPLE_RECORDS, STORED_BLOCK_BYTES } from './limits.ts';
+import { POSITION_SAMPLE_BYTES, POSITION_SAMPLE_RECORDS, STORED_BLOCK_BYTES } from './limits.ts';
 import { crcOfWrite, decodeGroupRecord, type GroupRecord, writeHeaderBytes } from './log-record.ts';
 
 /** What is known of a LUN apart from its blocks. */
@@ -131,6 +131,7 @@ export class LunTable {
   readonly #endings = new Map<number, number[]>();
   /** Record numbers and positions, rising, of some of the applied records. */
   #samples: { index: number; position: number }[] = [];
+  #lastPosition = 0;
 
   constructor(images: ImageSource, onRetired: (lun: Lun) => void) {
     this.#images = images;
@@ -238,9 +239,27 @@ export class LunTable {
     return record;
   }
 
+  #samplePosition(index: number, position: number): void {
+    this.#lastPosition = position;
+    const last = this.#samples.at(-1);
+    const isDue = index % POSITION_SAMPLE_RECORDS === 0 || last === undefined;
+    if (isDue || position - last.position >= POSITION_SAMPLE_BYTES) this.#samples.push({ index, position });
+  }
+
+  /** About how long the log is, from the oldest record known here to the newest that has taken effect. */
+  get logBytes(): number {
+    const first = this.#samples[0];
+    return first === undefined ? 0 : this.#lastPosition - first.position;
+  }
+
+  /** The same from a position on. */
+  bytesFrom(position: number): number {
+    return Math.max(0, this.#lastPosition - position);
+  }
+
   #apply(index: number, position: number, record: GroupRecord): void {
     this.#appliedIndex = index + 1;
-    if (index % POSITION_SAMPLE_RECORDS === 0) this.#samples.push({ index, position });
+    this.#samplePosition(index, position);
     switch (record.kind) {
       case 'epochStart':
         return;

@@ -65,3 +65,22 @@ export const MAX_SNAPSHOT_BYTES = 16 * 1024 * 1024;
 export const IMAGE_CHECK_MS = 1_000;
 /** Random bytes of the id of a directory that holds a copy of a group. */
 export const DISK_ID_BYTES = 16;
+/**
+ * The log may be as many times as long as what is in use of it (and COMPACT_SLACK_BYTES longer) before its head is
+ * compacted. So what clients write is written 1 + 1 / (COMPACT_RATIO - 1) times at most.
+ */
+export const COMPACT_RATIO = 2;
+/** The same while the disk is low and clients are refused space. */
+export const COMPACT_RATIO_LOW = 1.25;
+export const COMPACT_SLACK_BYTES = 256 * 1024 * 1024;
+/** Being carried at a time: little beside what clients may have in flight. */
+export const COMPACT_IN_FLIGHT_BYTES = 2 * 1024 * 1024;
+/** Pause after a pass that failed. */
+export const COMPACT_RETRY_MS = 1_000;
+/** Kept free of clients' writes for compaction: this much, or on a small disk one part of so many. */
+export const MAX_LOG_RESERVE_BYTES = 192 * 1024 * 1024;
+export const LOG_RESERVE_PARTS = 16;
+/** How often the file system is asked for the room it has. */
+export const DISK_SPACE_CHECK_MS = 500;
+/** A head that was compacted and cannot be let go of for so long is gone through again. */
+export const COMPACT_RESCAN_MS = 30_000;

@@ -1,15 +1,21 @@
 import type { LunTable } from '../lun/lun-table.ts';
 import type { LogView } from './core.ts';
-import { TRIM_CHECK_MS, TRIM_GROWTH_BYTES } from './limits.ts';
+import { COMPACT_SLACK_BYTES, TRIM_CHECK_MS, TRIM_GROWTH_BYTES } from './limits.ts';
 
 export interface TrimBounds {
+  /** What the log may be longer than its live blocks ask for before it is compacted. */
+  readonly slackBytes?: number;
   /** Between two looks. */
   readonly checkMs: number;
   /** Growth of the log that makes a look worthwhile. */
   readonly growthBytes: number;
 }
 
-export const USUAL_TRIM_BOUNDS: TrimBounds = { checkMs: TRIM_CHECK_MS, growthBytes: TRIM_GROWTH_BYTES };
+export const USUAL_TRIM_BOUNDS: TrimBounds = {
+  checkMs: TRIM_CHECK_MS,
+  growthBytes: TRIM_GROWTH_BYTES,
+  slackBytes: COMPACT_SLACK_BYTES,
+};
 
 /** Decides when the head of the log, in which nothing is in use any more, can go. */
 export class LogTrimmer {
@@ -47,6 +53,12 @@ export class LogTrimmer {
 
   grew(lengthBytes: number): void {
     this.#appendedBytes += lengthBytes;
+  }
+
+  /** Something was given up: a look may be worthwhile whatever has been appended since the last one. */
+  wake(): void {
+    this.#appendedBytes = Number.POSITIVE_INFINITY;
+    this.#nextCheckMs = 0;
   }
 
   /**

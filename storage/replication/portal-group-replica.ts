@@ -16,12 +16,14 @@ import { LunDevice } from '../lun/lun-device.ts';
 import { LunTable } from '../lun/lun-table.ts';
 import { grantMs } from './backup-machine.ts';
 import { CommitApplier } from './commit-applier.ts';
+import { Compactor } from './compactor.ts';
 import type { ReplicaCore, ReplicaEvent } from './core.ts';
+import type { DiskSpace } from './disk-space.ts';
 import { type EffectPorts, EffectRunner } from './effect-runner.ts';
 import { decodeFrame } from './frame.ts';
 import type { DeliberateFaults, MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
 import { ImageWatch } from './image-watch.ts';
-import { DEFAULT_LEASE_MS, TICK_MS } from './limits.ts';
+import { COMPACT_SLACK_BYTES, DEFAULT_LEASE_MS, TICK_MS } from './limits.ts';
 import { LogTrimmer, type TrimBounds } from './log-trimmer.ts';
 import { LogWriter } from './log-writer.ts';
 import type { LunInfo, PortalGroup, PortalGroupStatus } from './portal-group.ts';
@@ -47,6 +49,7 @@ export interface ReplicaOptions {
   readonly onFatal: (error: unknown) => void;
   readonly faults: DeliberateFaults;
   readonly trim: TrimBounds;
+  readonly diskSpace: DiskSpace | undefined;
 }
 
 /** This node's member of one portal group: carries out what the machine says and tells it what came of it. */
@@ -62,6 +65,7 @@ export class PortalGroupReplica implements PortalGroup {
   readonly #imageWatch: ImageWatch;
   readonly #tail = new TailCache();
   readonly #effects: EffectRunner;
+  readonly #compactor: Compactor;
   #wasServing = false;
   #cancelTick: CancelTimer | undefined;
   #isStopped = false;
@@ -73,6 +77,7 @@ export class PortalGroupReplica implements PortalGroup {
     this.#state = newReplica(this.#core);
     const view = this.#core.log;
     this.#table = new LunTable(options.images, (lun) => {
+      this.#trimmer.wake();
       lun.close().catch((error: unknown) => this.#warn('replication.image-close', error));
     });
     this.#table.restart(files.meta.baseIndex, files.meta.luns);
@@ -90,6 +95,7 @@ export class PortalGroupReplica implements PortalGroup {
       readAt: (position, lengthBytes) => files.log.readAt(position, lengthBytes),
       readBegins: () => this.#trimmer.readBegins(),
       nowMs: () => clock.monotonicMs(),
+      isDiskLow: () => options.diskSpace?.isLow === true,
       primary: () => this.#state.primary,
       step: (event) => this.step(event),
     });
@@ -107,6 +113,28 @@ export class PortalGroupReplica implements PortalGroup {
       step: (event) => this.step(event),
       onFailure: (error) => this.#fail(error),
     });
+    this.#compactor = this.#makeCompactor();
+  }
+
+  #makeCompactor(): Compactor {
+    const { files, trim, counters, diskSpace } = this.#options;
+    return new Compactor({
+      log: files.log,
+      table: this.#table,
+      baseIndex: () => this.#core.log.baseIndex,
+      slackBytes: trim.slackBytes ?? COMPACT_SLACK_BYTES,
+      isServing: () => this.isServing(),
+      isDiskLow: () => diskSpace?.isLow === true,
+      recordEpoch: () => this.#writes.recordEpoch(),
+      submit: (records) => this.#writes.submit(records, false),
+      onProgress: (carriedBytes) => {
+        counters.add('replication.compactions');
+        counters.add('replication.carried-bytes', carriedBytes);
+        this.#trimmer.wake();
+      },
+      onTrouble: (reason) => this.#warn('replication.compaction-failed', reason),
+      onFailure: (error) => this.#fail(error),
+    });
   }
 
   #makeWriter(): LogWriter {
@@ -116,6 +144,7 @@ export class PortalGroupReplica implements PortalGroup {
       onPlaced: (index, position, { payload, record }) => {
         this.#table.hold(index, position, record);
         this.#trimmer.grew(payload.length);
+        this.#options.diskSpace?.took(payload.length);
         // Kept only where there is somebody to send it to: it would outlive the young generation for nothing.
         if ((this.#state.primary?.group.replicas.length ?? 0) > 1) this.#tail.add(index, payload);
       },
@@ -163,6 +192,8 @@ export class PortalGroupReplica implements PortalGroup {
     if (this.#table.appliedIndex >= this.#core.log.commitIndex) {
       this.#imageWatch.check(nowMs, (ready) => this.step({ kind: 'imagesReady', ready }));
     }
+    this.#options.diskSpace?.tick();
+    this.#compactor.tick(nowMs);
     this.#effects.maybeTrim(nowMs);
     this.#cancelTick = this.#options.timers.setTimer(TICK_MS, () => this.#tick());
   }
@@ -259,6 +290,7 @@ export class PortalGroupReplica implements PortalGroup {
     this.#state.primary = undefined;
     this.#writes.failAll();
     if (this.#wasServing) this.#options.onServingChange(false);
+    await this.#compactor.stop();
     await Promise.all([this.#effects.idle(), this.#writer.stop(), this.#applier.pause()]);
     await Promise.all(Array.from(this.#table.all(), (lun) => lun.close()));
     await this.#options.files.log.close();

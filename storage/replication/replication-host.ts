@@ -6,6 +6,7 @@ import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
 import type { RecordLog } from '../../base/record-log.ts';
 import type { ImageSource } from '../image/image-source.ts';
 import type { MembershipChange } from './core.ts';
+import type { DiskSpace } from './disk-space.ts';
 import { groupOfFrame } from './frame.ts';
 import type { MetaStore } from './group-meta.ts';
 import type { DeliberateFaults, ProposalOutcome, ReplicationClusterState } from './group-state.ts';
@@ -43,6 +44,8 @@ export interface ReplicationHostOptions {
   readonly onFatal: (error: unknown) => void;
   /** Bounds other than the usual ones; tests make them small. */
   readonly trim?: TrimBounds;
+  /** Absent: clients' writes leave no reserve. */
+  readonly diskSpace?: DiskSpace;
   /** Only tests set this. */
   readonly faults?: DeliberateFaults;
 }
@@ -130,7 +133,7 @@ export class ReplicationHost {
   }
 
   #makeReplica(groupId: string, files: ReplicaFiles): PortalGroupReplica {
-    const { nodeId, incarnation, faults, trim } = this.#options;
+    const { nodeId, incarnation, faults, trim, diskSpace } = this.#options;
     return new PortalGroupReplica({
       ...this.#options,
       groupId,
@@ -138,6 +141,7 @@ export class ReplicationHost {
       files,
       faults: faults ?? {},
       trim: trim ?? USUAL_TRIM_BOUNDS,
+      diskSpace,
       propose: (change) => this.#propose(groupId, change),
       onServingChange: (serving) => {
         for (const handler of this.#servingHandlers) handler(groupId, serving);

@@ -17,6 +17,7 @@ export interface WritePathOptions {
   readonly readAt: ReadAt;
   readonly readBegins: () => () => void;
   readonly nowMs: () => number;
+  readonly isDiskLow: () => boolean;
   readonly primary: () => PrimaryState | undefined;
   readonly step: (event: ReplicaEvent) => void;
 }
@@ -68,7 +69,11 @@ export class WritePath implements LunHost {
     return primary !== undefined && isServing(primary, this.#options.nowMs());
   }
 
-  admit(): Promise<void> | undefined {
+  /** @throws DeviceError kind "no-space" while only the reserve is left */
+  admit(lengthBytes = 0): Promise<void> | undefined {
+    if (lengthBytes > 0 && this.#options.isDiskLow()) {
+      throw new DeviceError('no-space', 'the disk of the log has only its reserve left');
+    }
     return this.#pending.admit();
   }
 

@@ -31,6 +31,7 @@ describe('replication in the simulator', () => {
       ...rarer,
       'replication.truncated',
       'replication.trimmed',
+      'replication.carried-bytes',
       'replication.started-over',
     ]) {
       expect(totals[name] ?? 0, name).toBeGreaterThan(0);

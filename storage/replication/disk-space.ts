@@ -1,0 +1,74 @@
+import type { Clock } from '../../base/clock.ts';
+import type { Counters } from '../../base/counters.ts';
+import { describeError } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import { DISK_SPACE_CHECK_MS, LOG_RESERVE_PARTS, MAX_LOG_RESERVE_BYTES } from './limits.ts';
+
+export interface DiskSpaceOptions {
+  /** Of the file system that holds the logs. */
+  readonly space: () => Promise<{ readonly freeBytes: number; readonly totalBytes: number }>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly counters: Counters;
+}
+
+/**
+ * The room left for the logs of all groups. Clients' writes leave a reserve, so that compaction and the records of
+ * the protocol still find room when clients find none: a full disk can always be cleaned up.
+ */
+export class DiskSpace {
+  readonly #options: DiskSpaceOptions;
+  #nextCheckMs = Number.NEGATIVE_INFINITY;
+  #isChecking = false;
+  #leftBytes = Number.POSITIVE_INFINITY;
+  #isLow = false;
+
+  constructor(options: DiskSpaceOptions) {
+    this.#options = options;
+  }
+
+  /** Whether clients' writes would take what is kept in reserve. */
+  get isLow(): boolean {
+    return this.#isLow;
+  }
+
+  /** So much has been appended; counted until the file system is asked again. */
+  took(lengthBytes: number): void {
+    this.#leftBytes -= lengthBytes;
+    if (this.#leftBytes <= 0) this.#setLow(true);
+  }
+
+  /** To be called often: asks the file system from time to time. */
+  tick(): void {
+    const { clock, space, logger } = this.#options;
+    const nowMs = clock.monotonicMs();
+    if (this.#isChecking || nowMs < this.#nextCheckMs) return;
+    this.#isChecking = true;
+    this.#nextCheckMs = nowMs + DISK_SPACE_CHECK_MS;
+    space().then(
+      ({ freeBytes, totalBytes }) => {
+        this.#isChecking = false;
+        const reserveBytes = Math.min(MAX_LOG_RESERVE_BYTES, totalBytes / LOG_RESERVE_PARTS);
+        this.#leftBytes = freeBytes - reserveBytes;
+        // Some more than the reserve must be free again before it counts as over.
+        this.#setLow(this.#leftBytes <= (this.#isLow ? reserveBytes / 2 : 0));
+      },
+      (error: unknown) => {
+        this.#isChecking = false;
+        logger.warn('replication.disk-space-unknown', { reason: describeError(error) });
+      },
+    );
+  }
+
+  #setLow(isLow: boolean): void {
+    if (isLow === this.#isLow) return;
+    this.#isLow = isLow;
+    const { logger, counters } = this.#options;
+    if (isLow) {
+      counters.add('replication.disk-low');
+      logger.error('replication.disk-low', { reason: 'only the reserve is left: clients are refused space' });
+    } else {
+      logger.info('replication.disk-not-low');
+    }
+  }
+}
