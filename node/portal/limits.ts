@@ -19,6 +19,8 @@ export const LAPSE_GRACE_MS = 1_500;
  * before they die.
  */
 export const YOUNG_GENERATION_MIB = 64;
+/** The old generation is not collected before it has reached this. */
+export const OLD_GENERATION_INITIAL_MIB = 128;
 /** Memory of one worker for blocks of images. */
 export const IMAGE_CACHE_BYTES = 256 * 1024 * 1024;
 /** The worker shows that it is alive this often; silent for longer than the second, it is taken for hung. */

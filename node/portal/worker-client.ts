@@ -5,13 +5,8 @@ import type { ClusterView } from '../../cluster/ports.ts';
 import type { Command } from '../../cluster/state/commands.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
 import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
-import {
-  MAX_WORKER_REQUESTS,
-  WORKER_BEAT_MS,
-  WORKER_HUNG_MS,
-  WORKER_REQUEST_TIMEOUT_MS,
-  YOUNG_GENERATION_MIB,
-} from './limits.ts';
+import { MAX_WORKER_REQUESTS, WORKER_BEAT_MS, WORKER_HUNG_MS, WORKER_REQUEST_TIMEOUT_MS } from './limits.ts';
+import { dataPlaneHeap } from './worker-heap.ts';
 import type {
   BeginBootAnswer,
   DataPlaneStatus,
@@ -62,7 +57,7 @@ export class WorkerClient {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
     this.#worker = new Worker(new URL(`./worker-main.${extension}`, import.meta.url), {
       workerData: options.config,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
+      resourceLimits: dataPlaneHeap(),
       name: 'data-plane',
     });
     this.#worker.on('message', (message: FromWorker) => this.#receive(message));

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { describeError, OperationError } from '../../base/errors.ts';
 import type { PortalAddress } from '../iscsi/ports.ts';
-import { YOUNG_GENERATION_MIB } from '../portal/limits.ts';
+import { dataPlaneHeap } from '../portal/worker-heap.ts';
 import type { FromServeWorker, ServeWorkerConfig, ToServeWorker } from './worker-protocol.ts';
 
 /** The main thread's end of one worker of `serve-lun`. */
@@ -28,7 +28,7 @@ export class ServeWorker {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
     this.#worker = new Worker(new URL(`./worker-main.${extension}`, import.meta.url), {
       workerData: config,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
+      resourceLimits: dataPlaneHeap(),
       name: `serve-lun-${config.worker}`,
     });
     this.#worker.on('message', (message: FromServeWorker) => this.#receive(message));
