@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -17,6 +17,8 @@ export interface LocalClusterOptions {
   /** Made if it is not there; keys, logs and disks go in it. */
   readonly directory: string;
   readonly nodeIds: readonly string[];
+  /** Those it begins with; the others come by join(). Default: all. */
+  readonly firstIds?: readonly string[];
   readonly portalCount: number;
   /** First three octets of all addresses, in 127.0.0.0/8, as "127.80.3". */
   readonly network: string;
@@ -25,11 +27,17 @@ export interface LocalClusterOptions {
 /** Unprivileged stand-ins for the ports below 1024. */
 export const LOCAL_PORTS = { dhcp: 6767, pxe: 6411, tftp: 6969, http: 7480, iscsi: 3260 } as const;
 const API_PORT = 7443;
+/** Of init, join and restore. */
+export const PORTS_OPTION = Object.entries(LOCAL_PORTS)
+  .map(([name, port]) => `${name}=${port}`)
+  .join(',');
 
 const READY_TIMEOUT_MS = 120_000;
 const REQUEST_TIMEOUT_MS = 5_000;
 const STOP_TIMEOUT_MS = 8_000;
 const POLL_MS = 100;
+/** A node that was told to stop, or removed. */
+const WELL_ENDED: readonly number[] = [EXIT_CODE.stopped, EXIT_CODE.removed];
 
 // Run from its TypeScript source, as tests do, this file is above the built programs, not among them.
 const fromSource = import.meta.url.endsWith('.ts');
@@ -79,16 +87,32 @@ export class LocalCluster {
       if (!existsSync(program)) throw new Error(`${program} is missing: run "npm run build" first`);
     }
     await mkdir(this.#options.directory, { recursive: true });
-    const { network, nodeIds, portalCount } = this.#options;
-    const ports = Object.entries(LOCAL_PORTS).map(([name, port]) => `${name}=${port}`);
+    const { network, nodeIds, portalCount, firstIds = nodeIds } = this.#options;
     await this.#mustRun([
       'init',
       ...['--cluster', 'demo', '--out', join(this.#options.directory, 'cluster')],
-      ...nodeIds.flatMap((id) => ['--node', `${id}=${this.nodeAddress(id)}`]),
+      ...firstIds.flatMap((id) => ['--node', `${id}=${this.nodeAddress(id)}`]),
       ...Array.from({ length: portalCount }, (_, i) => ['--portal', `${network}.${101 + i}`]).flat(),
       ...['--dhcp', 'full', '--dhcp-subnet', `${network}.0/24`],
-      ...['--dhcp-range', `${network}.150-${network}.250`, '--ports', ports.join(',')],
+      ...['--dhcp-range', `${network}.150-${network}.250`, '--ports', PORTS_OPTION],
     ]);
+  }
+
+  /** Lets a node in by a join token of its own, and tells the administrator's profile where it is. */
+  async join(nodeId: string): Promise<void> {
+    const { token } = (await this.cliJson(['node', 'token'])) as { token: string };
+    const where = ['--id', nodeId, '--address', this.nodeAddress(nodeId)];
+    await this.#mustRun([
+      ...['join', token, ...where, '--out', this.nodeDirectory(nodeId), '--ports', PORTS_OPTION],
+    ]);
+    const profile = JSON.parse(await readFile(this.profile, 'utf8')) as { apiUrls: string[] };
+    profile.apiUrls.push(`https://${this.nodeAddress(nodeId)}:${API_PORT}`);
+    await writeFile(this.profile, JSON.stringify(profile));
+  }
+
+  /** The exit code of a node that has ended; null while it runs, or when a signal ended it. */
+  exitCode(nodeId: string): number | null {
+    return this.#processes.get(nodeId)?.exitCode ?? null;
   }
 
   /** Starts a node's process, and again when it is fenced, as a service manager would. Its log goes to a file. */
@@ -137,6 +161,11 @@ export class LocalCluster {
         clearTimeout(hard);
       }),
     );
+  }
+
+  /** Runs one `bootfabric` command that needs no cluster to talk to. */
+  offline(args: readonly string[]): Promise<CommandOutcome> {
+    return this.#run(args);
   }
 
   /** Runs one `bootfabric` command as the administrator and gives back what it printed. */
@@ -215,7 +244,7 @@ export class LocalCluster {
 
   async #refuseDead(nodeId: string): Promise<void> {
     const child = this.#processes.get(nodeId);
-    if (child === undefined || child.exitCode === null || child.exitCode === 0) return;
+    if (child === undefined || child.exitCode === null || WELL_ENDED.includes(child.exitCode)) return;
     const log = await readFile(this.logFile(nodeId), 'utf8');
     throw new Error(`node ${nodeId} ended with ${child.exitCode}:\n${log.split('\n').slice(-15).join('\n')}`);
   }
