@@ -1,3 +1,4 @@
+import { OperationError } from '../base/errors.ts';
 import type { RecordLog } from '../base/record-log.ts';
 import type { AppliedStore } from './applied-store.ts';
 import { RECOVERY_INDEX_STEP } from './limits.ts';
@@ -41,7 +42,7 @@ export class Recovery {
     this.leftOver = leftOver;
   }
 
-  /** Reads only. @throws LogCorruptionError, OperationError code "foreign-data" */
+  /** Reads only. @throws LogCorruptionError, OperationError code "foreign-data", or "lost-data" */
   static async read({ records, appliedStore, genesis }: RecoverySources): Promise<Recovery> {
     const first: ConfState = {
       voters: Object.values(genesis.nodes).map((node) => node.raftId),
@@ -51,6 +52,13 @@ export class Recovery {
       autoLeave: false,
     };
     const store = await RaftStore.open(records, first);
+    if (store.lost !== undefined) {
+      throw new OperationError(`this node has lost data itself: ${store.lost}`, {
+        kind: 'conflict',
+        code: 'lost-data',
+        accepted: 'a survivor that has lost nothing, or a backup',
+      });
+    }
     const loaded = (await appliedStore.load()) ?? { state: genesis, position: 0 };
     const { hardState } = store.initialState();
     const missing = store.resumeAt(loaded.position);

@@ -5,10 +5,11 @@ import { ProtocolError } from '../../base/errors.ts';
 /**
  * The first frame each side of a connection sends:
  *
- *     magic "bfab" | u16 protocol version | service | cluster id | node id | incarnation
+ *     magic "bfab" | u16 newest version | u16 oldest version | service | cluster id | node id | incarnation
  *
- * each text as one length byte and that many bytes of UTF-8. Magic and version keep their place in every
- * version, so that two versions can always tell each other so.
+ * each text as one length byte and that many bytes of UTF-8. What stands here keeps its place in every version;
+ * later ones may add to the end. So any two versions can tell each other which they speak, and both arrive at the
+ * same: the newest that both do, or none.
  */
 export interface Hello {
   /** Which of a node's listeners is meant, as "cluster". */
@@ -18,7 +19,14 @@ export interface Hello {
   readonly incarnation: string;
 }
 
-export const PROTOCOL_VERSION = 1;
+/** Versions of everything that goes over a connection after the hello: frames, and the messages in them. */
+export interface ProtocolRange {
+  readonly oldest: number;
+  readonly newest: number;
+}
+
+/** What this program speaks. Version 2: snapshots go in chunks. */
+export const PROTOCOL: ProtocolRange = { oldest: 2, newest: 2 };
 const MAGIC = 0x62666162;
 const MAX_TEXT_BYTES = 255;
 
@@ -29,17 +37,22 @@ export interface Refusal {
   readonly message: string;
 }
 
-export function encodeHello(hello: Hello, protocolVersion = PROTOCOL_VERSION): Uint8Array {
-  const writer = new ByteWriter(64).u32(MAGIC).u16(protocolVersion);
+export function encodeHello(hello: Hello, { newest, oldest } = PROTOCOL): Uint8Array {
+  const writer = new ByteWriter(64).u32(MAGIC).u16(newest).u16(oldest);
   for (const value of [hello.service, hello.clusterId, hello.nodeId, hello.incarnation]) text(writer, value);
   return writer.finish();
 }
 
 /**
+ * @param own what this side speaks
+ * @returns what the other side says, and the version that both are to use from now on
  * @throws ProtocolError code "bad-magic", "protocol-version" (got and limit are the versions), "truncated",
  *   "trailing-bytes" or "bad-text"
  */
-export function decodeHello(bytes: Uint8Array): Hello {
+export function decodeHello(
+  bytes: Uint8Array,
+  own: ProtocolRange = PROTOCOL,
+): { readonly hello: Hello; readonly version: number } {
   const reader = new ByteReader(bytes, 'hello');
   const magic = reader.u32();
   if (magic !== MAGIC) {
@@ -49,15 +62,15 @@ export function decodeHello(bytes: Uint8Array): Hello {
       limit: MAGIC,
     });
   }
-  const version = reader.u16();
-  if (version !== PROTOCOL_VERSION) {
+  const newest = reader.u16();
+  // Version 1 said no more than that.
+  const oldest = newest < 2 ? newest : reader.u16();
+  const protocol = { oldest, newest };
+  const version = Math.min(newest, own.newest);
+  if (version < own.oldest || version < oldest) {
     throw new ProtocolError(
-      `the other node speaks version ${version} of the peer protocol, this one ${PROTOCOL_VERSION}`,
-      {
-        code: 'protocol-version',
-        got: version,
-        limit: PROTOCOL_VERSION,
-      },
+      `the other node speaks ${spoken(protocol)} of the peer protocol, this one ${spoken(own)}`,
+      { code: 'protocol-version', got: spoken(protocol), limit: spoken(own) },
     );
   }
   const hello = {
@@ -66,8 +79,12 @@ export function decodeHello(bytes: Uint8Array): Hello {
     nodeId: readText(reader),
     incarnation: readText(reader),
   };
-  expectEnd(reader, 'hello');
-  return hello;
+  if (newest <= own.newest) expectEnd(reader, 'hello');
+  return { hello, version };
+}
+
+function spoken({ oldest, newest }: ProtocolRange): string {
+  return oldest === newest ? `version ${newest}` : `versions ${oldest} to ${newest}`;
 }
 
 export function encodeRefusal(refusal: Refusal): Uint8Array {

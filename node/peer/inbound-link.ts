@@ -97,8 +97,8 @@ export class InboundLink {
         got: frame.type,
       });
     }
-    const hello = decodeHello(frame.body);
-    const { self, peerIds, removedIds, connected } = this.#context;
+    const { hello } = decodeHello(frame.body, this.#context.protocol);
+    const { self, protocol, peerIds, removedIds, connected } = this.#context;
     const refusal = refusalOf(hello, certifiedIdentity(this.#socket), {
       self,
       peerIds: peerIds(),
@@ -112,7 +112,7 @@ export class InboundLink {
     }
     this.#identity = { nodeId: hello.nodeId, incarnation: hello.incarnation };
     this.#decoder.maxBodyBytes = MAX_MESSAGE_BYTES;
-    this.#socket.write(encodeFrame(FrameType.hello, encodeHello(self)));
+    this.#socket.write(encodeFrame(FrameType.hello, encodeHello(self, protocol)));
     this.#watchSilence();
     this.#onHello(this, this.#identity);
   }

@@ -5,7 +5,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { PeerIdentity } from '../../base/peer-transport.ts';
 import type { RandomSource } from '../../base/random.ts';
 import type { CertifiedIdentity } from './admission.ts';
-import type { Hello } from './hello-codec.ts';
+import type { Hello, ProtocolRange } from './hello-codec.ts';
 import { MAX_REMEMBERED_COMPLAINTS } from './limits.ts';
 
 /** PEM texts. */
@@ -20,6 +20,8 @@ export interface PeerCredentials {
 /** What all connections of one mesh share. */
 export interface LinkContext {
   readonly self: Hello;
+  /** What this side speaks. */
+  readonly protocol: ProtocolRange;
   readonly credentials: PeerCredentials;
   readonly clock: Clock;
   readonly timers: Timers;

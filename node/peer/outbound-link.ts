@@ -33,6 +33,7 @@ export class OutboundLink {
   #socket: TLSSocket | undefined;
   /** Known once the peer has said hello. */
   #identity: PeerIdentity | undefined;
+  #version = 0;
   #cancelHandshake: CancelTimer = () => {};
   #cancelPing: CancelTimer = () => {};
   #cancelRedial: CancelTimer = () => {};
@@ -55,6 +56,11 @@ export class OutboundLink {
   /** The last dial was refused by the peer's host, since nothing listens there. */
   get isAbsent(): boolean {
     return this.#isAbsent;
+  }
+
+  /** The version of the protocol that is spoken; undefined before the peer has said hello. */
+  get protocolVersion(): number | undefined {
+    return this.#identity === undefined ? undefined : this.#version;
   }
 
   get queuedBytes(): number {
@@ -144,7 +150,8 @@ export class OutboundLink {
       this.#isAbsent = false;
     });
     socket.once('secureConnect', () => {
-      if (socket.authorized) socket.write(encodeFrame(FrameType.hello, encodeHello(this.#context.self)));
+      if (socket.authorized)
+        socket.write(encodeFrame(FrameType.hello, encodeHello(this.#context.self, this.#context.protocol)));
       else this.#refuse(socket, { code: 'foreign-certificate', message: FOREIGN_CERTIFICATE });
     });
     socket.on('data', (chunk: Uint8Array) => {
@@ -167,7 +174,7 @@ export class OutboundLink {
 
   #receive(socket: TLSSocket, frame: Frame): void {
     if (frame.type === FrameType.hello && this.#identity === undefined) {
-      const hello = decodeHello(frame.body);
+      const { hello, version } = decodeHello(frame.body, this.#context.protocol);
       const { self, peerIds, removedIds } = this.#context;
       const refusal = refusalOf(hello, certifiedIdentity(socket), {
         self,
@@ -176,7 +183,7 @@ export class OutboundLink {
         dialled: this.peer.nodeId,
       });
       if (refusal !== undefined) this.#refuse(socket, refusal);
-      else this.#welcome(socket, { nodeId: hello.nodeId, incarnation: hello.incarnation });
+      else this.#welcome(socket, { nodeId: hello.nodeId, incarnation: hello.incarnation }, version);
     } else if (frame.type === FrameType.refusal) {
       const { code, message } = decodeRefusal(frame.body);
       this.#complain('peer.link.refused', code, message);
@@ -191,7 +198,8 @@ export class OutboundLink {
     }
   }
 
-  #welcome(socket: TLSSocket, identity: PeerIdentity): void {
+  #welcome(socket: TLSSocket, identity: PeerIdentity, version: number): void {
+    this.#version = version;
     this.#cancelHandshake();
     this.#failures = 0;
     this.#identity = identity;

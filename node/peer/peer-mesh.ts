@@ -7,7 +7,7 @@ import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { FOREIGN_CERTIFICATE } from './admission.ts';
 import { encodeFrame, FrameType } from './frame-codec.ts';
-import { encodeRefusal } from './hello-codec.ts';
+import { encodeRefusal, PROTOCOL, type ProtocolRange } from './hello-codec.ts';
 import { InboundLink } from './inbound-link.ts';
 import {
   HANDSHAKE_TIMEOUT_MS,
@@ -22,6 +22,8 @@ export interface PeerMeshOptions {
   readonly self: { readonly clusterId: string; readonly nodeId: string; readonly incarnation: string };
   /** Keeps listeners with different work apart; both ends must say the same. Default "cluster". */
   readonly service?: string;
+  /** Versions of the protocol; default: those of this program. */
+  readonly protocol?: ProtocolRange;
   /** Port 0 takes any; see `port`. */
   readonly listen: { readonly host: string; readonly port: number };
   /** The other members. May also be given, or changed, by setPeers. */
@@ -61,6 +63,7 @@ export class PeerMesh implements PeerTransport {
     this.#context = {
       ...options,
       self: { service, ...self },
+      protocol: options.protocol ?? PROTOCOL,
       complaints: new Complaints(logger),
       peerIds: () => this.#peerIds,
       removedIds: () => this.#removedIds,
@@ -162,6 +165,11 @@ export class PeerMesh implements PeerTransport {
     return this.#outbound.get(nodeId)?.identity !== undefined;
   }
 
+  /** The version of the protocol that is spoken with a peer; undefined: there is no link. */
+  protocolVersion(nodeId: string): number | undefined {
+    return this.#outbound.get(nodeId)?.protocolVersion;
+  }
+
   isAbsent(nodeId: string): boolean {
     return this.#outbound.get(nodeId)?.isAbsent ?? false;
   }
@@ -218,7 +226,10 @@ export class PeerMesh implements PeerTransport {
   }
 
   #changed(peer: PeerIdentity, up: boolean): void {
-    this.#options.logger.info(up ? 'peer.up' : 'peer.down', { ...peer });
+    this.#options.logger.info(up ? 'peer.up' : 'peer.down', {
+      ...peer,
+      protocol: this.protocolVersion(peer.nodeId),
+    });
     if (up) {
       for (const link of this.#inbound) {
         const known = link.identity;

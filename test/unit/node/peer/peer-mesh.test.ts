@@ -5,7 +5,7 @@ import type { Logger } from '../../../../base/logger.ts';
 import type { PeerIdentity } from '../../../../base/peer-transport.ts';
 import { SeededRandom } from '../../../../base/random.ts';
 import { encodeFrame, FrameDecoder, FrameType } from '../../../../node/peer/frame-codec.ts';
-import { decodeRefusal, encodeHello } from '../../../../node/peer/hello-codec.ts';
+import { decodeRefusal, encodeHello, type ProtocolRange } from '../../../../node/peer/hello-codec.ts';
 import { PeerMesh, type PeerMeshOptions } from '../../../../node/peer/peer-mesh.ts';
 import { eventually, realTime } from '../../../support/real-time.ts';
 import { makeTestAuthority, type TestAuthority } from '../../../support/test-certificates.ts';
@@ -168,10 +168,41 @@ async function refusalOf(mesh: PeerMesh, bytes: Uint8Array, certName = 'n2'): Pr
   });
 }
 
-const helloFrame = (change: Record<string, string>, version?: number): Uint8Array => {
+const helloFrame = (change: Record<string, string>, version?: ProtocolRange): Uint8Array => {
   const hello = { service: 'cluster', clusterId: 'c1', nodeId: 'n2', incarnation: 'x', ...change };
   return encodeFrame(FrameType.hello, encodeHello(hello, version));
 };
+
+describe('nodes of several versions', () => {
+  it('speak the newest that both know, whichever of them is the newer', async () => {
+    const a = await startMesh('n1', 'a1', { protocol: { oldest: 2, newest: 2 } });
+    const b = await startMesh('n2', 'b1', { protocol: { oldest: 2, newest: 4 } });
+    const c = await startMesh('n3', 'c1', { protocol: { oldest: 2, newest: 3 } });
+    join({ id: 'n1', node: a }, { id: 'n2', node: b }, { id: 'n3', node: c });
+    const all = [a, b, c];
+    await eventually('all are up', () =>
+      all.every((n) => ['n1', 'n2', 'n3'].filter((id) => n.mesh.isUp(id)).length === 2),
+    );
+    expect(['n2', 'n3'].map((id) => a.mesh.protocolVersion(id))).toEqual([2, 2]);
+    expect(['n1', 'n3'].map((id) => b.mesh.protocolVersion(id))).toEqual([2, 3]);
+    a.mesh.send('n2', [Buffer.from('old to new')]);
+    b.mesh.send('n1', [Buffer.from('new to old')]);
+    await eventually('both arrive', () => a.received.length > 0 && b.received.length > 0);
+  });
+
+  it('keep apart when they have none in common, and both say so', async () => {
+    const a = await startMesh('n1', 'a1', { protocol: { oldest: 2, newest: 2 } });
+    const b = await startMesh('n2', 'b1', { protocol: { oldest: 3, newest: 4 } });
+    join({ id: 'n1', node: a }, { id: 'n2', node: b });
+    const refused = { event: 'peer.link.refused', code: 'protocol-version' };
+    await eventually('both have been told', () =>
+      [a, b].every((n) => n.warnings.some((w) => w.code === 'protocol-version' && w.event === refused.event)),
+    );
+    expect([a.mesh.isUp('n2'), b.mesh.isUp('n1')]).toEqual([false, false]);
+    a.mesh.send('n2', [Buffer.from('nothing')]);
+    expect(b.received).toEqual([]);
+  });
+});
 
 describe('a mesh refuses', () => {
   it.each([
@@ -181,7 +212,7 @@ describe('a mesh refuses', () => {
     ['a node it does not know', helloFrame({ nodeId: 'n9' }), 'unknown-node'],
     ['a node that bears the certificate of another', helloFrame({ nodeId: 'n3' }), 'certificate-mismatch'],
     ['a node without an incarnation', helloFrame({ incarnation: '' }), 'no-incarnation'],
-    ['another version of the protocol', helloFrame({}, 2), 'protocol-version'],
+    ['another version of the protocol', helloFrame({}, { oldest: 3, newest: 4 }), 'protocol-version'],
     ['a message before the hello', encodeFrame(FrameType.message), 'unexpected-frame'],
     ['a hello that is too long', encodeFrame(FrameType.hello, Buffer.alloc(5000)), 'frame-too-large'],
     ['a second hello', Buffer.concat([helloFrame({}), helloFrame({})]), 'unexpected-frame'],
