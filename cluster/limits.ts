@@ -40,7 +40,9 @@ export const REFETCH_RETRY_MS = 500;
 
 // Proposals and reads.
 export const MAX_COMMAND_BYTES = 1024 * 1024;
+/** Changes that wait for their outcome on one node, and what they hold together; further ones are refused. */
 export const MAX_PENDING_PROPOSALS = 4096;
+export const MAX_PENDING_PROPOSAL_BYTES = 32 * 1024 * 1024;
 /** After this the outcome of a proposal is reported as unknown. */
 export const PROPOSAL_TIMEOUT_MS = 5000;
 export const MAX_WAITING_READS = 4096;

@@ -61,7 +61,7 @@ export class PeerInbox {
         stepped();
         return;
       case 'dropped':
-        proposals.fail(message.counter, 'unavailable', 'no-leader', `not taken: ${message.reason}`);
+        proposals.fail(message.counter, 'unavailable', message.code, message.reason);
         return;
       case 'refetchQuery':
         help.asked(from.nodeId, sender, message.nonce);

@@ -1,5 +1,5 @@
 import { ProtocolError } from '../base/errors.ts';
-import { asArray, asBytes, asCount, asText, pack, unpack } from './msgpack.ts';
+import { asArray, asBoolean, asBytes, asCount, asText, pack, unpack } from './msgpack.ts';
 import type { Message } from './raft/index.ts';
 import { decodeRaftMessage } from './raft-codec.ts';
 import { decodeSnapshotMessage, type SnapshotMessage } from './snapshot-messages.ts';
@@ -13,13 +13,20 @@ export interface Proposal {
   readonly data: Uint8Array;
 }
 
+/** Why a proposal was not taken. */
+export interface Dropped {
+  /** "queue-full": there is too much under way. "no-leader": whoever was asked leads no more. */
+  readonly code: 'queue-full' | 'no-leader';
+  readonly reason: string;
+}
+
 /** What nodes say to each other about the cluster log: one byte for the kind, then MessagePack. */
 export type PeerMessage =
   | { readonly kind: 'raft'; readonly message: Message }
   /** Each to the leader of its term, and to no other. */
   | { readonly kind: 'propose'; readonly proposals: readonly Proposal[] }
   /** The proposal was not taken and never will be. */
-  | { readonly kind: 'dropped'; readonly counter: bigint; readonly reason: string }
+  | ({ readonly kind: 'dropped'; readonly counter: bigint } & Dropped)
   /** Of a node that has lost data, to all others: it asks for their terms, and the leader for everything. */
   | { readonly kind: 'refetchQuery'; readonly nonce: Uint8Array }
   | { readonly kind: 'refetchNote'; readonly nonce: Uint8Array; readonly term: number }
@@ -37,8 +44,8 @@ export function encodeProposals(proposals: readonly Proposal[]): Uint8Array[] {
   return [PROPOSE_KIND, pack(proposals.map(({ counter, term, data }) => [Number(counter), term, data]))];
 }
 
-export function encodeDropped(counter: bigint, reason: string): Uint8Array[] {
-  return [DROPPED_KIND, pack([Number(counter), reason])];
+export function encodeDropped(counter: bigint, { code, reason }: Dropped): Uint8Array[] {
+  return [DROPPED_KIND, pack([Number(counter), code === 'queue-full', reason])];
 }
 
 export function encodeRefetchQuery(nonce: Uint8Array): Uint8Array[] {
@@ -59,10 +66,11 @@ export function decodePeerMessage(bytes: Uint8Array): PeerMessage {
     case 2:
       return { kind: 'propose', proposals: asArray(unpack(body), 'proposals').map(asProposal) };
     case 3: {
-      const [counter, reason] = asArray(unpack(body), 'answer', 2);
+      const [counter, isFull, reason] = asArray(unpack(body), 'answer', 3);
       return {
         kind: 'dropped',
         counter: BigInt(asCount(counter, 'counter')),
+        code: asBoolean(isFull, 'full') ? 'queue-full' : 'no-leader',
         reason: asText(reason, 'reason'),
       };
     }

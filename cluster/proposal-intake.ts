@@ -1,8 +1,8 @@
 import type { PeerTransport } from '../base/peer-transport.ts';
-import { MAX_COMMAND_BYTES, MAX_ENTRIES_PER_MESSAGE_BYTES } from './limits.ts';
-import { encodeDropped, encodeProposals, type Proposal } from './peer-message.ts';
+import { MAX_COMMAND_BYTES, MAX_ENTRIES_PER_MESSAGE_BYTES, MAX_UNCOMMITTED_BYTES } from './limits.ts';
+import { type Dropped, encodeDropped, encodeProposals, type Proposal } from './peer-message.ts';
 import { type Proposals, proposalHeader } from './proposals.ts';
-import type { RawNode } from './raft/index.ts';
+import type { DropReason, RawNode } from './raft/index.ts';
 
 /** A proposal that this node's own log is to take. */
 export interface ProposalToTake extends Proposal {
@@ -50,11 +50,11 @@ export class ProposalIntake {
     const timely: ProposalToTake[] = [];
     for (const proposal of all) {
       if (proposal.data.length > proposalHeader.sizeBytes + MAX_COMMAND_BYTES) {
-        this.#refuse(proposal, 'it is too large');
+        this.#refuse(proposal, notLeading('it is too large'));
       } else if (raw.role === 'leader' && raw.term === proposal.term) {
         timely.push(proposal);
       } else {
-        this.#refuse(proposal, 'this node does not lead in that term');
+        this.#refuse(proposal, notLeading('whoever was taken for the leader leads no more; ask again'));
       }
     }
     if (timely.length === 0) return;
@@ -62,8 +62,7 @@ export class ProposalIntake {
     // Together they may be too much, where some of them are not.
     for (const proposal of timely) {
       const proposed = raw.propose(proposal.data);
-      if (proposed.outcome === 'dropped')
-        this.#refuse(proposal, `the leader took no change: ${proposed.reason}`);
+      if (proposed.outcome === 'dropped') this.#refuse(proposal, whyDropped(proposed.reason));
     }
   }
 
@@ -71,17 +70,33 @@ export class ProposalIntake {
     for (const group of inMessages(proposals)) {
       if (this.#transport.send(leader, encodeProposals(group))) continue;
       for (const proposal of group) {
-        const reason = `the leader, node ${leader}, cannot be reached from this node`;
-        this.#refuse({ ...proposal, from: undefined }, reason);
+        this.#refuse({ ...proposal, from: undefined }, this.#whyNotSent(leader));
       }
     }
   }
 
-  /** It was not taken and never will be. */
-  #refuse({ from, counter }: ProposalToTake, reason: string): void {
-    if (from === undefined) this.#own.fail(counter, 'unavailable', 'no-leader', reason);
-    else this.#transport.send(from, encodeDropped(counter, reason));
+  #whyNotSent(leader: string): Dropped {
+    if (!this.#transport.isUp(leader)) {
+      return notLeading(`the leader, node ${leader}, cannot be reached from this node`);
+    }
+    return { code: 'queue-full', reason: `too much waits already to be sent to the leader, node ${leader}` };
   }
+
+  /** It was not taken and never will be. */
+  #refuse({ from, counter }: ProposalToTake, dropped: Dropped): void {
+    if (from === undefined) this.#own.fail(counter, 'unavailable', dropped.code, dropped.reason);
+    else this.#transport.send(from, encodeDropped(counter, dropped));
+  }
+}
+
+function notLeading(reason: string): Dropped {
+  return { code: 'no-leader', reason };
+}
+
+function whyDropped(reason: DropReason): Dropped {
+  if (reason !== 'tooMuchUncommitted') return notLeading(`the leader took no change: ${reason}`);
+  const full = `the leader has ${MAX_UNCOMMITTED_BYTES} bytes of changes under way already and takes no more`;
+  return { code: 'queue-full', reason: full };
 }
 
 /** Splits proposals into groups of at most MAX_ENTRIES_PER_MESSAGE_BYTES, or of one. */

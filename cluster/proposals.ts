@@ -2,7 +2,12 @@ import type { CancelTimer, Timers } from '../base/clock.ts';
 import { OperationError, type OperationErrorKind } from '../base/errors.ts';
 import { layout, u32, u64 } from '../base/layout.ts';
 import type { RandomSource } from '../base/random.ts';
-import { MAX_COMMAND_BYTES, MAX_PENDING_PROPOSALS, PROPOSAL_TIMEOUT_MS } from './limits.ts';
+import {
+  MAX_COMMAND_BYTES,
+  MAX_PENDING_PROPOSAL_BYTES,
+  MAX_PENDING_PROPOSALS,
+  PROPOSAL_TIMEOUT_MS,
+} from './limits.ts';
 import type { LogPosition } from './log.ts';
 
 /** In front of every entry's content: who waits for it. */
@@ -16,6 +21,7 @@ export const proposalHeader = layout('proposal header', 20, {
 interface Pending {
   /** The term in which alone the entry can have been taken into the log. */
   readonly term: number;
+  readonly sizeBytes: number;
   readonly resolve: (position: LogPosition) => void;
   readonly reject: (error: OperationError) => void;
   readonly cancelTimer: CancelTimer;
@@ -31,6 +37,7 @@ export class Proposals {
   readonly #start: bigint;
   readonly #timers: Timers;
   readonly #pending = new Map<bigint, Pending>();
+  #pendingBytes = 0;
   #nextCounter = 1n;
 
   constructor(raftId: number, random: RandomSource, timers: Timers) {
@@ -52,6 +59,10 @@ export class Proposals {
     if (this.#pending.size >= MAX_PENDING_PROPOSALS) {
       throw failure('unavailable', 'queue-full', `${MAX_PENDING_PROPOSALS} changes are under way already`);
     }
+    if (this.#pendingBytes + bytes.length > MAX_PENDING_PROPOSAL_BYTES) {
+      const held = `changes of ${this.#pendingBytes} bytes are under way already`;
+      throw failure('unavailable', 'queue-full', `${held}; ${MAX_PENDING_PROPOSAL_BYTES} at most`);
+    }
     const counter = this.#nextCounter;
     this.#nextCounter += 1n;
     const data = new Uint8Array(proposalHeader.sizeBytes + bytes.length);
@@ -60,20 +71,22 @@ export class Proposals {
     return { counter, data };
   }
 
-  /** Waits for a proposal handed to the leader of `term`. */
-  async outcome(counter: bigint, term: number): Promise<LogPosition> {
+  /** Waits for a proposal handed to the leader of `term`. @param sizeBytes of its content */
+  async outcome(counter: bigint, term: number, sizeBytes = 0): Promise<LogPosition> {
+    this.#pendingBytes += sizeBytes;
     return await new Promise((resolve, reject) => {
       const cancelTimer = this.#timers.setTimer(PROPOSAL_TIMEOUT_MS, () => {
         const message = `the cluster has not agreed within ${PROPOSAL_TIMEOUT_MS} ms`;
         this.fail(counter, 'unknown-outcome', 'timed-out', message);
       });
-      this.#pending.set(counter, { term, resolve, reject, cancelTimer });
+      this.#pending.set(counter, { term, sizeBytes, resolve, reject, cancelTimer });
     });
   }
 
   #take(counter: bigint): Pending | undefined {
     const pending = this.#pending.get(counter);
     this.#pending.delete(counter);
+    this.#pendingBytes -= pending?.sizeBytes ?? 0;
     pending?.cancelTimer();
     return pending;
   }

@@ -238,7 +238,7 @@ export class RaftLog implements ReplicatedLog {
     if (role === 'leader') this.#intake.take({ counter, term, data, from: undefined });
     else this.#intake.forward(this.#members.nodeIdOf(leader) ?? '', { counter, term, data });
     this.#queueDrain();
-    return await this.#proposals.outcome(counter, term);
+    return await this.#proposals.outcome(counter, term, bytes.length);
   }
 
   #notRunning(): OperationError {

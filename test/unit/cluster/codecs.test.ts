@@ -136,9 +136,14 @@ describe('a message between nodes', () => {
       kind: 'propose',
       proposals: [{ counter: 7n, term: 3, data: Buffer.from('xy') }],
     });
-    const dropped = join(encodeDropped(7n, 'no'));
-    expect(Buffer.from(dropped).toString('hex')).toBe('039207a26e6f');
-    expect(decodePeerMessage(dropped)).toEqual({ kind: 'dropped', counter: 7n, reason: 'no' });
+    const dropped = join(encodeDropped(7n, { code: 'queue-full', reason: 'no' }));
+    expect(Buffer.from(dropped).toString('hex')).toBe('039307c3a26e6f');
+    expect(decodePeerMessage(dropped)).toEqual({
+      kind: 'dropped',
+      counter: 7n,
+      code: 'queue-full',
+      reason: 'no',
+    });
     const raft = join([RAFT_KIND, encodeRaftMessage(VOTE) ?? new Uint8Array()]);
     expect(decodePeerMessage(raft)).toEqual({ kind: 'raft', message: VOTE });
     const sha256 = Buffer.alloc(32, 7);

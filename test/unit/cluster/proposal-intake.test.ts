@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { PeerTransport } from '../../../base/peer-transport.ts';
-import { MAX_ENTRIES_PER_MESSAGE_BYTES } from '../../../cluster/limits.ts';
+import { MAX_ENTRIES_PER_MESSAGE_BYTES, MAX_UNCOMMITTED_BYTES } from '../../../cluster/limits.ts';
 import { decodePeerMessage } from '../../../cluster/peer-message.ts';
 import { ProposalIntake, type ProposalToTake } from '../../../cluster/proposal-intake.ts';
 import type { Proposals } from '../../../cluster/proposals.ts';
@@ -20,7 +20,10 @@ function leader(takes: number): { readonly raw: RawNode; readonly taken: string[
   return { raw: { role: 'leader', term: 3, proposeAll, propose } as unknown as RawNode, taken };
 }
 
-function intake(reachable = true): {
+function intake(
+  reachable = true,
+  isUp = reachable,
+): {
   readonly intake: ProposalIntake;
   readonly sent: Uint8Array[];
   readonly refused: string[];
@@ -28,14 +31,15 @@ function intake(reachable = true): {
   const sent: Uint8Array[] = [];
   const refused: string[] = [];
   const transport = {
+    isUp: () => isUp,
     send: (_to: string, parts: readonly Uint8Array[]) => {
       if (reachable) sent.push(Buffer.concat(parts));
       return reachable;
     },
   } as unknown as PeerTransport;
   const own = {
-    fail: (counter: bigint, _kind: string, _code: string, reason: string) =>
-      refused.push(`${counter}: ${reason}`),
+    fail: (counter: bigint, _kind: string, code: string, reason: string) =>
+      refused.push(`${counter}: ${code}, ${reason}`),
   } as unknown as Proposals;
   return { intake: new ProposalIntake(transport, own), sent, refused };
 }
@@ -65,9 +69,16 @@ describe('the proposals of one turn', () => {
     for (const [i, text] of ['a', 'b', 'c', 'd'].entries()) made.take(proposal(BigInt(i + 2), text));
     made.flush(raw);
     expect(taken).toEqual([['a'], ['b'], ['c']]);
-    expect(refused).toEqual(['5: the leader took no change: tooMuchUncommitted']);
+    expect(refused).toEqual([
+      `5: queue-full, the leader has ${MAX_UNCOMMITTED_BYTES} bytes of changes under way already and takes no more`,
+    ]);
     expect(sent.map(decodePeerMessage)).toEqual([
-      { kind: 'dropped', counter: 1n, reason: 'this node does not lead in that term' },
+      {
+        kind: 'dropped',
+        counter: 1n,
+        code: 'no-leader',
+        reason: 'whoever was taken for the leader leads no more; ask again',
+      },
     ]);
   });
 
@@ -89,6 +100,10 @@ describe('the proposals of one turn', () => {
     const { intake: made, refused } = intake(false);
     made.forward('n1', proposal(1n, 'a'));
     made.flush(leader(1).raw);
-    expect(refused).toEqual(['1: the leader, node n1, cannot be reached from this node']);
+    expect(refused).toEqual(['1: no-leader, the leader, node n1, cannot be reached from this node']);
+    const { intake: full, refused: tooMany } = intake(false, true);
+    full.forward('n1', proposal(1n, 'a'));
+    full.flush(leader(1).raw);
+    expect(tooMany).toEqual(['1: queue-full, too much waits already to be sent to the leader, node n1']);
   });
 });

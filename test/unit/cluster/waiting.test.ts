@@ -7,6 +7,8 @@ import { nodesToFence } from '../../../cluster/fencing.ts';
 import {
   ABSENT_FENCE_AFTER_MS,
   FIRST_START_GRACE_MS,
+  MAX_COMMAND_BYTES,
+  MAX_PENDING_PROPOSAL_BYTES,
   MAX_PENDING_PROPOSALS,
   PROPOSAL_TIMEOUT_MS,
   READ_RETRY_MS,
@@ -47,6 +49,25 @@ describe('proposals', () => {
     ours.applied(counter, 42);
     expect(await outcome).toBe('at 42');
     expect(ours.awaited(data)).toBeUndefined();
+  });
+
+  it('are refused while too much is under way already, by number and by size, and taken again after', async () => {
+    const proposals = new Proposals(1, new SeededRandom(1), clock);
+    const large = Buffer.alloc(MAX_COMMAND_BYTES);
+    const waiting: Promise<string>[] = [];
+    for (let bytes = 0; bytes < MAX_PENDING_PROPOSAL_BYTES; bytes += large.length) {
+      waiting.push(ending(proposals.outcome(proposals.wrap(large).counter, 1, large.length)));
+    }
+    expect(() => proposals.wrap(Buffer.from('x'))).toThrow(
+      expect.objectContaining({ kind: 'unavailable', code: 'queue-full' }) as Error,
+    );
+    proposals.applied(1n, 5);
+    expect(proposals.wrap(large).counter).toBe(BigInt(waiting.length + 1));
+    proposals.stop();
+    expect(await Promise.all(waiting)).toHaveLength(MAX_PENDING_PROPOSAL_BYTES / MAX_COMMAND_BYTES);
+    expect(() => proposals.wrap(Buffer.alloc(MAX_COMMAND_BYTES + 1))).toThrow(
+      expect.objectContaining({ code: 'command-too-large', got: MAX_COMMAND_BYTES + 1 }) as Error,
+    );
   });
 
   it('end, at the latest, when their time is over', async () => {
