@@ -194,15 +194,13 @@ export class Responder {
   }
 
   /** @param data the ping data to echo, of which only what the initiator can take is sent */
-  nopReply(initiatorTaskTag: number, lun: { lunHigh: number; lunLow: number }, data: Uint8Array): void {
+  nopReply(initiatorTaskTag: number, data: Uint8Array): void {
     const echoed = data.subarray(0, this.#maxSendDataSegmentBytes);
     const header = this.#sink.header();
     pdu.nopIn.encode(
       {
         opcode: opcode.nopIn,
         final: true,
-        lunHigh: lun.lunHigh,
-        lunLow: lun.lunLow,
         dataSegmentLength: echoed.length,
         initiatorTaskTag,
         targetTransferTag: RESERVED_TAG,

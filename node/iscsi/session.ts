@@ -202,7 +202,7 @@ export class Session {
     this.#sawNopOut = true;
     // An answer to our own ping.
     if (fields.initiatorTaskTag === RESERVED_TAG) return;
-    this.#responder.nopReply(fields.initiatorTaskTag, fields, joined(frame.data));
+    this.#responder.nopReply(fields.initiatorTaskTag, joined(frame.data));
   }
 
   #taskManagement(frame: PduFrame): void {

@@ -7,6 +7,7 @@ import type { ReplicationHost } from '../../storage/replication/index.ts';
 import type { CatchUpStatus, PortalGroup } from '../../storage/replication/portal-group.ts';
 import type { IscsiPortal } from '../iscsi/portal.ts';
 import { chooseBootImage, lunLengthBlocks } from './boot-image.ts';
+import { isBarred } from './client-access.ts';
 import type { ServedGroups } from './group-directory.ts';
 import { GUARDIAN_RENEW_EVERY_MS, LAPSE_GRACE_MS } from './limits.ts';
 import { PortalAddress, type PortalAddressPorts } from './portal-address.ts';
@@ -255,14 +256,6 @@ export class DataPlane implements ServedGroups {
       });
     }
   }
-}
-
-/** Whether sessions of a client must end: it is gone, or what they were let in by is good no longer. */
-function isBarred(before: ClientRecord, now: ClientRecord | undefined): boolean {
-  if (now === undefined) return true;
-  if (now.chap?.previous === undefined && now.chap?.current?.secret !== before.chap?.current?.secret)
-    return true;
-  return JSON.stringify(now.sources) !== JSON.stringify(before.sources);
 }
 
 type NewDisk =

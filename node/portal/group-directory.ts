@@ -1,5 +1,3 @@
-import { isIPv4 } from 'node:net';
-import { ipv4InSubnet, parseIpv4, parseIpv4Subnet } from '../../base/ipv4.ts';
 import type { ClientRecord, ClusterState, PortalGroupRecord } from '../../cluster/state/model.ts';
 import type { BlockDevice } from '../../storage/block-device.ts';
 import type {
@@ -9,6 +7,7 @@ import type {
   LoginRequestInfo,
   TargetDirectory,
 } from '../iscsi/ports.ts';
+import { authenticationOf, mayComeFrom } from './client-access.ts';
 import { lunIdentity } from './lun-identity.ts';
 
 /** What the directory needs of the portal groups on this node. */
@@ -90,20 +89,4 @@ function clientsOf(state: ClusterState, initiator: InitiatorIdentity): ClientRec
     (client) =>
       client.initiatorName === initiator.initiatorName && mayComeFrom(client, initiator.sourceAddress),
   );
-}
-
-function mayComeFrom(client: ClientRecord, sourceAddress: string): boolean {
-  if (client.sources === undefined) return true;
-  // As an IPv6 socket spells an IPv4 address.
-  const address = sourceAddress.replace(/^::ffff:/, '');
-  if (!isIPv4(address)) return false;
-  return client.sources.some((source) =>
-    source.includes('/') ? ipv4InSubnet(parseIpv4(address), parseIpv4Subnet(source)) : source === address,
-  );
-}
-
-function authenticationOf({ chap }: ClientRecord): Authentication | undefined {
-  if (chap === undefined) return undefined;
-  const good = chap.previous === undefined ? [chap.current] : [chap.current, chap.previous];
-  return { credentials: good.filter((c) => c !== null), optional: good.includes(null) };
 }
