@@ -3,7 +3,7 @@ import { type BlockDevice, DeviceError } from '../../../storage/block-device.ts'
 import type { ReplicationHost } from '../../../storage/replication/index.ts';
 import type { Process, World } from '../world.ts';
 import { findViolation, type Operation } from './history.ts';
-import { IMAGE_VALUES, SECTOR_BYTES, SECTORS, sectorOf } from './sectors.ts';
+import { IMAGE_VALUES, SECTOR_BYTES, SECTORS, sectorOf, ZEROS } from './sectors.ts';
 
 export const GROUP = 'g';
 export const LUNS = [1, 2];
@@ -33,6 +33,8 @@ export class Clients {
   #stamp = 0;
   #nextValue = 1;
   #nextImageVersion = 1;
+  /** LUNs and sectors that were given up: zeros tell one discard from another only once for each. */
+  readonly #discarded = new Set<string>();
   /** Between two operations of one client. */
   pauseMs: readonly [number, number] = [2, 16];
   isOver = false;
@@ -71,6 +73,7 @@ export class Clients {
         ?.luns()
         .some((lun) => lun.lunId === lunId) === true;
     if (kind < 2 || (!hasLun && kind < 20)) this.#resetLun(server, lunId, next);
+    else if (kind < 4) this.#discard(server, lunId, next);
     else if (kind < 55) this.#write(server, lunId, next);
     else this.#read(server, lunId, next);
   }
@@ -147,6 +150,47 @@ export class Clients {
           this.#counters.add('sim.acknowledged-writes');
         } else {
           this.#counters.add(`sim.write-${result.kind}`);
+        }
+        next();
+      },
+    );
+  }
+
+  #discard(server: Server, lunId: number, next: () => void): void {
+    const world = this.#world;
+    const first = world.random.below(SECTORS);
+    const keys: string[] = [];
+    for (let sector = first; sector < Math.min(SECTORS, first + 1 + world.random.below(20)); sector++) {
+      const key = `${lunId}/${sector}`;
+      if (this.#discarded.has(key)) break;
+      keys.push(key);
+    }
+    if (keys.length === 0) return next();
+    for (const key of keys) this.#discarded.add(key);
+    const invokedMs = ++this.#stamp;
+    let respondedMs = Number.POSITIVE_INFINITY;
+    const operation: Operation = {
+      kind: 'write',
+      value: ZEROS,
+      invokedMs,
+      get respondedMs() {
+        return respondedMs;
+      },
+    };
+    this.#record(
+      lunId,
+      first,
+      keys.map(() => operation),
+    );
+    this.#ask(
+      server,
+      async () => this.#device(server, lunId).discard(first, keys.length),
+      (result) => {
+        if (result instanceof DeviceError) {
+          this.#counters.add(`sim.discard-${result.kind}`);
+        } else {
+          respondedMs = ++this.#stamp;
+          this.#counters.add('sim.acknowledged-discards');
         }
         next();
       },

@@ -26,6 +26,7 @@ describe('replication in the simulator', () => {
     }
     expect(totals['sim.acknowledged-writes']).toBeGreaterThan(50 * SEEDS);
     expect(totals['sim.reads']).toBeGreaterThan(50 * SEEDS);
+    expect(totals['sim.acknowledged-discards']).toBeGreaterThan(SEEDS);
     const rarer = ['shrinks', 'moves', 'drops', 'lateProposals', 'sim.ambushes', 'sim.write-no-space'];
     for (const name of [
       ...rarer,

@@ -7,6 +7,9 @@ export const SECTORS = 40;
 /** Values of base images, one per version, beyond those of writes. */
 export const IMAGE_VALUES = 1_000_000_000;
 
+/** The value of a sector that was given up; writes begin at 1. */
+export const ZEROS = 0;
+
 export function sectorOf(value: number): Uint8Array {
   const sector = Buffer.alloc(SECTOR_BYTES);
   sector.writeUInt32BE(value, 0);
