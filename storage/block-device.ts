@@ -9,6 +9,8 @@ export interface BlockDevice {
   /** Whether an acknowledged write may still be only in memory until flush (SBC-3 WCE). */
   readonly writeCacheEnabled: boolean;
   readonly readOnly: boolean;
+  /** What takes the writes is nearly full: soon they may fail with "no-space". */
+  readonly spaceIsLow: boolean;
   /**
    * Only committed data. The parts' lengths add up to the range; they are views that stay valid and
    * unchanged for as long as the caller holds them.

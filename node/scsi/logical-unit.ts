@@ -56,6 +56,7 @@ export class LogicalUnit implements CommandContext, Nexus {
   readonly #logger: Logger;
   readonly #attentions = new UnitAttentions(sense.powerOn);
   #lengthBlocks: number;
+  #spaceWasLow = false;
   #failures = 0;
   #abortTasks: (() => Promise<void>) | undefined;
 
@@ -120,6 +121,7 @@ export class LogicalUnit implements CommandContext, Nexus {
 
   #prepare(cdb: Uint8Array, at: number): PreparedCommand {
     if (this.device.lengthBlocks !== this.#lengthBlocks) this.#noteResize();
+    if (this.device.spaceIsLow !== this.#spaceWasLow) this.#noteSpace(cdb, at);
     // READ and WRITE come by the hundred thousand; they need no row once nothing stands in their way.
     if (this.#attentions.count === 0 && !this.state.isGuarded) {
       const command = this.#prepareFast(cdb, at);
@@ -131,6 +133,17 @@ export class LogicalUnit implements CommandContext, Nexus {
   #noteResize(): void {
     this.#lengthBlocks = this.device.lengthBlocks;
     this.raiseAttention(sense.capacityChanged);
+  }
+
+  /**
+   * The soft threshold of thin provisioning (SBC-3 §4.7.3.7), told once each time that it is reached, to those who
+   * write.
+   */
+  #noteSpace(cdb: Uint8Array, at: number): void {
+    const row = findRow(cdb[at] as number, (cdb[at + 1] as number) & 0x1f);
+    if (row?.altersMedium !== true) return;
+    this.#spaceWasLow = this.device.spaceIsLow;
+    if (this.#spaceWasLow) this.raiseAttention(sense.thresholdReached);
   }
 
   /** The usual commands; undefined for any other, and for one that will be refused. */

@@ -15,13 +15,17 @@ const ALL_SUBPAGES = 0xff;
 
 export const pageControl = { current: 0, changeable: 1, default: 2, saved: 3 } as const;
 
-/** Read-Write Error Recovery (SBC-3 §6.5.8). AWRE and ARRE: bad blocks are mended without being asked. */
+/**
+ * Read-Write Error Recovery (SBC-3 §6.5.8). AWRE and ARRE: bad blocks are mended without being asked. LBPERE: the
+ * threshold of thin provisioning is reported.
+ */
 export const errorRecoveryPage = layout('Read-Write Error Recovery mode page', 12, {
   saveable: bit(0, 7),
   pageCode: bits(0, 0, 6),
   pageLength: u8(1),
   automaticWriteReallocation: bit(2, 7),
   automaticReadReallocation: bit(2, 6),
+  provisioningErrorsReported: bit(7, 7),
 });
 
 /** Caching (SBC-3 §6.5.5). */
@@ -161,7 +165,11 @@ function definePage<V extends { saveable: boolean; pageCode: number; pageLength:
 
 export const PAGES: ReadonlyMap<number, ModePage> = new Map([
   definePage(modePageCode.errorRecovery, errorRecoveryPage, {
-    current: () => ({ automaticWriteReallocation: true, automaticReadReallocation: true }),
+    current: () => ({
+      automaticWriteReallocation: true,
+      automaticReadReallocation: true,
+      provisioningErrorsReported: true,
+    }),
   }),
   definePage(modePageCode.caching, cachingPage, {
     current: (unit) => ({ writeCacheEnabled: unit.writeCacheEnabled && !unit.modes.writeCacheDisabled }),

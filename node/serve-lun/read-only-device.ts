@@ -17,6 +17,10 @@ export class ReadOnlyDevice implements BlockDevice {
     return this.#device.writeCacheEnabled;
   }
 
+  get spaceIsLow(): boolean {
+    return this.#device.spaceIsLow;
+  }
+
   get serverState(): Uint8Array | undefined {
     return this.#device.serverState;
   }

@@ -100,7 +100,7 @@ export class Initiator {
     for (let attempt = 0; ; attempt++) {
       const reply = await this.command({ cdb: new Uint8Array(6) });
       if (reply.status === 0) break;
-      if (((reply.sense[2] ?? 0) & 15) !== UNIT_ATTENTION || attempt >= MAX_ATTENTIONS) {
+      if (!isUnitAttention(reply) || attempt >= MAX_ATTENTIONS) {
         throw new ScsiStatusError('TEST UNIT READY', reply);
       }
     }
@@ -141,10 +141,13 @@ export class Initiator {
     return (await this.#good('INQUIRY', { cdb, readBytes: 255 })).data;
   }
 
+  /** Sent again after a unit attention, as operating systems do: it says what has happened, not that this failed. */
   async #good(what: string, request: ScsiRequest): Promise<ScsiReply> {
-    const reply = await this.command(request);
-    if (reply.status !== 0) throw new ScsiStatusError(what, reply);
-    return reply;
+    for (let attempt = 0; ; attempt++) {
+      const reply = await this.command(request);
+      if (reply.status === 0) return reply;
+      if (!isUnitAttention(reply) || attempt >= MAX_ATTENTIONS) throw new ScsiStatusError(what, reply);
+    }
   }
 
   /** Any command; resolves with whatever status it ended. @throws ConnectionLostError */
@@ -463,4 +466,8 @@ export class Initiator {
     for (const one of pending) one.reject(why);
     for (const listener of this.#closeListeners) listener(why);
   }
+}
+
+function isUnitAttention({ sense }: ScsiReply): boolean {
+  return ((sense[2] ?? 0) & 15) === UNIT_ATTENTION;
 }

@@ -26,6 +26,7 @@ import type { Lun } from './lun-table.ts';
 /** What a device needs of the portal group it belongs to. */
 export interface LunHost {
   readonly writeCacheEnabled: boolean;
+  readonly spaceIsLow: boolean;
   readonly readAt: ReadAt;
   /** Whether `lun` is still the present generation. */
   isCurrent(lun: Lun): boolean;
@@ -80,6 +81,10 @@ export class LunDevice implements BlockDevice {
 
   get writeCacheEnabled(): boolean {
     return this.#host.writeCacheEnabled;
+  }
+
+  get spaceIsLow(): boolean {
+    return this.#host.spaceIsLow;
   }
 
   async read(lba: number, lengthBlocks: number): Promise<readonly Uint8Array[]> {

@@ -2,7 +2,14 @@ import type { Clock } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
 import { describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
-import { DISK_SPACE_CHECK_MS, LOG_RESERVE_PARTS, MAX_LOG_RESERVE_BYTES } from './limits.ts';
+import {
+  DISK_SPACE_CHECK_MS,
+  FILLING_OVER_FACTOR,
+  FILLING_PARTS,
+  LOG_RESERVE_PARTS,
+  MAX_FILLING_BYTES,
+  MAX_LOG_RESERVE_BYTES,
+} from './limits.ts';
 
 export interface DiskSpaceOptions {
   /** Of the file system that holds the logs. */
@@ -22,6 +29,7 @@ export class DiskSpace {
   #isChecking = false;
   #leftBytes = Number.POSITIVE_INFINITY;
   #isLow = false;
+  #isFilling = false;
 
   constructor(options: DiskSpaceOptions) {
     this.#options = options;
@@ -30,6 +38,11 @@ export class DiskSpace {
   /** Whether clients' writes would take what is kept in reserve. */
   get isLow(): boolean {
     return this.#isLow;
+  }
+
+  /** Whether clients' writes may soon find no space: for them to be told while they still do. */
+  get isFilling(): boolean {
+    return this.#isFilling;
   }
 
   /** So much has been appended; counted until the file system is asked again. */
@@ -51,12 +64,24 @@ export class DiskSpace {
         const reserveBytes = Math.min(MAX_LOG_RESERVE_BYTES, totalBytes / LOG_RESERVE_PARTS);
         this.#leftBytes = freeBytes - reserveBytes;
         // Some more than the reserve must be free again before it counts as over.
+        const fillingBytes = Math.min(MAX_FILLING_BYTES, totalBytes / FILLING_PARTS);
+        this.#setFilling(this.#leftBytes < fillingBytes * (this.#isFilling ? FILLING_OVER_FACTOR : 1));
         this.#setLow(this.#leftBytes <= (this.#isLow ? reserveBytes / 2 : 0));
       },
       (error: unknown) => {
         this.#isChecking = false;
         logger.warn('replication.disk-space-unknown', { reason: describeError(error) });
       },
+    );
+  }
+
+  #setFilling(isFilling: boolean): void {
+    if (isFilling === this.#isFilling) return;
+    this.#isFilling = isFilling;
+    const fields = { leftBytes: this.#leftBytes };
+    this.#options.logger.warn(
+      isFilling ? 'replication.disk-filling' : 'replication.disk-not-filling',
+      fields,
     );
   }
 

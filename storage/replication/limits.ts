@@ -84,3 +84,8 @@ export const LOG_RESERVE_PARTS = 16;
 export const DISK_SPACE_CHECK_MS = 500;
 /** A head that was compacted and cannot be let go of for so long is gone through again. */
 export const COMPACT_RESCAN_MS = 30_000;
+/** Initiators are told that the disk fills up when clients' writes have less than this part of it left, or so much. */
+export const FILLING_PARTS = 20;
+export const MAX_FILLING_BYTES = 4 * 1024 ** 3;
+/** How much more must be left before it is so no longer. */
+export const FILLING_OVER_FACTOR = 1.25;

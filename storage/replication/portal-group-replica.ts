@@ -96,6 +96,7 @@ export class PortalGroupReplica implements PortalGroup {
       readBegins: () => this.#trimmer.readBegins(),
       nowMs: () => clock.monotonicMs(),
       isDiskLow: () => options.diskSpace?.isLow === true,
+      isDiskFilling: () => options.diskSpace?.isFilling === true,
       primary: () => this.#state.primary,
       step: (event) => this.step(event),
     });

@@ -18,6 +18,7 @@ export interface WritePathOptions {
   readonly readBegins: () => () => void;
   readonly nowMs: () => number;
   readonly isDiskLow: () => boolean;
+  readonly isDiskFilling: () => boolean;
   readonly primary: () => PrimaryState | undefined;
   readonly step: (event: ReplicaEvent) => void;
 }
@@ -42,6 +43,10 @@ export class WritePath implements LunHost {
 
   get writeCacheEnabled(): boolean {
     return this.#options.primary()?.group.durability !== 'durable';
+  }
+
+  get spaceIsLow(): boolean {
+    return this.#options.isDiskFilling();
   }
 
   readBegins(): () => void {

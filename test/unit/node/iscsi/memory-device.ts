@@ -5,6 +5,7 @@ export class MemoryDevice implements BlockDevice {
   readonly lengthBlocks: number;
   writeCacheEnabled = true;
   readOnly = false;
+  spaceIsLow = false;
   readonly bytes: Uint8Array;
   readonly calls = { reads: 0, writes: 0, flushes: 0, forced: 0, discards: 0 };
   serverState: Uint8Array | undefined;

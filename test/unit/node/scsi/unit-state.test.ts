@@ -237,6 +237,23 @@ describe('the state a unit was left in', () => {
     expect(await senseOf(unit, READ)).toEqual(sense.internalTargetFailure);
   });
 
+  it('a disk that fills up is told once each time, before writes fail', async () => {
+    const fixture = new UnitFixture();
+    const [one, two] = [fixture.initiator(1), fixture.initiator(2)];
+    fixture.device.spaceIsLow = true;
+    for (const unit of [one, two]) {
+      expect((await run(unit, READ)).kind).toBe('good');
+      expect(await senseOf(unit, WRITE)).toEqual(sense.thresholdReached);
+      expect((await run(unit, WRITE)).kind).toBe('good');
+    }
+    fixture.device.spaceIsLow = false;
+    expect((await run(one, WRITE)).kind).toBe('good');
+    fixture.device.spaceIsLow = true;
+    expect(await senseOf(one, WRITE)).toEqual({ key: 6, asc: 0x38, ascq: 0x07 });
+    fixture.device.failure = new DeviceError('no-space', 'full');
+    expect(await senseOf(one, WRITE)).toEqual({ key: 7, asc: 0x27, ascq: 0x07 });
+  });
+
   it('a change of capacity is told once, before it is found out', async () => {
     const fixture = new UnitFixture();
     const unit = fixture.initiator();

@@ -23,6 +23,7 @@ const images: ImageSource = {
 /** A group of one member that commits when told to. */
 class SoleHost implements LunHost {
   readonly writeCacheEnabled = true;
+  readonly spaceIsLow = false;
   readonly table: LunTable;
   #bytes = Buffer.alloc(64);
   #nextIndex = 1;

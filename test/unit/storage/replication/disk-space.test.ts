@@ -1,0 +1,32 @@
+import { expect, it } from 'vitest';
+import { CounterSet } from '../../../../base/counters.ts';
+import { silentLogger } from '../../../../base/logger.ts';
+import { DiskSpace } from '../../../../storage/replication/disk-space.ts';
+import { DISK_SPACE_CHECK_MS } from '../../../../storage/replication/limits.ts';
+
+const MIB = 1024 ** 2;
+
+it('fills up before it is low, and is told apart from that', async () => {
+  let nowMs = 0;
+  let freeBytes = 0;
+  const totalBytes = 1000 * MIB;
+  const disk = new DiskSpace({
+    space: () => Promise.resolve({ freeBytes, totalBytes }),
+    clock: { monotonicMs: () => nowMs, wallMs: () => 0 },
+    logger: silentLogger,
+    counters: new CounterSet(),
+  });
+  const after = async (freeMib: number): Promise<[boolean, boolean]> => {
+    freeBytes = freeMib * MIB;
+    nowMs += DISK_SPACE_CHECK_MS;
+    disk.tick();
+    await new Promise((resolve) => setImmediate(resolve));
+    return [disk.isFilling, disk.isLow];
+  };
+  // A sixteenth is kept in reserve: 62.5 MiB. A twentieth above that begins the warning.
+  expect(await after(115)).toEqual([false, false]);
+  expect(await after(110)).toEqual([true, false]);
+  expect(await after(120)).toEqual([true, false]);
+  expect(await after(60)).toEqual([true, true]);
+  expect(await after(126)).toEqual([false, false]);
+});
