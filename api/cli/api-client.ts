@@ -19,6 +19,8 @@ export type CallInput<R extends Route> = Part<'params', RouteParams<R>> &
   (R['body'] extends 'bytes' ? { readonly bytes: BytesBody } : Part<'body', RouteBody<R>>);
 type Part<K extends string, T> = T extends undefined ? unknown : { readonly [key in K]: T };
 
+type Learned = (nodeUrls: readonly string[], deadUrls: readonly string[]) => Promise<void>;
+
 interface LooseInput {
   readonly params?: Readonly<Record<string, unknown>>;
   readonly query?: Readonly<Record<string, unknown>>;
@@ -33,11 +35,16 @@ interface LooseInput {
 export class ApiClient {
   readonly #profile: Profile;
   readonly #nodeId: string | undefined;
+  readonly #learned: Learned;
 
-  /** @param nodeId ask only this node */
-  constructor(profile: Profile, nodeId: string | undefined) {
+  /**
+   * @param nodeId ask only this node
+   * @param learned is told where the cluster's nodes are whenever an answer says so, and where nobody answered
+   */
+  constructor(profile: Profile, nodeId: string | undefined, learned: Learned = () => Promise.resolve()) {
     this.#profile = profile;
     this.#nodeId = nodeId;
+    this.#learned = learned;
   }
 
   /**
@@ -50,6 +57,7 @@ export class ApiClient {
     const path = routePath(route, loose.params, loose.query);
     const failures: string[] = [];
     const others: string[] = [];
+    const dead: string[] = [];
     let refusal: OperationError | undefined;
     for (const url of this.#profile.apiUrls) {
       const outcome = await exchange(this.#profile, {
@@ -62,7 +70,11 @@ export class ApiClient {
       });
       if (outcome.kind === 'answer') {
         const result = readAnswer(route, outcome);
-        if (!(result instanceof OperationError)) return result.document as RouteResponse<R>;
+        if (!(result instanceof OperationError)) {
+          const urls = nodeUrls(result.document);
+          if (urls.length > 0) await this.#learned(urls, dead);
+          return result.document as RouteResponse<R>;
+        }
         if (result.kind !== 'unavailable') throw result;
         refusal = result;
       } else if (outcome.kind === 'other-node') {
@@ -70,6 +82,7 @@ export class ApiClient {
       } else {
         if (outcome.kind === 'broke-off' && route.method !== 'GET') throw unknownOutcome(url, outcome.reason);
         failures.push(`${url}: ${outcome.reason}`);
+        dead.push(url);
       }
     }
     throw refusal ?? this.#unreachable(failures, others);
@@ -88,6 +101,16 @@ export class ApiClient {
       accepted: 'the id of a node that answers, or no --node',
     });
   }
+}
+
+/** Where all nodes are, if the document lists them. */
+function nodeUrls(document: unknown): string[] {
+  const { nodes } = (document ?? {}) as { nodes?: unknown };
+  if (!Array.isArray(nodes)) return [];
+  const addresses = nodes.map((node) => (node as { address?: unknown } | null)?.address);
+  return addresses.every((address) => typeof address === 'string')
+    ? addresses.map((address) => `https://${address}`)
+    : [];
 }
 
 function checkInput(route: Route, input: LooseInput): void {

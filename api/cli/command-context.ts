@@ -1,6 +1,6 @@
 import { ApiClient } from './api-client.ts';
 import type { CliIo } from './cli-io.ts';
-import { loadProfile } from './profile.ts';
+import { loadProfile, profileFile, rememberNodes } from './profile.ts';
 
 /** Options that every command takes. */
 export interface GlobalOptions {
@@ -20,7 +20,10 @@ export interface CommandContext {
 /** @throws UsageError without a usable profile */
 export async function makeContext(options: GlobalOptions, io: CliIo): Promise<CommandContext> {
   const profile = await loadProfile(options.profile, io);
-  return { api: new ApiClient(profile, options.node), io, asJson: options.json === true };
+  const file = profileFile(options.profile, io);
+  const learned = (nodeUrls: readonly string[], deadUrls: readonly string[]): Promise<void> =>
+    rememberNodes(file, profile, nodeUrls, deadUrls);
+  return { api: new ApiClient(profile, options.node, learned), io, asJson: options.json === true };
 }
 
 /** Prints a result: the document for machines, or the text for people. */
