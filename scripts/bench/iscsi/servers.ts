@@ -19,6 +19,7 @@ export interface ServerOptions {
 
 export interface RunningServer {
   readonly kind: ServerKind;
+  readonly processId: number | undefined;
   /** One for each file. */
   readonly urls: readonly string[];
   /** Processor time of all its threads so far, in seconds. */
@@ -155,6 +156,7 @@ function running(kind: ServerKind, child: ChildProcess, urls: readonly string[])
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
   return {
     kind,
+    processId: child.pid,
     urls,
     cpuSeconds: () => cpuSecondsOf(child.pid),
     stop: async () => {
