@@ -5,6 +5,13 @@ interface Page {
   readonly crcs: Uint32Array;
 }
 
+interface Span {
+  /** Of the record that gave all of it up, negated. */
+  readonly position: number;
+  /** Pages made since, which stand above it; when there are all, nothing is left of it. */
+  pages: number;
+}
+
 const PAGES_PER_SPAN = MAX_DISCARD_BLOCKS / INDEX_PAGE_BLOCKS;
 
 /**
@@ -17,8 +24,7 @@ const PAGES_PER_SPAN = MAX_DISCARD_BLOCKS / INDEX_PAGE_BLOCKS;
  */
 export class BlockIndex {
   readonly #pages = new Map<number, Page>();
-  /** By span, the negated position of the record that gave all of it up; pages made since stand above. */
-  readonly #spans = new Map<number, number>();
+  readonly #spans = new Map<number, Span>();
   #writtenBlocks = 0;
 
   get writtenBlocks(): number {
@@ -54,7 +60,7 @@ export class BlockIndex {
       for (const at of page.positions) if (at > 0) this.#writtenBlocks--;
       this.#pages.delete(pageNumber);
     }
-    this.#spans.set(spanNumber, -position);
+    this.#spans.set(spanNumber, { position: -position, pages: 0 });
   }
 
   #discardBlocks(firstBlock: number, endBlock: number, position: number): void {
@@ -73,14 +79,24 @@ export class BlockIndex {
         positions: new Float64Array(INDEX_PAGE_BLOCKS),
         crcs: new Uint32Array(INDEX_PAGE_BLOCKS),
       };
-      if (this.#spans.size > 0) page.positions.fill(this.#spanOf(pageNumber));
+      if (this.#spans.size > 0) this.#coverSpan(pageNumber, page);
       this.#pages.set(pageNumber, page);
     }
     return page;
   }
 
+  /** The page takes over what its span said of its blocks. */
+  #coverSpan(pageNumber: number, page: Page): void {
+    const spanNumber = Math.floor(pageNumber / PAGES_PER_SPAN);
+    const span = this.#spans.get(spanNumber);
+    if (span === undefined) return;
+    page.positions.fill(span.position);
+    // Else a span that no block goes by any more would hold on to the log.
+    if (++span.pages === PAGES_PER_SPAN) this.#spans.delete(spanNumber);
+  }
+
   #spanOf(pageNumber: number): number {
-    return this.#spans.get(Math.floor(pageNumber / PAGES_PER_SPAN)) ?? 0;
+    return this.#spans.get(Math.floor(pageNumber / PAGES_PER_SPAN))?.position ?? 0;
   }
 
   /** @returns 0 for a block never written, and less for one given up */
@@ -118,7 +134,7 @@ export class BlockIndex {
         if (position !== 0 && position < lowest) lowest = position;
       }
     }
-    for (const position of this.#spans.values()) lowest = Math.min(lowest, -position);
+    for (const { position } of this.#spans.values()) lowest = Math.min(lowest, -position);
     return lowest;
   }
 }

@@ -62,6 +62,15 @@ describe('block index', () => {
     );
   });
 
+  it('lets go of a record that gave up a span once every block of it goes by another', () => {
+    const index = new BlockIndex();
+    index.discard(0, MAX_DISCARD_BLOCKS, 1);
+    index.set(0, 2, 9);
+    index.discard(1, MAX_DISCARD_BLOCKS, 3);
+    expect(index.lowestPosition()).toBe(2);
+    expect(index.position(MAX_DISCARD_BLOCKS - 1)).toBe(-3);
+  });
+
   it('says 0 for blocks never written', () => {
     const index = new BlockIndex();
     index.set(130, 77, 1);
