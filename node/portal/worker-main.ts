@@ -12,7 +12,8 @@ import { nodeFileSystem } from '../../storage/log/file-system.ts';
 import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
 import { DiskSpace } from '../../storage/replication/disk-space.ts';
 import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
-import { ReplicationHost } from '../../storage/replication/index.ts';
+import { DamagedCopyError, ReplicationHost } from '../../storage/replication/index.ts';
+import { setAsideCopy } from '../../storage/replication/set-aside.ts';
 import { IscsiPortal } from '../iscsi/portal.ts';
 import { announceAddress } from '../net/gratuitous-arp.ts';
 import type { PeerAddress } from '../peer/outbound-link.ts';
@@ -69,16 +70,21 @@ const replication = new ReplicationHost({
   nodeId: config.nodeId,
   incarnation: config.incarnation,
   transport: mesh,
-  openLog: async (groupId) => {
+  openLog: async (groupId, mustExist) => {
     const opened = await openSegmentedLog({
+      mustExist,
       directory: join(config.groupsDirectory, groupId, 'log'),
       fileSystem: nodeFileSystem,
       logger: logger('portal-group-log'),
       counters,
     });
+    // The log's directory must be there after a loss of power, as what is synced in it will be.
+    await nodeFileSystem.syncDirectory(join(config.groupsDirectory, groupId));
+    await nodeFileSystem.syncDirectory(config.groupsDirectory);
     return opened.log;
   },
   metaDirectory: config.groupsDirectory,
+  setAside: (groupId) => setAsideCopy(nodeFileSystem, config.groupsDirectory, groupId, systemClock.wallMs()),
   diskSpace: new DiskSpace({
     space: () => nodeFileSystem.space(config.groupsDirectory),
     clock: systemClock,
@@ -95,9 +101,11 @@ const replication = new ReplicationHost({
   proposeExpand: (group, epoch, add, incarnation) =>
     propose({ type: 'expandInSync', group, epoch, primary: config.nodeId, add, incarnation }),
   onFatal: (error) =>
-    error instanceof LogFailure
-      ? fatal('storage', describeError(error))
-      : fatal('bug', (error as Error | undefined)?.stack ?? describeError(error)),
+    error instanceof DamagedCopyError
+      ? fatal('start', error.message)
+      : error instanceof LogFailure
+        ? fatal('storage', describeError(error))
+        : fatal('bug', (error as Error | undefined)?.stack ?? describeError(error)),
 });
 
 const guardian = new GuardianClient({

@@ -40,6 +40,7 @@ export interface RecoveryOptions {
   /** Up to where the durable marker says all is durable; undefined when it is lost. */
   readonly durablePosition: number | undefined;
   readonly verifySealed: boolean;
+  readonly mustExist: boolean;
 }
 
 /**
@@ -56,7 +57,7 @@ export async function recoverSegments(options: RecoveryOptions): Promise<Recover
   }
   const last = live.at(-1);
   if (last === undefined) {
-    if ((options.durablePosition ?? 0) > 0) {
+    if (options.mustExist || (options.durablePosition ?? 0) > 0) {
       throw damaged('the log had durable records, and no segment is left', 'none', 0);
     }
     return { segments: [], lastFile: undefined, superseded, tornTail: undefined };

@@ -23,6 +23,8 @@ export interface SegmentedLogOptions {
    * and damage elsewhere is found when it is read.
    */
   readonly verify?: 'all' | 'last-segment';
+  /** There is one already: that nothing of it is found is damage. */
+  readonly mustExist?: boolean;
   readonly logger: Logger;
   readonly counters: Counters;
 }
@@ -41,6 +43,7 @@ export async function openSegmentedLog(
     directory,
     durablePosition: await DurableMarker.read(fileSystem, directory),
     verifySealed: options.verify !== 'last-segment',
+    mustExist: options.mustExist === true,
   });
   const segments = new SegmentSet(fileSystem, directory, logger);
   try {

@@ -8,4 +8,4 @@ export type {
   ReplicationNode,
 } from './group-state.ts';
 export type { CatchUpStatus, LunInfo, MemberStatus, PortalGroup, PortalGroupStatus } from './portal-group.ts';
-export { ReplicationHost, type ReplicationHostOptions } from './replication-host.ts';
+export { DamagedCopyError, ReplicationHost, type ReplicationHostOptions } from './replication-host.ts';

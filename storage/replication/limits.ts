@@ -89,3 +89,5 @@ export const FILLING_PARTS = 20;
 export const MAX_FILLING_BYTES = 4 * 1024 ** 3;
 /** How much more must be left before it is so no longer. */
 export const FILLING_OVER_FACTOR = 1.25;
+/** Damaged copies of one group that are kept for an administrator to look at. */
+export const MAX_SET_ASIDE = 2;

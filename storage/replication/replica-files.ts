@@ -1,4 +1,4 @@
-import { invariant } from '../../base/errors.ts';
+import { ProtocolError } from '../../base/errors.ts';
 import type { RecordLog } from '../../base/record-log.ts';
 import type { LunDescription } from '../lun/lun-table.ts';
 import type { LogView } from './core.ts';
@@ -29,22 +29,29 @@ export class ReplicaFiles {
   static async open(
     groupId: string,
     store: MetaStore,
-    openLog: (groupId: string) => Promise<RecordLog>,
+    openLog: (groupId: string, mustExist: boolean) => Promise<RecordLog>,
   ): Promise<ReplicaFiles> {
-    const [bytes, log] = await Promise.all([store.load(groupId), openLog(groupId)]);
+    const bytes = await store.load(groupId);
+    const known = bytes === undefined ? undefined : decodeGroupMeta(bytes);
+    // The log comes to be before the meta file, so where there is one there is the other.
+    const log = await openLog(groupId, known !== undefined);
     const meta: GroupMeta =
-      bytes === undefined
+      known === undefined
         ? { epoch: 0, leaseMs: 0, baseIndex: log.firstIndex, luns: [], epochs: [], resetting: false }
-        : decodeGroupMeta(bytes);
+        : known;
     const files = new ReplicaFiles(groupId, store, log, meta, bytes !== undefined);
     if (meta.resetting) {
       await log.resetTo(meta.baseIndex);
       await files.#save({ ...meta, resetting: false });
     }
-    invariant(
-      log.firstIndex <= meta.baseIndex && meta.baseIndex <= log.nextIndex,
-      `the log of group ${groupId} holds ${log.firstIndex} to ${log.nextIndex}, its base is ${meta.baseIndex}`,
-    );
+    if (log.firstIndex > meta.baseIndex || meta.baseIndex > log.nextIndex) {
+      await log.close();
+      throw new ProtocolError(`the log of group ${groupId} does not reach where it should begin`, {
+        code: 'bad-meta',
+        got: `records ${log.firstIndex} to ${log.nextIndex - 1}`,
+        limit: `record ${meta.baseIndex}`,
+      });
+    }
     return files;
   }
 

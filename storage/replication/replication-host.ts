@@ -1,9 +1,9 @@
 import type { Clock, Timers } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
-import { ProtocolError } from '../../base/errors.ts';
+import { describeError, ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
-import type { RecordLog } from '../../base/record-log.ts';
+import { LogCorruptionError, type RecordLog } from '../../base/record-log.ts';
 import type { ImageSource } from '../image/image-source.ts';
 import type { MembershipChange } from './core.ts';
 import type { DiskSpace } from './disk-space.ts';
@@ -24,7 +24,13 @@ export interface ReplicationHostOptions {
   readonly nodeId: string;
   readonly incarnation: string;
   readonly transport: PeerTransport;
-  readonly openLog: (groupId: string) => Promise<RecordLog>;
+  /** @param mustExist it was here before: that nothing of it is found is damage */
+  readonly openLog: (groupId: string, mustExist: boolean) => Promise<RecordLog>;
+  /**
+   * Puts a damaged copy out of the way, so that the next process begins without one and fetches it from others.
+   * Absent: a damaged copy stays, and the process ends for it every time.
+   */
+  readonly setAside?: (groupId: string) => Promise<void>;
   /** A directory for one small file per group, or what stands in for it. */
   readonly metaDirectory: string | MetaStore;
   readonly images: ImageSource;
@@ -54,6 +60,16 @@ type Slot =
   | { readonly kind: 'opening'; readonly done: Promise<void> }
   | { readonly kind: 'open'; readonly replica: PortalGroupReplica }
   | { readonly kind: 'closing'; readonly done: Promise<void> };
+
+/** A copy was damaged and has been set aside: the process is to start again without it. */
+export class DamagedCopyError extends Error {
+  constructor(groupId: string, cause: unknown) {
+    super(`the copy of portal group ${groupId} is damaged and was set aside: ${describeError(cause)}`, {
+      cause,
+    });
+    this.name = 'DamagedCopyError';
+  }
+}
 
 /** All portal groups of which this node, or one worker of it, is a member. */
 export class ReplicationHost {
@@ -127,9 +143,30 @@ export class ReplicationHost {
         replica.start();
         this.#reconcile();
       },
-      (error: unknown) => this.#options.onFatal(error),
+      (error: unknown) => this.#openingFailed(groupId, error),
     );
     this.#slots.set(groupId, { kind: 'opening', done });
+  }
+
+  /**
+   * What is damaged counts as gone: this process has registered with the copy, so only the next one may go on, with
+   * another directory that is in sync with nothing.
+   */
+  async #openingFailed(groupId: string, error: unknown): Promise<void> {
+    const { setAside, logger, counters, onFatal } = this.#options;
+    const isDamage = error instanceof LogCorruptionError || error instanceof ProtocolError;
+    if (!isDamage || setAside === undefined) {
+      onFatal(error);
+      return;
+    }
+    counters.add('replication.set-aside');
+    logger.error('replication.copy-damaged', { group: groupId, reason: describeError(error) });
+    try {
+      await setAside(groupId);
+      onFatal(new DamagedCopyError(groupId, error));
+    } catch (failure) {
+      onFatal(failure);
+    }
   }
 
   #makeReplica(groupId: string, files: ReplicaFiles): PortalGroupReplica {

@@ -60,8 +60,9 @@ export class LoneGroup {
         onMessage: () => {},
         onLinkChange: () => {},
       },
-      openLog: async (groupId) => {
+      openLog: async (groupId, mustExist) => {
         const { log } = await openSegmentedLog({
+          mustExist,
           directory: join(options.directory, groupId, 'log'),
           fileSystem: options.fileSystem ?? nodeFileSystem,
           segmentSizeBytes: options.segmentSizeBytes,
