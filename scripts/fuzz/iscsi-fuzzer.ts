@@ -49,7 +49,7 @@ export async function fuzzIscsi(options: FuzzOptions): Promise<FuzzReport> {
     do {
       const until = Math.max(1, Math.ceil((options.count * (heapSamples.length + 1)) / HEAP_SAMPLES));
       while (tally.pdus < until) {
-        await playAll(options, tally, nextBatch(sequences, options.seed + round++));
+        await playAll(options, tally, nextBatch(sequences, options.seed * MAX_ROUNDS + round++));
         bystander.check();
       }
       await options.settled();
@@ -65,6 +65,8 @@ export async function fuzzIscsi(options: FuzzOptions): Promise<FuzzReport> {
 }
 
 const BATCH_SEQUENCES = 64;
+/** More than any run has, so that no two seeds share a round. */
+const MAX_ROUNDS = 100_000;
 
 function nextBatch(exhaustive: Iterator<Sequence>, seed: number): Sequence[] {
   const batch: Sequence[] = [];

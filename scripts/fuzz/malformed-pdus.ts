@@ -3,6 +3,7 @@ import { chapAlgorithm } from '../../node/iscsi/chap.ts';
 import { loginKeyTable } from '../../node/iscsi/login-keys.ts';
 import { opcode, RESERVED_TAG } from '../../node/iscsi/opcode.ts';
 import { CDB_OFFSET, HEADER_BYTES } from '../../node/iscsi/pdu.ts';
+import { opcode as scsiOperation } from '../../node/scsi/cdb.ts';
 
 /** PDUs that are wrong in every way the format allows, and where in a connection's life they come. */
 
@@ -125,12 +126,17 @@ interface Header {
 }
 
 const CDB_BYTES = 16;
+const EXPECTED_BYTES = 4096;
+/** Where service actions and lengths lie in one CDB or another. */
+const TELLING_BYTES: ReadonlySet<number> = new Set([1, 4, 8, 9, 13]);
 const cdb = fc
-  .tuple(fc.nat(255), fc.boolean(), fc.uint8Array({ minLength: CDB_BYTES, maxLength: CDB_BYTES }))
+  .tuple(
+    fc.oneof(fc.constantFrom(...Object.values(scsiOperation)), fc.nat(255)),
+    fc.boolean(),
+    fc.uint8Array({ minLength: CDB_BYTES, maxLength: CDB_BYTES }),
+  )
   .map(([operation, isRandom, random]) => {
-    const bytes = isRandom
-      ? random
-      : random.map((byte, i) => (i === 1 || i > 12 || byte < 32 ? byte & 31 : 0));
+    const bytes = isRandom ? random : random.map((byte, i) => (TELLING_BYTES.has(i) ? byte & 15 : 0));
     bytes[0] = operation;
     return bytes;
   });
@@ -156,7 +162,11 @@ function build(
   bytes[1] = from.flags;
   // Any other tag is that of a transfer which is not open.
   if (!from.isRandom && code !== opcode.scsiCommand) bytes.writeUInt32BE(RESERVED_TAG, 20);
-  if (code === opcode.scsiCommand) bytes.set(from.cdb, CDB_OFFSET);
+  if (code === opcode.scsiCommand) {
+    bytes.set(from.cdb, CDB_OFFSET);
+    // With no data expected, little would ever be read or written.
+    if (!from.isRandom) bytes.writeUInt32BE(EXPECTED_BYTES, 20);
+  }
   for (const [at, value] of from.words) bytes.writeUInt32BE(value, at);
   bytes[4] = length === 'with-ahs' ? 2 : length === 'ahs-over-limit' ? 255 : 0;
   const sent = length === 'none' ? new Uint8Array() : content;
