@@ -16,6 +16,8 @@ export class World {
   nowMs = 0;
   #order = 0;
   readonly #heap: Scheduled[] = [];
+  /** Nothing more happens. */
+  isStopped = false;
   events = 0;
 
   constructor(seed: number) {
@@ -70,7 +72,7 @@ export class World {
 
   /** Runs until `untilMs`, calling `afterEach` whenever everything set off by one event has come to rest. */
   async runUntil(untilMs: number, afterEach: () => void): Promise<void> {
-    while (this.#heap.length > 0 && (this.#heap[0] as Scheduled).atMs <= untilMs) {
+    while (!this.isStopped && this.#heap.length > 0 && (this.#heap[0] as Scheduled).atMs <= untilMs) {
       const { atMs, run } = this.#pop();
       this.nowMs = atMs;
       this.events++;
@@ -82,7 +84,7 @@ export class World {
       });
       afterEach();
     }
-    this.nowMs = untilMs;
+    if (!this.isStopped) this.nowMs = untilMs;
   }
 }
 

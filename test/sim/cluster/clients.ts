@@ -55,6 +55,8 @@ export interface ClientsContext {
   readonly hosts: () => readonly Host[];
   readonly fail: (what: string) => void;
   readonly note: (where: string, what: string, fact: number, text?: () => string) => void;
+  /** How far the cluster's log is certainly committed. */
+  readonly committedIndex: () => number;
   /** An operation has been answered with success by this host. */
   readonly onDone: (host: Host) => void;
 }
@@ -98,6 +100,15 @@ export class Clients {
 
   start(count: number): void {
     for (let i = 0; i < count; i++) this.#goOn(`c${i + 1}`);
+  }
+
+  /** A new leader is asked at once, before it can have found its feet. */
+  rush(host: Host): void {
+    if (this.isOver || this.#values === 0) return;
+    const { world } = this.#context;
+    world.after(world.between(0, 3), () => {
+      if (host.isUp) this.#read(`rush-${host.nodeId}`, host, false);
+    });
   }
 
   #goOn(client: string): void {
@@ -168,16 +179,24 @@ export class Clients {
   }
 
   /** One look at the whole registry counts as a read of each name in it. */
-  #read(client: string, host: Host): void {
+  #read(client: string, host: Host, goesOn = true): void {
     const names = [...this.#names];
+    const committedBefore = this.#context.committedIndex();
     this.#call<ClusterState>(
       client,
       host,
       () => 'read',
       () => host.node?.linearizableState(),
       {
+        goesOn,
         answered: (call, state) => {
           this.#context.counters.add('op.read');
+          const seen = host.node?.status().appliedIndex ?? committedBefore;
+          if (seen < committedBefore) {
+            this.#context.fail(
+              `a read of ${host.nodeId} sees the log up to ${seen}; ${committedBefore} was committed before it began`,
+            );
+          }
           for (const [slot, name] of names.entries()) {
             const output: Output = { kind: 'was', value: state.clients[name]?.macs[0] };
             this.#record(name, slot, { client, input: { kind: 'read' }, output, ...this.#span(call) });
@@ -197,7 +216,12 @@ export class Clients {
     host: Host,
     text: () => string,
     run: () => Promise<T> | undefined,
-    on: { readonly answered: (call: Call, value: T) => void; readonly lost: (call: Call) => void },
+    on: {
+      /** false: the client does nothing after this. */
+      readonly goesOn?: boolean;
+      readonly answered: (call: Call, value: T) => void;
+      readonly lost: (call: Call) => void;
+    },
   ): void {
     const { world, note } = this.#context;
     const { process } = host;
@@ -210,7 +234,7 @@ export class Clients {
       this.#stamp++;
       finish();
       note(client, what, this.#stamp, () => `${host.nodeId} ${text()}`);
-      this.#goOn(client);
+      if (on.goesOn !== false) this.#goOn(client);
     };
     const lost = (): void =>
       close('lost', () => {

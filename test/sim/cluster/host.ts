@@ -260,6 +260,6 @@ export class Host implements LedgerNode {
       this.database.kill();
     }
     this.phase = 'down';
-    if (this.restarts) world.after(world.between(20, 600), () => this.start());
+    if (this.restarts) world.after(world.between(20, world.chance(15) ? 2_500 : 600), () => this.start());
   }
 }

@@ -90,7 +90,15 @@ export class Simulation {
       note,
     });
     const onDone = (host: Host): void => this.#trouble.answered(host);
-    this.#clients = new Clients({ world, counters, hosts, fail, note, onDone });
+    this.#clients = new Clients({
+      world,
+      counters,
+      hosts,
+      fail,
+      note,
+      onDone,
+      committedIndex: () => this.#ledger.committedIndex,
+    });
     const addHost = (nodeId: string, joined: JoinedMembers): void => this.#addHost(nodeId, joined);
     this.#administrator = new Administrator({ world, counters, hosts, addHost, note }, first);
     this.#network.tellsAbsence = true;
@@ -137,7 +145,7 @@ export class Simulation {
     this.#administrator.isOver = true;
     this.#heal();
     await this.#progress(look);
-    this.#clients.check();
+    if (this.#violation === undefined) this.#clients.check();
     const counts = { ...this.#counters.snapshot(), ...this.#faultCounts() };
     return {
       seed: this.#options.seed,
@@ -175,6 +183,8 @@ export class Simulation {
     const where = `at ${this.#world.nowMs.toFixed(1)} ms: ${what}`;
     this.#trace.note('', 'VIOLATION', 0, () => what);
     this.#violation ??= where;
+    // What follows would only be its consequences.
+    this.#world.isStopped = true;
   }
 
   /** What nobody caught: thrown by code of ours in a promise or a microtask. */
@@ -236,7 +246,10 @@ export class Simulation {
     this.#ledger.leads(host, term);
     this.#ledger.isComplete(host, term, lastIndex);
     const voters = members.filter((m) => m.role === 'voter').map((m) => m.nodeId);
-    if (seen.leads?.term !== term) seen.leads = { term, counted: commitIndex, voters };
+    if (seen.leads?.term !== term) {
+      seen.leads = { term, counted: commitIndex, voters };
+      this.#clients.rush(host);
+    }
     const { leads } = seen;
     // Until an entry of its own term is on its disk, there may still be others that it has replaced in memory.
     const isWritten = host.written.termAt(host.written.lastIndex) === term;
@@ -278,6 +291,7 @@ export class Simulation {
       const members = this.#members();
       if (members.every((h) => written.has(h)) && this.#haveConverged(members)) return;
     }
+    if (this.#violation !== undefined) return;
     const running = this.#members();
     const status = running.map((h) => `${h.nodeId} ${h.phase} ${JSON.stringify(h.node?.status())}`);
     this.#fail(`no progress within ${HEALING_MS} ms after all was mended: ${status.join(', ')}`);

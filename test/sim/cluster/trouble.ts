@@ -221,11 +221,12 @@ export class Troublemaker {
     });
   }
 
-  /** Or while a name is being given to a file. */
+  /** Or while a name is being given to a file, or the applied state is on its way to the database. */
   disk(host: Host, operation: string): void {
-    if (this.isOver || (operation !== 'rename' && operation !== 'syncDirectory')) return;
-    if (!this.#world.chance(4)) return;
-    this.#count('power-in-directory');
+    const isName = operation === 'rename' || operation === 'syncDirectory';
+    const isState = operation === 'batch' || operation === 'batch-done';
+    if (this.isOver || (!isName && !isState) || !this.#world.chance(isName ? 4 : 0.6)) return;
+    this.#count(isName ? 'power-in-directory' : 'power-in-applied-state');
     const { process } = host;
     this.#world.after(this.#world.random.below(200) / 100, () => {
       if (host.process === process) host.end('power');
@@ -234,7 +235,7 @@ export class Troublemaker {
 
   /** Or right after a client has been told that something is done. */
   answered(host: Host): void {
-    if (this.isOver || !this.#world.chance(0.3)) return;
+    if (this.isOver || !this.#world.chance(0.8)) return;
     const leader = this.#context.leader();
     const victim = leader !== undefined && this.#world.chance(70) ? leader : host;
     this.#count('power-after-answer');
@@ -272,5 +273,5 @@ const TROUBLES: readonly (readonly [name: string, weight: number, trouble: Troub
   ['disk-slow', 5, 'slow'],
   ['disk-full', 4, 'full'],
   ['device-error', 5, 'device'],
-  ['bit-flip', 1, 'bitFlip'],
+  ['bit-flip', 3, 'bitFlip'],
 ];
