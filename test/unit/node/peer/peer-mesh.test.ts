@@ -130,6 +130,38 @@ describe('a mesh of nodes that know each other', () => {
   });
 });
 
+describe('a mesh whose members change', () => {
+  it('drops a node that was removed, and tells it so whenever it dials', async () => {
+    let told = 0;
+    const toldRemoved = (): void => {
+      told++;
+    };
+    const a = await startMesh('n1', 'a1');
+    const b = await startMesh('n2', 'b1', { toldRemoved });
+    join({ id: 'n1', node: a }, { id: 'n2', node: b });
+    await eventually('the link is up', () => a.mesh.isUp('n2') && b.mesh.isUp('n1'));
+    a.mesh.setPeers([], new Set(['n2']));
+    await eventually('the link is gone', () => !a.mesh.isUp('n2') && !b.mesh.isUp('n1'));
+    expect(a.mesh.send('n2', [Buffer.from('x')])).toBe(false);
+    await eventually('it is told, and told again', () => told > 1);
+    expect(a.warnings.map((w) => w.code)).toContain('node-removed');
+  });
+
+  it('says who knocks that shows a certificate of the cluster and is not known', async () => {
+    const strangers: string[] = [];
+    const a = await startMesh('n1', 'a1', { metStranger: (id) => strangers.push(id) });
+    let told = 0;
+    await startMesh('n7', 'g1', {
+      peers: [{ nodeId: 'n1', host: HOST, port: a.mesh.port }],
+      toldRemoved: () => {
+        told++;
+      },
+    });
+    await eventually('it has knocked', () => strangers.includes('n7'));
+    expect(told).toBe(0);
+  });
+});
+
 /** A listener that says a proper hello as n2:s1 and then never reads again. */
 async function silentPeer(): Promise<{ server: Server; port: number }> {
   const server = createServer({ ...(await authority.issue('n2', 'c1')), requestCert: true }, (socket) => {

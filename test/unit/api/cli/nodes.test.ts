@@ -1,0 +1,142 @@
+import { randomUUID } from 'node:crypto';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { runCli } from '../../../../api/cli/program.ts';
+import type { BackupDocument, NodeListDocument } from '../../../../api/contract/nodes.ts';
+import { ManualClock } from '../../../../base/clock.ts';
+import type { ClusterState } from '../../../../cluster/state/model.ts';
+import { type ApiFixture, authority, startApiFixture } from '../../../support/api-fixture.ts';
+import { CLUSTER_ID, TOKEN } from '../../../support/fake-cluster.ts';
+
+let api: ApiFixture;
+let profile: string;
+
+beforeEach(async () => {
+  api = await startApiFixture('n1');
+  profile = join(tmpdir(), `bootfabric-${randomUUID()}.json`);
+  const document = {
+    clusterName: 'lab',
+    clusterId: CLUSTER_ID,
+    apiUrls: [`https://127.0.0.1:${api.server.port}`],
+    caCertificate: authority.certificatePem,
+    token: TOKEN,
+  };
+  await writeFile(profile, JSON.stringify(document));
+  return async () => {
+    await api.server.close();
+    await rm(profile);
+  };
+});
+
+/**
+ * @param meanwhile what happens in the cluster while the command waits
+ * @param pace how many times as long each wait takes as it was meant to
+ */
+async function cli(args: readonly string[], meanwhile: () => void = () => {}, pace = 1) {
+  let out = '';
+  let err = '';
+  const clock = new ManualClock();
+  const code = await runCli(args, {
+    out: (text) => {
+      out += text;
+    },
+    err: (text) => {
+      err += text;
+    },
+    errIsTerminal: false,
+    profileVariable: profile,
+    homeDirectory: tmpdir(),
+    clock,
+    sleep: async (ms) => {
+      meanwhile();
+      clock.advance(ms * pace);
+    },
+    runNode: () => Promise.resolve(17),
+  });
+  return { code, out, err };
+}
+
+const errorOf = (text: string) => (JSON.parse(text) as { error: Record<string, unknown> }).error;
+
+/** As the leader does. */
+function moveEverythingFrom(nodeId: string): void {
+  for (const { id, epoch, primary, inSync } of Object.values(api.cluster.state().portalGroups)) {
+    const to = inSync.find((m) => m.nodeId !== nodeId)?.nodeId;
+    if (primary === nodeId && to !== undefined)
+      api.cluster.apply({ type: 'moveGroup', group: id, epoch, to });
+  }
+}
+
+describe('commands about nodes', () => {
+  it('show who leads and holds what, and what stands in the way of removing it', async () => {
+    const { code, out } = await cli(['node', 'list']);
+    expect(code).toBe(0);
+    expect(out).toMatch(/^n1 .* up +no +pg1 +pg1 +no: it still leads portal group pg1$/m);
+    const list = JSON.parse((await cli(['node', 'list', '--json'])).out) as NodeListDocument;
+    expect(list.nodes.map((n) => n.leads)).toEqual([['pg1'], [], []]);
+  });
+
+  it('print a token for one host', async () => {
+    const made = await cli(['node', 'token', '--ttl', '120']);
+    expect(made).toMatchObject({ code: 0, err: '' });
+    expect(made.out).toContain('bootfabric join bfj_token --id ID --address ADDRESS --out DIRECTORY');
+    expect((await cli(['node', 'list'])).out).toMatch(/^aa11 {8}1970-01-01T00:18:40\.000Z {2}-$/m);
+    expect(await cli(['node', 'revoke-token', 'aa11'])).toMatchObject({ code: 0 });
+    const refused = await cli(['node', 'revoke-token', 'aa11', '--json']);
+    expect(errorOf(refused.err)['code']).toBe('unknown-join-token');
+    expect((await cli(['node', 'token', '--ttl', '1', '--json'])).code).not.toBe(0);
+  });
+
+  it('drain a node until it leads nothing, saying what is waited for', async () => {
+    const drained = await cli(['node', 'drain', 'n1'], () => moveEverythingFrom('n1'));
+    expect(drained.code).toBe(0);
+    expect(drained.err).toContain('n1: still leads pg1');
+    expect(api.cluster.state().nodes['n1']?.draining).toBe(true);
+    expect(api.cluster.state().portalGroups['pg1']?.primary).not.toBe('n1');
+    expect(await cli(['node', 'undrain', 'n1'])).toMatchObject({ code: 0, err: '' });
+    expect(api.cluster.state().nodes['n1']?.draining).toBeUndefined();
+  });
+
+  it('drain a node before they remove it, or say why they cannot', async () => {
+    const refused = await cli(['node', 'remove', 'n1', '--no-wait', '--json']);
+    expect(refused.code).toBe(1);
+    expect(errorOf(refused.err)['code']).toBe('still-primary');
+    const removed = await cli(['node', 'remove', 'n1'], () => moveEverythingFrom('n1'));
+    expect(removed.code).toBe(0);
+    expect(removed.out).toContain('Node n1 is removed for good');
+    expect(api.cluster.state().removedNodes['n1']).toMatchObject({ raftId: 1 });
+    // Whose word it was.
+    expect(api.cluster.state().audit.at(-1)?.detail).toBe('n1, by admin');
+  });
+
+  it('give up waiting where nothing moves', async () => {
+    const stuck = await cli(['node', 'drain', 'n1', '--json'], undefined, 100);
+    expect(stuck.code).toBe(1);
+    expect(errorOf(stuck.err.split('\n').at(-2) ?? '')).toMatchObject({ code: 'drain-stalled' });
+  });
+
+  it('move a portal group to an in-sync member', async () => {
+    expect((await cli(['portal-group', 'move', 'pg1', 'n2'])).out).toBe(
+      `Portal group pg1 is led by n2, epoch ${api.cluster.state().portalGroups['pg1']?.epoch ?? 0}\n`,
+    );
+    const again = await cli(['portal-group', 'move', 'pg1', 'n2', '--json']);
+    expect(errorOf(again.err)['code']).toBe('already-primary');
+    const none = await cli(['portal-group', 'move', 'pg9', 'n2', '--json']);
+    expect(errorOf(none.err)['code']).toBe('unknown-portal-group');
+  });
+
+  it('write a backup for nobody else to read, and over no file', async () => {
+    const file = join(tmpdir(), `bootfabric-${randomUUID()}.backup`);
+    try {
+      expect((await cli(['backup', file])).code).toBe(0);
+      expect((await stat(file)).mode & 0o777).toBe(0o600);
+      const backup = JSON.parse(await readFile(file, 'utf8')) as BackupDocument;
+      expect(JSON.parse(backup.state) as ClusterState).toEqual(api.cluster.state());
+      expect((await cli(['backup', file])).code).toBe(2);
+    } finally {
+      await rm(file);
+    }
+  });
+});
