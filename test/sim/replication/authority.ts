@@ -17,6 +17,11 @@ export type Change =
       readonly incarnation: string;
     };
 
+/** A member, with the disk over which it is in sync. */
+interface InSync extends MemberIdentity {
+  readonly disk?: string;
+}
+
 /** Stands in for the cluster log: one place that applies changes in order, reached with delays and losses. */
 export class Authority {
   readonly #world: World;
@@ -26,10 +31,24 @@ export class Authority {
   readonly #listeners = new Map<Process, { lastMs: number }>();
   /** Nodes cut off from the authority, and until when. */
   readonly #cutUntilMs = new Map<string, number>();
-  readonly counts = { shrinks: 0, expands: 0, fences: 0, failovers: 0, lateProposals: 0, moves: 0, drops: 0 };
+  readonly #ignoresDisks: boolean;
+  /** Which disk each node has registered with. */
+  readonly #disks = new Map<string, string>();
+  readonly counts = {
+    shrinks: 0,
+    expands: 0,
+    fences: 0,
+    failovers: 0,
+    lateProposals: 0,
+    moves: 0,
+    drops: 0,
+    strangeDisks: 0,
+  };
 
-  constructor(world: World, group: PortalGroupState, leaseMs: number) {
+  /** @param ignoresDisks takes any disk for the one that was in sync: a fault that must be noticed */
+  constructor(world: World, group: PortalGroupState, leaseMs: number, ignoresDisks: boolean) {
     this.#world = world;
+    this.#ignoresDisks = ignoresDisks;
     this.#group = group;
     this.leaseMs = leaseMs;
     this.#nodes = group.replicas.map((nodeId) => ({ nodeId, incarnation: '', status: 'new' }));
@@ -131,7 +150,8 @@ export class Authority {
       const isThere = group.inSync.some((m) => m.nodeId === change.add);
       if (isThere || !group.replicas.includes(change.add)) return 'refused';
       if (node?.status !== 'up' || node.incarnation !== change.incarnation) return 'refused';
-      const member = { nodeId: change.add, incarnation: change.incarnation };
+      const disk = this.#disks.get(change.add) as string;
+      const member: InSync = { nodeId: change.add, incarnation: change.incarnation, disk };
       this.#setMembers([...group.inSync, member], group.primary);
       this.counts.expands++;
     }
@@ -182,22 +202,31 @@ export class Authority {
   }
 
   #choose(inSync: readonly MemberIdentity[]): string | undefined {
-    const up = inSync.filter((m) => this.#nodes.some((n) => n.nodeId === m.nodeId && n.status === 'up'));
+    const up = inSync.filter((m) =>
+      this.#nodes.some((n) => n.nodeId === m.nodeId && n.status === 'up' && n.incarnation === m.incarnation),
+    );
     return up.length === 0 ? undefined : (up[this.#world.random.below(up.length)] as MemberIdentity).nodeId;
   }
 
-  register(process: Process): void {
+  register(process: Process, disk: string): void {
     const { nodeId, incarnation } = process;
+    this.#disks.set(nodeId, disk);
     const node = this.#nodes.find((n) => n.nodeId === nodeId) as ReplicationNode;
     const isFirstStart = node.incarnation === '';
     this.#nodes = this.#nodes.map((n) => (n === node ? { nodeId, incarnation, status: 'up' } : n));
     const group = this.#group;
-    const isMember = group.inSync.some((m) => m.nodeId === nodeId);
+    const member = group.inSync.find((m): m is InSync => m.nodeId === nodeId);
+    const isMember = member !== undefined;
+    const isStrange = member?.disk !== undefined && member.disk !== disk && !this.#ignoresDisks;
     const keepsPrimary =
       group.primary !== undefined &&
       this.#nodes.some((n) => n.nodeId === group.primary && n.status !== 'fenced');
-    if (isMember && (isFirstStart || group.inSync.length === 1)) {
-      const inSync = group.inSync.map((m) => (m.nodeId === nodeId ? { nodeId, incarnation } : m));
+    if (isStrange && group.inSync.length === 1) {
+      // The last copy is not here: the group waits for it.
+      this.counts.strangeDisks++;
+      this.#setMembers(group.inSync, undefined);
+    } else if (isMember && (isFirstStart || group.inSync.length === 1)) {
+      const inSync = group.inSync.map((m) => (m.nodeId === nodeId ? { nodeId, incarnation, disk } : m));
       this.#setMembers(inSync, keepsPrimary ? group.primary : this.#choose(inSync));
     } else if (isMember) {
       const inSync = group.inSync.filter((m) => m.nodeId !== nodeId);

@@ -9,6 +9,8 @@ import type { Process } from '../world.ts';
 
 /** What a node's disk holds, page cache included; it outlives the node's processes. */
 export class Disk {
+  /** Made with it, and copied with what is on it. */
+  readonly id: string;
   firstIndex = 1;
   records: { payload: Uint8Array; position: number }[] = [];
   nextPosition = 64;
@@ -17,6 +19,21 @@ export class Disk {
   isFull = false;
   /** Bounds of how long an operation takes, in ms. */
   slowMs = 0;
+
+  constructor(id: string) {
+    this.id = id;
+  }
+
+  /** The same disk as it is now, to be put in its place later. */
+  copy(): Disk {
+    const copy = new Disk(this.id);
+    copy.firstIndex = this.firstIndex;
+    copy.records = [...this.records];
+    copy.nextPosition = this.nextPosition;
+    copy.durableIndex = this.durableIndex;
+    copy.meta = new Map(this.meta);
+    return copy;
+  }
 
   get nextIndex(): number {
     return this.firstIndex + this.records.length;

@@ -27,7 +27,16 @@ describe('replication in the simulator', () => {
     expect(totals['sim.acknowledged-writes']).toBeGreaterThan(50 * SEEDS);
     expect(totals['sim.reads']).toBeGreaterThan(50 * SEEDS);
     expect(totals['sim.acknowledged-discards']).toBeGreaterThan(SEEDS);
-    const rarer = ['shrinks', 'moves', 'drops', 'lateProposals', 'sim.ambushes', 'sim.write-no-space'];
+    const disks = ['sim.unmounted', 'sim.wiped', 'sim.old-disks', 'strangeDisks'];
+    const rarer = [
+      ...disks,
+      'shrinks',
+      'moves',
+      'drops',
+      'lateProposals',
+      'sim.ambushes',
+      'sim.write-no-space',
+    ];
     for (const name of [
       ...rarer,
       'replication.truncated',
@@ -54,7 +63,12 @@ describe('replication in the simulator', () => {
 
 /** Each rule, broken on purpose, must be noticed: else the simulation proves nothing about it. */
 describe('the simulator notices', () => {
-  const faults: { readonly name: string; readonly faults: DeliberateFaults; readonly seeds: number }[] = [
+  const faults: {
+    readonly name: string;
+    readonly faults: DeliberateFaults;
+    readonly ignoresDisks?: boolean;
+    readonly seeds: number;
+  }[] = [
     {
       name: 'an acknowledgement before all in-sync members have the write',
       faults: { acknowledgeBeforeAllHaveIt: true },
@@ -65,6 +79,12 @@ describe('the simulator notices', () => {
       faults: { acknowledgeBeforeShrinkCommits: true },
       seeds: 300,
     },
+    {
+      name: 'an empty disk taken for the one that was in sync',
+      faults: {},
+      ignoresDisks: true,
+      seeds: 300,
+    },
     { name: 'a new primary that does not wait out the lease', faults: { skipLeaseWait: true }, seeds: 60 },
     {
       name: 'a primary that ignores a member while its joining is undecided',
@@ -72,10 +92,10 @@ describe('the simulator notices', () => {
       seeds: 300,
     },
   ];
-  it.each(faults)('$name', { timeout: 120_000 }, async ({ faults, seeds }) => {
+  it.each(faults)('$name', { timeout: 120_000 }, async ({ faults, ignoresDisks, seeds }) => {
     let caught: string | undefined;
     for (let seed = 1; seed <= seeds && caught === undefined; seed++) {
-      caught = (await new Simulation({ seed, faults }).run()).violation;
+      caught = (await new Simulation({ seed, faults, ignoresDisks: ignoresDisks === true }).run()).violation;
     }
     expect(caught).toBeDefined();
   });

@@ -28,6 +28,8 @@ const NEVER = [
 export interface SimulationOptions {
   readonly seed: number;
   readonly faults?: DeliberateFaults;
+  /** The cluster takes any disk for the one that was in sync. */
+  readonly ignoresDisks?: boolean;
   readonly durability?: 'write-back' | 'durable';
   readonly troubleMs?: number;
   readonly logger?: (nodeId: string) => Logger;
@@ -60,6 +62,10 @@ export class Simulation {
   readonly #clients: Clients;
   #violation: string | undefined;
   #inTrouble = true;
+  #disksMade = 0;
+  /** Disks that a node is without for now, and what each held some time ago. */
+  readonly #unmounted = new Map<string, Disk>();
+  readonly #old = new Map<string, Disk>();
 
   constructor(options: SimulationOptions) {
     this.#options = options;
@@ -84,6 +90,7 @@ export class Simulation {
         durability,
       },
       LEASE_MS,
+      options.ignoresDisks === true,
     );
   }
 
@@ -92,7 +99,7 @@ export class Simulation {
     const troubleMs = this.#options.troubleMs ?? 3_000;
     this.authority.onFenced = (nodeId) => this.#ambushFenced(nodeId);
     this.authority.onApplied = (change) => this.#ambush(change);
-    for (const nodeId of NODES) this.#start(nodeId, new Disk(), 0);
+    for (const nodeId of NODES) this.#start(nodeId, this.#newDisk(nodeId), 0);
     this.#clients.start(CLIENTS);
     world.after(50, () => this.#watchNodes());
     world.after(300, () => this.#makeTrouble());
@@ -102,7 +109,9 @@ export class Simulation {
     this.#clients.pauseMs = [20, 100];
     this.authority.heal();
     this.#network.refusalPercent = 0;
-    for (const { disk } of this.#nodes.values()) {
+    for (const node of this.#nodes.values()) {
+      if (this.#unmounted.has(node.nodeId)) this.#mountAgain(node);
+      const { disk } = node;
       disk.isFull = false;
       disk.slowMs = 0;
     }
@@ -169,7 +178,7 @@ export class Simulation {
     const register = (): void => {
       if (!process.isAlive) return;
       if (authority.isCutOff(nodeId)) process.enterAfter(50, register);
-      else authority.register(process);
+      else authority.register(process, disk.id);
     };
     process.enterAfter(world.between(1, 30), register);
   }
@@ -180,7 +189,58 @@ export class Simulation {
     node.process.kill();
     this.#network.detach(node.process);
     if (how === 'power') node.disk.losePower();
-    this.world.after(this.world.between(30, 700), () => this.#start(node.nodeId, node.disk, node.starts));
+    this.world.after(this.world.between(30, 700), () => {
+      this.#start(node.nodeId, this.#nextDisk.get(node.nodeId) ?? node.disk, node.starts);
+      this.#nextDisk.delete(node.nodeId);
+    });
+  }
+
+  readonly #nextDisk = new Map<string, Disk>();
+
+  #newDisk(nodeId: string): Disk {
+    return new Disk(`${nodeId}-disk-${++this.#disksMade}`);
+  }
+
+  /** The node comes back over another disk than it had. */
+  #exchangeDisk(node: Node): void {
+    const { nodeId } = node;
+    if (!node.process.isAlive || this.#nextDisk.has(nodeId)) return;
+    const isNeeded = this.authority.group.inSync.some((m) => m.nodeId === nodeId);
+    const old = this.#old.get(nodeId);
+    if (this.#unmounted.has(nodeId)) {
+      this.#mountAgain(node);
+      return;
+    }
+    if (isNeeded) {
+      // It may turn out to be the last copy: so it is only out of reach for a while.
+      this.#counters.add('sim.unmounted');
+      this.#unmounted.set(nodeId, node.disk);
+      this.#nextDisk.set(nodeId, this.#newDisk(nodeId));
+    } else if (old !== undefined && this.world.chance(50)) {
+      this.#counters.add('sim.old-disks');
+      this.#nextDisk.set(nodeId, old.copy());
+    } else {
+      this.#counters.add('sim.wiped');
+      this.#nextDisk.set(nodeId, this.#newDisk(nodeId));
+    }
+    this.#old.delete(nodeId);
+    this.#kill(node, 'kill');
+  }
+
+  /**
+   * The disk that was out of reach is back, unless what has been in its place is in sync by now: then the old one is
+   * of no more use, and is never seen again.
+   */
+  #mountAgain(node: Node): void {
+    const { nodeId } = node;
+    const disk = this.#unmounted.get(nodeId) as Disk;
+    this.#unmounted.delete(nodeId);
+    const isInSync = this.authority.group.inSync.some(
+      (m) => m.nodeId === nodeId && (m as { disk?: string }).disk !== disk.id,
+    );
+    if (isInSync) return;
+    this.#nextDisk.set(nodeId, disk);
+    this.#kill(node, 'kill');
   }
 
   #watchNodes(): void {
@@ -219,7 +279,10 @@ export class Simulation {
     const { world } = this;
     const node = this.#someNode();
     const other = NODES[world.random.below(NODES.length)] as string;
-    switch (world.random.below(12)) {
+    for (const { nodeId, disk } of this.#nodes.values()) {
+      if (!this.#old.has(nodeId) && world.chance(20)) this.#old.set(nodeId, disk.copy());
+    }
+    switch (world.random.below(14)) {
       case 0:
       case 1:
         this.#kill(node, this.#options.durability === 'durable' && world.chance(60) ? 'power' : 'kill');
@@ -248,6 +311,12 @@ export class Simulation {
           node.disk.isFull = false;
         });
         break;
+      case 11:
+        this.#exchangeDisk(node);
+        break;
+      case 12:
+        this.#loseLast();
+        break;
       case 8:
         this.#network.refusalPercent = world.chance(50) ? 3 : 0;
         break;
@@ -263,6 +332,15 @@ export class Simulation {
         this.#isolate(node);
     }
     world.after(world.between(40, 450), () => this.#makeTrouble());
+  }
+
+  /** All others die, and the last one comes back without its disk. */
+  #loseLast(): void {
+    const { inSync, primary } = this.authority.group;
+    const last = this.#nodes.get(primary ?? '');
+    if (last === undefined || !last.process.isAlive || inSync.length !== 1) return;
+    this.#counters.add('sim.last-disks');
+    this.#exchangeDisk(last);
   }
 
   /** The worst moment: the primary does not learn that its proposal was applied, nor hear from whom it concerns. */
