@@ -55,6 +55,9 @@ const configSchema = Type.Object(
         interface: Type.Union([Type.String({ pattern: INTERFACE_PATTERN }), Type.Null()], {
           description: `${INTERFACE_ACCEPTED}, or null where portal addresses are in 127.0.0.0/8`,
         }),
+        imageCacheMib: Type.Optional(
+          Type.Integer({ minimum: 16, maximum: 1_048_576, description: 'a number of MiB, 16 to 1048576' }),
+        ),
       },
       { additionalProperties: false },
     ),
@@ -82,7 +85,11 @@ export interface NodeConfig {
   readonly address: Ipv4;
   readonly ports: Readonly<Record<PortName, number>>;
   /** Where movable portal addresses are put; null: they are on loopback and only bound. */
-  readonly portal: { readonly interface: string | null };
+  readonly portal: {
+    readonly interface: string | null;
+    /** Memory for blocks of images; unset: IMAGE_CACHE_MIB of node/portal. */
+    readonly imageCacheMib?: number;
+  };
   /** Interfaces on which DHCP is answered. */
   readonly dhcp: { readonly interfaces: readonly string[] };
   /** Where iPXE's own boot programs are found. */
@@ -124,7 +131,7 @@ export function parseConfig(text: string, directory: string, what: string = CONF
     nodeId: document.nodeId,
     address: checkAddress(document, what),
     ports,
-    portal: { interface: document.portal.interface },
+    portal: { ...document.portal },
     dhcp: { interfaces: [...document.dhcp.interfaces] },
     ipxeDir: resolve(directory, document.ipxeDir),
     dataDir: resolve(directory, document.dataDir ?? './data'),

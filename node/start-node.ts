@@ -15,6 +15,7 @@ import { JoinDesk } from './join-desk.ts';
 import type { NodeContext } from './node-context.ts';
 import { LocalServices } from './node-services.ts';
 import { ContentClient } from './peer/content-client.ts';
+import { IMAGE_CACHE_MIB } from './portal/limits.ts';
 import { WorkerClient } from './portal/worker-client.ts';
 import { loadNodeDirectory } from './setup/node-directory.ts';
 import { type ClusterParts, type EndProcess, peersFor, startCluster } from './start-cluster.ts';
@@ -26,6 +27,7 @@ const EXIT_OF_CAUSE = {
   bug: EXIT_CODE.again,
 } as const;
 const INCARNATION_BYTES = 8;
+const BYTES_PER_MIB = 1024 * 1024;
 
 export interface StartOptions {
   /** A node's directory as init wrote it. */
@@ -138,6 +140,7 @@ function startWorker(
       replicationPort: config.ports.replication,
       iscsiPort: config.ports.iscsi,
       portalInterface: config.portal.interface,
+      imageCacheBytes: (config.portal.imageCacheMib ?? IMAGE_CACHE_MIB) * BYTES_PER_MIB,
       portalAddresses: Object.values(genesis.portalGroups).map((group) => group.address),
       tls,
       peers: peersFor('replication', cluster.peers()),

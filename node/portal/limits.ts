@@ -21,8 +21,8 @@ export const LAPSE_GRACE_MS = 1_500;
 export const YOUNG_GENERATION_MIB = 64;
 /** The old generation is not collected before it has reached this. */
 export const OLD_GENERATION_INITIAL_MIB = 128;
-/** Memory of one worker for blocks of images. */
-export const IMAGE_CACHE_BYTES = 256 * 1024 * 1024;
+/** Memory of one worker for blocks of images, unless the node's settings say otherwise (portal.imageCacheMib). */
+export const IMAGE_CACHE_MIB = 256;
 /** The worker shows that it is alive this often; silent for longer than the second, it is taken for hung. */
 export const WORKER_BEAT_MS = 250;
 export const WORKER_HUNG_MS = 5_000;

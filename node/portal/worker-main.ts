@@ -22,7 +22,7 @@ import { systemClock, systemLogger, systemRandom, systemTimers } from '../system
 import { DataPlane } from './data-plane.ts';
 import { GroupDirectory } from './group-directory.ts';
 import { GuardianClient } from './guardian-client.ts';
-import { BIND_RETRY_MS, IMAGE_CACHE_BYTES, WORKER_BEAT_MS } from './limits.ts';
+import { BIND_RETRY_MS, WORKER_BEAT_MS } from './limits.ts';
 import type { FatalCause, FromWorker, ToWorker, WorkerConfig, WorkerRequest } from './worker-protocol.ts';
 
 /**
@@ -64,7 +64,7 @@ const mesh = new PeerMesh({
   counters: { add: (name, by) => counters.add(`replication.${name}`, by) },
 });
 
-const cache = new ImageCache({ limitBytes: IMAGE_CACHE_BYTES, counters });
+const cache = new ImageCache({ limitBytes: config.imageCacheBytes, counters });
 
 const replication = new ReplicationHost({
   nodeId: config.nodeId,

@@ -18,6 +18,7 @@ export interface WorkerConfig {
   readonly iscsiPort: number;
   /** Interface that carries movable addresses; null on loopback. */
   readonly portalInterface: string | null;
+  readonly imageCacheBytes: number;
   /** All movable addresses of the cluster; none of them may be on this node at its start. */
   readonly portalAddresses: readonly string[];
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };

@@ -34,6 +34,11 @@ describe('bootfabric.yaml', () => {
       dataDir: '/srv/n1/data',
     });
     expect(Object.isFrozen(config)).toBe(true);
+    const roomy = GOOD.replace('{interface: null}', '{interface: null, imageCacheMib: 2048}');
+    expect(parseConfig(roomy, '/srv/n1').portal).toEqual({ interface: null, imageCacheMib: 2048 });
+    const tight = refusal(GOOD.replace('{interface: null}', '{interface: null, imageCacheMib: 1}'));
+    expect(tight.message).toContain('imageCacheMib');
+    expect(tight.accepted).toContain('16 to 1048576');
     expect(Object.isFrozen(config.ports)).toBe(true);
     expect(Object.isFrozen(config.dhcp.interfaces)).toBe(true);
   });
