@@ -2,7 +2,12 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { LogCorruptionError, LogFailure, LogFullError } from '../../../base/record-log.ts';
 import { LOG_TAIL_ENTRIES, MAX_LOG_ENTRIES, MAX_RECORD_PAYLOAD_BYTES } from '../../../cluster/limits.ts';
 import { pack } from '../../../cluster/msgpack.ts';
-import type { ConfState, Entry } from '../../../cluster/raft/index.ts';
+import {
+  type ConfChangeSingle,
+  type ConfState,
+  type Entry,
+  encodeConfChange,
+} from '../../../cluster/raft/index.ts';
 import { encodeRecord } from '../../../cluster/raft-records.ts';
 import { RaftStore, type StorageWrite } from '../../../cluster/raft-store.ts';
 import { type SnapshotPart, sha256Of } from '../../../cluster/snapshot-spool.ts';
@@ -320,5 +325,65 @@ describe('a write that fails', () => {
     disk.failed = true;
     await expect(store.persist([append(2, 2, 1)], true)).rejects.toThrow(LogFailure);
     expect(store.lastIndex()).toBe(1);
+  });
+});
+
+describe('the configuration, as the store knows it', () => {
+  const ALONE: ConfState = { ...MEMBERS, voters: [1] };
+  const WITH_LEARNER: ConfState = { ...ALONE, learners: [2] };
+  const BOTH: ConfState = { ...ALONE, voters: [1, 2] };
+  const change = (index: number, type: ConfChangeSingle['type']): Entry => ({
+    ...encodeConfChange({ transition: 'auto', changes: [{ type, nodeId: 2 }], context: new Uint8Array(0) }),
+    term: 1,
+    index,
+  });
+  /** Node 2 comes as a learner by entry 2, and votes from entry 4 on. */
+  const LOG: Entry[] = [
+    ...entries(1, 1, 1),
+    change(2, 'addLearnerNode'),
+    ...entries(3, 3, 1),
+    change(4, 'addNode'),
+    ...entries(5, 5, 1),
+  ];
+  const bounds = { maxEntries: 1, maxBytes: 1_000_000, tailEntries: 0 };
+  const openAlone = (): Promise<RaftStore> => RaftStore.open(new MemoryRecordLog(disk), ALONE, bounds);
+
+  it('is that of the last entry applied, not of those that follow', async () => {
+    const hardState = { term: 1, vote: 1, commit: 5 };
+    await (await openAlone()).persist([{ hardState, entries: LOG }], true);
+    const expected: readonly [number, ConfState][] = [
+      [0, ALONE],
+      [1, ALONE],
+      [2, WITH_LEARNER],
+      [3, WITH_LEARNER],
+      [4, BOTH],
+      [5, BOTH],
+    ];
+    for (const [applied, confState] of expected) {
+      const store = await openAlone();
+      store.resumeAt(applied);
+      expect(store.initialState().confState, `applied ${applied}`).toEqual(confState);
+      expect(store.confStateAt(applied)).toEqual(confState);
+    }
+  });
+
+  it.each([
+    [1, ALONE],
+    [2, WITH_LEARNER],
+    [3, WITH_LEARNER],
+    [4, BOTH],
+  ] as const)('is kept where the log is compacted up to %i', async (index, atBase) => {
+    const hardState = { term: 1, vote: 1, commit: 5 };
+    const before = await openAlone();
+    await before.persist([{ hardState, entries: LOG }], true);
+    await before.compact(index);
+    for (const store of [before, await openAlone()]) {
+      expect(store.firstIndex()).toBe(index + 1);
+      expect(store.confStateAt(index)).toEqual(atBase);
+      expect(store.confStateAt(5)).toEqual(BOTH);
+    }
+    const after = await openAlone();
+    after.resumeAt(5);
+    expect(after.initialState().confState).toEqual(BOTH);
   });
 });
