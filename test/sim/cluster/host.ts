@@ -2,7 +2,7 @@ import { describeError, InvariantError } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/logger.ts';
 import type { PeerTransport } from '../../../base/peer-transport.ts';
 import { SeededRandom } from '../../../base/random.ts';
-import { LogCorruptionError, LogFailure } from '../../../base/record-log.ts';
+import { LogCorruptionError, LogFailure, LogFullError } from '../../../base/record-log.ts';
 import { AppliedStore } from '../../../cluster/applied-store.ts';
 import { ClusterNode, type JoinedMembers } from '../../../cluster/cluster-node.ts';
 import type { RaftRecord } from '../../../cluster/raft-records.ts';
@@ -209,7 +209,8 @@ export class Host implements LedgerNode {
 
   #isDeviceError(error: unknown): boolean {
     const isFull = error instanceof Error && 'code' in error && error.code === 'ENOSPC';
-    return this.#deviceFailed || isFull;
+    // A node that finds no room for its first records does not start.
+    return this.#deviceFailed || isFull || (error instanceof LogFullError && this.phase === 'starting');
   }
 
   #fatal(process: Process, error: unknown): void {

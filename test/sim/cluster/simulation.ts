@@ -26,6 +26,7 @@ const TROUBLE_MS = 12_000;
 /** What a healed cluster is given to agree and go on. */
 const HEALING_MS = 20_000;
 const CLIENTS = 4;
+const MEMBERS_ASKED_EVERY_MS = 1_000;
 const RAFT_KIND = 1;
 
 export interface SimulationOptions {
@@ -63,6 +64,7 @@ export class Simulation {
   readonly #administrator: Administrator;
   /** By node: what was seen of it last. */
   readonly #seen = new Map<Host, Seen>();
+  readonly #askedMembersAtMs = new Map<Process, number>();
   #violation: string | undefined;
 
   constructor(options: SimulationOptions) {
@@ -202,12 +204,29 @@ export class Simulation {
   #message(what: 'sent' | 'arrived', from: Process, to: Process, bytes: Uint8Array): void {
     const host = this.#hosts.find((h) => h.process === from);
     this.#trace.note(from.nodeId, what, crc32c(bytes), () => `to ${to.nodeId} ${describe(bytes)}`);
+    if (what === 'arrived') this.#tellMembers(from, to);
     if (what !== 'sent' || host === undefined) return;
     const decoded = decodePeerMessage(bytes);
     if (decoded.kind === 'snapshotChunk') this.#counters.add('seen.snapshot-sent');
     if (decoded.kind !== 'raft') return;
     this.#ledger.sent(host, decoded.message);
     this.#trouble.promised(host, decoded.message);
+  }
+
+  /** A node that is called by one it does not know asks the others who the members are, as node/member-watch.ts does. */
+  #tellMembers(from: Process, to: Process): void {
+    const host = this.#hosts.find((h) => h.process === to);
+    if (host?.isUp !== true || host.node === undefined) return;
+    const { nodes, removedNodes } = host.node.state();
+    if (Object.hasOwn(nodes, from.nodeId) || Object.hasOwn(removedNodes, from.nodeId)) return;
+    const askedAtMs = this.#askedMembersAtMs.get(to) ?? Number.NEGATIVE_INFINITY;
+    if (this.#world.nowMs - askedAtMs < MEMBERS_ASKED_EVERY_MS) return;
+    this.#askedMembersAtMs.set(to, this.#world.nowMs);
+    const others = this.#hosts.filter((h) => h !== host && h.isUp && Object.hasOwn(nodes, h.nodeId));
+    const other = others[this.#world.random.below(Math.max(1, others.length))];
+    const members = Object.values(other?.node?.state().nodes ?? {});
+    if (other === undefined || this.#network.isCut(host.nodeId, other.nodeId)) return;
+    to.enterAfter(this.#world.between(1, 40), () => host.node?.learnMembers(members));
   }
 
   /** After each event: whoever took part in it is looked at. */
