@@ -6,6 +6,7 @@ import type { PeerTransport } from '../base/peer-transport.ts';
 import type { RandomSource } from '../base/random.ts';
 import type { RecordLog } from '../base/record-log.ts';
 import type { AppliedStore } from './applied-store.ts';
+import { encodeCommand } from './command-codec.ts';
 import { DiskRegistration, type GroupDisks } from './disk-registration.ts';
 import { nodesToFence } from './fencing.ts';
 import { FENCE_RETRY_MS, READ_TIMEOUT_MS, REGISTER_RETRY_MS } from './limits.ts';
@@ -18,7 +19,8 @@ import { RaftLog } from './raft-log.ts';
 import type { LogBounds } from './raft-store.ts';
 import type { Command, CommandResult } from './state/commands.ts';
 import type { ClusterState, NodeEndpoints, NodeId } from './state/model.ts';
-import { encodeCommand, StateMachine } from './state-machine.ts';
+import { refusalOfNewer, STATE_VERSIONS, type StateVersions } from './state/versions.ts';
+import { StateMachine } from './state-machine.ts';
 
 export interface ClusterNodeOptions {
   readonly nodeId: NodeId;
@@ -54,7 +56,12 @@ export interface ClusterNodeOptions {
   readonly onRemoved?: () => void;
   /** The nodes to have links with, this one excluded; whenever that changes. */
   readonly onPeersChange?: (peers: readonly MemberAddress[], removedIds: ReadonlySet<NodeId>) => void;
-  /** A disk has failed: the process is to end. */
+  /** Default: those of this program. */
+  readonly versions?: StateVersions;
+  /**
+   * The process is to end: a disk has failed, or, an OperationError, its program is too old for what the cluster has
+   * agreed on.
+   */
   readonly onFatal: (error: unknown) => void;
 }
 
@@ -71,6 +78,7 @@ export class ClusterNode implements ClusterView {
   readonly registered: Promise<void>;
   readonly #options: ClusterNodeOptions;
   readonly #log: RaftLog;
+  readonly #versions: StateVersions;
   readonly #membership: Membership;
   readonly #placement: PlacementKeeper;
   readonly #disks: DiskRegistration | undefined;
@@ -89,6 +97,7 @@ export class ClusterNode implements ClusterView {
 
   constructor(options: ClusterNodeOptions) {
     this.#options = options;
+    this.#versions = options.versions ?? STATE_VERSIONS;
     this.nodeId = options.nodeId;
     const { genesis, joined, clock, logger } = options;
     const first = genesis.nodes[options.nodeId];
@@ -116,12 +125,13 @@ export class ClusterNode implements ClusterView {
 
   /**
    * Reads back what is on disk and begins to take part.
-   * @throws LogCorruptionError, OperationError code "foreign-data"; the node must then not take part
+   * @throws LogCorruptionError, OperationError code "foreign-data" or "newer-state"; the node must then not take part
    */
   async start(): Promise<void> {
     const { appliedStore, genesis, onFatal, logger, timers } = this.#options;
     const machine = await StateMachine.load(appliedStore, genesis, {
       timers,
+      versions: this.#versions,
       persisted: (position) => this.#log.trim(position),
       failed: (error) => {
         logger.error('cluster.applied.failed', { message: describeError(error) });
@@ -180,7 +190,9 @@ export class ClusterNode implements ClusterView {
 
   async propose(command: Command): Promise<CommandResult> {
     const machine = this.#started;
-    const position = await this.#log.append(encodeCommand(command));
+    const refusal = refusalOfNewer(machine.state, this.#versions.neededBy(command));
+    if (refusal !== undefined) return { ok: false, error: refusal };
+    const position = await this.#log.append(encodeCommand(command, this.#versions));
     return machine.takeResult(position);
   }
 
@@ -242,7 +254,9 @@ export class ClusterNode implements ClusterView {
   /** Proposes this start until it is known what became of it. */
   #register(): void {
     const { incarnation, endpoints, timers, onFatal } = this.#options;
-    const registering = { type: 'registerNode', nodeId: this.nodeId, incarnation, endpoints } as const;
+    const stateVersion = this.#versions.newest;
+    const node = { nodeId: this.nodeId, incarnation, endpoints, stateVersion };
+    const registering = { type: 'registerNode', ...node } as const;
     const identified = this.#disks?.all(this.state());
     if (identified === undefined) this.#proposeRegistration(registering, timers);
     else {
@@ -271,7 +285,9 @@ export class ClusterNode implements ClusterView {
     }
     const { message, kind, code } = result.error;
     this.#options.logger.error('cluster.registration-refused', { message, code });
-    this.#failRegistered(new OperationError(message, { kind, code }));
+    const error = new OperationError(message, { kind, code });
+    this.#failRegistered(error);
+    if (code === 'program-too-old') this.#options.onFatal(error);
     if (code === 'incarnation-fenced') this.#fenced();
     if (code === 'node-removed') this.#removed();
   }

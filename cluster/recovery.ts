@@ -1,6 +1,7 @@
 import { OperationError } from '../base/errors.ts';
 import type { RecordLog } from '../base/record-log.ts';
 import type { AppliedStore } from './applied-store.ts';
+import { decodeCommand } from './command-codec.ts';
 import { RECOVERY_INDEX_STEP } from './limits.ts';
 import { pack, unpack } from './msgpack.ts';
 import { proposalHeader } from './proposals.ts';
@@ -11,7 +12,7 @@ import { completeState } from './state/genesis.ts';
 import type { ClusterState } from './state/model.ts';
 import type { RecoveredState, Survivors } from './state/recovery.ts';
 import { recoverState } from './state/recovery.ts';
-import { decodeCommand } from './state-machine.ts';
+import { newerState, STATE_VERSIONS, versionOf } from './state/versions.ts';
 
 /** What a node that is stopped has of the cluster log. */
 export interface LeftOver {
@@ -42,7 +43,7 @@ export class Recovery {
     this.leftOver = leftOver;
   }
 
-  /** Reads only. @throws LogCorruptionError, OperationError code "foreign-data", or "lost-data" */
+  /** Reads only. @throws LogCorruptionError, OperationError code "foreign-data", "lost-data" or "newer-state" */
   static async read({ records, appliedStore, genesis }: RecoverySources): Promise<Recovery> {
     const first: ConfState = {
       voters: Object.values(genesis.nodes).map((node) => node.raftId),
@@ -65,6 +66,8 @@ export class Recovery {
     const from = missing?.index ?? loaded.position;
     const start = missing === undefined ? loaded.state : completeState(unpack(missing.data) as ClusterState);
     const state = withEntries(start, store, from);
+    const { newest } = STATE_VERSIONS;
+    if (versionOf(state) > newest) throw newerState('what is left', versionOf(state), newest);
     const { term, commit } = hardState;
     const lastIndex = store.lastIndex();
     return new Recovery(store, { term, lastIndex, commitIndex: Math.max(commit, from), state });
@@ -100,7 +103,7 @@ function withEntries(start: ClusterState, store: RaftStore, from: number): Clust
   if (typeof entries === 'string') return state;
   for (const entry of entries) {
     if (entry.type !== 'normal' || entry.data.length < proposalHeader.sizeBytes) continue;
-    ({ state } = apply(state, decodeCommand(entry.data.subarray(proposalHeader.sizeBytes))));
+    ({ state } = apply(state, decodeCommand(entry.data.subarray(proposalHeader.sizeBytes), STATE_VERSIONS)));
   }
   return state;
 }

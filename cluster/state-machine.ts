@@ -1,32 +1,24 @@
 import type { CancelTimer, Timers } from '../base/clock.ts';
-import { describeError, invariant, ProtocolError } from '../base/errors.ts';
+import { describeError, invariant, OperationError } from '../base/errors.ts';
 import type { AppliedState, AppliedStore } from './applied-store.ts';
+import { decodeCommand } from './command-codec.ts';
 import { APPLIED_WRITE_DELAY_MS } from './limits.ts';
 import type { LogConsumer, LogEntry, LogPosition } from './log.ts';
 import { pack, unpack } from './msgpack.ts';
+import { failure } from './proposals.ts';
 import { apply } from './state/apply.ts';
-import type { Command, CommandResult } from './state/commands.ts';
+import type { CommandResult } from './state/commands.ts';
 import { completeState } from './state/genesis.ts';
 import type { ClusterState } from './state/model.ts';
-
-export function encodeCommand(command: Command): Uint8Array {
-  return pack(command);
-}
-
-/** What is not even MessagePack becomes a command of no type, which apply refuses alike everywhere. */
-export function decodeCommand(bytes: Uint8Array): Command {
-  try {
-    return unpack(bytes) as Command;
-  } catch (error) {
-    if (error instanceof ProtocolError) return { type: 'undecodable' } as unknown as Command;
-    throw error;
-  }
-}
+import { NEWER_STATE, newerState, STATE_VERSIONS, type StateVersions, versionOf } from './state/versions.ts';
 
 export interface StateMachineContext {
   readonly timers: Timers;
+  /** Default: those of this program. */
+  readonly versions?: StateVersions;
   /** Everything up to `position` is on stable storage. */
   readonly persisted: (position: LogPosition) => void;
+  /** The disk has failed, or the log holds what only a newer program knows: nothing more is applied. */
   readonly failed: (error: unknown) => void;
 }
 
@@ -37,6 +29,7 @@ export interface StateMachineContext {
 export class StateMachine implements LogConsumer {
   readonly #store: AppliedStore;
   readonly #context: StateMachineContext;
+  readonly #versions: StateVersions;
   #current: AppliedState;
   #persisted: { readonly state: ClusterState | undefined; readonly position: number };
   #persisting: Promise<void> | undefined;
@@ -56,16 +49,20 @@ export class StateMachine implements LogConsumer {
   ) {
     this.#store = store;
     this.#context = context;
+    this.#versions = context.versions ?? STATE_VERSIONS;
     this.#current = loaded ?? { state: genesis, position: 0 };
     this.#persisted = loaded ?? { state: undefined, position: 0 };
   }
 
+  /** @throws OperationError code "newer-state" when what is there was made by a newer program */
   static async load(
     store: AppliedStore,
     genesis: ClusterState,
     context: StateMachineContext,
   ): Promise<StateMachine> {
-    return new StateMachine(store, await store.load(), genesis, context);
+    const machine = new StateMachine(store, await store.load(), genesis, context);
+    machine.#checkKnown(machine.state);
+    return machine;
   }
 
   get position(): LogPosition {
@@ -81,27 +78,52 @@ export class StateMachine implements LogConsumer {
   }
 
   apply(entries: readonly LogEntry[], upTo: LogPosition): void {
-    for (const { position, bytes, awaited } of entries) {
-      const { state, result } = apply(this.#current.state, decodeCommand(bytes));
-      const changed = state !== this.#current.state;
-      this.#current = { state, position };
-      if (awaited) this.#results.set(position, result);
-      if (changed) this.#announce();
+    this.#unlessNewer(() => {
+      for (const { position, bytes, awaited } of entries) {
+        const { state, result } = apply(this.#current.state, decodeCommand(bytes, this.#versions));
+        this.#checkKnown(state);
+        const changed = state !== this.#current.state;
+        this.#current = { state, position };
+        if (awaited) this.#results.set(position, result);
+        if (changed) this.#announce();
+      }
+      this.#moveTo({ state: this.#current.state, position: upTo });
+    });
+  }
+
+  /** What is too new for this program cannot be passed over, as others do not: it goes no further. */
+  #unlessNewer(act: () => void): void {
+    if (this.#stopped) return;
+    try {
+      act();
+    } catch (error) {
+      if (!(error instanceof OperationError) || error.code !== NEWER_STATE) throw error;
+      this.#stopped = true;
+      this.#context.failed(error);
     }
-    this.#moveTo({ state: this.#current.state, position: upTo });
+  }
+
+  #checkKnown(state: ClusterState): void {
+    const { newest } = this.#versions;
+    const version = versionOf(state);
+    if (version > newest) throw newerState('what all nodes have agreed on', version, newest);
   }
 
   snapshot(): Uint8Array | undefined {
+    if (this.#stopped) return undefined;
     const { state, position } = this.#current;
     if (this.#snapshot?.position !== position) this.#snapshot = { position, bytes: pack(state) };
     return this.#snapshot.bytes;
   }
 
   restore(snapshot: Uint8Array, position: LogPosition): void {
-    const state = completeState(unpack(snapshot) as ClusterState);
-    invariant(state.clusterId === this.#current.state.clusterId, 'the snapshot is of this cluster');
-    this.#moveTo({ state, position });
-    this.#announce();
+    this.#unlessNewer(() => {
+      const state = completeState(unpack(snapshot) as ClusterState);
+      invariant(state.clusterId === this.#current.state.clusterId, 'the snapshot is of this cluster');
+      this.#checkKnown(state);
+      this.#moveTo({ state, position });
+      this.#announce();
+    });
   }
 
   #moveTo(next: AppliedState): void {
@@ -144,10 +166,16 @@ export class StateMachine implements LogConsumer {
     }
   }
 
-  /** The result of the entry at `position`, for the append that waited for it. */
+  /**
+   * The result of the entry at `position`, for the append that waited for it.
+   * @throws OperationError kind "unknown-outcome" when this machine stopped before it
+   */
   takeResult(position: LogPosition): CommandResult {
     const result = this.#results.get(position);
     this.#results.delete(position);
+    if (result === undefined && this.#stopped) {
+      throw failure('unknown-outcome', 'stopping', 'this node is stopping; the change may have been made');
+    }
     invariant(result !== undefined, `the entry at ${position} has a result`);
     return result;
   }

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { describeError } from '../base/errors.ts';
+import { describeError, OperationError } from '../base/errors.ts';
 import { EXIT_CODE } from '../base/exit-code.ts';
 import { ClusterNode } from '../cluster/cluster-node.ts';
 import type { MemberAddress } from '../cluster/membership.ts';
@@ -70,7 +70,11 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     onFenced: () => end(EXIT_CODE.fenced, 'node.fenced', { incarnation }),
     onRemoved: removed,
     onPeersChange: (peers, removedIds) => mesh.setPeers(peersFor('peer', peers), removedIds),
-    onFatal: (error) => end(EXIT_CODE.storage, 'node.failed', { reason: describeError(error) }),
+    onFatal: (error) => {
+      // What an administrator is to mend: a program too old for this cluster.
+      const code = error instanceof OperationError ? EXIT_CODE.refused : EXIT_CODE.storage;
+      end(code, 'node.failed', { reason: describeError(error) });
+    },
   });
   const members = new MemberWatch({
     nodeId,

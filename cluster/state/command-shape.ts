@@ -21,7 +21,13 @@ type Kind =
   | 'optionalCredentials';
 
 const SHAPES: { readonly [T in Command['type']]: Readonly<Record<string, Kind>> } = {
-  registerNode: { nodeId: 'text', incarnation: 'text', endpoints: 'endpoints', disks: 'optionalDisks' },
+  registerNode: {
+    nodeId: 'text',
+    incarnation: 'text',
+    endpoints: 'endpoints',
+    disks: 'optionalDisks',
+    stateVersion: 'optionalCount',
+  },
   identifyDisk: { nodeId: 'text', incarnation: 'text', group: 'text', disk: 'text' },
   startGroupFrom: { group: 'text', epoch: 'count', nodeId: 'text', atMs: 'count', by: 'text' },
   fenceNode: { nodeId: 'text', incarnation: 'text', reason: 'text' },

@@ -13,6 +13,8 @@ export type Command =
       readonly endpoints: NodeEndpoints;
       /** Of each portal group it keeps a copy of, the id of the directory that holds it. */
       readonly disks?: Readonly<Record<PortalGroupId, string>>;
+      /** The newest version of the configuration that its program knows; see versions.ts. Absent: the first. */
+      readonly stateVersion?: number;
     }
   /** The leader has lost a node: from this one entry follow the new primaries of all its groups. */
   | {

@@ -8,6 +8,7 @@ import { unknownNode, withoutReplica } from './nodes.ts';
 import { accepted, type Outcome, refused } from './outcome.ts';
 import { obstaclesToRemoval } from './placement-plan.ts';
 import { changeGroups, isLeaving } from './primaries.ts';
+import { withRaisedVersion } from './versions.ts';
 
 /** How nodes come and go. Raft's own members follow this list; see ../membership-plan.ts. */
 
@@ -198,7 +199,9 @@ export function removeNode(state: ClusterState, command: OfType<'removeNode'>): 
     withoutReplica(group, groups, nodes, nodeId),
   );
   const next = withoutHolder({ ...rest, removedNodes: { ...state.removedNodes, [nodeId]: removed } }, nodeId);
-  return accepted(withAudit(next, atMs, 'node-removed', `${nodeId}, by ${by}`), { nodeId });
+  return accepted(withRaisedVersion(withAudit(next, atMs, 'node-removed', `${nodeId}, by ${by}`)), {
+    nodeId,
+  });
 }
 
 /** Nobody can fetch anything from a node that has left. */

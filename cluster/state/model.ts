@@ -26,6 +26,8 @@ export interface ClusterState {
   readonly audit: readonly AuditRecord[];
   /** LUN numbers are never reused, so that no old record can be taken for a new client's. */
   readonly nextLunId: number;
+  /** What every member must know of; see versions.ts. Absent: the first. */
+  readonly stateVersion?: number;
 }
 
 export interface ClusterSettings {
@@ -67,6 +69,8 @@ export interface NodeRecord {
   readonly draining?: true;
   /** The node that takes its place in every portal group, after which this one is removed. */
   readonly replacedBy?: NodeId;
+  /** The newest version of the configuration that its program knows; see versions.ts. Absent: the first. */
+  readonly stateVersion?: number;
 }
 
 export interface RemovedNodeRecord {

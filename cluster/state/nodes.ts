@@ -3,6 +3,7 @@ import type { ClusterState, InSyncMember, NodeId, NodeRecord, PortalGroupRecord 
 import { lookup } from './names.ts';
 import { accepted, type Outcome, refused } from './outcome.ts';
 import { changeGroups, choosePrimary, memberOf, withMembership } from './primaries.ts';
+import { FIRST_STATE_VERSION, versionOf, withRaisedVersion } from './versions.ts';
 
 type Groups = ClusterState['portalGroups'];
 type Nodes = ClusterState['nodes'];
@@ -12,7 +13,7 @@ export function registerNode(
   state: ClusterState,
   command: Extract<Command, { type: 'registerNode' }>,
 ): Outcome {
-  const { nodeId, incarnation, endpoints, disks } = command;
+  const { nodeId, incarnation, endpoints, disks, stateVersion = FIRST_STATE_VERSION } = command;
   const node = lookup(state.nodes, nodeId);
   if (node === undefined) return unknownNode(state, nodeId);
   if (incarnation === '') {
@@ -24,17 +25,33 @@ export function registerNode(
       accepted: 'text that differs at each start',
     });
   }
+  if (stateVersion < versionOf(state)) {
+    return refused(state, {
+      kind: 'conflict',
+      code: 'program-too-old',
+      message: `node ${nodeId} registers with a program older than the configuration of this cluster`,
+      got: `configuration version ${stateVersion}`,
+      accepted: `version ${versionOf(state)} or later: upgrade this node`,
+    });
+  }
   if (node.incarnation === incarnation) {
     return node.status === 'up' ? accepted(state, { nodeId, incarnation }) : fencedForEver(state, node);
   }
   const { disks: _, ...earlier } = node;
   const identified = disks === undefined ? {} : { disks };
-  const record: NodeRecord = { ...earlier, incarnation, status: 'up', endpoints, ...identified };
+  const record: NodeRecord = {
+    ...earlier,
+    incarnation,
+    status: 'up',
+    endpoints,
+    stateVersion,
+    ...identified,
+  };
   const nodes = { ...state.nodes, [nodeId]: record };
   const next = changeGroups({ ...state, nodes }, (group, groups) =>
     withStartedNode(group, groups, nodes, node, record),
   );
-  return accepted(next, { nodeId, incarnation });
+  return accepted(withRaisedVersion(next), { nodeId, incarnation });
 }
 
 function fencedForEver(state: ClusterState, node: NodeRecord): Outcome {

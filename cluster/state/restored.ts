@@ -1,5 +1,6 @@
 import { withAudit } from './audit.ts';
 import type { ClusterState, PortalGroupRecord } from './model.ts';
+import { versionOf } from './versions.ts';
 
 /**
  * The beginning of a new cluster with the configuration of another one: its settings, images, clients, boot files
@@ -28,6 +29,7 @@ export function restoredGenesis(genesis: ClusterState, from: ClusterState, atMs:
     clients: from.clients,
     portalGroups: Object.fromEntries(groups),
     nextLunId: from.nextLunId,
+    stateVersion: versionOf(from),
   };
   return withAudit(
     restored,

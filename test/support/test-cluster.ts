@@ -11,6 +11,7 @@ import { AppliedStore } from '../../cluster/applied-store.ts';
 import { ClusterNode, type JoinedMembers } from '../../cluster/cluster-node.ts';
 import type { Command, CommandResult } from '../../cluster/state/commands.ts';
 import type { ClusterState, NodeEndpoints } from '../../cluster/state/model.ts';
+import type { StateVersions } from '../../cluster/state/versions.ts';
 import { MemoryMesh } from './memory-mesh.ts';
 import { MemoryDisk, MemoryRecordLog } from './memory-record-log.ts';
 import { eventually, realTime } from './real-time.ts';
@@ -51,6 +52,8 @@ export class TestCluster {
   readonly #dropTransport: (nodeId: string) => Promise<void> | void;
   /** Damaged disks that were set aside. */
   readonly aside = new Map<string, MemoryDisk>();
+  /** Of nodes whose program is not this one. */
+  readonly versions = new Map<string, StateVersions>();
   #folder: string | undefined;
   #starts = 0;
   /** What nodes that joined later were told as they came. */
@@ -86,6 +89,7 @@ export class TestCluster {
     const owner = { clusterId: this.genesis.clusterId, nodeId };
     const store = await AppliedStore.open(this.storePath(nodeId), owner);
     const counters = new CounterSet();
+    const versions = this.versions.get(nodeId);
     const started: TestNode = {
       node: new ClusterNode({
         nodeId,
@@ -93,6 +97,7 @@ export class TestCluster {
         endpoints: this.genesis.nodes[nodeId]?.endpoints ?? testEndpoints(nodeId),
         genesis: this.genesis,
         ...(joined === undefined ? {} : { joined }),
+        ...(versions === undefined ? {} : { versions }),
         records,
         setAside: (): Promise<MemoryRecordLog> => {
           this.aside.set(nodeId, disk);

@@ -1,0 +1,63 @@
+import { OperationError } from '../../base/errors.ts';
+import type { Command, CommandRefusal } from './commands.ts';
+import type { ClusterState } from './model.ts';
+
+/**
+ * Versions of the replicated configuration: which commands there are, which fields they have, and what applying them
+ * does. A program knows all versions up to its newest. Whoever changes any of these makes a new version and says in
+ * `neededBy` which commands need it; what a command of an earlier version does never changes.
+ */
+export interface StateVersions {
+  readonly newest: number;
+  /** The version in which this very command, with the fields it has, does what it does here. Total: for any object. */
+  readonly neededBy: (command: Command) => number;
+}
+
+export const FIRST_STATE_VERSION = 1;
+
+/** Those of this program. */
+export const STATE_VERSIONS: StateVersions = { newest: 1, neededBy: () => FIRST_STATE_VERSION };
+
+/** The version that every node of the cluster has said it knows, and goes on having to know. */
+export function versionOf(state: ClusterState): number {
+  return state.stateVersion ?? FIRST_STATE_VERSION;
+}
+
+/** Raised once every member has registered with a program that knows more; never lowered. */
+export function withRaisedVersion(state: ClusterState): ClusterState {
+  const known = Object.values(state.nodes).map((node) => node.stateVersion ?? FIRST_STATE_VERSION);
+  const common = Math.min(...known);
+  return known.length > 0 && common > versionOf(state) ? { ...state, stateVersion: common } : state;
+}
+
+/** Why a command cannot be proposed: not every member would know what it means. */
+export function refusalOfNewer(state: ClusterState, needed: number): CommandRefusal | undefined {
+  if (needed <= versionOf(state)) return undefined;
+  const older = Object.values(state.nodes).filter(
+    (node) => (node.stateVersion ?? FIRST_STATE_VERSION) < needed,
+  );
+  const ids = older.map((node) => node.nodeId).join(', ');
+  return {
+    kind: 'conflict',
+    code: 'members-too-old',
+    message: `not every node runs a program that knows this change: ${ids || 'one that has just left'}`,
+    got: `configuration version ${versionOf(state)}`,
+    accepted: `version ${needed} or later, once every node has been upgraded or removed`,
+  };
+}
+
+/** The code of what an older program says when it meets what it does not know; it must not go on. */
+export const NEWER_STATE = 'newer-state';
+
+/** @param what of the cluster that is newer than this program */
+export function newerState(what: string, version: number, newest: number): OperationError {
+  return new OperationError(
+    `${what} needs version ${version} of the configuration, this program knows ${newest}`,
+    {
+      kind: 'conflict',
+      code: NEWER_STATE,
+      got: version,
+      accepted: `a program that knows version ${version}: upgrade this node`,
+    },
+  );
+}
