@@ -161,8 +161,8 @@ export const EXHIBITS: readonly Exhibit[] = [
     edits: [
       {
         file: 'cluster/state-machine.ts',
-        sound: 'this.#moveTo({ state, position });\n    this.#announce();',
-        faulty: 'this.#moveTo({ state, position: position - 1 });\n    this.#announce();',
+        sound: 'this.#moveTo({ state, position });\n      this.#announce();',
+        faulty: 'this.#moveTo({ state, position: position - 1 });\n      this.#announce();',
       },
     ],
     seeds: 60,
