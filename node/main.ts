@@ -102,8 +102,9 @@ async function start(args: readonly string[]): Promise<void> {
     process.once('SIGTERM', stop);
     process.once('SIGINT', stop);
   } catch (error) {
-    if (error instanceof OperationError) process.stderr.write(errorText(errorDocument(error)));
-    else process.stderr.write(`bootfabric: ${error instanceof Error ? error.stack : String(error)}\n`);
+    if (error instanceof OperationError) {
+      process.stderr.write(`${errorText(errorDocument(error))}  code:     ${error.code}\n`);
+    } else process.stderr.write(`bootfabric: ${error instanceof Error ? error.stack : String(error)}\n`);
     process.exit(isForGood(error) ? EXIT_CODE.refused : EXIT_CODE.again);
   }
 }

@@ -70,11 +70,7 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     onFenced: () => end(EXIT_CODE.fenced, 'node.fenced', { incarnation }),
     onRemoved: removed,
     onPeersChange: (peers, removedIds) => mesh.setPeers(peersFor('peer', peers), removedIds),
-    onFatal: (error) => {
-      // What an administrator is to mend: a program too old for this cluster.
-      const code = error instanceof OperationError ? EXIT_CODE.refused : EXIT_CODE.storage;
-      end(code, 'node.failed', { reason: describeError(error) });
-    },
+    onFatal: (error) => endFailed(end, error),
   });
   const members = new MemberWatch({
     nodeId,
@@ -92,6 +88,14 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
   await mesh.start();
   members.ask();
   return { cluster, mesh, members, closeStores: close };
+}
+
+function endFailed(end: EndProcess, error: unknown): never {
+  const reason = describeError(error);
+  // What an administrator is to mend: a program too old for this cluster.
+  if (error instanceof OperationError)
+    return end(EXIT_CODE.refused, 'node.refused', { reason, code: error.code });
+  return end(EXIT_CODE.storage, 'node.failed', { reason });
 }
 
 function groupDisksOf({ directory, logger }: NodeContext): DiskIdentities {

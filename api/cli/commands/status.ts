@@ -9,7 +9,8 @@ export async function showStatus(context: CommandContext): Promise<void> {
   print(context, status, () => statusText(status));
 }
 
-function statusText(status: NodeStatusDocument): string {
+/** What `bootfabric status` prints for people. */
+export function statusText(status: NodeStatusDocument): string {
   const { cluster } = status;
   const leader = cluster.leader === null ? 'no leader' : `leader ${cluster.leader}`;
   const head =
@@ -17,7 +18,14 @@ function statusText(status: NodeStatusDocument): string {
     `applied ${cluster.appliedIndex} of ${cluster.commitIndex} committed\n` +
     `${diskText(cluster.disk)}\n` +
     `As node ${status.nodeId} (${cluster.role}) sees it, up since ${status.startedAt}\n`;
-  const sections = [head, nodeTable(status), groupTable(status), sessionTable(status), imageTable(status)];
+  const sections = [
+    head,
+    refetchText(status),
+    nodeTable(status),
+    groupTable(status),
+    sessionTable(status),
+    imageTable(status),
+  ];
   const waiting = status.portalGroups.flatMap(({ id, waiting }) =>
     waiting === null ? [] : [`  ${id}: ${waiting}\n`],
   );
@@ -25,6 +33,17 @@ function statusText(status: NodeStatusDocument): string {
   const missing = status.missing.map((what) => `  ${what}\n`).join('');
   if (missing !== '') sections.push(`Missing on ${status.nodeId}:\n${missing}`);
   return sections.filter((section) => section !== '').join('\n');
+}
+
+function refetchText({ nodeId, cluster: { refetch } }: NodeStatusDocument): string {
+  if (refetch === null) return '';
+  const { reason, receivedBytes, totalBytes, waitingFor } = refetch;
+  const fetched = totalBytes === 0 ? 'nothing yet' : `${receivedBytes} of ${totalBytes} bytes`;
+  const waiting = waitingFor.length === 0 ? '' : `, and has to hear from ${waitingFor.join(', ')}`;
+  return (
+    `ALARM, ${nodeId} has lost data and takes no part before it has everything from the others: ${reason}\n` +
+    `It has fetched ${fetched}${waiting}\n`
+  );
 }
 
 function diskText({ p50Ms, p99Ms, underWayMs }: NodeStatusDocument['cluster']['disk']): string {
