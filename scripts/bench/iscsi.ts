@@ -14,7 +14,13 @@ import {
   summarize,
   TABLE_HEAD,
 } from './iscsi/report.ts';
-import { type RunningServer, SERVER_KINDS, type ServerKind, startServer } from './iscsi/servers.ts';
+import {
+  killServers,
+  type RunningServer,
+  SERVER_KINDS,
+  type ServerKind,
+  startServer,
+} from './iscsi/servers.ts';
 
 const HELP = `usage: npm run bench:iscsi -- [OPTION ...]
 
@@ -53,6 +59,7 @@ interface Options {
   readonly json: boolean;
 }
 
+const EXIT_INTERRUPTED = 130;
 const BASE_PORT = 13_260;
 /** Between the ports of two servers: room for one port a worker. */
 const PORT_STEP = 100;
@@ -173,6 +180,13 @@ async function main(): Promise<void> {
   if (options === undefined) return;
   checkTools();
   const directory = mkdtempSync(join(options.directory, 'bootfabric-bench-'));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      killServers();
+      rmSync(directory, { recursive: true, force: true });
+      process.exit(EXIT_INTERRUPTED);
+    });
+  }
   const about = {
     processor: cpus()[0]?.model,
     cores: availableParallelism(),

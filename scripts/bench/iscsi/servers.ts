@@ -35,9 +35,19 @@ export function startServer(kind: ServerKind, options: ServerOptions): Promise<R
   return kind === 'ours' ? startOurs(options) : startTgt(kind, options);
 }
 
+const children = new Set<ChildProcess>();
+
+/** Ends every server at once, as when the program itself is told to end. */
+export function killServers(): void {
+  for (const child of children) child.kill('SIGKILL');
+}
+
 function pinned(core: number | undefined, command: readonly string[]): ChildProcess {
   const [program = '', ...args] = core === undefined ? command : ['taskset', '-c', String(core), ...command];
-  return spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  children.add(child);
+  child.once('close', () => children.delete(child));
+  return child;
 }
 
 async function startOurs(options: ServerOptions): Promise<RunningServer> {
