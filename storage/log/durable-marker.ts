@@ -5,15 +5,16 @@ import { type FileSystem, isMissing, isNoSpace, type OpenFile } from './file-sys
 
 /**
  * A small file that says up to which position the log is known to be durable. It is written after an
- * fdatasync has returned and not synced itself, so it may lag behind but never claims too much. Two slots
- * in different sectors are written in turn: a torn write leaves the other.
+ * fdatasync has returned and not synced itself, so it may lag behind but never claims too much. Slots in
+ * different sectors are written in turn: a loss of power may tear every one that was not on the disk yet, so there
+ * are enough of them that one stays whole.
  */
 
 export const MARKER_FILE = 'durable.marker';
 const SLOT_BYTES = 32;
 /** Slots stand far enough apart that no sector or page holds both. */
 const SLOT_SPACING_BYTES = 4096;
-const SLOTS = 2;
+const SLOTS = 8;
 const MAGIC = Buffer.from('bfMk', 'latin1');
 
 const slotLayout = layout('durable marker', SLOT_BYTES, {
@@ -61,7 +62,7 @@ export class DurableMarker {
   }
 
   /**
-   * The marker's file, made anew when there is none or both slots are damaged. That is for after recovery:
+   * The marker's file, made anew when there is none or every slot is damaged. That is for after recovery:
    * until a log has been found sound, a lost marker must stay known as lost.
    */
   static async open(fileSystem: FileSystem, directory: string): Promise<DurableMarker> {
@@ -71,16 +72,15 @@ export class DurableMarker {
     await existing?.file.close();
     const file = await fileSystem.create(path);
     const slot = { sequence: 0, position: 0 };
-    const both = new Uint8Array(SLOT_SPACING_BYTES + SLOT_BYTES);
-    both.set(encodeMarkerSlot(slot), 0);
-    both.set(encodeMarkerSlot(slot), SLOT_SPACING_BYTES);
-    await file.write([both], 0);
+    const all = new Uint8Array((SLOTS - 1) * SLOT_SPACING_BYTES + SLOT_BYTES);
+    for (let i = 0; i < SLOTS; i++) all.set(encodeMarkerSlot(slot), i * SLOT_SPACING_BYTES);
+    await file.write([all], 0);
     await file.syncData();
     await fileSystem.syncDirectory(directory);
     return new DurableMarker(file, slot);
   }
 
-  /** What the marker says; undefined when there is none or both slots are damaged. */
+  /** What the marker says; undefined when there is none or every slot is damaged. */
   static async read(fileSystem: FileSystem, directory: string): Promise<number | undefined> {
     const existing = await openNewestSlot(fileSystem, join(directory, MARKER_FILE));
     await existing?.file.close();
