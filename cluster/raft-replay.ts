@@ -32,6 +32,8 @@ export class RaftReplay {
   #entries: Entry[] = [];
   #snapshot: SnapshotSpool | undefined;
   #spool: SnapshotSpool | undefined;
+  /** Index of a snapshot whose content is not here, which is in order once a later record has compacted it away. */
+  #withoutContent: number | undefined;
   #lost: string | undefined;
   #located: LocatedEntries[] = [];
 
@@ -65,6 +67,7 @@ export class RaftReplay {
         this.#entries = this.#entries.filter((e) => e.index > record.metadata.index);
         this.#located = this.#located.filter((l) => l.lastIndex > record.metadata.index);
         this.#snapshot = undefined;
+        this.#withoutContent = undefined;
     }
   }
 
@@ -76,11 +79,13 @@ export class RaftReplay {
   }
 
   #wholeSpool({ index, term }: SnapshotMetadata): SnapshotSpool | undefined {
+    this.#withoutContent = undefined;
     if (index === 0) return undefined;
     const { metadata } = this.#spool?.snapshot ?? {};
     const isWhole = this.#spool?.isWhole === true && metadata?.index === index && metadata.term === term;
-    if (!isWhole) throw corruption(`the content of the snapshot at ${index} is not whole`);
-    return this.#spool;
+    if (isWhole) return this.#spool;
+    this.#withoutContent = index;
+    return undefined;
   }
 
   #addEntries(entries: readonly Entry[], number: number): void {
@@ -107,6 +112,9 @@ export class RaftReplay {
   /** @throws LogCorruptionError when something in the middle is missing */
   finish(): RecoveredLog {
     if (this.#base === undefined) throw corruption('no record says where the log begins');
+    if (this.#withoutContent !== undefined) {
+      throw corruption(`the content of the snapshot at ${this.#withoutContent} is not whole`);
+    }
     const first = this.#entries[0]?.index ?? this.#base.index + 1;
     if (first !== this.#base.index + 1) {
       throw corruption(`entries from ${this.#base.index + 1} to ${first - 1} are missing`);

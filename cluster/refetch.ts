@@ -4,7 +4,8 @@ import { describeError, ProtocolError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { PeerTransport } from '../base/peer-transport.ts';
 import type { RandomSource } from '../base/random.ts';
-import { REFETCH_RETRY_MS } from './limits.ts';
+import { LogFullError } from '../base/record-log.ts';
+import { DISK_FULL_RETRY_MS, REFETCH_RETRY_MS } from './limits.ts';
 import { decodePeerMessage, encodeRefetchQuery, type PeerMessage } from './peer-message.ts';
 import type { ConfState } from './raft/index.ts';
 import type { RaftMembers } from './raft-members.ts';
@@ -144,7 +145,7 @@ export class Refetch {
   }
 
   #keep(arrived: ArrivedSnapshot): void {
-    const { store, members, done, failed, logger } = this.#context;
+    const { store, members, timers, done, failed, logger } = this.#context;
     const { offer, snapshot, nodeId } = arrived;
     const hardState = {
       term: offer.term,
@@ -155,6 +156,12 @@ export class Refetch {
       .persist([{ hardState, snapshot, entries: [] }], true)
       .then(() => done(arrived))
       .catch((error: unknown) => {
+        if (error instanceof LogFullError) {
+          // Nothing of it has been kept, and what was promised to this node still is.
+          logger.error('cluster.log.full', { message: describeError(error) });
+          this.#cancelAsk = timers.setTimer(DISK_FULL_RETRY_MS, () => this.#keep(arrived));
+          return;
+        }
         logger.error('cluster.refetch.failed', { message: describeError(error) });
         failed(error);
       });

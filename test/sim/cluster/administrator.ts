@@ -94,10 +94,9 @@ export class Administrator {
     const state = this.newestState();
     const count = Object.keys(state?.nodes ?? {}).length;
     const { world } = this.#context;
-    const damaged = this.#context.hosts().find((h) => h.phase === 'refused');
     let doing: Promise<void> = Promise.resolve();
     if (count > 0 && count < MAX_MEMBERS && (count <= MIN_MEMBERS || world.chance(50))) doing = this.#grow();
-    else if (state !== undefined && count > MIN_MEMBERS) doing = this.#shrink(state, damaged);
+    else if (state !== undefined && count > MIN_MEMBERS) doing = this.#shrink(state);
     void doing.then(() => this.#later(world.between(200, 3_000), () => this.#changeMembers()));
   }
 
@@ -121,12 +120,10 @@ export class Administrator {
     addHost(nodeId, { raftId, members: Object.values(state?.nodes ?? {}) });
   }
 
-  /** A damaged node goes first, since it does not come back. */
-  async #shrink(state: ClusterState, damaged: Host | undefined): Promise<void> {
+  async #shrink(state: ClusterState): Promise<void> {
     const { world, counters, note } = this.#context;
     const ids = Object.keys(state.nodes).sort();
-    const isDamagedThere = damaged !== undefined && ids.includes(damaged.nodeId);
-    const nodeId = isDamagedThere ? damaged.nodeId : (ids[world.random.below(ids.length)] as string);
+    const nodeId = ids[world.random.below(ids.length)] as string;
     note(nodeId, 'remove-node', 0);
     const untilMs = world.nowMs + PATIENCE_MS;
     const [atMs, by] = [world.nowMs, 'simulation'];

@@ -44,6 +44,14 @@ export class SimulatedDatabase {
     this.#unsynced = [];
   }
 
+  /** Everything is gone; no process is using it. */
+  lose(): void {
+    this.#life++;
+    this.#durable = new Map();
+    this.#visible = new Map();
+    this.#unsynced = [];
+  }
+
   /** The process dies; what it wrote stays. */
   kill(): void {
     this.#life++;

@@ -2,13 +2,14 @@ import { describeError, InvariantError } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/logger.ts';
 import type { PeerTransport } from '../../../base/peer-transport.ts';
 import { SeededRandom } from '../../../base/random.ts';
-import { LogCorruptionError, LogFailure, LogFullError } from '../../../base/record-log.ts';
+import { LogCorruptionError, LogFailure, LogFullError, type RecordLog } from '../../../base/record-log.ts';
 import { AppliedStore } from '../../../cluster/applied-store.ts';
 import { ClusterNode, type JoinedMembers } from '../../../cluster/cluster-node.ts';
 import type { RaftRecord } from '../../../cluster/raft-records.ts';
 import type { ClusterState } from '../../../cluster/state/model.ts';
+import { unreadableLog } from '../../../cluster/unreadable-log.ts';
 import { openSegmentedLog } from '../../../storage/log/segmented-log.ts';
-import { FaultyDisk, systemError } from '../../support/faulty-disk.ts';
+import { FaultyDisk, type Pace, systemError } from '../../support/faulty-disk.ts';
 import { Process, type World } from '../world.ts';
 import { SimulatedDatabase } from './database.ts';
 import { endpointsOf } from './endpoints.ts';
@@ -50,17 +51,20 @@ export class Host implements LedgerNode {
   readonly #context: HostContext;
   readonly #joined: JoinedMembers | undefined;
   /**
-   * down: to be started again. refused: its data is damaged, and it must not take part. removed: it is a member of
-   * nothing any more.
+   * down: to be started again. removed: it is a member of nothing any more.
    */
-  phase: 'down' | 'starting' | 'up' | 'refused' | 'removed' = 'down';
+  phase: 'down' | 'starting' | 'up' | 'removed' = 'down';
   process: Process;
   node: ClusterNode | undefined;
   starts = 0;
   /** A process is to come back after it has ended. */
   restarts = true;
-  /** Bits of its log have been flipped. */
+  /** Bits of its log have been flipped, which it has not noticed yet. */
   isDamaged = false;
+  /** Damaged logs that it has set aside, which takes effect as a whole, as node/cluster-records.ts sees to. */
+  #setAsideCount = 0;
+  /** A log was set aside, and the one in its place may not say so yet. */
+  #lost: string | undefined;
   /** Something that may have happened to this node since it was looked at last. */
   isDirty = false;
   /** How long each half of a disk operation takes. */
@@ -93,6 +97,10 @@ export class Host implements LedgerNode {
 
   get durable(): RaftView {
     return this.watched.durable;
+  }
+
+  get logDirectory(): string {
+    return this.#setAsideCount === 0 ? LOG_DIRECTORY : `${LOG_DIRECTORY}-${this.#setAsideCount}`;
   }
 
   get isUp(): boolean {
@@ -142,16 +150,9 @@ export class Host implements LedgerNode {
     const { genesis, counters, world, maxMessageBytes } = this.#context;
     const joined = this.#joined;
     const logger = this.#context.logger(this.nodeId);
-    const pace = (operation: string): Promise<void> => this.#pace(process, operation);
-    const { log, report } = await openSegmentedLog({
-      directory: LOG_DIRECTORY,
-      fileSystem: this.disk.mount(pace),
-      segmentSizeBytes: SEGMENT_SIZE_BYTES,
-      logger,
-      counters,
-    });
-    if (report.tornTail !== undefined) counters.add('seen.torn-tail');
-    await this.watched.reopened(log);
+    const pace: Pace = (operation) => this.#pace(process, operation);
+    const records = await this.#openLog(pace);
+    const lost = this.#lost;
     const owner = { clusterId: genesis.clusterId, nodeId: this.nodeId };
     const node = new ClusterNode({
       nodeId: this.nodeId,
@@ -160,7 +161,9 @@ export class Host implements LedgerNode {
       genesis,
       ...(joined === undefined ? {} : { joined }),
       ...(maxMessageBytes === undefined ? {} : { maxMessageBytes }),
-      records: this.watched.watch(log),
+      records: this.watched.watch(records),
+      ...(lost === undefined ? {} : { lost }),
+      setAside: (reason) => this.#setAside(reason, pace),
       appliedStore: new AppliedStore(this.database.mount(pace), owner),
       transport: this.#context.attach(process),
       clock: process,
@@ -174,10 +177,43 @@ export class Host implements LedgerNode {
       onFatal: (error) => this.#fatal(process, error),
     });
     await node.start();
+    // What has been lost is written down in the log itself.
+    this.#lost = undefined;
     this.node = node;
     this.phase = 'up';
     this.isDirty = true;
     this.#context.note(this.nodeId, 'up', 0);
+  }
+
+  async #openLog(pace: Pace): Promise<RecordLog> {
+    const { counters } = this.#context;
+    try {
+      const { log, report } = await openSegmentedLog({
+        directory: this.logDirectory,
+        fileSystem: this.disk.mount(pace),
+        segmentSizeBytes: SEGMENT_SIZE_BYTES,
+        logger: this.#context.logger(this.nodeId),
+        counters,
+      });
+      if (report.tornTail !== undefined) counters.add('seen.torn-tail');
+      await this.watched.reopened(log);
+      return log;
+    } catch (error) {
+      // What could not be read just now may be read at another start.
+      if (!(error instanceof LogCorruptionError) || this.#deviceFailed) throw error;
+      return unreadableLog(error);
+    }
+  }
+
+  async #setAside(reason: string, pace: Pace): Promise<RecordLog> {
+    if (!this.isDamaged) this.#context.fail(`${this.nodeId} sees damage where there is none: ${reason}`);
+    this.#context.counters.add('seen.damaged-log');
+    this.#context.note(this.nodeId, 'sets its log aside', 0, () => reason);
+    this.isDamaged = false;
+    this.#lost = reason;
+    this.#setAsideCount++;
+    this.watched.forget();
+    return this.watched.watch(await this.#openLog(pace));
   }
 
   /** Resolves after as long as half an operation of the disk takes; never, for a process that is gone. */
@@ -194,9 +230,7 @@ export class Host implements LedgerNode {
 
   #threw(process: Process, error: unknown): void {
     if (!process.isAlive) return;
-    if (error instanceof LogCorruptionError) {
-      this.#refuse(error);
-    } else if (this.#isDeviceError(error)) {
+    if (this.#isDeviceError(error)) {
       this.#context.note(this.nodeId, 'device-error', 0, () => describeError(error));
       this.end('device');
     } else {
@@ -218,21 +252,6 @@ export class Host implements LedgerNode {
     const isOurs = error instanceof LogFailure && this.#deviceFailed;
     if (!isOurs) this.#context.fail(`${this.nodeId} ends without reason: ${describeError(error)}`);
     process.enterAfter(0, () => this.end('device'));
-  }
-
-  /** What is on the disk is damaged: the node must not go on as if nothing were. */
-  #refuse(error: LogCorruptionError): void {
-    if (this.#deviceFailed) {
-      // It could not be read just now; another start may be luckier.
-      this.end('device');
-      return;
-    }
-    if (!this.isDamaged)
-      this.#context.fail(`${this.nodeId} sees damage where there is none: ${error.message}`);
-    this.#context.counters.add('seen.refused-damaged-log');
-    this.#context.note(this.nodeId, 'refused', 0, () => error.message);
-    this.end('exit');
-    this.phase = 'refused';
   }
 
   #retire(): void {

@@ -23,7 +23,7 @@ const MET = [
   'message.reordered',
   'crash.sectors-dropped',
   'crash.sectors-torn',
-  'seen.refused-damaged-log',
+  'seen.damaged-log',
   'cluster.snapshot.chunks-received',
   'members.added',
   'cluster.log.compacted',

@@ -142,6 +142,7 @@ export class Simulation {
     this.#clients.start(CLIENTS);
     this.#trouble.start();
     this.#administrator.start();
+    this.#meetStrangers();
     await world.runUntil(SETTLING_MS + troubleMs, look);
     this.#trouble.isOver = true;
     this.#administrator.isOver = true;
@@ -227,6 +228,19 @@ export class Simulation {
     const members = Object.values(other?.node?.state().nodes ?? {});
     if (other === undefined || this.#network.isCut(host.nodeId, other.nodeId)) return;
     to.enterAfter(this.#world.between(1, 40), () => host.node?.learnMembers(members));
+  }
+
+  /** Members keep trying to have a link with each other, also with one that does not know them (any more). */
+  #meetStrangers(): void {
+    const up = this.#hosts.filter((h) => h.isUp && h.node !== undefined);
+    for (const host of up) {
+      for (const other of up) {
+        const isMember = Object.hasOwn(other.node?.state().nodes ?? {}, host.nodeId);
+        const isCut = this.#network.isCut(other.nodeId, host.nodeId);
+        if (other !== host && isMember && !isCut) this.#tellMembers(other.process, host.process);
+      }
+    }
+    this.#world.after(MEMBERS_ASKED_EVERY_MS, () => this.#meetStrangers());
   }
 
   /** After each event: whoever took part in it is looked at. */
@@ -316,12 +330,12 @@ export class Simulation {
     this.#fail(`no progress within ${HEALING_MS} ms after all was mended: ${status.join(', ')}`);
   }
 
-  /** Those who belong to the cluster at the end, but for one whose disk is damaged. */
+  /** Those who belong to the cluster at the end. */
   #members(): Host[] {
     const state = this.#administrator.newestState();
     return this.#hosts.filter((h) => {
       const isMember = state === undefined || Object.hasOwn(state.nodes, h.nodeId);
-      return isMember && h.phase !== 'refused' && h.phase !== 'removed';
+      return isMember && h.phase !== 'removed';
     });
   }
 

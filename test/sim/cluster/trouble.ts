@@ -1,7 +1,7 @@
 import type { Message } from '../../../cluster/raft/index.ts';
 import type { Network } from '../network.ts';
 import type { World } from '../world.ts';
-import { type Host, LOG_DIRECTORY } from './host.ts';
+import type { Host } from './host.ts';
 
 export interface TroubleContext {
   readonly world: World;
@@ -185,17 +185,18 @@ export class Troublemaker {
 
   /**
    * A bit of the log turns over on one node's disk, where it has long been durable; the process is then made to
-   * read it. At most one node in a run, so that there is a good copy of everything.
+   * read it. The applied state may be gone as well. At most one node in a run, so that there is a good copy of
+   * everything.
    */
   bitFlip(host: Host): void {
-    if (this.#hasDamaged || !host.isUp || this.#others.some((h) => h.phase === 'refused')) return;
+    if (this.#hasDamaged || !host.isUp) return;
     const segments = host.disk
-      .list(LOG_DIRECTORY)
+      .list(host.logDirectory)
       .filter((name) => name.endsWith('.segment'))
       .sort();
     const name = segments[this.#world.random.below(segments.length)];
     if (name === undefined) return;
-    const path = `${LOG_DIRECTORY}/${name}`;
+    const path = `${host.logDirectory}/${name}`;
     const sizeBytes = host.disk.contents(path).length;
     // The very end may not have got into the marker yet, and is then no different from a torn tail.
     const reachBytes = name === segments.at(-1) ? Math.floor(sizeBytes / 2) : sizeBytes;
@@ -204,7 +205,12 @@ export class Troublemaker {
     host.isDamaged = true;
     this.#count('bit-flip');
     host.disk.corrupt(path, this.#world.random.below(reachBytes));
-    this.#world.after(this.#world.between(300, 1_000), () => host.end('kill'));
+    this.#world.after(this.#world.between(300, 1_000), () => {
+      host.end('kill');
+      if (!this.#world.chance(50) || host.phase !== 'down') return;
+      this.#count('applied-state-lost');
+      host.database.lose();
+    });
   }
 
   /** The worst moment to lose power is right after a promise has gone out. */

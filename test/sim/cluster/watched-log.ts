@@ -63,6 +63,16 @@ export class WatchedLog {
     }
   }
 
+  /** The log is gone, with all that was durable in it; what comes is another one. */
+  forget(): void {
+    this.#records = new Map();
+    this.#durableNext = 0;
+    this.#trimmedBefore = 0;
+    this.#notDurable = [];
+    this.written = new RaftView();
+    this.durable = new RaftView();
+  }
+
   /** The log as the code under test is to see it. */
   watch(log: RecordLog): RecordLog {
     return {

@@ -258,4 +258,16 @@ export const EXHIBITS: readonly Exhibit[] = [
     ],
     seeds: 80,
   },
+  {
+    name: 'a node that lost its log and votes at once',
+    story: 'It has forgotten what it voted and acknowledged, and takes part as if it were new.',
+    edits: [
+      {
+        file: 'cluster/raft-log.ts',
+        sound: 'if (store.lost === undefined) {',
+        faulty: "if (store.lost !== 'nothing') {",
+      },
+    ],
+    seeds: 60,
+  },
 ];
