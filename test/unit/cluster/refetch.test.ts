@@ -134,6 +134,25 @@ describe('a node whose log is damaged', () => {
     expect(files(leader)).toEqual(['kept']);
   });
 
+  it('waits for room when its disk is full', async () => {
+    const { leader, x, third } = await committedByTwo();
+    cluster.mesh.isolate(third, false);
+    cluster.mesh.mend(x, third);
+    damage(x);
+    cluster.mesh.filter = (_from, to, bytes) => to !== x || decodePeerMessage(bytes).kind !== 'snapshotChunk';
+    const started = await cluster.start(x);
+    const disk = cluster.disks.get(x) as MemoryDisk;
+    disk.full = true;
+    cluster.mesh.filter = () => true;
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(started.node.status().refetch).toBeDefined();
+    expect(started.fatal).toBeUndefined();
+    disk.full = false;
+    await eventually('it is whole', () => started.node.status().refetch === undefined);
+    await cluster.converged();
+    expect(files(x)).toEqual(files(leader));
+  });
+
   it('does so as well when its log ends before what it has applied', async () => {
     await make().startAll();
     const x = await cluster.agreedLeader();
