@@ -215,7 +215,7 @@ export const EXHIBITS: readonly Exhibit[] = [
         faulty: 'return this.#compact(applied, keepAfter);',
       },
     ],
-    seeds: 100,
+    seeds: 200,
   },
   {
     name: 'a torn record taken for a whole one',
