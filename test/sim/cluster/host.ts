@@ -206,7 +206,9 @@ export class Host implements LedgerNode {
   }
 
   async #setAside(reason: string, pace: Pace): Promise<RecordLog> {
-    if (!this.isDamaged) this.#context.fail(`${this.nodeId} sees damage where there is none: ${reason}`);
+    // Power lost on the way may have left the first record of the log in its place alone; that is begun anew.
+    const isExpected = this.isDamaged || this.#lost !== undefined;
+    if (!isExpected) this.#context.fail(`${this.nodeId} sees damage where there is none: ${reason}`);
     this.#context.counters.add('seen.damaged-log');
     this.#context.note(this.nodeId, 'sets its log aside', 0, () => reason);
     this.isDamaged = false;
