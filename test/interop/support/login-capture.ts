@@ -10,6 +10,10 @@ const PCAP_HEADER_BYTES = 24;
 const RECORD_HEADER_BYTES = 16;
 /** Whole segments, headers included, on an Ethernet. */
 const SNAP_BYTES = 2048;
+/** Logins come in small segments. What is read afterwards does not, and would crowd them out of a busy capture. */
+const LONGEST_LOGIN_FRAME_BYTES = 1200;
+/** What the system keeps until tcpdump comes to it. */
+const CAPTURE_BUFFER_KIB = 16_384;
 
 /** Captures iSCSI on the bridge and decodes how every connection logged in. */
 export class LoginCapture {
@@ -20,7 +24,9 @@ export class LoginCapture {
 
   constructor(lab: Lab, file: string) {
     this.#file = file;
-    const options = ['-i', 'br0', '-U', '-s', String(SNAP_BYTES), '-w', file, `tcp port ${ISCSI_PORT}`];
+    const filter = `tcp port ${ISCSI_PORT} and less ${LONGEST_LOGIN_FRAME_BYTES}`;
+    const sizes = ['-s', String(SNAP_BYTES), '-B', String(CAPTURE_BUFFER_KIB)];
+    const options = ['-i', 'br0', ...sizes, '-w', file, filter];
     this.#process = lab.spawnOnBridge('tcpdump', ['-Z', 'root', ...options], ['ignore', 'ignore', 'pipe']);
     this.#closed = once(this.#process, 'close');
     this.#listening = new Promise((resolve, reject) => {
