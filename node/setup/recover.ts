@@ -1,15 +1,13 @@
 import { resolve } from 'node:path';
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
 import type { Clock } from '../../base/clock.ts';
-import { errorDocument, errorText } from '../../base/error-text.ts';
 import { OperationError } from '../../base/errors.ts';
 import { Recovery } from '../../cluster/recovery.ts';
 import type { RecoveredState } from '../../cluster/state/recovery.ts';
 import { openClusterStores } from '../cluster-stores.ts';
 import type { InitOutput } from './init.ts';
 import { loadNodeDirectory } from './node-directory.ts';
-
-const EXIT = { ok: 0, refused: 1, usage: 2 } as const;
+import { runOfflineCommand } from './offline-command.ts';
 
 interface RecoverOptions {
   readonly data: string;
@@ -26,31 +24,10 @@ interface RecoverOptions {
  * @returns the exit code: 0 done, 1 refused, 2 wrong usage
  */
 export async function runRecover(args: readonly string[], clock: Clock, output: InitOutput): Promise<number> {
-  const asJson = args.includes('--json');
-  const fail = (error: unknown): void => {
-    const document = errorDocument(error);
-    output.err(asJson ? `${JSON.stringify(document)}\n` : errorText(document));
-  };
-  const command = recoverCommand()
-    .exitOverride()
-    .configureOutput({ writeOut: output.out, writeErr: () => {} });
-  try {
-    command.parse(args, { from: 'user' });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return EXIT.ok;
-    const message = error.message.replace(/^error: /, '');
-    fail(new OperationError(message, { kind: 'invalid', code: 'usage', accepted: 'see --help' }));
-    return EXIT.usage;
-  }
-  try {
-    await recover(command.opts<RecoverOptions>(), clock, output);
-    return EXIT.ok;
-  } catch (error) {
-    if (!(error instanceof OperationError)) throw error;
-    fail(error);
-    return EXIT.refused;
-  }
+  const command = recoverCommand();
+  return await runOfflineCommand(command, args, output, () =>
+    recover(command.opts<RecoverOptions>(), clock, output),
+  );
 }
 
 function recoverCommand(): Command {

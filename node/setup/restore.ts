@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
 import { BACKUP_FORMAT_VERSION } from '../../api/contract/limits.ts';
 import { type BackupDocument, backupSchema } from '../../api/contract/nodes.ts';
-import { errorDocument, errorText } from '../../base/error-text.ts';
 import { describeError, OperationError } from '../../base/errors.ts';
 import { findSchemaFault } from '../../base/schema-check.ts';
 import { completeState } from '../../cluster/state/genesis.ts';
@@ -20,8 +19,7 @@ import {
 import { makeCluster } from './init-cluster.ts';
 import { repeated } from './init-options.ts';
 import { planCluster } from './init-plan.ts';
-
-const EXIT = { ok: 0, refused: 1, usage: 2 } as const;
+import { runOfflineCommand } from './offline-command.ts';
 
 interface RestoreOptions {
   readonly out: string;
@@ -43,24 +41,8 @@ export async function runRestore(
   sources: InitSources,
   output: InitOutput,
 ): Promise<number> {
-  const asJson = args.includes('--json');
-  const fail = (error: unknown): void => {
-    const document = errorDocument(error);
-    output.err(asJson ? `${JSON.stringify(document)}\n` : errorText(document));
-  };
-  const command = restoreCommand()
-    .exitOverride()
-    .configureOutput({ writeOut: output.out, writeErr: () => {} });
-  try {
-    command.parse(args, { from: 'user' });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return EXIT.ok;
-    const message = error.message.replace(/^error: /, '');
-    fail(new OperationError(message, { kind: 'invalid', code: 'usage', accepted: 'see --help' }));
-    return EXIT.usage;
-  }
-  try {
+  const command = restoreCommand();
+  return await runOfflineCommand(command, args, output, async (asJson) => {
     const options = command.opts<RestoreOptions>();
     const [file = ''] = command.args;
     const state = await readBackup(file);
@@ -72,12 +54,7 @@ export async function runRestore(
     await writeDirectory(directory, cluster);
     const report = reportOf(plan, cluster, directory);
     output.out(asJson ? `${JSON.stringify(report)}\n` : restoredText(reportText(report), state));
-    return EXIT.ok;
-  } catch (error) {
-    if (!(error instanceof OperationError)) throw error;
-    fail(error);
-    return EXIT.refused;
-  }
+  });
 }
 
 function restoreCommand(): Command {
