@@ -26,6 +26,7 @@ import { imageRoutes } from './routes/images.ts';
 import { joinRoutesOf } from './routes/join.ts';
 import { nodeRoutes } from './routes/nodes.ts';
 import { peerContentRoutes } from './routes/peer-content.ts';
+import { policyRoutes } from './routes/policies.ts';
 import { statusRoutes } from './routes/status.ts';
 import { type ApiContext, serveRoute } from './serve-route.ts';
 import { validatorCompiler } from './validation.ts';
@@ -146,6 +147,7 @@ async function serveRoutes(app: FastifyInstance, context: ApiServerOptions): Pro
     bootFileRoutes(scope, context);
     nodeRoutes(scope, context);
     groupStartRoutes(scope, context);
+    policyRoutes(scope, context);
     peerContentRoutes(scope, context);
     joinRoutesOf(scope, context);
     serveRoute(scope, routes.getOpenApi, async () => app.swagger());

@@ -11,6 +11,7 @@ import { DiskRegistration, type GroupDisks } from './disk-registration.ts';
 import { nodesToFence } from './fencing.ts';
 import { FENCE_RETRY_MS, READ_TIMEOUT_MS, REGISTER_RETRY_MS } from './limits.ts';
 import { type MemberAddress, Membership } from './membership.ts';
+import { NodeDescription } from './node-description.ts';
 import { PlacementKeeper } from './placement-keeper.ts';
 import type { ClusterStatus, ClusterView, PeerStatus, RaftMemberStatus } from './ports.ts';
 import { failure } from './proposals.ts';
@@ -18,7 +19,7 @@ import { type ConfState, NO_NODE, type RaftStatus } from './raft/index.ts';
 import { RaftLog } from './raft-log.ts';
 import type { LogBounds } from './raft-store.ts';
 import type { Command, CommandResult } from './state/commands.ts';
-import type { ClusterState, NodeEndpoints, NodeId } from './state/model.ts';
+import type { ClusterState, NodeEndpoints, NodeId, NodePlacement } from './state/model.ts';
 import { refusalOfNewer, STATE_VERSIONS, type StateVersions } from './state/versions.ts';
 import { StateMachine } from './state-machine.ts';
 
@@ -27,6 +28,8 @@ export interface ClusterNodeOptions {
   /** Differs at each start. */
   readonly incarnation: string;
   readonly endpoints: NodeEndpoints;
+  /** What its own settings say of its place; absent: nothing. */
+  readonly placement?: NodePlacement;
   /** Where the cluster began, the same on every node; also says who the first members are. */
   readonly genesis: ClusterState;
   /** On a node that joined later: itself, and the members as it came. */
@@ -82,6 +85,7 @@ export class ClusterNode implements ClusterView {
   readonly #membership: Membership;
   readonly #placement: PlacementKeeper;
   readonly #disks: DiskRegistration | undefined;
+  readonly #description: NodeDescription;
   #machine: StateMachine | undefined;
   #markRegistered: () => void = () => {};
   #failRegistered: (error: Error) => void = () => {};
@@ -108,6 +112,8 @@ export class ClusterNode implements ClusterView {
     const { groupDisks } = options;
     const propose = (command: Command): Promise<CommandResult> => this.propose(command);
     this.#disks = groupDisks && new DiskRegistration({ ...options, groupDisks, propose });
+    const { placement = {} } = options;
+    this.#description = new NodeDescription({ ...options, placement, versions: this.#versions, propose });
     this.#log = new RaftLog({
       ...options,
       raftId,
@@ -143,6 +149,7 @@ export class ClusterNode implements ClusterView {
       this.#followMembers();
       this.#checkFenced();
       this.#disks?.follow(machine.state);
+      this.#description.follow(machine.state);
     });
     this.#followMembers();
     await this.#log.start(machine);

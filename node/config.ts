@@ -70,6 +70,19 @@ const configSchema = Type.Object(
       },
       { additionalProperties: false },
     ),
+    placement: Type.Optional(
+      Type.Object(
+        {
+          weight: Type.Optional(
+            Type.Integer({ minimum: 1, maximum: 1000, description: 'a whole number from 1 to 1000' }),
+          ),
+          rack: Type.Optional(
+            Type.String({ pattern: NAME_PATTERN.source, description: `a name: ${NAME_ACCEPTED}` }),
+          ),
+        },
+        { additionalProperties: false, description: 'a mapping with the keys weight and rack' },
+      ),
+    ),
     ipxeDir: path,
     dataDir: Type.Optional(path),
   },
@@ -92,6 +105,8 @@ export interface NodeConfig {
   };
   /** Interfaces on which DHCP is answered. */
   readonly dhcp: { readonly interfaces: readonly string[] };
+  /** Its share of portal groups beside the other nodes', and what fails together with it. */
+  readonly placement?: { readonly weight?: number; readonly rack?: string };
   /** Where iPXE's own boot programs are found. */
   readonly ipxeDir: string;
   /** Absolute. Logs, images and applied state. */
@@ -133,6 +148,7 @@ export function parseConfig(text: string, directory: string, what: string = CONF
     ports,
     portal: { ...document.portal },
     dhcp: { interfaces: [...document.dhcp.interfaces] },
+    ...(document.placement === undefined ? {} : { placement: { ...document.placement } }),
     ipxeDir: resolve(directory, document.ipxeDir),
     dataDir: resolve(directory, document.dataDir ?? './data'),
   });

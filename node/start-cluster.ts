@@ -54,6 +54,7 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     nodeId,
     incarnation,
     endpoints: self.endpoints,
+    ...(config.placement === undefined ? {} : { placement: config.placement }),
     genesis,
     ...(joined === undefined ? {} : { joined }),
     records,

@@ -19,6 +19,7 @@ import { listLuns } from './commands/luns.ts';
 import { showStatus } from './commands/status.ts';
 import { EXIT, exitCodeOf, UsageError } from './failures.ts';
 import { type Asking, membershipCommands } from './node-program.ts';
+import { policyCommands } from './policy-program.ts';
 
 /**
  * The command line as a function.
@@ -96,6 +97,7 @@ function makeProgram(run: Run): Command {
     .action(asking((context) => listLuns(context)));
   bootFileCommands(program, asking);
   groupStartCommand(program, asking);
+  policyCommands(program, asking);
   return program;
 }
 

@@ -11,6 +11,10 @@ export const nodeSchema = Type.Object(
     status: Type.Union([Type.Literal('new'), Type.Literal('up'), Type.Literal('fenced')]),
     draining: Type.Boolean({ description: 'whether everything it leads is to move away' }),
     replacedBy: Type.Union([Type.String(), Type.Null()], { description: 'the node that takes its place' }),
+    weight: Type.Integer({ description: "its share of copies and primaries beside the others'" }),
+    rack: Type.Union([Type.String(), Type.Null()], {
+      description: 'what fails together with it; null: it is not known to share a fate with any other node',
+    }),
     leads: Type.Array(Type.String(), { description: 'portal groups of which it is the primary' }),
     replicas: Type.Array(Type.String(), { description: 'portal groups of which it keeps a copy' }),
     obstacles: Type.Array(Type.String(), {

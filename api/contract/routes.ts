@@ -34,6 +34,13 @@ import {
   replacementSchema,
 } from './nodes.ts';
 import { fillPath } from './peer-content.ts';
+import {
+  clusterSettingsSchema,
+  groupPolicySchema,
+  newClusterSettingsSchema,
+  newGroupPolicySchema,
+  nodePlacementSchema,
+} from './policies.ts';
 import { nodeStatusSchema } from './status.ts';
 import { readQuerySchema } from './values.ts';
 
@@ -215,6 +222,40 @@ export const routes = {
     body: destinationSchema,
     status: 200,
     response: movedGroupSchema,
+  }),
+  setNodePlacement: define({
+    method: 'PUT',
+    path: '/nodes/:id/placement',
+    summary: 'Say how much a node is to hold, and what fails together with it',
+    params: nodeParamsSchema,
+    body: nodePlacementSchema,
+    status: 200,
+    response: nodeListSchema,
+  }),
+  getClusterSettings: define({
+    method: 'GET',
+    path: '/cluster-settings',
+    summary: 'Settings of the cluster as a whole',
+    query: readQuerySchema,
+    status: 200,
+    response: clusterSettingsSchema,
+  }),
+  setClusterSettings: define({
+    method: 'PUT',
+    path: '/cluster-settings',
+    summary: 'Change settings of the cluster; those not given stay',
+    body: newClusterSettingsSchema,
+    status: 200,
+    response: clusterSettingsSchema,
+  }),
+  setGroupPolicy: define({
+    method: 'PUT',
+    path: '/portal-groups/:id/policy',
+    summary: "Say what a portal group's writes need; what is not given stays",
+    params: portalGroupParamsSchema,
+    body: newGroupPolicySchema,
+    status: 200,
+    response: groupPolicySchema,
   }),
   getBackup: define({
     method: 'GET',

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ClusterState, NodeRecord } from '../../cluster/state/model.ts';
+import { rackOf, weightOf } from '../../cluster/state/node-placement.ts';
 import { obstaclesToRemoval } from '../../cluster/state/placement-plan.ts';
 import { ApiError } from '../api-error.ts';
 import { checkToken } from '../authentication.ts';
@@ -89,7 +90,7 @@ function callerOf({ cluster }: ApiContext, http: FastifyRequest): string {
   return checkToken(http.headers.authorization, cluster.state().tokens).id;
 }
 
-function nodeList(state: ClusterState): NodeListDocument {
+export function nodeList(state: ClusterState): NodeListDocument {
   return {
     nodes: Object.values(state.nodes).map((node) => nodeDocument(state, node)),
     removed: Object.values(state.removedNodes).map(({ nodeId, removedAtMs }) => ({
@@ -117,6 +118,8 @@ function nodeDocument(state: ClusterState, node: NodeRecord): NodeDocument {
     status: node.status,
     draining: node.draining === true,
     replacedBy: node.replacedBy ?? null,
+    weight: weightOf(node),
+    rack: rackOf(node) ?? null,
     leads: groups.filter((g) => g.primary === node.nodeId).map((g) => g.id),
     replicas: groups.filter((g) => g.replicas.includes(node.nodeId)).map((g) => g.id),
     obstacles: obstaclesToRemoval(state, node.nodeId).map((o) => o.reason),

@@ -16,8 +16,8 @@ import {
 import type { ClusterState } from './model.ts';
 import { expandInSync, fenceNode, registerNode, shrinkInSync } from './nodes.ts';
 import { type Outcome, refused } from './outcome.ts';
-
 import { addReplica, dropReplica, moveGroup } from './placement.ts';
+import { describeNode, setCluster, setNode, setPortalGroup } from './policies.ts';
 
 export type { Outcome } from './outcome.ts';
 
@@ -29,7 +29,7 @@ export type { Outcome } from './outcome.ts';
  * settleClientChap, setClientSources the ClientRecord;
  * addBootFile, bootFileHeld {name, sha256}; createJoinToken {id, expiresAtMs}; revokeJoinToken {id}; addNode
  * {nodeId, raftId}; drainNode, undrainNode, removeNode {nodeId}; replaceNode {nodeId, replacement}; moveGroup,
- * addReplica, dropReplica {group, epoch}.
+ * addReplica, dropReplica {group, epoch}; describeNode, setNode {nodeId}; setCluster {}; setPortalGroup {group}.
  */
 export function apply(state: ClusterState, command: Command): Outcome {
   const malformed = checkShape(command);
@@ -85,5 +85,13 @@ export function apply(state: ClusterState, command: Command): Outcome {
       return addReplica(state, command);
     case 'dropReplica':
       return dropReplica(state, command);
+    case 'describeNode':
+      return describeNode(state, command);
+    case 'setNode':
+      return setNode(state, command);
+    case 'setCluster':
+      return setCluster(state, command);
+    case 'setPortalGroup':
+      return setPortalGroup(state, command);
   }
 }

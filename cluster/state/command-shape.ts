@@ -15,6 +15,8 @@ type Kind =
   | 'endpoints'
   | 'optionalDisks'
   | 'writeCache'
+  | 'optionalSwitch'
+  | 'optionalDurability'
   | 'flag'
   | 'optionalTexts'
   | 'credentialsOrNull'
@@ -75,6 +77,30 @@ const SHAPES: { readonly [T in Command['type']]: Readonly<Record<string, Kind>> 
   moveGroup: { group: 'text', epoch: 'count', to: 'text' },
   addReplica: { group: 'text', epoch: 'count', add: 'text' },
   dropReplica: { group: 'text', epoch: 'count', drop: 'text' },
+  describeNode: { nodeId: 'text', incarnation: 'text', weight: 'optionalCount', rack: 'optionalText' },
+  setNode: {
+    nodeId: 'text',
+    weight: 'optionalCount',
+    rack: 'optionalText',
+    clear: 'texts',
+    atMs: 'count',
+    by: 'text',
+  },
+  setCluster: {
+    replicasPerGroup: 'optionalCount',
+    rebalance: 'optionalSwitch',
+    rebalanceDelayMs: 'optionalCount',
+    replaceAfterMs: 'optionalCount',
+    atMs: 'count',
+    by: 'text',
+  },
+  setPortalGroup: {
+    group: 'text',
+    minInSync: 'optionalCount',
+    durability: 'optionalDurability',
+    atMs: 'count',
+    by: 'text',
+  },
 };
 
 const ACCEPTED: Readonly<Record<Kind, string>> = {
@@ -86,6 +112,8 @@ const ACCEPTED: Readonly<Record<Kind, string>> = {
   optionalDisks: 'a text for each portal group, or nothing',
   endpoints: 'the texts peer, replication, api, http, tftp and iscsi',
   writeCache: '"discard" or "keep"',
+  optionalSwitch: '"on", "off" or nothing',
+  optionalDurability: '"write-back", "durable" or nothing',
   flag: 'true or false',
   optionalTexts: 'a list of texts, or nothing',
   credentialsOrNull: 'the texts username and secret, optionally mutual with the same two, or null',
@@ -120,6 +148,10 @@ function fits(kind: Kind, value: unknown): boolean {
       return isObject(value) && ENDPOINT_NAMES.every((name) => isText(value[name]));
     case 'writeCache':
       return value === 'discard' || value === 'keep';
+    case 'optionalSwitch':
+      return value === undefined || value === 'on' || value === 'off';
+    case 'optionalDurability':
+      return value === undefined || value === 'write-back' || value === 'durable';
     case 'flag':
       return typeof value === 'boolean';
     case 'optionalTexts':

@@ -106,7 +106,47 @@ export type Command =
       readonly holder: NodeId;
     }
   | MembershipCommand
-  | PlacementCommand;
+  | PlacementCommand
+  | PolicyCommand;
+
+/** What administrators, and a node's own settings, say of how things are to be. All of version 2. */
+export type PolicyCommand =
+  /** What the node's own settings say; said whenever that differs from what is known. */
+  | {
+      readonly type: 'describeNode';
+      readonly nodeId: NodeId;
+      readonly incarnation: string;
+      readonly weight?: number;
+      readonly rack?: string;
+    }
+  /** What is absent stays as it is; `clear` names what the node's own settings say again. */
+  | {
+      readonly type: 'setNode';
+      readonly nodeId: NodeId;
+      readonly weight?: number;
+      readonly rack?: string;
+      readonly clear: readonly string[];
+      readonly atMs: number;
+      readonly by: string;
+    }
+  /** What is absent stays as it is. */
+  | {
+      readonly type: 'setCluster';
+      readonly replicasPerGroup?: number;
+      readonly rebalance?: 'on' | 'off';
+      readonly rebalanceDelayMs?: number;
+      readonly replaceAfterMs?: number;
+      readonly atMs: number;
+      readonly by: string;
+    }
+  | {
+      readonly type: 'setPortalGroup';
+      readonly group: PortalGroupId;
+      readonly minInSync?: number;
+      readonly durability?: 'write-back' | 'durable';
+      readonly atMs: number;
+      readonly by: string;
+    };
 
 /** What administrators do to the membership. `by` is whose word it was: the id of a token. */
 export type MembershipCommand =

@@ -15,6 +15,17 @@ export const MAX_NODES = 9;
 export const MAX_REMOVED_NODES = 10_000;
 /** Copies of a portal group, where there are as many nodes. */
 export const DEFAULT_REPLICAS_PER_GROUP = 3;
+/** A node's share of copies and primaries, where nothing else is said. */
+export const DEFAULT_NODE_WEIGHT = 1;
+export const MAX_NODE_WEIGHT = 1_000;
+/**
+ * Nothing is moved for the sake of balance before the cluster has been calm for so long. A node that comes back, as
+ * after an upgrade, gets nothing back before.
+ */
+export const DEFAULT_REBALANCE_DELAY_MS = 30_000;
+/** A node that is down for longer is not waited for any more: its copies are made anew on others, where there are any. */
+export const DEFAULT_REPLACE_AFTER_MS = 15 * 60_000;
+export const MAX_PLACEMENT_DELAY_MS = 7 * 24 * 3_600_000;
 /** Copies that may be catching up before another one is begun. */
 export const MAX_REPLICAS_IN_MOTION = 2;
 /** Join tokens that have not expired. */

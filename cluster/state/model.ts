@@ -40,6 +40,12 @@ export interface ClusterSettings {
   readonly leaseMs: number;
   /** Nodes that are to hold a copy of each portal group, where there are as many. Default 3. */
   readonly replicasPerGroup?: number;
+  /** off: copies and primaries stay where they are, but for what a leaving or lost node makes needful. Default on. */
+  readonly rebalance?: 'on' | 'off';
+  /** How long the cluster must have been calm before groups are moved for the sake of balance. */
+  readonly rebalanceDelayMs?: number;
+  /** How long a node may be down before its copies are made anew on others. */
+  readonly replaceAfterMs?: number;
 }
 
 export interface DhcpSettings {
@@ -71,6 +77,18 @@ export interface NodeRecord {
   readonly replacedBy?: NodeId;
   /** The newest version of the configuration that its program knows; see versions.ts. Absent: the first. */
   readonly stateVersion?: number;
+  /** What its own settings say of it. */
+  readonly described?: NodePlacement;
+  /** What an administrator says of it, which counts instead. */
+  readonly assigned?: NodePlacement;
+}
+
+/** How much a node is to hold, and what fails along with it; see node-placement.ts for what counts. */
+export interface NodePlacement {
+  /** Its share of copies and primaries beside the weights of the others. */
+  readonly weight?: number;
+  /** What it shares a fate with: its rack, its room, its power supply. */
+  readonly rack?: string;
 }
 
 export interface RemovedNodeRecord {

@@ -1,5 +1,6 @@
 import type { ClusterState, InSyncMember, NodeId, NodeRecord, PortalGroupRecord } from './model.ts';
 import { compareText, lookup } from './names.ts';
+import { weightOf } from './node-placement.ts';
 
 /** The rules by which portal groups get their primaries; the same on every node from the same state. */
 
@@ -33,8 +34,8 @@ export function isLeaving(nodes: Nodes, nodeId: NodeId): boolean {
 }
 
 /**
- * The in-sync member that is up, rather not one being drained, and leads the fewest groups; of equals the one
- * with the lowest id. Undefined while no in-sync member is there.
+ * The in-sync member that is up, rather not one being drained, and leads the fewest groups for its weight; of equals
+ * the one with the lowest id. Undefined while no in-sync member is there.
  */
 export function choosePrimary(
   groups: Groups,
@@ -47,8 +48,10 @@ export function choosePrimary(
   }
   const candidates = inSync.filter((m) => isThere(nodes, m)).map((m) => m.nodeId);
   const leaving = (id: NodeId): number => (isLeaving(nodes, id) ? 1 : 0);
+  const load = (id: NodeId): number => leads.get(id) ?? 0;
+  const weight = (id: NodeId): number => weightOf(nodes[id]);
   return candidates.sort(
-    (a, b) => leaving(a) - leaving(b) || (leads.get(a) ?? 0) - (leads.get(b) ?? 0) || compareText(a, b),
+    (a, b) => leaving(a) - leaving(b) || load(a) * weight(b) - load(b) * weight(a) || compareText(a, b),
   )[0];
 }
 

@@ -15,8 +15,19 @@ export interface StateVersions {
 
 export const FIRST_STATE_VERSION = 1;
 
+/** Commands that the second version brought: what is said of nodes, of the cluster and of portal groups. */
+const OF_VERSION_2: ReadonlySet<string> = new Set<Command['type']>([
+  'describeNode',
+  'setNode',
+  'setCluster',
+  'setPortalGroup',
+]);
+
 /** Those of this program. */
-export const STATE_VERSIONS: StateVersions = { newest: 1, neededBy: () => FIRST_STATE_VERSION };
+export const STATE_VERSIONS: StateVersions = {
+  newest: 2,
+  neededBy: ({ type }) => (OF_VERSION_2.has(type) ? 2 : FIRST_STATE_VERSION),
+};
 
 /** The version that every node of the cluster has said it knows, and goes on having to know. */
 export function versionOf(state: ClusterState): number {

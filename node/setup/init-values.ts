@@ -48,3 +48,16 @@ export function checkInterface(option: string, name: string): string {
     '1 to 15 characters without spaces or "/", such as eth0',
   );
 }
+
+const MAX_WEIGHT = 1000;
+
+export function parseWeight(text: string): number {
+  const value = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  if (value >= 1 && value <= MAX_WEIGHT) return value;
+  throw refuse(
+    `--weight: "${text}" is not a weight`,
+    'bad-weight',
+    text,
+    `a whole number, 1 to ${MAX_WEIGHT}`,
+  );
+}

@@ -11,6 +11,8 @@ export interface JoinOptions {
   readonly ports?: string;
   readonly portalInterface?: string;
   readonly dhcpInterface?: readonly string[];
+  readonly weight?: string;
+  readonly rack?: string;
   readonly ipxeDir: string;
   readonly json?: boolean;
 }
@@ -46,6 +48,8 @@ function joinCommand(): Command {
     .option('--ports <name=port,...>', 'other ports than the usual ones')
     .option('--portal-interface <name>', 'network interface that carries portal addresses')
     .addOption(repeated('--dhcp-interface <name>', 'answer DHCP on this interface'))
+    .option('--weight <n>', "its share of portal groups beside the others', 1 to 1000")
+    .option('--rack <name>', 'its rack, room or power supply: what fails together with it')
     .option('--ipxe-dir <dir>', "where iPXE's boot programs are", '/usr/lib/ipxe')
     .option('--json', 'print a JSON document');
 }

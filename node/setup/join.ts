@@ -3,12 +3,12 @@ import { resolve } from 'node:path';
 import { type JoinAnswerDocument, joinStatement } from '../../api/contract/join.ts';
 import { errorDocument, errorText } from '../../base/error-text.ts';
 import { OperationError } from '../../base/errors.ts';
-import { formatConfig } from '../config.ts';
+import { formatConfig, type NodeConfig } from '../config.ts';
 import { createKeyPair } from './certificates.ts';
 import { type InitOutput, refuseTaken, writeDirectory } from './init.ts';
 import { endpointsOf, type NewFile } from './init-cluster.ts';
 import { parseInterfaces, parsePorts } from './init-plan.ts';
-import { checkInterface, checkName, parseHostAddress } from './init-values.ts';
+import { checkInterface, checkName, parseHostAddress, parseWeight } from './init-values.ts';
 import { askToJoin } from './join-client.ts';
 import { type JoinOptions, parseJoinArguments } from './join-options.ts';
 import { decodeJoinToken, type JoinToken, secretSha256 } from './join-token.ts';
@@ -68,6 +68,7 @@ interface JoinPlan {
   readonly ports: ReturnType<typeof parsePorts>;
   readonly portalInterface: string | null;
   readonly dhcpInterfaces: readonly string[];
+  readonly placement: NonNullable<NodeConfig['placement']>;
   readonly ipxeDir: string;
 }
 
@@ -81,6 +82,10 @@ function planJoin(options: JoinOptions): JoinPlan {
     portalInterface:
       portalInterface === undefined ? null : checkInterface('--portal-interface', portalInterface),
     dhcpInterfaces: parseInterfaces(options.dhcpInterface ?? []),
+    placement: {
+      ...(options.weight === undefined ? {} : { weight: parseWeight(options.weight) }),
+      ...(options.rack === undefined ? {} : { rack: checkName('--rack', options.rack) }),
+    },
     ipxeDir: options.ipxeDir,
   };
 }
@@ -113,6 +118,7 @@ function filesOf(plan: JoinPlan, answer: JoinAnswerDocument, privateKeyPem: stri
     ports: plan.ports,
     portal: { interface: plan.portalInterface },
     dhcp: { interfaces: plan.dhcpInterfaces },
+    ...(Object.keys(plan.placement).length === 0 ? {} : { placement: plan.placement }),
     ipxeDir: plan.ipxeDir,
     dataDir: './data',
   });

@@ -10,7 +10,7 @@ import { SeededRandom } from '../../base/random.ts';
 import { AppliedStore } from '../../cluster/applied-store.ts';
 import { ClusterNode, type JoinedMembers } from '../../cluster/cluster-node.ts';
 import type { Command, CommandResult } from '../../cluster/state/commands.ts';
-import type { ClusterState, NodeEndpoints } from '../../cluster/state/model.ts';
+import type { ClusterState, NodeEndpoints, NodePlacement } from '../../cluster/state/model.ts';
 import type { StateVersions } from '../../cluster/state/versions.ts';
 import { MemoryMesh } from './memory-mesh.ts';
 import { MemoryDisk, MemoryRecordLog } from './memory-record-log.ts';
@@ -54,6 +54,8 @@ export class TestCluster {
   readonly aside = new Map<string, MemoryDisk>();
   /** Of nodes whose program is not this one. */
   readonly versions = new Map<string, StateVersions>();
+  /** What nodes' own settings say of their place. */
+  readonly placements = new Map<string, NodePlacement>();
   #folder: string | undefined;
   #starts = 0;
   /** What nodes that joined later were told as they came. */
@@ -90,6 +92,7 @@ export class TestCluster {
     const store = await AppliedStore.open(this.storePath(nodeId), owner);
     const counters = new CounterSet();
     const versions = this.versions.get(nodeId);
+    const placement = this.placements.get(nodeId);
     const started: TestNode = {
       node: new ClusterNode({
         nodeId,
@@ -98,6 +101,7 @@ export class TestCluster {
         genesis: this.genesis,
         ...(joined === undefined ? {} : { joined }),
         ...(versions === undefined ? {} : { versions }),
+        ...(placement === undefined ? {} : { placement }),
         records,
         setAside: (): Promise<MemoryRecordLog> => {
           this.aside.set(nodeId, disk);

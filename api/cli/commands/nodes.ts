@@ -158,15 +158,18 @@ function waitingFor(node: NodeDocument | undefined): string {
   return text === '' ? `still keeps ${node.replicas.length} copies` : text;
 }
 
-function listText({ nodes, removed, joinTokens }: NodeListDocument): string {
+/** What `bootfabric node list` prints for people. */
+export function listText({ nodes, removed, joinTokens }: NodeListDocument): string {
   const sections = [
     table(
-      ['NODE', 'ADDRESS', 'STATUS', 'DRAINING', 'LEADS', 'COPIES', 'MAY BE REMOVED'],
+      ['NODE', 'ADDRESS', 'STATUS', 'DRAINING', 'WEIGHT', 'RACK', 'LEADS', 'COPIES', 'MAY BE REMOVED'],
       nodes.map((node) => [
         node.nodeId,
         node.address,
         node.status,
         node.replacedBy === null ? yesNo(node.draining) : `replaced by ${node.replacedBy}`,
+        String(node.weight),
+        orDash(node.rack),
         node.leads.join(', ') || '-',
         node.replicas.join(', ') || '-',
         node.obstacles[0] === undefined ? 'yes' : `no: ${node.obstacles[0]}`,

@@ -40,6 +40,9 @@ describe('bootfabric.yaml', () => {
     expect(tight.message).toContain('imageCacheMib');
     expect(tight.accepted).toContain('16 to 1048576');
     expect(Object.isFrozen(config.ports)).toBe(true);
+    const placed = parseConfig(`${GOOD}placement: {weight: 3, rack: a1}`, '/srv/n1');
+    expect(placed.placement).toEqual({ weight: 3, rack: 'a1' });
+    expect(refusal(`${GOOD}placement: {weight: 0}`).message).toContain('placement.weight');
     expect(Object.isFrozen(config.dhcp.interfaces)).toBe(true);
   });
 

@@ -73,7 +73,7 @@ describe('commands about nodes', () => {
   it('show who leads and holds what, and what stands in the way of removing it', async () => {
     const { code, out } = await cli(['node', 'list']);
     expect(code).toBe(0);
-    expect(out).toMatch(/^n1 .* up +no +pg1 +pg1 +no: it still leads portal group pg1$/m);
+    expect(out).toMatch(/^n1 .* up +no +1 +- +pg1 +pg1 +no: it still leads portal group pg1$/m);
     const list = JSON.parse((await cli(['node', 'list', '--json'])).out) as NodeListDocument;
     expect(list.nodes.map((n) => n.leads)).toEqual([['pg1'], [], []]);
   });

@@ -111,6 +111,39 @@ const command: fc.Arbitrary<(state: ClusterState) => Command> = fc.oneof(
       if (which === 1) return { type: 'addReplica', ...at, add: nodeId };
       return { type: 'dropReplica', ...at, drop: nodeId };
     }),
+  fc
+    .tuple(
+      node,
+      fc.option(fc.integer({ min: 0, max: 5 }), { nil: undefined }),
+      fc.constantFrom(undefined, 'a', 'b'),
+    )
+    .map(([nodeId, weight, rack]) => (state: ClusterState): Command => {
+      const said = { ...(weight === undefined ? {} : { weight }), ...(rack === undefined ? {} : { rack }) };
+      if (weight === 5)
+        return {
+          type: 'describeNode',
+          nodeId,
+          incarnation: state.nodes[nodeId]?.incarnation ?? '',
+          rack: 'c',
+        };
+      return {
+        type: 'setNode',
+        nodeId,
+        ...said,
+        clear: weight === undefined ? ['weight'] : [],
+        atMs: 1,
+        by: 'admin',
+      };
+    }),
+  fc
+    .tuple(group, fc.integer({ min: 0, max: 4 }), fc.constantFrom('durable' as const, 'write-back' as const))
+    .map(
+      ([id, minInSync, durability]) =>
+        (): Command =>
+          minInSync === 0
+            ? { type: 'setCluster', rebalance: durability === 'durable' ? 'off' : 'on', atMs: 1, by: 'admin' }
+            : { type: 'setPortalGroup', group: id, minInSync, durability, atMs: 1, by: 'admin' },
+    ),
   fc.constant((state: ClusterState): Command => {
     const nothing: Command = { type: 'removeClient', name: 'nobody' };
     return planPlacement(state, 1) ?? nothing;
@@ -184,7 +217,10 @@ function checkStep(before: ClusterState, after: ClusterState, ok: boolean, comma
   for (const id of Object.keys(before.removedNodes)) expect(after.removedNodes).toHaveProperty(id);
   for (const g of Object.values(before.portalGroups)) {
     const now = after.portalGroups[g.id];
-    const changed = now !== g;
+    const policy = { minInSync: g.minInSync, durability: g.durability };
+    const changed = now !== g && command.type !== 'setPortalGroup';
+    // What its writes need is none of what an epoch counts.
+    if (command.type === 'setPortalGroup') expect({ ...now, ...policy }).toEqual(g);
     expect((now?.epoch ?? 0) - g.epoch).toBe(changed ? 1 : 0);
     // Whoever leads next was in sync before.
     const isForced = command.type === 'startGroupFrom';
@@ -262,6 +298,10 @@ describe('any sequence of commands', () => {
           'dropReplica',
           'identifyDisk',
           'startGroupFrom',
+          'describeNode',
+          'setNode',
+          'setCluster',
+          'setPortalGroup',
         ),
         fc.dictionary(
           fc.constantFrom(

@@ -1,0 +1,104 @@
+import { randomUUID } from 'node:crypto';
+import { rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { runCli } from '../../../../api/cli/program.ts';
+import type { NodeListDocument } from '../../../../api/contract/nodes.ts';
+import { ManualClock } from '../../../../base/clock.ts';
+import { type ApiFixture, authority, startApiFixture } from '../../../support/api-fixture.ts';
+import { CLUSTER_ID, TOKEN } from '../../../support/fake-cluster.ts';
+
+let api: ApiFixture;
+let profile: string;
+
+beforeEach(async () => {
+  api = await startApiFixture('n1');
+  profile = join(tmpdir(), `bootfabric-${randomUUID()}.json`);
+  const document = {
+    clusterName: 'lab',
+    clusterId: CLUSTER_ID,
+    apiUrls: [`https://127.0.0.1:${api.server.port}`],
+    caCertificate: authority.certificatePem,
+    token: TOKEN,
+  };
+  await writeFile(profile, JSON.stringify(document));
+  return async () => {
+    await api.server.close();
+    await rm(profile);
+  };
+});
+
+async function cli(...args: readonly string[]) {
+  let out = '';
+  let err = '';
+  const clock = new ManualClock();
+  const code = await runCli(args, {
+    out: (text) => {
+      out += text;
+    },
+    err: (text) => {
+      err += text;
+    },
+    errIsTerminal: false,
+    profileVariable: profile,
+    homeDirectory: tmpdir(),
+    clock,
+    sleep: async (ms) => clock.advance(ms),
+    runNode: () => Promise.resolve(17),
+  });
+  return { code, out, err };
+}
+
+const errorOf = (text: string) => (JSON.parse(text) as { error: Record<string, unknown> }).error;
+
+describe('node set', () => {
+  it('says how much a node is to hold and what fails together with it, and takes that back', async () => {
+    const set = await cli('node', 'set', 'n2', '--weight', '4', '--rack', 'a1');
+    expect(set).toMatchObject({ code: 0, err: '' });
+    expect(set.out).toMatch(/^n2 .* up +no +4 +a1 /m);
+    const own = await cli('node', 'set', 'n2', '--weight', 'own', '--json');
+    const n2 = (JSON.parse(own.out) as NodeListDocument).nodes.find((n) => n.nodeId === 'n2');
+    expect(n2).toMatchObject({ weight: 1, rack: 'a1' });
+    expect(api.cluster.state().audit.at(-1)?.detail).toBe('n2: weight by its own settings, by admin');
+  });
+
+  it('refuses what is no weight, no rack, no node, and nothing at all', async () => {
+    expect(errorOf((await cli('node', 'set', 'n2', '--weight', '0', '--json')).err)).toMatchObject({
+      code: 'bad-value',
+    });
+    expect((await cli('node', 'set', 'n2', '--rack', 'no good')).code).toBe(1);
+    expect(errorOf((await cli('node', 'set', 'n9', '--weight', '2', '--json')).err)['code']).toBe(
+      'unknown-node',
+    );
+    expect((await cli('node', 'set', 'n2')).code).toBe(2);
+  });
+});
+
+describe('cluster set', () => {
+  it('changes what is given, and shows all', async () => {
+    expect((await cli('cluster', 'show')).out).toContain('on, after 30 s of calm');
+    const set = await cli('cluster', 'set', '--rebalance', 'off', '--replace-after', '60');
+    expect(set.out).toContain('off, after 30 s of calm');
+    expect(JSON.parse((await cli('cluster', 'show', '--json')).out)).toEqual({
+      replicasPerGroup: 3,
+      rebalance: 'off',
+      rebalanceDelaySeconds: 30,
+      replaceAfterSeconds: 60,
+    });
+    expect((await cli('cluster', 'set')).code).toBe(2);
+    expect((await cli('cluster', 'set', '--rebalance', 'maybe')).code).toBe(2);
+    expect((await cli('cluster', 'set', '--replicas', '10')).code).toBe(1);
+  });
+});
+
+describe('portal-group set', () => {
+  it("says what a group's writes need", async () => {
+    const set = await cli('portal-group', 'set', 'pg1', '--min-in-sync', '2', '--durability', 'durable');
+    expect(set.out).toBe('Portal group pg1: durable; writes wait while fewer than 2 are in sync\n');
+    expect(api.cluster.state().portalGroups['pg1']).toMatchObject({ minInSync: 2, durability: 'durable' });
+    const refused = await cli('portal-group', 'set', 'pg1', '--min-in-sync', '4', '--json');
+    expect(errorOf(refused.err)).toMatchObject({ code: 'bad-min-in-sync', accepted: '1 to 3' });
+    expect((await cli('portal-group', 'set', 'pg1')).code).toBe(2);
+  });
+});
