@@ -27,3 +27,46 @@ export function crc32c(input: Uint8Array, previous = 0): number {
   }
   return ~c >>> 0;
 }
+
+/** For each length asked for: what as many bytes of zeros make of each bit of a CRC. */
+const PAST = new Map<number, Uint32Array>();
+
+/**
+ * Goes on past bytes that are known only by their CRC: the CRC of what comes before and of them together.
+ * @param previous the CRC of what comes before
+ */
+export function crc32cPast(previous: number, crcOfBytes: number, lengthBytes: number): number {
+  let operator = PAST.get(lengthBytes);
+  if (operator === undefined) {
+    operator = operatorOfZeros(lengthBytes);
+    PAST.set(lengthBytes, operator);
+  }
+  return (applied(operator, previous) ^ crcOfBytes) >>> 0;
+}
+
+/** A CRC is linear over GF(2), so that zeros that follow act on it as a matrix does; columns by bit. */
+function operatorOfZeros(lengthBytes: number): Uint32Array {
+  let power: Uint32Array = new Uint32Array(32);
+  for (let bit = 0; bit < 32; bit++) {
+    const c = bit === 31 ? 0x8000_0000 : 1 << bit;
+    power[bit] = (TABLE[c & 0xff] as number) ^ (c >>> 8);
+  }
+  let result: Uint32Array = Uint32Array.from({ length: 32 }, (_, bit) => 2 ** bit);
+  for (let left = lengthBytes; left > 0; left = Math.floor(left / 2)) {
+    if (left % 2 === 1) result = multiplied(power, result);
+    power = multiplied(power, power);
+  }
+  return result;
+}
+
+function multiplied(a: Uint32Array, b: Uint32Array): Uint32Array {
+  return b.map((column) => applied(a, column));
+}
+
+function applied(operator: Uint32Array, crc: number): number {
+  let sum = 0;
+  for (let bit = 0, left = crc >>> 0; left !== 0; bit++, left >>>= 1) {
+    if ((left & 1) === 1) sum ^= operator[bit] as number;
+  }
+  return sum >>> 0;
+}

@@ -52,6 +52,48 @@ export interface LogRecord {
   readonly index: number;
   readonly position: number;
   readonly payload: Uint8Array;
+  /** Only parts of the payload that have checksums of their own may be wrong, and some are. */
+  readonly isDamaged?: boolean;
+}
+
+/** A log whose records can be looked after: read for damage, and put right from another copy. */
+export interface MendableLog extends RecordLog {
+  /**
+   * Reads records from `fromIndex` to before `untilIndex`, about `maxBytes` of them, and compares checksums. Both
+   * bounds lie within what is durable.
+   */
+  verify(fromIndex: number, untilIndex: number, maxBytes: number): Promise<VerifiedPart>;
+  /** The record of which the byte at a position is, or damaged records among which it is. */
+  locate(position: number): Promise<LocatedRecords | undefined>;
+  /**
+   * Writes damaged records anew, durably, where they were. One that is not damaged stays as it is.
+   * @param payloads of the records from `firstIndex` on
+   * @returns false when they do not fit where the damage is, or the records have been let go of
+   * @throws LogFullError when there is no space for it; nothing has changed
+   */
+  mend(firstIndex: number, payloads: readonly Uint8Array[]): Promise<boolean>;
+}
+
+export interface VerifiedPart {
+  /** The first record that was not looked at. */
+  readonly nextIndex: number;
+  readonly readBytes: number;
+  readonly damaged: readonly DamagedRecords[];
+}
+
+/** Neighbouring records whose places in the log are not known apart; mostly one. */
+export interface DamagedRecords {
+  readonly firstIndex: number;
+  /** 0: no record, but what the log keeps beside them, and mends with no payloads. */
+  readonly count: number;
+  readonly reason: string;
+}
+
+export interface LocatedRecords {
+  readonly firstIndex: number;
+  readonly count: number;
+  /** Where the payload of the first begins. */
+  readonly position: number;
 }
 
 /** The device or an fsync failed. Final: the process ends rather than retry. */

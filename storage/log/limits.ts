@@ -14,6 +14,8 @@ export const MAX_WAITING_CALLS = 65_536;
 export const COPY_BELOW_BYTES = 2048;
 /** How much a scan reads at a time. */
 export const SCAN_CHUNK_BYTES = 1024 * 1024;
+/** What the device fails to read is read again in pieces of this size. */
+export const READ_AROUND_BYTES = 4096;
 /** Segments kept open for reading. */
 export const MAX_OPEN_SEGMENTS = 128;
 /** Sealed segments whose table of record offsets is kept in memory. */

@@ -3,14 +3,17 @@ import { describeError, InvariantError, invariant } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import {
   type AppendedRecords,
+  type LocatedRecords,
   LogFailure,
   LogFullError,
   type LogRecord,
-  type RecordLog,
+  type MendableLog,
+  type VerifiedPart,
 } from '../../base/record-log.ts';
 import type { DurableMarker } from './durable-marker.ts';
 import { isNoSpace, type OpenFile } from './file-system.ts';
 import { MAX_APPEND_BYTES, MAX_RECORD_BYTES, MAX_WAITING_CALLS, MAX_WRITE_BYTES } from './limits.ts';
+import { LogCare, type LogCareOptions } from './log-care.ts';
 import { LogTail } from './log-tail.ts';
 import { RECORD_HEADER_BYTES, recordSizeBytes } from './segment-codec.ts';
 import type { SegmentSet } from './segment-set.ts';
@@ -21,6 +24,7 @@ export interface SegmentedLogParts {
   readonly file: OpenFile;
   readonly marker: DurableMarker;
   readonly segmentSizeBytes: number;
+  readonly care: LogCareOptions;
   readonly logger: Logger;
   readonly counters: Counters;
 }
@@ -48,11 +52,12 @@ interface WaitingTask {
  * the write lane carries out appends, truncations and resets in the order of the calls, the sync lane
  * makes what is written durable.
  */
-export class SegmentedLog implements RecordLog {
+export class SegmentedLog implements MendableLog {
   readonly #segments: SegmentSet;
   readonly #tail: LogTail;
   readonly #marker: DurableMarker;
   readonly #segmentSizeBytes: number;
+  readonly #care: LogCare;
   readonly #logger: Logger;
   readonly #counters: Counters;
 
@@ -78,6 +83,12 @@ export class SegmentedLog implements RecordLog {
     this.#tail = new LogTail(parts.segments, parts.file, parts.counters);
     this.#marker = parts.marker;
     this.#segmentSizeBytes = parts.segmentSizeBytes;
+    this.#care = new LogCare(parts.care, {
+      segments: parts.segments,
+      inTurn: (run) => this.#enterTask({ run, nextIndexAfter: (before) => before }),
+      beginSegment: () => this.#beginSegment(this.#writtenNextIndex, false),
+      fail: (doing, error) => this.#fail(doing, error),
+    });
     this.#logger = parts.logger;
     this.#counters = parts.counters;
     // Opening has made all of it durable.
@@ -136,9 +147,10 @@ export class SegmentedLog implements RecordLog {
       for (const range of ranges) {
         const { firstIndex, basePosition } = range.segment;
         for await (const batch of this.#segments.readRange(range)) {
-          for (const { relativeIndex, offset, payload } of batch) {
+          for (const { relativeIndex, offset, payload, isDamaged } of batch) {
             const position = basePosition + offset + RECORD_HEADER_BYTES;
-            yield { index: firstIndex + relativeIndex, position, payload };
+            const index = firstIndex + relativeIndex;
+            yield isDamaged === true ? { index, position, payload, isDamaged } : { index, position, payload };
           }
         }
       }
@@ -150,6 +162,21 @@ export class SegmentedLog implements RecordLog {
   async readAt(position: number, lengthBytes: number): Promise<Uint8Array> {
     this.#throwIfUnusable();
     return this.#segments.readPosition(position, lengthBytes);
+  }
+
+  verify(fromIndex: number, untilIndex: number, maxBytes: number): Promise<VerifiedPart> {
+    this.#throwIfUnusable();
+    return this.#care.verify(fromIndex, untilIndex, maxBytes);
+  }
+
+  locate(position: number): Promise<LocatedRecords | undefined> {
+    this.#throwIfUnusable();
+    return this.#care.locate(position);
+  }
+
+  mend(firstIndex: number, payloads: readonly Uint8Array[]): Promise<boolean> {
+    this.#throwIfUnusable();
+    return this.#care.mend(firstIndex, payloads);
   }
 
   /**
@@ -190,6 +217,7 @@ export class SegmentedLog implements RecordLog {
   async #close(): Promise<void> {
     // The caller of close() has this.#closed set only after the first await, so sync still enters.
     const synced = this.sync();
+    const cared = this.#care.close();
     try {
       await synced;
     } catch (error) {
@@ -197,6 +225,7 @@ export class SegmentedLog implements RecordLog {
     }
     await this.#writing;
     await this.#syncing;
+    await cared;
     await this.#segments.close();
     await this.#marker.close();
   }

@@ -6,6 +6,7 @@ import { MAX_RESYNC_CHECKSUM_BYTES } from './limits.ts';
 import { basePositionOfName, Segment } from './segment.ts';
 import { decodeSegmentHeader, resync, SEGMENT_HEADER_BYTES } from './segment-codec.ts';
 import { type ReadEnd, readRecords } from './segment-reader.ts';
+import { type DamagedSpan, type Salvage, walkRecords } from './segment-walk.ts';
 
 /** What opening found and did. */
 export interface LogOpenReport {
@@ -13,6 +14,8 @@ export interface LogOpenReport {
   readonly records: number;
   /** Set when the end of the last segment had been written but not made durable, and was torn. */
   readonly tornTail?: TornTail;
+  /** Records with damage that can be lived with until it is mended; absent when there are none. */
+  readonly damagedRecords?: number;
 }
 
 export interface TornTail {
@@ -32,6 +35,7 @@ export interface RecoveredSegments {
   /** Left behind by an interrupted truncation, reset or trim; to be removed. */
   readonly superseded: readonly Segment[];
   readonly tornTail: TornTail | undefined;
+  readonly damagedRecords: number;
 }
 
 export interface RecoveryOptions {
@@ -41,6 +45,7 @@ export interface RecoveryOptions {
   readonly durablePosition: number | undefined;
   readonly verifySealed: boolean;
   readonly mustExist: boolean;
+  readonly salvage: Salvage | undefined;
 }
 
 /**
@@ -50,23 +55,25 @@ export interface RecoveryOptions {
 export async function recoverSegments(options: RecoveryOptions): Promise<RecoveredSegments> {
   const found = await readHeaders(options);
   const { live, superseded } = resolveSupersession(found);
+  let damagedRecords = 0;
   for (const [i, segment] of live.slice(0, -1).entries()) {
     const next = live[i + 1];
     invariant(next !== undefined, 'every segment but the last has a next one');
-    await recoverSealed(options, segment, next);
+    damagedRecords += await recoverSealed(options, segment, next);
   }
   const last = live.at(-1);
   if (last === undefined) {
     if (options.mustExist || (options.durablePosition ?? 0) > 0) {
       throw damaged('the log had durable records, and no segment is left', 'none', 0);
     }
-    return { segments: [], lastFile: undefined, superseded, tornTail: undefined };
+    return { segments: [], lastFile: undefined, superseded, tornTail: undefined, damagedRecords: 0 };
   }
   const file = await options.fileSystem.open(join(options.directory, last.name));
   try {
-    const tornTail = await recoverLast(file, last, options.durablePosition);
+    const { tornTail, salvaged } = await recoverLast(file, last, options);
+    damagedRecords += salvaged;
     await file.syncData();
-    return { segments: live, lastFile: file, superseded, tornTail };
+    return { segments: live, lastFile: file, superseded, tornTail, damagedRecords };
   } catch (error) {
     await file.close();
     throw error;
@@ -108,46 +115,96 @@ function resolveSupersession(found: readonly Segment[]): { live: Segment[]; supe
   return { live, superseded };
 }
 
-/** Everything in a segment was durable before the next one was made, so here nothing can be torn. */
-async function recoverSealed(options: RecoveryOptions, segment: Segment, next: Segment): Promise<void> {
+/**
+ * Everything in a segment was durable before the next one was made, so here nothing can be torn.
+ * @returns damaged records that were salvaged
+ */
+async function recoverSealed(options: RecoveryOptions, segment: Segment, next: Segment): Promise<number> {
   const expected = next.firstIndex - segment.firstIndex;
   segment.recordCount = expected;
   segment.offsets = undefined;
-  if (!options.verifySealed) return;
+  if (!options.verifySealed) return 0;
   const file = await options.fileSystem.open(join(options.directory, segment.name));
+  let salvaged = 0;
   try {
-    const end = await readAll(file, segment, expected, () => {});
-    if (end.relativeIndex < expected) {
-      const missing = `record ${segment.firstIndex + end.relativeIndex}: ${end.reason}`;
-      throw damaged(missing, segment.name, end.offset);
+    const range = {
+      offset: SEGMENT_HEADER_BYTES,
+      relativeIndex: 0,
+      untilRelativeIndex: expected,
+      salvage: options.salvage,
+    };
+    for await (const step of walkRecords(file, segment, range)) {
+      if (step.kind === 'damage') throwUnlessSalvaged(segment, step.span);
+      if (step.kind === 'damage') salvaged++;
     }
   } finally {
     await file.close();
   }
+  return salvaged;
+}
+
+function throwUnlessSalvaged(segment: Segment, span: DamagedSpan): void {
+  if (span.payload !== undefined) return;
+  const missing = `record ${segment.firstIndex + span.relativeIndex}: ${span.reason}`;
+  throw damaged(missing, segment.name, span.offset);
 }
 
 async function recoverLast(
   file: OpenFile,
   segment: Segment,
-  durablePosition: number | undefined,
-): Promise<TornTail | undefined> {
-  const end = await readAll(file, segment, Number.MAX_SAFE_INTEGER, (offset) => {
-    segment.offsets?.push(offset);
+  options: RecoveryOptions,
+): Promise<{ tornTail: TornTail | undefined; salvaged: number }> {
+  let from = { offset: SEGMENT_HEADER_BYTES, relativeIndex: 0 };
+  for (let salvaged = 0; ; salvaged++) {
+    const end = await readAll(file, segment, from, (offset) => {
+      segment.offsets?.push(offset);
+      segment.recordCount++;
+    });
+    segment.endOffset = end.offset;
+    const damage = await durableDamage(file, segment, end, options.durablePosition);
+    if (damage === undefined) return { tornTail: await cutTail(file, segment, end), salvaged };
+    const span = await salvagedAt(file, segment, end, options.salvage);
+    if (span?.endOffset === undefined) throw damaged(damage, segment.name, end.offset);
+    segment.offsets?.push(span.offset);
     segment.recordCount++;
-  });
-  segment.endOffset = end.offset;
-  const durableEnd = (durablePosition ?? 0) - segment.basePosition;
-  if (durableEnd > end.offset) {
-    const what = `record ${segment.nextIndex} was durable: ${end.reason}`;
-    throw damaged(what, segment.name, end.offset);
+    from = { offset: span.endOffset, relativeIndex: span.untilRelativeIndex };
   }
+}
+
+/** @returns what is wrong where reading ended, if what should be there was durable */
+async function durableDamage(
+  file: OpenFile,
+  segment: Segment,
+  end: ReadEnd,
+  durablePosition: number | undefined,
+): Promise<string | undefined> {
+  const durableEnd = (durablePosition ?? 0) - segment.basePosition;
+  if (durableEnd > end.offset) return `record ${segment.nextIndex} was durable: ${end.reason}`;
   if (end.clean) return undefined;
   const behind = await readBehind(file, segment, end);
   const proven = behind.durableEnd > end.offset || behind.exhausted;
-  if (proven || (behind.records > 0 && durablePosition === undefined)) {
-    const what = `record ${segment.nextIndex}, with ${behind.records} whole ones behind it: ${end.reason}`;
-    throw damaged(what, segment.name, end.offset);
+  if (!proven && (behind.records === 0 || durablePosition !== undefined)) return undefined;
+  return `record ${segment.nextIndex}, with ${behind.records} whole ones behind it: ${end.reason}`;
+}
+
+async function salvagedAt(
+  file: OpenFile,
+  segment: Segment,
+  end: ReadEnd,
+  salvage: Salvage | undefined,
+): Promise<DamagedSpan | undefined> {
+  const { offset, relativeIndex } = end;
+  const range = { offset, relativeIndex, untilRelativeIndex: relativeIndex + 1, salvage };
+  for await (const step of walkRecords(file, segment, range)) {
+    return step.kind === 'damage' && step.span.payload !== undefined ? step.span : undefined;
   }
+  return undefined;
+}
+
+/** What was never durable is taken off. */
+async function cutTail(file: OpenFile, segment: Segment, end: ReadEnd): Promise<TornTail | undefined> {
+  if (end.clean) return undefined;
+  const behind = await readBehind(file, segment, end);
   const sizeBytes = await file.sizeBytes();
   await file.truncate(end.offset);
   return {
@@ -173,10 +230,10 @@ async function readBehind(
 async function readAll(
   file: OpenFile,
   segment: Segment,
-  maxRecords: number,
+  from: { readonly offset: number; readonly relativeIndex: number },
   found: (offset: number) => void,
 ): Promise<ReadEnd> {
-  const reading = readRecords(file, segment, { offset: SEGMENT_HEADER_BYTES, relativeIndex: 0, maxRecords });
+  const reading = readRecords(file, segment, { ...from, maxRecords: Number.MAX_SAFE_INTEGER });
   for (;;) {
     const next = await reading.next();
     if (next.done === true) return next.value;

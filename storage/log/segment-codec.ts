@@ -153,9 +153,13 @@ function encodeRecordHeader(
 }
 
 function recordChecksum(header: Uint8Array, at: number, payload: Uint8Array, seed: number): number {
+  return crc32c(payload, checksumBeforePayload(header, at, seed));
+}
+
+/** The checksum of a record, from which it goes on over the payload. */
+export function checksumBeforePayload(header: Uint8Array, at: number, seed: number): number {
   const overLength = crc32c(header.subarray(at, at + 4), seed);
-  const overHeader = crc32c(header.subarray(at + 8, at + RECORD_HEADER_BYTES), overLength);
-  return crc32c(payload, overHeader);
+  return crc32c(header.subarray(at + 8, at + RECORD_HEADER_BYTES), overLength);
 }
 
 export type DecodedRecord =
@@ -227,27 +231,55 @@ export function resync(
   damagedRelativeIndex: number,
   checksumBudgetBytes: number,
 ): Resync {
-  let budget = checksumBudgetBytes;
+  const search = { input, offset, seed, damagedRelativeIndex, budgetBytes: checksumBudgetBytes };
   let records = 0;
   let durableEnd = 0;
-  let at = ALIGNMENT_BYTES;
-  while (input.length - at >= RECORD_HEADER_BYTES) {
+  for (let at = ALIGNMENT_BYTES; ; ) {
+    const found = nextWholeRecord(search, at);
+    if (found === undefined) return { records, durableEnd, exhausted: search.budgetBytes < 0 };
+    records++;
+    durableEnd = Math.max(durableEnd, found.durableEnd);
+    at = found.at + found.sizeBytes;
+  }
+}
+
+/**
+ * The first whole record behind a damaged one.
+ * @param input as for resync
+ * @returns `at`: where in the input; undefined when there is none, or the search was given up
+ */
+export function findWholeRecord(
+  input: Uint8Array,
+  offset: number,
+  seed: number,
+  damagedRelativeIndex: number,
+  checksumBudgetBytes: number,
+): { readonly at: number; readonly relativeIndex: number } | undefined {
+  const search = { input, offset, seed, damagedRelativeIndex, budgetBytes: checksumBudgetBytes };
+  return nextWholeRecord(search, ALIGNMENT_BYTES);
+}
+
+interface Search {
+  readonly input: Uint8Array;
+  readonly offset: number;
+  readonly seed: number;
+  readonly damagedRelativeIndex: number;
+  /** What may still be put through CRC32C; below zero it was given up. */
+  budgetBytes: number;
+}
+
+function nextWholeRecord(search: Search, from: number) {
+  const { input, offset, seed, damagedRelativeIndex } = search;
+  for (let at = from; input.length - at >= RECORD_HEADER_BYTES; at += ALIGNMENT_BYTES) {
     const lengthBytes = readU32(input, at);
     const fits = recordSizeBytes(lengthBytes) <= input.length - at;
     if (!fits || readU32(input, at + 12) <= damagedRelativeIndex || readU32(input, at + 8) > offset + at) {
-      at += ALIGNMENT_BYTES;
       continue;
     }
-    budget -= lengthBytes;
-    if (budget < 0) return { records, durableEnd, exhausted: true };
+    search.budgetBytes -= lengthBytes;
+    if (search.budgetBytes < 0) return undefined;
     const found = decodeRecord(input, at, seed, undefined);
-    if (found.kind === 'record') {
-      records++;
-      durableEnd = Math.max(durableEnd, found.durableEnd);
-      at += found.sizeBytes;
-    } else {
-      at += ALIGNMENT_BYTES;
-    }
+    if (found.kind === 'record') return { ...found, at };
   }
-  return { records, durableEnd, exhausted: false };
+  return undefined;
 }

@@ -10,6 +10,8 @@ export interface StoredRecord {
   readonly payload: Uint8Array;
   /** Of this segment, as known when the record was written. */
   readonly durableEnd: number;
+  /** Only what Salvage has proven of it is as it was written. */
+  readonly isDamaged?: boolean;
 }
 
 /** Why reading went no further. */
@@ -27,7 +29,7 @@ export interface ReadEnd {
  * the first thing that is not the expected record. Payloads are views of a chunk that is never reused.
  */
 export async function* readRecords(
-  file: OpenFile,
+  file: Pick<OpenFile, 'read'>,
   segment: Segment,
   from: { readonly offset: number; readonly relativeIndex: number; readonly maxRecords: number },
 ): AsyncGenerator<readonly StoredRecord[], ReadEnd> {

@@ -7,7 +7,8 @@ import { MAX_LOADED_OFFSET_TABLES, MAX_RECORD_BYTES } from './limits.ts';
 import { damaged } from './recovery.ts';
 import { createSegment, RecordOffsets, type Segment, SegmentFiles } from './segment.ts';
 import { decodeRecord, RECORD_HEADER_BYTES, recordSizeBytes, SEGMENT_HEADER_BYTES } from './segment-codec.ts';
-import { readRecords, type StoredRecord } from './segment-reader.ts';
+import type { StoredRecord } from './segment-reader.ts';
+import { type DamagedSpan, type Salvage, walkRecords } from './segment-walk.ts';
 
 /** The segments of one log, in order: finding, reading and removing them. Appending is SegmentedLog's. */
 export class SegmentSet {
@@ -15,6 +16,7 @@ export class SegmentSet {
   readonly #directory: string;
   readonly #files: SegmentFiles;
   readonly #logger: Logger;
+  readonly #salvage: Salvage | undefined;
   #segments: Segment[] = [];
   /** Sealed segments whose offsets are loaded, the least recently used first. */
   readonly #loaded = new Set<Segment>();
@@ -23,7 +25,8 @@ export class SegmentSet {
   #leaveBehind = false;
   #stopWaiting: (() => void) | undefined;
 
-  constructor(fileSystem: FileSystem, directory: string, logger: Logger) {
+  constructor(fileSystem: FileSystem, directory: string, logger: Logger, salvage?: Salvage) {
+    this.#salvage = salvage;
     this.#fileSystem = fileSystem;
     this.#directory = directory;
     this.#files = new SegmentFiles(fileSystem, directory);
@@ -119,8 +122,13 @@ export class SegmentSet {
     return segment;
   }
 
+  /** The segment holding `position`; undefined when it lies before the log. */
+  ofPosition(position: number): Segment | undefined {
+    return this.#segments[this.#search((s) => s.basePosition <= position)];
+  }
+
   async readPosition(position: number, lengthBytes: number): Promise<Uint8Array> {
-    const segment = this.#segments[this.#search((s) => s.basePosition <= position)];
+    const segment = this.ofPosition(position);
     invariant(segment !== undefined, `position ${position} lies before the log`);
     const offset = position - segment.basePosition;
     const out = Buffer.allocUnsafe(lengthBytes);
@@ -131,11 +139,10 @@ export class SegmentSet {
 
   async readRecord(index: number): Promise<Uint8Array> {
     const segment = this.ofIndex(index);
-    const offsets = await this.#offsets(segment);
+    const offsets = await this.offsets(segment);
     const relativeIndex = index - segment.firstIndex;
     const offset = offsets.at(relativeIndex);
-    const isLast = relativeIndex + 1 >= offsets.length;
-    const end = isLast ? undefined : offsets.at(relativeIndex + 1);
+    const end = offsets.endOf(relativeIndex);
     const knownBytes = end === undefined ? undefined : end - offset;
     return this.#files.use(segment, async (file) => {
       const sizeBytes = knownBytes ?? (await statedSizeBytes(file, segment, offset));
@@ -162,7 +169,12 @@ export class SegmentSet {
   }
 
   release(range: RetainedRange): void {
-    this.#files.release(range.segment);
+    this.releaseSegment(range.segment);
+  }
+
+  /** Ends one use counted in `segment.users`. */
+  releaseSegment(segment: Segment): void {
+    this.#files.release(segment);
   }
 
   async *readRange({
@@ -172,19 +184,20 @@ export class SegmentSet {
   }: RetainedRange): AsyncGenerator<readonly StoredRecord[]> {
     const relativeIndex = fromIndex - segment.firstIndex;
     const offset =
-      relativeIndex === 0 ? SEGMENT_HEADER_BYTES : (await this.#offsets(segment)).at(relativeIndex);
-    const file = await this.#files.use(segment, (file) => Promise.resolve(file));
-    const from = { offset, relativeIndex, maxRecords: untilIndex - fromIndex };
-    const reading = readRecords(file, segment, from);
-    for (;;) {
-      const next = await asDamage(reading.next(), segment, offset);
-      if (next.done !== true) {
-        yield next.value;
+      relativeIndex === 0 ? SEGMENT_HEADER_BYTES : (await this.offsets(segment)).at(relativeIndex);
+    const file = await this.use(segment, (file) => Promise.resolve(file));
+    const untilRelativeIndex = untilIndex - segment.firstIndex;
+    const range = { offset, relativeIndex, untilRelativeIndex, salvage: this.#salvage };
+    for await (const step of walkRecords(file, segment, range)) {
+      if (step.kind === 'records') {
+        yield step.records;
         continue;
       }
-      const reached = segment.firstIndex + next.value.relativeIndex;
-      if (reached >= untilIndex) return;
-      throw damaged(`record ${reached}: ${next.value.reason}`, segment.name, next.value.offset);
+      const { span } = step;
+      const what = `record ${segment.firstIndex + span.relativeIndex}: ${span.reason}`;
+      if (span.payload === undefined) throw damaged(what, segment.name, span.offset);
+      const { relativeIndex, offset, payload } = span;
+      yield [{ relativeIndex, offset, payload, durableEnd: 0, isDamaged: true }];
     }
   }
 
@@ -208,17 +221,23 @@ export class SegmentSet {
     return low;
   }
 
-  async #offsets(segment: Segment): Promise<RecordOffsets> {
+  /** Where the segment's records are, as far as damage lets it be seen. */
+  async offsets(segment: Segment): Promise<RecordOffsets> {
     if (segment.offsets !== undefined) {
       if (this.#loaded.has(segment)) this.#noteLoaded(segment);
       return segment.offsets;
     }
     const offsets = new RecordOffsets();
-    const untilIndex = segment.nextIndex;
-    await this.#files.use(segment, async () => {
-      const range = { segment, fromIndex: segment.firstIndex, untilIndex };
-      for await (const batch of this.readRange(range)) {
-        for (const record of batch) offsets.push(record.offset);
+    const range = {
+      offset: SEGMENT_HEADER_BYTES,
+      relativeIndex: 0,
+      untilRelativeIndex: segment.recordCount,
+      salvage: this.#salvage,
+    };
+    await this.use(segment, async (file) => {
+      for await (const step of walkRecords(file, segment, range)) {
+        if (step.kind === 'records') for (const record of step.records) offsets.push(record.offset);
+        else for (const _ of numbersOf(step.span)) offsets.push(step.span.offset);
       }
     });
     // A truncation may have shortened the segment meanwhile.
@@ -226,6 +245,24 @@ export class SegmentSet {
     segment.offsets = offsets;
     if (this.#segments.includes(segment)) this.#noteLoaded(segment);
     return offsets;
+  }
+
+  /** Runs `use` with the segment's file, which is neither closed nor removed meanwhile. */
+  use<T>(segment: Segment, use: (file: OpenFile) => Promise<T>): Promise<T> {
+    return this.#files.use(segment, use);
+  }
+
+  /** Whether it still counts. */
+  includes(segment: Segment): boolean {
+    return this.#segments.includes(segment);
+  }
+
+  /** From now on the segment is read from that file, which has been put in its place. */
+  exchangeFile(segment: Segment, file: OpenFile): Promise<void> {
+    // Its offsets may have been hidden by damage.
+    segment.offsets = undefined;
+    this.#loaded.delete(segment);
+    return this.#files.exchange(segment, file);
   }
 
   #noteLoaded(segment: Segment): void {
@@ -244,6 +281,10 @@ export interface RetainedRange {
   readonly segment: Segment;
   readonly fromIndex: number;
   readonly untilIndex: number;
+}
+
+function* numbersOf(span: DamagedSpan): Generator<number> {
+  for (let i = span.relativeIndex; i < span.untilRelativeIndex; i++) yield i;
 }
 
 /** What a record's header says it takes; nothing follows it from which that could be told. */

@@ -65,7 +65,10 @@ export class Segment {
   }
 }
 
-/** A growing table of file offsets, 4 bytes a record. */
+/**
+ * A growing table of file offsets, 4 bytes a record. Records whose own places damage has hidden have that of the
+ * first of them.
+ */
 export class RecordOffsets {
   #table = new Uint32Array(64);
   #length = 0;
@@ -86,6 +89,31 @@ export class RecordOffsets {
   at(i: number): number {
     invariant(i >= 0 && i < this.#length, `record ${i} of ${this.#length}`);
     return this.#table[i] as number;
+  }
+
+  /** Where a record ends; undefined where that is not known: for the last, and within damage. */
+  endOf(i: number): number | undefined {
+    if (i + 1 >= this.#length) return undefined;
+    const end = this.at(i + 1);
+    return end > this.at(i) ? end : undefined;
+  }
+
+  /** The records at the last place at or before `offset`: one, or those whose places are not known apart. */
+  recordsAt(offset: number): { readonly first: number; readonly until: number } | undefined {
+    const until = this.#firstAfter(offset);
+    if (until === 0) return undefined;
+    return { first: this.#firstAfter(this.at(until - 1) - 1), until };
+  }
+
+  #firstAfter(offset: number): number {
+    let low = 0;
+    let high = this.#length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#table[middle] as number) > offset) high = middle;
+      else low = middle + 1;
+    }
+    return low;
   }
 
   cut(length: number): void {
@@ -129,6 +157,8 @@ export class SegmentFiles {
   readonly #fileSystem: FileSystem;
   readonly #directory: string;
   readonly #open = new Map<Segment, Promise<OpenFile>>();
+  /** Taken out of use by exchange, and still being read. */
+  readonly #exchanged = new Map<Segment, OpenFile[]>();
 
   constructor(fileSystem: FileSystem, directory: string) {
     this.#fileSystem = fileSystem;
@@ -153,17 +183,36 @@ export class SegmentFiles {
   /** Ends one use counted in `segment.users`. */
   release(segment: Segment): void {
     segment.users--;
-    if (segment.users === 0) segment.whenUnused?.();
+    if (segment.users > 0) return;
+    // Nothing was written through it, so that closing it has nothing to tell.
+    this.#closeExchanged(segment).catch(() => {});
+    segment.whenUnused?.();
+  }
+
+  /** Puts another file in the place of the segment's; readers of the old one go on with it. */
+  async exchange(segment: Segment, file: OpenFile): Promise<void> {
+    const old = this.#open.get(segment);
+    this.#open.set(segment, Promise.resolve(file));
+    if (old === undefined) return;
+    this.#exchanged.set(segment, [...(this.#exchanged.get(segment) ?? []), await old]);
+    if (segment.users === 0) await this.#closeExchanged(segment);
+  }
+
+  async #closeExchanged(segment: Segment): Promise<void> {
+    const files = this.#exchanged.get(segment) ?? [];
+    this.#exchanged.delete(segment);
+    for (const file of files) await file.close();
   }
 
   async closeSegment(segment: Segment): Promise<void> {
     const opening = this.#open.get(segment);
     this.#open.delete(segment);
+    await this.#closeExchanged(segment);
     if (opening !== undefined) await (await opening).close();
   }
 
   async closeAll(): Promise<void> {
-    const all = [...this.#open.keys()];
+    const all = new Set([...this.#open.keys(), ...this.#exchanged.keys()]);
     for (const segment of all) await this.closeSegment(segment);
   }
 

@@ -6,6 +6,7 @@ import { DEFAULT_SEGMENT_SIZE_BYTES } from './limits.ts';
 import { SegmentedLog } from './log-lanes.ts';
 import { type LogOpenReport, type RecoveredSegments, recoverSegments } from './recovery.ts';
 import { SegmentSet } from './segment-set.ts';
+import type { Salvage } from './segment-walk.ts';
 
 export type { LogOpenReport, TornTail } from './recovery.ts';
 export { SegmentedLog };
@@ -25,6 +26,8 @@ export interface SegmentedLogOptions {
   readonly verify?: 'all' | 'last-segment';
   /** There is one already: that nothing of it is found is damage. */
   readonly mustExist?: boolean;
+  /** Records that are damaged in a way this knows how to live with do not keep the log from being opened. */
+  readonly salvage?: Salvage;
   readonly logger: Logger;
   readonly counters: Counters;
 }
@@ -44,8 +47,9 @@ export async function openSegmentedLog(
     durablePosition: await DurableMarker.read(fileSystem, directory),
     verifySealed: options.verify !== 'last-segment',
     mustExist: options.mustExist === true,
+    salvage: options.salvage,
   });
-  const segments = new SegmentSet(fileSystem, directory, logger);
+  const segments = new SegmentSet(fileSystem, directory, logger, options.salvage);
   try {
     const file = await startSegments(segments, recovered, options.initialIndex ?? 1);
     // A segment made just before a crash may stand in the directory and not yet on the disk.
@@ -54,7 +58,8 @@ export async function openSegmentedLog(
     const marker = await DurableMarker.open(fileSystem, directory);
     await marker.advance(segments.last.endPosition);
     const segmentSizeBytes = options.segmentSizeBytes ?? DEFAULT_SEGMENT_SIZE_BYTES;
-    const log = new SegmentedLog({ segments, file, marker, segmentSizeBytes, logger, counters });
+    const care = { fileSystem, directory, salvage: options.salvage };
+    const log = new SegmentedLog({ segments, file, marker, segmentSizeBytes, care, logger, counters });
     return { log, report: reportOpening(options, log, segments.count, recovered) };
   } catch (error) {
     await segments.close();
@@ -76,12 +81,21 @@ function reportOpening(
   { directory, logger, counters }: SegmentedLogOptions,
   log: SegmentedLog,
   segments: number,
-  { tornTail }: RecoveredSegments,
+  { tornTail, damagedRecords }: RecoveredSegments,
 ): LogOpenReport {
+  if (damagedRecords > 0) {
+    counters.add('log.damaged-records', damagedRecords);
+    logger.error('log.damaged-records', { directory, damagedRecords });
+  }
   if (tornTail !== undefined) {
     counters.add('log.torn-tails');
     logger.warn('log.torn-tail.cut', { directory, ...tornTail });
   }
   const records = log.nextIndex - log.firstIndex;
-  return { segments, records, ...(tornTail === undefined ? {} : { tornTail }) };
+  return {
+    segments,
+    records,
+    ...(tornTail === undefined ? {} : { tornTail }),
+    ...(damagedRecords === 0 ? {} : { damagedRecords }),
+  };
 }

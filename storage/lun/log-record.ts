@@ -1,6 +1,6 @@
 import { ByteReader } from '../../base/byte-reader.ts';
 import { ByteWriter } from '../../base/byte-writer.ts';
-import { crc32c } from '../../base/crc32c.ts';
+import { crc32c, crc32cPast } from '../../base/crc32c.ts';
 import { invariant, ProtocolError } from '../../base/errors.ts';
 import { layout, u8, u16, u32 } from '../../base/layout.ts';
 import { MAX_SERVER_STATE_BYTES } from '../block-device.ts';
@@ -151,6 +151,30 @@ export function writeRecordIsIntact(record: WriteRecord): boolean {
     if (crc32c(block) !== crcOfWrite(record.payload, i)) return false;
   }
   return true;
+}
+
+/**
+ * Which blocks of a damaged write record are damaged, where everything else of it is proven to be as it was written:
+ * each block has a checksum of its own, and with what the damaged ones state in place of theirs, that of the whole
+ * record comes out right.
+ * @param checksum CRC32C over what the log keeps before the payload, and what it states over that and the payload
+ * @returns undefined when that is not so
+ */
+export function damagedBlocksOf(
+  payload: Uint8Array,
+  checksum: { readonly before: number; readonly whole: number },
+): number[] | undefined {
+  const blockCount = Math.floor(payload.length / STORED_BLOCK_BYTES);
+  if (blockCount < 1 || blockCount > MAX_BLOCKS_PER_RECORD) return undefined;
+  if (payload.length !== writeRecordBytes(blockCount) || payload[0] !== KIND.write) return undefined;
+  let crc = crc32c(payload.subarray(0, writeHeaderBytes(blockCount)), checksum.before);
+  const damaged: number[] = [];
+  for (let i = 0; i < blockCount; i++) {
+    const stated = crcOfWrite(payload, i);
+    if (crc32c(blockOfWrite(payload, blockCount, i)) !== stated) damaged.push(i);
+    crc = crc32cPast(crc, stated, STORED_BLOCK_BYTES);
+  }
+  return crc === checksum.whole && damaged.length > 0 ? damaged : undefined;
 }
 
 /** Encodes the records that carry no blocks; those that do are built in place (sealWriteRecord). */

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../base/clock.ts';
-import { crc32c } from '../../../base/crc32c.ts';
+import { crc32c, crc32cPast } from '../../../base/crc32c.ts';
 import {
   ipv4FromBytes,
   ipv4InSubnet,
@@ -26,6 +26,15 @@ describe('crc32c', () => {
       fc.property(fc.uint8Array({ maxLength: 1200 }), fc.nat(1200), (data, cut) => {
         const at = Math.min(cut, data.length);
         expect(crc32c(data.subarray(at), crc32c(data.subarray(0, at)))).toBe(crc32c(data));
+      }),
+    );
+  });
+
+  it('goes on past bytes known by their CRC alone', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 600 }), fc.uint8Array({ maxLength: 600 }), (before, after) => {
+        const whole = crc32c(after, crc32c(before));
+        expect(crc32cPast(crc32c(before), crc32c(after), after.length)).toBe(whole);
       }),
     );
   });
