@@ -1,4 +1,6 @@
+import { fdatasync, writevSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, statfs, unlink } from 'node:fs/promises';
+import { WritePace } from './write-pace.ts';
 
 /**
  * What storage asks of a file system. It is a port so that tests can own crashes, torn writes and full disks.
@@ -50,6 +52,9 @@ export function isMissing(error: unknown): boolean {
 function errorCode(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined;
 }
+
+/** One for the whole process: how long the disk takes is the same for all files on it. */
+const pace = new WritePace({ monotonicMs: () => performance.now(), wallMs: () => Date.now() });
 
 /** The host's file system. */
 export const nodeFileSystem: FileSystem = {
@@ -105,6 +110,14 @@ class NodeFile implements OpenFile {
   async write(parts: readonly Uint8Array[], offsetBytes: number): Promise<void> {
     let left = parts.filter((part) => part.length > 0);
     let at = offsetBytes;
+    const sizeBytes = left.reduce((sum, part) => sum + part.length, 0);
+    if (sizeBytes > 0 && pace.mayWriteAtOnce(sizeBytes)) {
+      const sinceMs = performance.now();
+      const written = writevSync(this.#handle.fd, left, at);
+      pace.wroteAtOnce(sinceMs);
+      at += written;
+      left = dropFront(left, written);
+    }
     while (left.length > 0) {
       const written = await this.#writeSome(left, at);
       at += written;
@@ -125,7 +138,14 @@ class NodeFile implements OpenFile {
   }
 
   syncData(): Promise<void> {
-    return this.#handle.datasync();
+    const ended = pace.syncBegins();
+    return new Promise((resolve, reject) => {
+      fdatasync(this.#handle.fd, (error) => {
+        ended();
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
   }
 
   close(): Promise<void> {

@@ -22,3 +22,11 @@ export const MAX_OPEN_SEGMENTS = 128;
 export const MAX_LOADED_OFFSET_TABLES = 256;
 /** Bytes that the search for records behind a damaged one may put through CRC32C before it gives up. */
 export const MAX_RESYNC_CHECKSUM_BYTES = 4 * 1024 * 1024 * 1024;
+/** A write no larger than this may be carried out at once, on the calling thread; see WritePace. */
+export const MAX_AT_ONCE_BYTES = 128 * 1024;
+/** A write that kept its thread for longer than this was held up by the disk. */
+export const SLOW_AT_ONCE_WRITE_MS = 5;
+/** How long after that no other is carried out at once. */
+export const AT_ONCE_PAUSE_MS = 1000;
+/** A sync that takes longer than this says that the disk is busy enough to hold up writes. */
+export const SLOW_DATA_SYNC_MS = 50;
