@@ -2,6 +2,7 @@ import type { CancelTimer } from '../base/clock.ts';
 import { describeError, OperationError } from '../base/errors.ts';
 import type { PeerIdentity } from '../base/peer-transport.ts';
 import { LogCorruptionError } from '../base/record-log.ts';
+import { whenStepEnds } from '../base/step.ts';
 import { AppendThread } from './append-thread.ts';
 import { CommitNews } from './commit-news.ts';
 import { Contacts } from './contacts.ts';
@@ -69,7 +70,7 @@ export class RaftLog implements ReplicatedLog {
       if (running === undefined || this.#stopped) return;
       this.#transmit(running, this.#members.nodeIdOf(message.to), message);
     });
-    this.#reads = new Reads(timers, random, (context) => {
+    this.#reads = new Reads(options.clock, timers, random, (context) => {
       this.#running?.raw.readIndex(context);
       this.#queueDrain();
     });
@@ -290,7 +291,7 @@ export class RaftLog implements ReplicatedLog {
   #queueDrain(): void {
     if (this.#drainQueued) return;
     this.#drainQueued = true;
-    queueMicrotask(() => {
+    whenStepEnds(() => {
       this.#drainQueued = false;
       this.#drain();
     });

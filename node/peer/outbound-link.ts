@@ -2,8 +2,16 @@ import { connect, type TLSSocket } from 'node:tls';
 import type { CancelTimer } from '../../base/clock.ts';
 import { describeError, ProtocolError } from '../../base/errors.ts';
 import type { PeerIdentity } from '../../base/peer-transport.ts';
+import { whenStepEnds } from '../../base/step.ts';
 import { FOREIGN_CERTIFICATE, NODE_REMOVED, refusalOf } from './admission.ts';
-import { encodeFrame, encodeFrameHeader, type Frame, FrameDecoder, FrameType } from './frame-codec.ts';
+import {
+  encodeFrame,
+  encodeFrameHeader,
+  encodeMessageFrame,
+  type Frame,
+  FrameDecoder,
+  FrameType,
+} from './frame-codec.ts';
 import { decodeHello, decodeRefusal, encodeHello, encodeRefusal, type Refusal } from './hello-codec.ts';
 import {
   COPY_BELOW_BYTES,
@@ -100,24 +108,26 @@ export class OutboundLink {
       this.#context.counters.add('peer.dropped.full');
       return false;
     }
-    this.#corkUntilNextTick(socket);
-    const header = encodeFrameHeader(FrameType.message, lengthBytes);
+    this.#corkForThisStep(socket);
     if (lengthBytes < COPY_BELOW_BYTES) {
-      socket.write(Buffer.concat([header, ...parts]), this.#moved);
+      socket.write(encodeMessageFrame(parts, lengthBytes), this.#moved);
     } else {
-      socket.write(header);
+      socket.write(encodeFrameHeader(FrameType.message, lengthBytes));
       for (const part of parts) socket.write(part, this.#moved);
     }
     this.#context.counters.add('peer.sent');
     return true;
   }
 
-  /** Many messages are sent in one turn of the event loop; they leave as one write. */
-  #corkUntilNextTick(socket: TLSSocket): void {
+  /**
+   * All messages of one step of the sender leave as one write, right after that step: other work that it has begun
+   * (such as a write to its own disk) is not to hold them up.
+   */
+  #corkForThisStep(socket: TLSSocket): void {
     if (this.#corked) return;
     this.#corked = true;
     socket.cork();
-    process.nextTick(() => {
+    whenStepEnds(() => {
       this.#corked = false;
       socket.uncork();
     });
