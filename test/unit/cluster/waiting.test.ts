@@ -103,7 +103,7 @@ describe('proposals', () => {
 describe('reads', () => {
   it('share a question only with those that came before it was asked', async () => {
     const asked: Uint8Array[] = [];
-    const reads = new Reads(clock, new SeededRandom(1), (context) => asked.push(context));
+    const reads = new Reads(clock, clock, new SeededRandom(1), (context) => asked.push(context));
     const first = ending(reads.tail());
     const second = ending(reads.tail());
     const third = ending(reads.tail());
@@ -120,7 +120,7 @@ describe('reads', () => {
 
   it('are asked for again, and end when their time is over', async () => {
     const asked: Uint8Array[] = [];
-    const reads = new Reads(clock, new SeededRandom(1), (context) => asked.push(context));
+    const reads = new Reads(clock, clock, new SeededRandom(1), (context) => asked.push(context));
     const answered = ending(reads.tail());
     clock.advance(READ_RETRY_MS * 2);
     expect(asked).toHaveLength(3);
