@@ -31,17 +31,19 @@ const MESSAGE_TYPES: readonly MessageType[] = [
   'MsgTimeoutNow',
 ];
 
+const NO_ENTRIES: readonly Entry[] = [];
+
 export function packEntry(entry: Entry): unknown {
   return [entry.term, entry.index, ENTRY_TYPES.indexOf(entry.type), entry.data];
 }
 
 export function unpackEntry(value: unknown): Entry {
-  const [term, index, type, data] = asArray(value, 'entry', 4);
+  const fields = asArray(value, 'entry', 4);
   return {
-    term: asCount(term, 'entry term'),
-    index: asCount(index, 'entry index'),
-    type: asOneOf(type, ENTRY_TYPES, 'entry type'),
-    data: asBytes(data, 'entry data'),
+    term: asCount(fields[0], 'entry term'),
+    index: asCount(fields[1], 'entry index'),
+    type: asOneOf(fields[2], ENTRY_TYPES, 'entry type'),
+    data: asBytes(fields[3], 'entry data'),
   };
 }
 
@@ -91,25 +93,29 @@ export function encodeRaftMessage(message: Message): Uint8Array | undefined {
     message.reject ?? false,
     message.rejectHint ?? 0,
     message.context ?? null,
-    (message.entries ?? []).map(packEntry),
+    message.entries === undefined || message.entries.length === 0
+      ? NO_ENTRIES
+      : message.entries.map(packEntry),
   ]);
 }
 
 /** @throws ProtocolError */
 export function decodeRaftMessage(bytes: Uint8Array): Message {
+  // By place and not by destructuring, which walks an iterator: every message of the cluster log passes here.
   const fields = asArray(unpack(bytes), 'raft message', 11);
-  const [type, to, from, term, logTerm, index, commit, reject, rejectHint, context, entries] = fields;
-  return {
-    type: asOneOf(type, MESSAGE_TYPES, 'message type'),
-    to: asCount(to, 'to'),
-    from: asCount(from, 'from'),
-    term: asCount(term, 'term'),
-    logTerm: asCount(logTerm, 'logTerm'),
-    index: asCount(index, 'index'),
-    commit: asCount(commit, 'commit'),
-    reject: asBoolean(reject, 'reject'),
-    rejectHint: asCount(rejectHint, 'rejectHint'),
-    ...(context === null ? {} : { context: asBytes(context, 'context') }),
-    entries: asArray(entries, 'entries').map(unpackEntry),
+  const context = fields[9];
+  const entries = asArray(fields[10], 'entries');
+  const message: Message = {
+    type: asOneOf(fields[0], MESSAGE_TYPES, 'message type'),
+    to: asCount(fields[1], 'to'),
+    from: asCount(fields[2], 'from'),
+    term: asCount(fields[3], 'term'),
+    logTerm: asCount(fields[4], 'logTerm'),
+    index: asCount(fields[5], 'index'),
+    commit: asCount(fields[6], 'commit'),
+    reject: asBoolean(fields[7], 'reject'),
+    rejectHint: asCount(fields[8], 'rejectHint'),
+    entries: entries.length === 0 ? NO_ENTRIES : entries.map(unpackEntry),
   };
+  return context === null ? message : Object.assign(message, { context: asBytes(context, 'context') });
 }

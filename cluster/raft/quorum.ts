@@ -18,7 +18,15 @@ function majorityOf(count: number): number {
 /** The highest index that a majority has; Infinity for no voters, which makes the other half decide. */
 export function majorityCommitted(voters: ReadonlySet<number>, acked: AckedIndex): number {
   if (voters.size === 0) return Number.POSITIVE_INFINITY;
-  const indexes = Array.from(voters, (id) => acked(id) ?? 0).sort((a, b) => b - a);
+  // Insertion into the few there are, highest first: this runs for every acknowledgement.
+  const indexes: number[] = [];
+  for (const id of voters) {
+    const index = acked(id) ?? 0;
+    let place = indexes.length;
+    for (; place > 0 && (indexes[place - 1] as number) < index; place--)
+      indexes[place] = indexes[place - 1] as number;
+    indexes[place] = index;
+  }
   return indexes[majorityOf(voters.size) - 1] as number;
 }
 

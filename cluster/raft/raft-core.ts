@@ -16,7 +16,7 @@ import {
 } from './types.ts';
 
 /** A message before send() has put sender and term on it. */
-export type Outgoing = Omit<Message, 'from' | 'term'> & { readonly from?: number; readonly term?: number };
+export type Outgoing = Omit<Message, 'from' | 'term'> & { from?: number; term?: number };
 
 /** An entry before the leader has given it term and index. */
 export type ProposedEntry = Pick<Entry, 'type' | 'data'>;
@@ -83,7 +83,10 @@ export class RaftCore {
     return { term: this.term, vote: this.vote, commit: this.log.committed };
   }
 
-  /** Queues a message. Promises wait for the disk, everything else may leave at once. */
+  /**
+   * Queues a message. Promises wait for the disk, everything else may leave at once.
+   * @param outgoing belongs to the core from now on
+   */
   send(outgoing: Outgoing): void {
     const message = this.#addressed(outgoing);
     if (isPromise(message.type)) {
@@ -95,18 +98,19 @@ export class RaftCore {
     }
   }
 
+  /** In place: copying a message costs more than all else that is done to it here. */
   #addressed(outgoing: Outgoing): Message {
-    const from = outgoing.from === undefined || outgoing.from === NO_NODE ? this.id : outgoing.from;
+    if (outgoing.from === undefined || outgoing.from === NO_NODE) outgoing.from = this.id;
     const { type, term = 0 } = outgoing;
     if (isCampaignMessage(type)) {
       // The term of a campaign may differ from the sender's own.
       invariant(term !== 0, `${type} must name its term`);
-      return { ...outgoing, from };
+      return outgoing as Message;
     }
     invariant(term === 0, `${type} carries the sender's term and no other`);
     // Forwarded requests count as local to the leader, whatever its term.
-    if (type === 'MsgProp' || type === 'MsgReadIndex') return { ...outgoing, from };
-    return { ...outgoing, from, term: this.term };
+    if (type !== 'MsgProp' && type !== 'MsgReadIndex') outgoing.term = this.term;
+    return outgoing as Message;
   }
 
   /** Forgets what belonged to the role or term before. */

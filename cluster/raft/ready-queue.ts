@@ -11,6 +11,9 @@ import {
   type SoftState,
 } from './types.ts';
 
+/** A Ready in the making. */
+type Work = { -readonly [Key in keyof Omit<Ready, 'messages'>]: Ready[Key] };
+
 /** Collects what the owner of the node has to do, and what the node learns when it is done. */
 export class ReadyQueue {
   readonly #core: RaftCore;
@@ -49,7 +52,7 @@ export class ReadyQueue {
     const apply = storageApply(core, work.committedEntries);
     let messages: readonly Message[];
     if (this.#async) {
-      messages = [...core.messages, ...append, ...apply];
+      messages = core.messages.concat(append, apply);
     } else {
       // The owner writes before it sends, so promises to others can go along; those to itself come back
       // with advance().
@@ -58,26 +61,27 @@ export class ReadyQueue {
       this.#onAdvance = responses.filter(({ to }) => to === core.id);
     }
     this.#accept(work);
-    return { ...work, messages };
+    return Object.assign(work, { messages });
   }
 
-  #collect(): Omit<Ready, 'messages'> {
+  #collect(): Work {
     const core = this.#core;
     const softState = core.softState();
     const hardState = core.hardState();
     const snapshot = core.log.unstable.nextSnapshot();
     const entries = core.log.unstable.nextEntries();
     const last = this.#lastHardState;
-    return {
-      ...(sameSoftState(softState, this.#lastSoftState) ? {} : { softState }),
-      ...(sameHardState(hardState, last) ? {} : { hardState }),
-      ...(snapshot === undefined ? {} : { snapshot }),
+    const work: Work = {
       readStates: core.readStates,
       entries,
       committedEntries: core.log.nextCommitted(!this.#async),
       // The commit index alone can be found again after a crash.
       mustSync: entries.length > 0 || hardState.vote !== last.vote || hardState.term !== last.term,
     };
+    if (!sameSoftState(softState, this.#lastSoftState)) work.softState = softState;
+    if (!sameHardState(hardState, last)) work.hardState = hardState;
+    if (snapshot !== undefined) work.snapshot = snapshot;
+    return work;
   }
 
   #accept(work: Omit<Ready, 'messages'>): void {
