@@ -1,3 +1,4 @@
+import { whenStepEnds } from '../../../base/step.ts';
 import { pack, unpack } from '../../../cluster/msgpack.ts';
 
 /**
@@ -26,7 +27,7 @@ export function decodePut(body: Uint8Array): { readonly key: string; readonly va
   return { key, value };
 }
 
-/** Collects frames and hands them over as one piece at the end of the turn. */
+/** Collects frames and hands them over as one piece at the end of the step. */
 export class FrameWriter {
   readonly #write: (bytes: Uint8Array) => void;
   #frames: Uint8Array[] = [];
@@ -41,7 +42,7 @@ export class FrameWriter {
     frame.writeUInt32BE(id, 4);
     frame[8] = kind;
     frame.set(body, HEADER_BYTES);
-    if (this.#frames.push(frame) === 1) setImmediate(this.#flush);
+    if (this.#frames.push(frame) === 1) whenStepEnds(this.#flush);
   }
 
   readonly #flush = (): void => {
