@@ -10,6 +10,8 @@ import { ImageCache } from '../../storage/image/image-cache.ts';
 import { ImageStore } from '../../storage/image/image-store.ts';
 import { nodeFileSystem } from '../../storage/log/file-system.ts';
 import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
+import { CheckpointDirectory } from '../../storage/replication/checkpoint-store.ts';
+import { DiskIdentities } from '../../storage/replication/disk-identity.ts';
 import { DiskSpace } from '../../storage/replication/disk-space.ts';
 import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
 import { DamagedCopyError, ReplicationHost } from '../../storage/replication/index.ts';
@@ -66,13 +68,21 @@ const mesh = new PeerMesh({
 
 const cache = new ImageCache({ limitBytes: config.imageCacheBytes, counters });
 
+const diskIdentities = new DiskIdentities({
+  fileSystem: nodeFileSystem,
+  groupsDirectory: config.groupsDirectory,
+  random: systemRandom,
+  logger: logger('replication'),
+});
+
 const replication = new ReplicationHost({
   nodeId: config.nodeId,
   incarnation: config.incarnation,
   transport: mesh,
-  openLog: async (groupId, mustExist) => {
+  openLog: async (groupId, mustExist, verifyFrom) => {
     const opened = await openSegmentedLog({
       mustExist,
+      verifyFrom: verifyFrom ?? 0,
       directory: join(config.groupsDirectory, groupId, 'log'),
       fileSystem: nodeFileSystem,
       logger: logger('portal-group-log'),
@@ -84,6 +94,9 @@ const replication = new ReplicationHost({
     return opened.log;
   },
   metaDirectory: config.groupsDirectory,
+  checkpoints: new CheckpointDirectory(nodeFileSystem, config.groupsDirectory, (groupId) =>
+    diskIdentities.identify(groupId),
+  ),
   setAside: (groupId) => setAsideCopy(nodeFileSystem, config.groupsDirectory, groupId, systemClock.wallMs()),
   diskSpace: new DiskSpace({
     space: () => nodeFileSystem.space(config.groupsDirectory),

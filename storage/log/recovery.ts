@@ -44,6 +44,8 @@ export interface RecoveryOptions {
   /** Up to where the durable marker says all is durable; undefined when it is lost. */
   readonly durablePosition: number | undefined;
   readonly verifySealed: boolean;
+  /** Sealed segments that hold only records below this are not read either. */
+  readonly verifyFrom: number;
   readonly mustExist: boolean;
   readonly salvage: Salvage | undefined;
 }
@@ -123,7 +125,7 @@ async function recoverSealed(options: RecoveryOptions, segment: Segment, next: S
   const expected = next.firstIndex - segment.firstIndex;
   segment.recordCount = expected;
   segment.offsets = undefined;
-  if (!options.verifySealed) return 0;
+  if (!options.verifySealed || next.firstIndex <= options.verifyFrom) return 0;
   const file = await options.fileSystem.open(join(options.directory, segment.name));
   let salvaged = 0;
   try {

@@ -24,6 +24,8 @@ export interface SegmentedLogOptions {
    * and damage elsewhere is found when it is read.
    */
   readonly verify?: 'all' | 'last-segment';
+  /** Records below are known some other way: segments of nothing else are not read. The last one always is. */
+  readonly verifyFrom?: number;
   /** There is one already: that nothing of it is found is damage. */
   readonly mustExist?: boolean;
   /** Records that are damaged in a way this knows how to live with do not keep the log from being opened. */
@@ -46,6 +48,7 @@ export async function openSegmentedLog(
     directory,
     durablePosition: await DurableMarker.read(fileSystem, directory),
     verifySealed: options.verify !== 'last-segment',
+    verifyFrom: options.verifyFrom ?? 0,
     mustExist: options.mustExist === true,
     salvage: options.salvage,
   });

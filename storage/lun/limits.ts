@@ -4,8 +4,10 @@ export const STORED_BLOCK_BYTES = 4096;
 export const LOGICAL_PER_STORED = 8;
 /** A longer write becomes several records; a record is the smallest thing one message can carry. */
 export const MAX_BLOCKS_PER_RECORD = 256;
-/** Blocks covered by one page of an index: small, so that scattered writes cost little. */
-export const INDEX_PAGE_BLOCKS = 128;
+/** Entries in one leaf of an index: many, so that what each leaf costs beside them counts little. */
+export const MAX_LEAF_ENTRIES = 1024;
+/** Neighbouring leaves that have no more than this together become one. */
+export const MERGE_BELOW_ENTRIES = 640;
 /** Blocks fetched from the log by one read at most. */
 export const MAX_READ_RUN_BLOCKS = 256;
 /** Longest image name a record may carry, in bytes. */
@@ -14,10 +16,11 @@ export const MAX_IMAGE_NAME_BYTES = 255;
 export const POSITION_SAMPLE_RECORDS = 256;
 /** So many bytes of log are enough for a position to be remembered, however few the records. */
 export const POSITION_SAMPLE_BYTES = 1024 * 1024;
-/**
- * Blocks given up by one record at most, and covered by one entry of an index for blocks given up (64 MiB): what
- * is being discarded is remembered block by block until it is committed.
- */
+/** Blocks given up by one record at most (64 MiB): what is in flight is remembered block by block. */
 export const MAX_DISCARD_BLOCKS = 16_384;
 /** Blocks looked through for one answer about what takes space. */
 export const MAX_ALLOCATION_BLOCKS = 1_048_576;
+/** Entries of an index that are written to its checkpoint, or read from it, at a time. */
+export const CHECKPOINT_CHUNK_BYTES = 1024 * 1024;
+/** What describes a checkpoint before its entries: LUNs, counts of leaves, runs of blocks given up. */
+export const MAX_CHECKPOINT_HEADER_BYTES = 256 * 1024 * 1024;

@@ -165,7 +165,7 @@ export class LunDevice implements BlockDevice {
     if (firstBlock >= endBlock) return this.#writeZeros(lba, end);
     await this.#writeZeros(lba, firstBlock * LOGICAL_PER_STORED);
     for (let block = firstBlock; block < endBlock; ) {
-      // Up to the end of a span, so that the index can note whole ones in one entry.
+      // Aligned, so that discards of the same blocks again replace whole records.
       const spanEnd = (Math.floor(block / MAX_DISCARD_BLOCKS) + 1) * MAX_DISCARD_BLOCKS;
       const blockCount = Math.min(endBlock, spanEnd) - block;
       await this.#discardBlocks(block, blockCount);

@@ -1,21 +1,12 @@
 import { invariant } from '../../base/errors.ts';
 import type { LogRecord } from '../../base/record-log.ts';
-import type { ImageSource, ImageVersionRef, OpenImage } from '../image/image-source.ts';
+import type { ImageSource, OpenImage } from '../image/image-source.ts';
 import { BlockIndex } from './block-index.ts';
 import { POSITION_SAMPLE_BYTES, POSITION_SAMPLE_RECORDS, STORED_BLOCK_BYTES } from './limits.ts';
 import { crcOfWrite, decodeGroupRecord, type GroupRecord, writeHeaderBytes } from './log-record.ts';
+import type { LunDescription, PositionSample, RestoredTable, TableSnapshot } from './table-snapshot.ts';
 
-/** What is known of a LUN apart from its blocks. */
-export interface LunDescription {
-  readonly lunId: number;
-  /** The number of the record that made it what it is. */
-  readonly generation: number;
-  readonly base: ImageVersionRef;
-  /** In logical blocks of 512 bytes. */
-  readonly lengthBlocks: number;
-  /** What the device server keeps of it (BlockDevice.serverState), in Base64. */
-  readonly serverState?: string;
-}
+export type { LunDescription } from './table-snapshot.ts';
 
 /** A block that has been given its place in the log and is not committed yet. */
 export interface InFlightBlock {
@@ -130,7 +121,7 @@ export class LunTable {
   /** Numbers of resets and drops that have a place in the log and have not taken effect, by LUN, rising. */
   readonly #endings = new Map<number, number[]>();
   /** Record numbers and positions, rising, of some of the applied records. */
-  #samples: { index: number; position: number }[] = [];
+  #samples: PositionSample[] = [];
   #lastPosition = 0;
 
   constructor(images: ImageSource, onRetired: (lun: Lun) => void) {
@@ -168,7 +159,38 @@ export class LunTable {
     this.#unapplied = [];
     this.#unappliedHead = 0;
     this.#samples = [];
+    this.#lastPosition = 0;
     this.#appliedIndex = index;
+  }
+
+  /** The table as it is now, of what has taken effect. */
+  snapshot(): TableSnapshot {
+    const luns = Array.from(this.#luns.values(), (lun) => ({
+      description: lun.describe(),
+      blocks: lun.blocks.snapshot(),
+    }));
+    return {
+      index: this.#appliedIndex,
+      lastPosition: this.#lastPosition,
+      luns,
+      samples: [...this.#samples],
+      release: () => {
+        for (const { blocks } of luns) blocks.written.release();
+      },
+    };
+  }
+
+  /** Starts over from what a table of the same log once was. */
+  restore({ index, lastPosition, luns, samples }: RestoredTable): void {
+    this.restart(
+      index,
+      luns.map(({ description }) => description),
+    );
+    for (const { description, leaves, newestHigh, givenUp } of luns) {
+      this.#luns.get(description.lunId)?.blocks.adopt(leaves, newestHigh, givenUp);
+    }
+    this.#samples = [...samples];
+    this.#lastPosition = lastPosition;
   }
 
   describe(): LunDescription[] {

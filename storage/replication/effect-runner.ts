@@ -4,6 +4,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { PeerTransport } from '../../base/peer-transport.ts';
 import { decodeGroupRecord, encodeControlRecord } from '../lun/log-record.ts';
 import type { LunTable } from '../lun/lun-table.ts';
+import type { Checkpointer } from './checkpointer.ts';
 import type { CommitApplier } from './commit-applier.ts';
 import type { MembershipChange, ReplicaCore, ReplicaEffect, ReplicaEvent } from './core.ts';
 import { epochsBefore } from './epoch-table.ts';
@@ -35,6 +36,7 @@ export interface EffectPorts {
   readonly writes: WritePath;
   readonly tail: TailCache;
   readonly imageWatch: ImageWatch;
+  readonly checkpointer: Checkpointer | undefined;
   readonly trimmer: LogTrimmer;
   readonly primary: () => PrimaryState | undefined;
   readonly step: (event: ReplicaEvent) => void;
@@ -151,8 +153,23 @@ export class EffectRunner {
   async #truncate(fromIndex: number): Promise<void> {
     const { core, writer, table, counters } = this.#ports;
     counters.add('replication.truncated');
+    if (fromIndex < table.appliedIndex) return this.#truncateApplied(fromIndex);
     await writer.truncate(core.log.cut, fromIndex);
     table.release(fromIndex);
+  }
+
+  /**
+   * The checkpoint this member started from knew records as committed that the group has given up since, by an
+   * administrator's word. The index cannot go back: it is made anew from the log.
+   */
+  async #truncateApplied(fromIndex: number): Promise<void> {
+    const { core, files, writer, table, applier, checkpointer, logger, groupId } = this.#ports;
+    logger.warn('replication.committed-given-up', { group: groupId, fromIndex, applied: table.appliedIndex });
+    await applier.pause();
+    checkpointer?.forget();
+    await writer.truncate(core.log.cut, fromIndex);
+    table.restart(files.meta.baseIndex, files.meta.luns);
+    applier.resume();
   }
 
   async #reset(effect: Extract<ReplicaEffect, { kind: 'reset' }>): Promise<void> {
@@ -161,6 +178,7 @@ export class EffectRunner {
     const { baseIndex, epochs } = effect;
     const luns = decodeLuns(effect.snapshot);
     await applier.pause();
+    this.#ports.checkpointer?.forget();
     await files.replace({ baseIndex, luns, epochs }, () => writer.reset(core.log.cut, baseIndex));
     table.restart(baseIndex, luns);
     imageWatch.invalidate();

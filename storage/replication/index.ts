@@ -1,3 +1,4 @@
+export { CheckpointDirectory, type CheckpointStore, type CheckpointWriter } from './checkpoint-store.ts';
 export type { GroupMeta, MetaStore } from './group-meta.ts';
 export type {
   DeliberateFaults,

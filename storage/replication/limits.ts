@@ -91,3 +91,11 @@ export const MAX_FILLING_BYTES = 4 * 1024 ** 3;
 export const FILLING_OVER_FACTOR = 1.25;
 /** Damaged copies of one group that are kept for an administrator to look at. */
 export const MAX_SET_ASIDE = 2;
+/** Log growth that makes a checkpoint of the index worthwhile. */
+export const CHECKPOINT_GROWTH_BYTES = 128 * 1024 * 1024;
+/** The log must have grown by so many times the last checkpoint's size: what is written for them is 1 part in so many. */
+export const CHECKPOINT_LOG_RATIO = 8;
+/** A checkpoint is written no faster than this, beside what clients write. */
+export const CHECKPOINT_BYTES_PER_SECOND = 64 * 1024 * 1024;
+/** Pause after a checkpoint that could not be written. */
+export const CHECKPOINT_RETRY_MS = 30_000;

@@ -5,6 +5,8 @@ import { COMPACT_SLACK_BYTES, TRIM_CHECK_MS, TRIM_GROWTH_BYTES } from './limits.
 export interface TrimBounds {
   /** What the log may be longer than its live blocks ask for before it is compacted. */
   readonly slackBytes?: number;
+  /** Growth of the log that makes a checkpoint of the index worthwhile. */
+  readonly checkpointBytes?: number;
   /** Between two looks. */
   readonly checkMs: number;
   /** Growth of the log that makes a look worthwhile. */

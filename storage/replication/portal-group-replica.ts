@@ -3,6 +3,7 @@ import type { Counters } from '../../base/counters.ts';
 import { describeError, ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { PeerTransport } from '../../base/peer-transport.ts';
+import { LogCorruptionError } from '../../base/record-log.ts';
 import type { BlockDevice } from '../block-device.ts';
 import type { ImageSource, ImageVersionRef } from '../image/image-source.ts';
 import { STORED_BLOCK_BYTES } from '../lun/limits.ts';
@@ -15,6 +16,8 @@ import {
 import { LunDevice } from '../lun/lun-device.ts';
 import { LunTable } from '../lun/lun-table.ts';
 import { grantMs } from './backup-machine.ts';
+import type { CheckpointStore } from './checkpoint-store.ts';
+import { Checkpointer, type CheckpointMark } from './checkpointer.ts';
 import { CommitApplier } from './commit-applier.ts';
 import { Compactor } from './compactor.ts';
 import type { ReplicaCore, ReplicaEvent } from './core.ts';
@@ -23,7 +26,7 @@ import { type EffectPorts, EffectRunner } from './effect-runner.ts';
 import { decodeFrame } from './frame.ts';
 import type { DeliberateFaults, MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
 import { ImageWatch } from './image-watch.ts';
-import { COMPACT_SLACK_BYTES, DEFAULT_LEASE_MS, TICK_MS } from './limits.ts';
+import { CHECKPOINT_GROWTH_BYTES, COMPACT_SLACK_BYTES, DEFAULT_LEASE_MS, TICK_MS } from './limits.ts';
 import { LogTrimmer, type TrimBounds } from './log-trimmer.ts';
 import { LogWriter } from './log-writer.ts';
 import type { LunInfo, PortalGroup, PortalGroupStatus } from './portal-group.ts';
@@ -50,6 +53,7 @@ export interface ReplicaOptions {
   readonly faults: DeliberateFaults;
   readonly trim: TrimBounds;
   readonly diskSpace: DiskSpace | undefined;
+  readonly checkpoints: CheckpointStore | undefined;
 }
 
 /** This node's member of one portal group: carries out what the machine says and tells it what came of it. */
@@ -66,6 +70,7 @@ export class PortalGroupReplica implements PortalGroup {
   readonly #tail = new TailCache();
   readonly #effects: EffectRunner;
   readonly #compactor: Compactor;
+  readonly #checkpointer: Checkpointer | undefined;
   #wasServing = false;
   #cancelTick: CancelTimer | undefined;
   #isStopped = false;
@@ -80,7 +85,7 @@ export class PortalGroupReplica implements PortalGroup {
       this.#trimmer.wake();
       lun.close().catch((error: unknown) => this.#warn('replication.image-close', error));
     });
-    this.#table.restart(files.meta.baseIndex, files.meta.luns);
+    const mark = this.#fillTable();
     this.#trimmer = new LogTrimmer(this.#table, view, options.trim);
     this.#imageWatch = new ImageWatch(this.#table);
     this.#writer = this.#makeWriter();
@@ -100,8 +105,10 @@ export class PortalGroupReplica implements PortalGroup {
       primary: () => this.#state.primary,
       step: (event) => this.step(event),
     });
+    this.#checkpointer = this.#makeCheckpointer(mark);
     this.#effects = new EffectRunner({
       ...options,
+      checkpointer: this.#checkpointer,
       core: this.#core,
       table: this.#table,
       writer: this.#writer,
@@ -115,6 +122,43 @@ export class PortalGroupReplica implements PortalGroup {
       onFailure: (error) => this.#fail(error),
     });
     this.#compactor = this.#makeCompactor();
+  }
+
+  /** From the last checkpoint, where there is one; the rest of the log takes effect as it turns out committed. */
+  #fillTable(): CheckpointMark | undefined {
+    const { files, logger, groupId, counters } = this.#options;
+    const checkpoint = files.takeCheckpoint();
+    if (checkpoint === undefined) {
+      this.#table.restart(files.meta.baseIndex, files.meta.luns);
+      return undefined;
+    }
+    this.#table.restore(checkpoint.table);
+    counters.add('replication.checkpoints-used');
+    const { index, lastPosition } = checkpoint.origin;
+    logger.info('replication.checkpoint-used', { group: groupId, index, nextIndex: files.log.nextIndex });
+    return { lastPosition, sizeBytes: checkpoint.sizeBytes };
+  }
+
+  #makeCheckpointer(mark: CheckpointMark | undefined): Checkpointer | undefined {
+    const { groupId, files, checkpoints, timers, trim, counters, diskSpace } = this.#options;
+    if (checkpoints === undefined) return undefined;
+    const ports = {
+      groupId,
+      store: checkpoints,
+      log: files.log,
+      table: this.#table,
+      timers,
+      epochs: () => this.#core.log.epochs,
+      growthBytes: trim.checkpointBytes ?? CHECKPOINT_GROWTH_BYTES,
+      isDiskLow: () => diskSpace?.isLow === true,
+      onWritten: (sizeBytes: number) => {
+        counters.add('replication.checkpoints');
+        counters.add('replication.checkpoint-bytes', sizeBytes);
+      },
+      onTrouble: (reason: string) => this.#warn('replication.checkpoint-failed', reason),
+      onFailure: (error: unknown) => this.#fail(error),
+    };
+    return new Checkpointer(ports, mark);
   }
 
   #makeCompactor(): Compactor {
@@ -195,6 +239,7 @@ export class PortalGroupReplica implements PortalGroup {
     }
     this.#options.diskSpace?.tick();
     this.#compactor.tick(nowMs);
+    this.#checkpointer?.tick(nowMs);
     this.#effects.maybeTrim(nowMs);
     this.#cancelTick = this.#options.timers.setTimer(TICK_MS, () => this.#tick());
   }
@@ -291,7 +336,7 @@ export class PortalGroupReplica implements PortalGroup {
     this.#state.primary = undefined;
     this.#writes.failAll();
     if (this.#wasServing) this.#options.onServingChange(false);
-    await this.#compactor.stop();
+    await Promise.all([this.#compactor.stop(), this.#checkpointer?.stop()]);
     await Promise.all([this.#effects.idle(), this.#writer.stop(), this.#applier.pause()]);
     await Promise.all(Array.from(this.#table.all(), (lun) => lun.close()));
     await this.#options.files.log.close();
@@ -303,7 +348,14 @@ export class PortalGroupReplica implements PortalGroup {
     this.#cancelTick?.();
     this.#state.primary = undefined;
     this.#writes.failAll();
-    this.#options.onFatal(error);
+    const { checkpoints, groupId, onFatal } = this.#options;
+    // Damage that a start by checkpoint passes over: the next one is to read everything, and to find it.
+    const removing = error instanceof LogCorruptionError ? checkpoints?.remove(groupId) : undefined;
+    if (removing === undefined) onFatal(error);
+    else
+      removing
+        .catch((reason: unknown) => this.#warn('replication.checkpoint-failed', reason))
+        .then(() => onFatal(error), onFatal);
   }
 
   #warn(event: string, error: unknown): void {

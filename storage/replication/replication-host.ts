@@ -3,8 +3,9 @@ import type { Counters } from '../../base/counters.ts';
 import { describeError, ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
-import { LogCorruptionError, type RecordLog } from '../../base/record-log.ts';
+import { LogCorruptionError } from '../../base/record-log.ts';
 import type { ImageSource } from '../image/image-source.ts';
+import type { CheckpointStore } from './checkpoint-store.ts';
 import type { MembershipChange } from './core.ts';
 import type { DiskSpace } from './disk-space.ts';
 import { groupOfFrame } from './frame.ts';
@@ -15,7 +16,7 @@ import { MetaDirectory } from './meta-directory.ts';
 import { PatientMetaStore } from './patient-meta-store.ts';
 import type { PortalGroup } from './portal-group.ts';
 import { PortalGroupReplica } from './portal-group-replica.ts';
-import { ReplicaFiles } from './replica-files.ts';
+import { type CheckpointSource, type OpenLog, ReplicaFiles } from './replica-files.ts';
 
 /** True: applied. False: not known to have been, which is taken as unknown. */
 export type ProposalAnswer = ProposalOutcome | boolean;
@@ -24,8 +25,9 @@ export interface ReplicationHostOptions {
   readonly nodeId: string;
   readonly incarnation: string;
   readonly transport: PeerTransport;
-  /** @param mustExist it was here before: that nothing of it is found is damage */
-  readonly openLog: (groupId: string, mustExist: boolean) => Promise<RecordLog>;
+  readonly openLog: OpenLog;
+  /** Absent: every start reads the whole log. */
+  readonly checkpoints?: CheckpointStore;
   /**
    * Puts a damaged copy out of the way, so that the next process begins without one and fetches it from others.
    * Absent: a damaged copy stays, and the process ends for it every time.
@@ -135,7 +137,12 @@ export class ReplicationHost {
   }
 
   #open(groupId: string): void {
-    const done = ReplicaFiles.open(groupId, this.#meta, this.#options.openLog).then(
+    const done = ReplicaFiles.open(
+      groupId,
+      this.#meta,
+      this.#options.openLog,
+      this.#checkpoints(groupId),
+    ).then(
       (files) => {
         const replica = this.#makeReplica(groupId, files);
         this.#slots.set(groupId, { kind: 'open', replica });
@@ -146,6 +153,16 @@ export class ReplicationHost {
       (error: unknown) => this.#openingFailed(groupId, error),
     );
     this.#slots.set(groupId, { kind: 'opening', done });
+  }
+
+  #checkpoints(groupId: string): CheckpointSource | undefined {
+    const { checkpoints: store, counters, logger } = this.#options;
+    if (store === undefined) return undefined;
+    const onIgnored = (reason: string): void => {
+      counters.add('replication.checkpoint-ignored');
+      logger.warn('replication.checkpoint-ignored', { group: groupId, reason });
+    };
+    return { store, onIgnored };
   }
 
   /**
@@ -170,7 +187,7 @@ export class ReplicationHost {
   }
 
   #makeReplica(groupId: string, files: ReplicaFiles): PortalGroupReplica {
-    const { nodeId, incarnation, faults, trim, diskSpace } = this.#options;
+    const { nodeId, incarnation, faults, trim, diskSpace, checkpoints } = this.#options;
     return new PortalGroupReplica({
       ...this.#options,
       groupId,
@@ -179,6 +196,7 @@ export class ReplicationHost {
       faults: faults ?? {},
       trim: trim ?? USUAL_TRIM_BOUNDS,
       diskSpace,
+      checkpoints,
       propose: (change) => this.#propose(groupId, change),
       onServingChange: (serving) => {
         for (const handler of this.#servingHandlers) handler(groupId, serving);

@@ -4,7 +4,7 @@ import {
   type LogRecord,
   type RecordLog,
 } from '../../../base/record-log.ts';
-import type { MetaStore } from '../../../storage/replication/index.ts';
+import type { CheckpointStore, MetaStore } from '../../../storage/replication/index.ts';
 import type { Process } from '../world.ts';
 
 /** What a node's disk holds, page cache included; it outlives the node's processes. */
@@ -16,6 +16,7 @@ export class Disk {
   nextPosition = 64;
   durableIndex = 1;
   meta = new Map<string, Uint8Array>();
+  checkpoint: Uint8Array | undefined;
   isFull = false;
   /** Bounds of how long an operation takes, in ms. */
   slowMs = 0;
@@ -32,6 +33,7 @@ export class Disk {
     copy.nextPosition = this.nextPosition;
     copy.durableIndex = this.durableIndex;
     copy.meta = new Map(this.meta);
+    copy.checkpoint = this.checkpoint;
     return copy;
   }
 
@@ -46,6 +48,45 @@ export class Disk {
 
   openLog(process: Process): RecordLog {
     return new DiskLog(this, process);
+  }
+
+  /** Of the one group there is. */
+  checkpointStore(process: Process): CheckpointStore {
+    const pending = new PendingOperations(process);
+    const operate = (carryOut: () => void): Promise<void> =>
+      new Promise((resolve) => {
+        pending.run(process.world.between(0, 3) + this.slowMs, () => {
+          carryOut();
+          process.enter(resolve);
+        });
+      });
+    return {
+      logId: () => Promise.resolve(this.id),
+      read: async (_, use) => {
+        const bytes = this.checkpoint;
+        if (bytes === undefined) return undefined;
+        return use((into, offset) => {
+          const part = bytes.subarray(offset, offset + into.length);
+          into.set(part);
+          return Promise.resolve(part.length);
+        });
+      },
+      begin: () => {
+        const written: Uint8Array[] = [];
+        return Promise.resolve({
+          write: (parts) => operate(() => void written.push(...parts.map((part) => Uint8Array.from(part)))),
+          commit: () =>
+            operate(() => {
+              this.checkpoint = Buffer.concat(written);
+            }),
+          abandon: () => Promise.resolve(),
+        });
+      },
+      remove: () =>
+        operate(() => {
+          this.checkpoint = undefined;
+        }),
+    };
   }
 
   metaStore(process: Process): MetaStore {

@@ -43,6 +43,8 @@ describe('replication in the simulator', () => {
       'replication.trimmed',
       'replication.carried-bytes',
       'replication.started-over',
+      'replication.checkpoints',
+      'replication.checkpoints-used',
     ]) {
       expect(totals[name] ?? 0, name).toBeGreaterThan(0);
     }

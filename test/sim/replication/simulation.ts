@@ -153,6 +153,7 @@ export class Simulation {
       transport,
       openLog: () => Promise.resolve(disk.openLog(process)),
       metaDirectory: disk.metaStore(process),
+      checkpoints: disk.checkpointStore(process),
       images: simulatedImages(world, process),
       clock: process,
       timers: process,
@@ -163,7 +164,7 @@ export class Simulation {
         propose({ kind: 'expand', epoch, primary: nodeId, add, incarnation }),
       onFatal: (error) =>
         process.isAlive && this.#fail(`${process.incarnation} ends: ${(error as Error).stack}`),
-      trim: { checkMs: 100, growthBytes: 50_000, slackBytes: 40_000 },
+      trim: { checkMs: 100, growthBytes: 50_000, slackBytes: 40_000, checkpointBytes: 30_000 },
       ...(faults === undefined ? {} : { faults }),
     });
     const node: Node = { nodeId, disk, process, host, starts: starts + 1, lastSeenMs: world.nowMs };

@@ -1,7 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BlockIndex } from '../../../../storage/lun/block-index.ts';
+import { BlockIndex, type IndexSnapshot } from '../../../../storage/lun/block-index.ts';
+import { ENTRY_HALFWORDS } from '../../../../storage/lun/block-tree.ts';
 import { MAX_DISCARD_BLOCKS } from '../../../../storage/lun/limits.ts';
+
+/** An array's buffer, the object of the leaf and its places in the rows, as the bench of the index measures them. */
+const LEAF_OVERHEAD_BYTES = 400;
 
 describe('block index', () => {
   it('knows the newest place of every block', () => {
@@ -69,6 +73,67 @@ describe('block index', () => {
     index.discard(1, MAX_DISCARD_BLOCKS, 3);
     expect(index.lowestPosition()).toBe(2);
     expect(index.position(MAX_DISCARD_BLOCKS - 1)).toBe(-3);
+  });
+
+  it('keeps what a snapshot held, whatever is written and given up meanwhile', () => {
+    const step = fc.record({
+      kind: fc.constantFrom('write', 'write', 'write', 'run', 'discard', 'snapshot'),
+      block: fc.oneof(fc.nat(6_000), fc.nat(0xffffffff - 4_096)),
+      count: fc.integer({ min: 1, max: 2_500 }),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const index = new BlockIndex();
+        const model = new Map<number, number>();
+        let held: { snapshot: IndexSnapshot; model: Map<number, number> } | undefined;
+        let position = 2 ** 47;
+        for (const { kind, block, count } of steps) {
+          position += 5_000;
+          const length = kind === 'write' ? 1 : count;
+          if (kind === 'snapshot') {
+            held?.snapshot.written.release();
+            held = { snapshot: index.snapshot(), model: new Map(model) };
+          } else if (kind === 'discard') {
+            index.discard(block, length, position);
+            for (let b = block; b < block + length; b++) model.delete(b);
+          } else {
+            for (let b = block; b < block + length; b++) {
+              index.set(b, position + b - block, b);
+              model.set(b, position + b - block);
+            }
+          }
+        }
+        const restored = new BlockIndex();
+        const { snapshot, model: then } = held ?? { snapshot: index.snapshot(), model };
+        const { leaves, newestHigh } = snapshot.written;
+        const entries = leaves.map((leaf) => leaf.entries.slice(0, leaf.count * ENTRY_HALFWORDS));
+        restored.adopt(entries, newestHigh, snapshot.givenUp);
+        for (const [of, known] of [
+          [index, model],
+          [restored, then],
+        ] as const) {
+          const wrong = Array.from(known).filter(([b, at]) => of.position(b) !== at || of.crc(b) !== b);
+          expect(wrong).toEqual([]);
+          expect(of.writtenBlocks).toBe(known.size);
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it('takes at most 16 bytes a block, wherever the blocks are', () => {
+    for (const spread of [1, 3, 1_000]) {
+      const index = new BlockIndex();
+      let block = 1;
+      for (let i = 0; i < 60_000; i++) {
+        // A full cycle through all residues, in no order that suits the index.
+        block = (block * 48_271) % 2_147_483_647;
+        index.set(spread === 1 ? i : block % (60_000 * spread), 100 + i, i);
+      }
+      const { leaves } = index.snapshot().written;
+      const bytes = leaves.reduce((sum, { entries }) => sum + entries.byteLength + LEAF_OVERHEAD_BYTES, 0);
+      expect(bytes / index.writtenBlocks, `spread over ${spread} times as many`).toBeLessThan(16);
+    }
   });
 
   it('says 0 for blocks never written', () => {
