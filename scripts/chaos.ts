@@ -1,14 +1,14 @@
 import { parseArgs } from 'node:util';
 import { describeError } from '../base/errors.ts';
 import { FAULTS, type Fault } from './chaos/faults.ts';
-import { formatReport } from './chaos/report.ts';
+import { formatReport, isGood } from './chaos/report.ts';
 import { runChaos } from './chaos/run.ts';
 import { missingRequirements } from './lab/requirements.ts';
 
 const HELP = `usage: npm run chaos -- [OPTION ...]
 
 Starts node processes in network namespaces of their own, each with a disk of its own in memory, and initiators that
-write stamped blocks at depth and read them back. Every few seconds something is done to a node. At the end, and all
+write and unmap stamped blocks at depth and read them back. Every few seconds something is done to a node. At the end, and all
 the while, what is read is held against what was acknowledged.
 
   --minutes N      how long faults go on (default 2; fractions are allowed)
@@ -18,11 +18,13 @@ the while, what is read is held against what was acknowledged.
   --rate N         writes and reads a second of each (1 to 10000, default 200)
   --disk-mib N     size of each node's disk (default 768)
   --only LIST      these kinds of faults: ${FAULTS.map((fault) => fault.kind).join(', ')}
+  --evidence DIR   where the nodes' logs go, and their data when something is lost or hangs
   --json           print the result as JSON
   --help           this text
 
 Needs root, iproute2 and strace. Prints a table by kind of fault with the pause it caused (the longest time any
-initiator went without an answer). Ends with 0 when nothing that was acknowledged was lost or wrong, else with 1.`;
+command waited for its answer). Ends with 0 when nothing that was acknowledged was lost or wrong and nothing hung, else
+with 1; the first loss ends the run.`;
 
 const NEEDS = {
   root: true,
@@ -41,6 +43,7 @@ async function main(args: readonly string[]): Promise<number> {
       rate: { type: 'string', default: '200' },
       'disk-mib': { type: 'string', default: '768' },
       only: { type: 'string' },
+      evidence: { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -62,11 +65,12 @@ async function main(args: readonly string[]): Promise<number> {
     stepsPerSecond: numberWithin('--rate', values.rate, 1, 10_000),
     diskMib: numberWithin('--disk-mib', values['disk-mib'], 128, 65_536),
     faults: chosenFaults(values.only),
+    ...(values.evidence === undefined ? {} : { evidence: values.evidence }),
     say,
   });
   if (result.lastWords !== '') say(result.lastWords);
   console.log(values.json ? JSON.stringify(result) : formatReport(result));
-  return result.violations.length === 0 && result.acknowledged > 0 ? 0 : 1;
+  return isGood(result) ? 0 : 1;
 }
 
 function chosenFaults(only: string | undefined): readonly Fault[] {

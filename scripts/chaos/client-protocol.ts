@@ -16,10 +16,21 @@ export type ClientsReport =
 
 export interface Progress {
   readonly kind: 'progress';
+  /** Writes and unmaps. */
   readonly acknowledged: number;
+  /** Blocks read and held against what may be there. */
   readonly checked: number;
+  /** Of those: read at the end. */
+  readonly checkedAtEnd: number;
+  /** How often every block of every disk was read while faults went on. */
+  readonly sweeps: number;
   readonly refusedForSpace: number;
   readonly reconnects: number;
-  /** When the disk that has waited longest was last answered. */
-  readonly oldestAckMs: number;
+  /** When the lane, of all disks, that has waited longest was last answered. */
+  readonly oldestAnswerMs: number;
 }
+
+export const NO_PROGRESS: Progress = {
+  ...{ kind: 'progress', acknowledged: 0, checked: 0, checkedAtEnd: 0, sweeps: 0, refusedForSpace: 0 },
+  ...{ reconnects: 0, oldestAnswerMs: 0 },
+};

@@ -18,13 +18,16 @@ function tell(event: DiskEvent): void {
 }
 
 function progress(): void {
+  const total = (of: (disk: StampedDisk) => number): number => disks.reduce((sum, disk) => sum + of(disk), 0);
   say({
     kind: 'progress',
-    acknowledged: disks.reduce((sum, disk) => sum + disk.acknowledgedWrites, 0),
-    checked: disks.reduce((sum, disk) => sum + disk.checkedReads, 0),
-    refusedForSpace: disks.reduce((sum, disk) => sum + disk.refusedForSpace, 0),
-    reconnects: disks.reduce((sum, disk) => sum + disk.reconnects, 0),
-    oldestAckMs: Math.min(...disks.map((disk) => disk.lastAckMs)),
+    acknowledged: total((disk) => disk.acknowledgedWrites),
+    checked: total((disk) => disk.checkedBlocks),
+    checkedAtEnd: total((disk) => disk.checkedAtEnd),
+    sweeps: Math.min(...disks.map((disk) => disk.sweeps)),
+    refusedForSpace: total((disk) => disk.refusedForSpace),
+    reconnects: total((disk) => disk.reconnects),
+    oldestAnswerMs: Math.min(...disks.map((disk) => disk.oldestAnswerMs)),
   });
 }
 

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { kill } from '../lab/process-run.ts';
-import type { ClientsOrder, ClientsReport, Progress } from './client-protocol.ts';
+import { type ClientsOrder, type ClientsReport, NO_PROGRESS, type Progress } from './client-protocol.ts';
 import { type DiskOptions, monotonicMs } from './stamped-disk.ts';
 
 export interface Pause {
@@ -15,14 +15,7 @@ export class Clients {
   readonly #child: ChildProcess;
   readonly pauses: Pause[] = [];
   readonly violations: string[] = [];
-  progress: Progress = {
-    kind: 'progress',
-    acknowledged: 0,
-    checked: 0,
-    refusedForSpace: 0,
-    reconnects: 0,
-    oldestAckMs: 0,
-  };
+  progress: Progress = NO_PROGRESS;
   #failure: Error | undefined;
   readonly #reached = new Set<'started' | 'finished'>();
   #wake: () => void = () => {};
@@ -40,9 +33,9 @@ export class Clients {
     });
   }
 
-  /** How long the disk that has waited longest has been without an answer. */
+  /** How long the lane, of all disks, that has waited longest has been without an answer. */
   get silentMs(): number {
-    return monotonicMs() - this.progress.oldestAckMs;
+    return monotonicMs() - this.progress.oldestAnswerMs;
   }
 
   get failure(): Error | undefined {
@@ -52,7 +45,7 @@ export class Clients {
   async start(seed: number, disks: readonly DiskOptions[], timeoutMs: number): Promise<void> {
     this.#order({ kind: 'start', seed, disks });
     await this.#until('started', timeoutMs);
-    this.progress = { ...this.progress, oldestAckMs: monotonicMs() };
+    this.progress = { ...this.progress, oldestAnswerMs: monotonicMs() };
   }
 
   /** Lets them stop and read back everything. */

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { NodeStatusDocument } from '../../api/contract/status.ts';
@@ -12,7 +12,7 @@ import type { DiskOptions } from './stamped-disk.ts';
 const SITE = 'site';
 const IMAGE = 'chaos';
 const IMAGE_BYTES = 32 * 1024 * 1024;
-const WHOLE_TIMEOUT_MS = 60_000;
+const WHOLE_TIMEOUT_MS = 240_000;
 const CLIENTS_PROGRAM = resolve('dist/scripts/chaos/clients-main.js');
 const LANES = 4;
 const MAX_LAST_WORDS = 8;
@@ -23,6 +23,14 @@ export interface FabricOptions {
   /** Of each node's own disk, which is in memory. */
   readonly diskMib: number;
   readonly stepsPerSecond: number;
+}
+
+/** Whether every group is served with all its replicas in sync. */
+export function isWhole({ portalGroups }: NodeStatusDocument): boolean {
+  return (
+    portalGroups.length > 0 &&
+    portalGroups.every((group) => group.primary !== null && group.inSync.length === group.replicas.length)
+  );
 }
 
 /** A cluster in network namespaces, each node with a small disk of its own, and initiators at work on it. */
@@ -92,15 +100,7 @@ export class ChaosFabric {
 
   /** Waits until every group is served with all its replicas in sync. */
   async whole(timeoutMs: number): Promise<NodeStatusDocument> {
-    return await this.cluster.waitForStatus(
-      'every portal group whole',
-      ({ portalGroups }) =>
-        portalGroups.length > 0 &&
-        portalGroups.every(
-          (group) => group.primary !== null && group.inSync.length === group.replicas.length,
-        ),
-      timeoutMs,
-    );
+    return await this.cluster.waitForStatus('every portal group whole', isWhole, timeoutMs);
   }
 
   /** Makes every sync of a node's take `delayMs` longer, until told otherwise. */
@@ -120,6 +120,17 @@ export class ChaosFabric {
     const tracer = this.#tracers.get(node);
     this.#tracers.delete(node);
     if (tracer !== undefined) await kill(tracer, 'SIGINT');
+  }
+
+  /** Ends all nodes and copies their logs, and their data if wanted, into the folder. */
+  async keepEvidence(folder: string, withData: boolean): Promise<void> {
+    for (const node of this.#tracers.keys()) await this.normalDisk(node);
+    await this.cluster.stop();
+    mkdirSync(folder, { recursive: true });
+    for (const node of this.nodeIds) {
+      cpSync(this.cluster.logFile(node), join(folder, `${node}.log`));
+      if (withData) cpSync(this.dataOf(node), join(folder, node), { recursive: true });
+    }
   }
 
   async remove(): Promise<void> {

@@ -1,44 +1,74 @@
-import type { ChaosResult, Inflicted } from './run.ts';
+import type { ChaosResult } from './run.ts';
 
-/** A pause may begin a little after its fault has ended, and the next fault has not begun then. */
 interface Row {
   readonly kind: string;
-  readonly count: number;
   /** Of each fault of this kind: the longest pause of any initiator; 0: none paused. */
   readonly pausesMs: readonly number[];
 }
 
-/** The longest pause of each fault: one that began between it and the next. */
-export function pauseOfEach({ inflicted, pauses }: ChaosResult): { kind: string; pauseMs: number }[] {
-  return inflicted.map((fault: Inflicted, i) => {
+interface PausedFault {
+  readonly kind: string;
+  readonly wasWhole: boolean;
+  readonly pauseMs: number;
+}
+
+/** The longest pause of each fault: of those that ended in it, or began in it or before the next one. */
+export function pauseOfEach({ inflicted, pauses }: Pick<ChaosResult, 'inflicted' | 'pauses'>): PausedFault[] {
+  return inflicted.map(({ kind, wasWhole, fromMs: startMs }, i) => {
     const untilMs = inflicted[i + 1]?.fromMs ?? Number.POSITIVE_INFINITY;
-    const during = pauses.filter(({ fromMs, toMs }) => toMs > fault.fromMs && fromMs < untilMs);
+    const during = pauses.filter(({ fromMs, toMs }) => toMs > startMs && fromMs < untilMs);
     const pauseMs = during.reduce((longest, { fromMs, toMs }) => Math.max(longest, toMs - fromMs), 0);
-    return { kind: fault.kind, pauseMs };
+    return { kind, wasWhole, pauseMs };
   });
 }
 
-export function formatReport(result: ChaosResult): string {
-  const each = pauseOfEach(result);
-  const kinds = [...new Set(each.map(({ kind }) => kind))].sort();
-  const rows: Row[] = [...kinds, 'all'].map((kind) => {
-    const pausesMs = each
-      .filter((fault) => kind === 'all' || fault.kind === kind)
-      .map(({ pauseMs }) => pauseMs);
-    return { kind, count: pausesMs.length, pausesMs: pausesMs.sort((a, b) => a - b) };
+function rowsOf(faults: readonly PausedFault[]): readonly Row[] {
+  const kinds = [...new Set(faults.map(({ kind }) => kind))].sort();
+  return [...kinds, 'all'].map((kind) => {
+    const ofKind = faults.filter((fault) => kind === 'all' || fault.kind === kind);
+    return { kind, pausesMs: ofKind.map(({ pauseMs }) => pauseMs).sort((a, b) => a - b) };
   });
-  const lines = [
+}
+
+function table(title: string, faults: readonly PausedFault[]): readonly string[] {
+  if (faults.length === 0) return [];
+  return [
+    title,
     `${'fault'.padEnd(18)} ${'count'.padStart(6)} ${'pause p50'.padStart(10)} ${'p99'.padStart(8)} ${'max'.padStart(8)}`,
-    ...rows.map(
-      ({ kind, count, pausesMs }) =>
-        `${kind.padEnd(18)} ${String(count).padStart(6)} ${seconds(pausesMs, 0.5).padStart(10)} ${seconds(pausesMs, 0.99).padStart(8)} ${seconds(pausesMs, 1).padStart(8)}`,
+    ...rowsOf(faults).map(
+      ({ kind, pausesMs }) =>
+        `${kind.padEnd(18)} ${String(pausesMs.length).padStart(6)} ${seconds(pausesMs, 0.5).padStart(10)} ${seconds(pausesMs, 0.99).padStart(8)} ${seconds(pausesMs, 1).padStart(8)}`,
     ),
     '',
-    `${result.acknowledged} writes acknowledged, ${result.violations.length} lost or wrong; ${result.checked} reads checked`,
-    `${result.refusedForSpace} writes refused for want of space; ${result.reconnects} logins after the first`,
+  ];
+}
+
+export function formatReport(result: ChaosResult): string {
+  const { progress } = result;
+  const each = pauseOfEach(result);
+  const single = each.filter(({ wasWhole }) => wasWhole);
+  const further = each.filter(({ wasWhole }) => !wasWhole);
+  const lines = [
+    ...table('Faults that came when every replica was in sync:', single),
+    ...table('Faults that came before what an earlier one took was back in sync:', further),
+    ...table('All faults:', each),
+    `${progress.acknowledged} changes acknowledged, ${result.violations.length} lost or wrong`,
+    `${progress.checked} blocks read and checked: each at least ${progress.sweeps} times while faults went on, ${progress.checkedAtEnd} of ${result.blocks} at the end`,
+    `${progress.refusedForSpace} changes refused for want of space; ${progress.reconnects} logins after the first`,
     `${result.unexpectedEnds.length} ends of node processes that nobody asked for${listed(result.unexpectedEnds)}`,
   ];
+  if (result.failure !== undefined) lines.push(`ended before its time: ${result.failure}`);
   return [...lines, ...result.violations.slice(0, 20)].join('\n');
+}
+
+/** Whether nothing was lost, nothing hung, and every block was read at the end. */
+export function isGood({ violations, failure, progress, blocks }: ChaosResult): boolean {
+  return (
+    violations.length === 0 &&
+    failure === undefined &&
+    progress.acknowledged > 0 &&
+    progress.checkedAtEnd === blocks
+  );
 }
 
 function seconds(sorted: readonly number[], quantile: number): string {

@@ -1,15 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { NodeStatusDocument } from '../../api/contract/status.ts';
 import { type RandomSource, SeededRandom } from '../../base/random.ts';
+import type { Progress } from './client-protocol.ts';
 import type { Clients, Pause } from './clients.ts';
-import { ChaosFabric, type FabricOptions } from './fabric.ts';
+import { ChaosFabric, type FabricOptions, isWhole } from './fabric.ts';
 import { drawFault, type Fault } from './faults.ts';
 import { monotonicMs } from './stamped-disk.ts';
 
-const START_TIMEOUT_MS = 60_000;
-const WHOLE_TIMEOUT_MS = 90_000;
-const FINISH_TIMEOUT_MS = 300_000;
+const START_TIMEOUT_MS = 240_000;
+const WHOLE_TIMEOUT_MS = 240_000;
+const FINISH_TIMEOUT_MS = 600_000;
 /** Longer than this without an answer is a machine that hangs, whatever was done to the nodes. */
-const MAX_SILENCE_MS = 60_000;
+const MAX_SILENCE_MS = 120_000;
 /** Between the end of one fault and the next: time for what it caused to show. */
 const REST_MS = { least: 1000, spread: 3000 };
 
@@ -17,12 +19,16 @@ export interface ChaosOptions extends FabricOptions {
   readonly runMs: number;
   readonly seed: number;
   readonly faults: readonly Fault[];
+  /** Where the nodes' logs go, and when something was lost or hangs their data as well; undefined: nowhere. */
+  readonly evidence?: string;
   readonly say: (line: string) => void;
 }
 
 export interface Inflicted {
   readonly kind: string;
   readonly node: string;
+  /** Whether every replica was in sync when it came: what an earlier fault took was back. */
+  readonly wasWhole: boolean;
   readonly fromMs: number;
   readonly toMs: number;
 }
@@ -31,18 +37,20 @@ export interface ChaosResult {
   readonly inflicted: readonly Inflicted[];
   readonly pauses: readonly Pause[];
   readonly violations: readonly string[];
+  /** What ended the run before its time, such as an initiator without an answer. */
+  readonly failure: string | undefined;
   readonly unexpectedEnds: readonly string[];
   /** The logs of the nodes that ended unasked, their last lines. */
   readonly lastWords: string;
-  readonly acknowledged: number;
-  readonly checked: number;
-  readonly refusedForSpace: number;
-  readonly reconnects: number;
+  readonly progress: Progress;
+  /** Of all disks. */
+  readonly blocks: number;
 }
 
 /**
- * One run: nodes and initiators, a fault every few seconds, everything read back at the end.
- * @throws Error when the fabric does not come back from a fault, with the nodes' last words
+ * One run: nodes and initiators, a fault every few seconds, everything read back at the end. It ends at the first
+ * violation, so that what led to it is still there.
+ * @throws Error when the cluster does not even start, with the nodes' last words
  */
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const fabric = new ChaosFabric(options);
@@ -57,15 +65,16 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     clients = fabric.clients();
     await clients.start(options.seed, fabric.disks, START_TIMEOUT_MS);
     options.say(`${options.nodes} nodes, ${options.clients} initiators at work`);
-    const inflicted = await inflictAll(fabric, clients, options);
-    await fabric.whole(WHOLE_TIMEOUT_MS);
-    options.say('everything is read back');
-    await clients.finish(FINISH_TIMEOUT_MS);
-    const { acknowledged, checked, refusedForSpace, reconnects } = clients.progress;
+    const inflicted: Inflicted[] = [];
+    const failure = await inflictAndReadBack(fabric, clients, options, inflicted);
+    if (options.evidence !== undefined) {
+      const isBad = failure !== undefined || clients.violations.length > 0;
+      await fabric.keepEvidence(options.evidence, isBad);
+    }
     return {
-      ...{ inflicted, pauses: clients.pauses, violations: clients.violations },
+      ...{ inflicted, pauses: clients.pauses, violations: clients.violations, failure },
       ...{ unexpectedEnds: fabric.unexpectedEnds, lastWords: fabric.lastWords.join('\n') },
-      ...{ acknowledged, checked, refusedForSpace, reconnects },
+      ...{ progress: clients.progress, blocks: fabric.disks.reduce((sum, disk) => sum + disk.blocks, 0) },
     };
   } catch (error) {
     throw new Error(`${String(error)}\n${fabric.cluster.allLogTails()}`, { cause: error });
@@ -77,39 +86,73 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   }
 }
 
+/** @returns what ended it before its time */
+async function inflictAndReadBack(
+  fabric: ChaosFabric,
+  clients: Clients,
+  options: ChaosOptions,
+  inflicted: Inflicted[],
+): Promise<string | undefined> {
+  try {
+    await inflictAll(fabric, clients, options, inflicted);
+    if (clients.violations.length > 0) return undefined;
+    await fabric.whole(WHOLE_TIMEOUT_MS);
+    options.say('everything is read back');
+    await clients.finish(FINISH_TIMEOUT_MS);
+    return undefined;
+  } catch (error) {
+    return `${String(error)}\n${fabric.cluster.allLogTails()}`;
+  }
+}
+
 async function inflictAll(
   fabric: ChaosFabric,
   clients: Clients,
   options: ChaosOptions,
-): Promise<Inflicted[]> {
+  inflicted: Inflicted[],
+): Promise<void> {
   const random = new SeededRandom(options.seed);
-  const inflicted: Inflicted[] = [];
-  const endMs = monotonicMs() + options.runMs;
-  while (monotonicMs() < endMs) {
+  const startMs = monotonicMs();
+  while (monotonicMs() < startMs + options.runMs && clients.violations.length === 0) {
     const fault = drawFault(options.faults, random);
-    const node = await victim(fabric, random);
     if (fault.destroys === true) await fabric.whole(WHOLE_TIMEOUT_MS);
+    const status = await fabric.cluster.waitForStatus('an answer', () => true, WHOLE_TIMEOUT_MS);
+    const node = victim(fabric.nodeIds, status, random);
+    const wasWhole = isWhole(status);
     const fromMs = monotonicMs();
     await fault.inflict(fabric, node, random);
-    const toMs = monotonicMs();
-    inflicted.push({ kind: fault.kind, node, fromMs, toMs });
+    inflicted.push({ kind: fault.kind, node, wasWhole, fromMs, toMs: monotonicMs() });
     // What a node lost must be elsewhere before another may lose it as well.
     if (fault.destroys === true) await fabric.whole(WHOLE_TIMEOUT_MS);
     await sleep(REST_MS.least + random.below(REST_MS.spread));
-    options.say(
-      `${inflicted.length}. ${fault.kind} of ${node}: ${clients.progress.acknowledged} writes acknowledged, ${clients.violations.length} lost`,
-    );
     await untilAnswered(fabric, clients);
+    const pauseMs = longestSince(fromMs, clients.pauses);
+    options.say(
+      `${((fromMs - startMs) / 1000).toFixed(1)} s  ${inflicted.length}. ${fault.kind} of ${node}: pause ${(pauseMs / 1000).toFixed(2)} s; ` +
+        `${clients.progress.acknowledged} changes acknowledged, ${clients.violations.length} lost`,
+    );
   }
-  return inflicted;
+}
+
+function longestSince(fromMs: number, pauses: readonly Pause[]): number {
+  let longestMs = 0;
+  for (let i = pauses.length - 1; i >= 0; i--) {
+    const pause = pauses[i];
+    if (pause === undefined || pause.toMs < fromMs) break;
+    longestMs = Math.max(longestMs, pause.toMs - pause.fromMs);
+  }
+  return longestMs;
 }
 
 /** Every other time a node that serves, else any. */
-async function victim(fabric: ChaosFabric, random: RandomSource): Promise<string> {
-  const any = fabric.nodeIds[random.below(fabric.nodeIds.length)] ?? '';
-  if (random.below(2) === 0) return any;
-  const { portalGroups } = await fabric.cluster.waitForStatus('an answer', () => true, WHOLE_TIMEOUT_MS);
-  return portalGroups[random.below(Math.max(1, portalGroups.length))]?.primary ?? any;
+function victim(
+  nodes: readonly string[],
+  { portalGroups }: NodeStatusDocument,
+  random: RandomSource,
+): string {
+  const any = nodes[random.below(nodes.length)] ?? '';
+  const serving = portalGroups[random.below(Math.max(1, portalGroups.length))]?.primary ?? any;
+  return random.below(2) === 0 ? any : serving;
 }
 
 async function untilAnswered(fabric: ChaosFabric, clients: Clients): Promise<void> {

@@ -1,20 +1,20 @@
 import type { RandomSource } from '../../base/random.ts';
-import { readStamp, stampedBlock } from '../demo/block-stamp.ts';
 import { PersistentInitiator } from '../simulator/persistent-initiator.ts';
 import { ScsiStatusError } from '../simulator/scsi-exchange.ts';
+import { BLOCK_BYTES, BlockLedger } from './block-ledger.ts';
 
-const BLOCK_BYTES = 4096;
 const SECTORS_PER_BLOCK = BLOCK_BYTES / 512;
 const LOGIN_PAUSE_MS = 10;
 const LOGIN_TIMEOUT_MS = 1_000;
 const PING_EVERY_MS = 200;
 const PING_TIMEOUT_MS = 600;
-/** Shorter gaps between two acknowledgements are how a busy machine works, and not worth telling. */
+/** Commands answered sooner are how a busy machine works, and not worth telling. */
 const SHORTEST_PAUSE_TOLD_MS = 100;
-/** Of a hundred steps of a lane. */
-const READS_IN_100 = 25;
-const FLUSHES_IN_100 = 1;
-const FORCED_WRITES_IN_100 = 3;
+/** Of a hundred steps of a lane; what is left are writes, a few of them forced. */
+const SHARES = { read: 12, sweep: 13, flush: 1, unmap: 2, forcedWrite: 2 };
+/** So many in a hundred commands are for several blocks, up to the number below. */
+const LONG_IN_100 = 15;
+const LONGEST_BLOCKS = 16;
 /** DATA PROTECT, SPACE ALLOCATION FAILED WRITE PROTECT (SBC-3): what a full disk gives. */
 const NO_SPACE = 'sense 07/27/07';
 const NO_SPACE_PAUSE_MS = 100;
@@ -29,7 +29,7 @@ export interface DiskOptions {
   readonly initiatorName: string;
   /** Blocks of 4 KiB it uses, from the first on. */
   readonly blocks: number;
-  /** Writes or reads outstanding at once; each lane has blocks of its own. */
+  /** Commands outstanding at once; each lane has blocks of its own. */
   readonly lanes: number;
   /** Steps a second of all lanes together. */
   readonly stepsPerSecond: number;
@@ -37,36 +37,54 @@ export interface DiskOptions {
 
 /** What one disk has to tell. Times are of the machine's monotonic clock, in milliseconds. */
 export type DiskEvent =
+  /** How long one command waited for its answer, logins in between included. */
   | { readonly kind: 'pause'; readonly client: number; readonly fromMs: number; readonly toMs: number }
   | { readonly kind: 'violation'; readonly client: number; readonly what: string };
 
+interface Span {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** The blocks of one lane, and how far it is. */
+interface Lane extends Span {
+  /** The block to be swept next. */
+  sweepAt: number;
+  sweeps: number;
+  /** When it was last answered, or began. */
+  answeredAtMs: number;
+}
+
 /**
- * One initiator at work on its disk. Each block is written by one lane, one write after the other, so what a read may
- * give is known exactly: the last write acknowledged or, while one is under way, that one; and never an older one than
- * a read has given before.
+ * One initiator at work on its disk. Each block is changed by one lane, one change after the other, so what a read may
+ * give is known exactly: the last change acknowledged or, while one is under way, that one; and never an older one than
+ * a read has given before. Beside what is drawn by chance, every block is read in turn, over and over.
  */
 export class StampedDisk {
   readonly #options: DiskOptions;
   readonly #random: RandomSource;
   readonly #tell: (event: DiskEvent) => void;
   readonly #initiator: PersistentInitiator;
-  /** Of each block: the last write acknowledged. */
-  readonly #acknowledged: Uint32Array;
-  /** Of each block: the last write sent. One that was refused for want of space may be there or not. */
-  readonly #attempted: Uint32Array;
+  readonly #ledger: BlockLedger;
+  readonly #lanes: readonly Lane[];
   #stopped = false;
-  #lanes: Promise<void>[] = [];
-  #lastAckMs = 0;
+  #running: Promise<void>[] = [];
+  /** Writes and unmaps. */
   acknowledgedWrites = 0;
   refusedForSpace = 0;
-  checkedReads = 0;
+  checkedBlocks = 0;
+  /** Of the blocks checked: those read at the end, when nothing was under way any more. */
+  checkedAtEnd = 0;
 
   constructor(options: DiskOptions, random: RandomSource, tell: (event: DiskEvent) => void) {
     this.#options = options;
     this.#random = random;
     this.#tell = tell;
-    this.#acknowledged = new Uint32Array(options.blocks);
-    this.#attempted = new Uint32Array(options.blocks);
+    this.#ledger = new BlockLedger(options.client, options.blocks);
+    const count = Math.floor(options.blocks / options.lanes);
+    this.#lanes = Array.from({ length: options.lanes }, (_, lane) => ({
+      ...{ first: lane * count, count, sweepAt: lane * count, sweeps: 0, answeredAtMs: 0 },
+    }));
     const { host, port, targetName, initiatorName } = options;
     this.#initiator = new PersistentInitiator(
       { host, port, targetName, initiatorName, timeoutMs: LOGIN_TIMEOUT_MS },
@@ -79,72 +97,110 @@ export class StampedDisk {
     return this.#initiator.reconnects;
   }
 
-  /** When something was last acknowledged. */
-  get lastAckMs(): number {
-    return this.#lastAckMs;
+  /** When the lane that has waited longest was last answered. */
+  get oldestAnswerMs(): number {
+    return Math.min(...this.#lanes.map((lane) => lane.answeredAtMs));
+  }
+
+  /** How often every block was read while faults went on. */
+  get sweeps(): number {
+    return Math.min(...this.#lanes.map((lane) => lane.sweeps));
   }
 
   async start(): Promise<void> {
     await this.#initiator.capacityBlocks();
-    this.#lastAckMs = monotonicMs();
-    this.#lanes = Array.from({ length: this.#options.lanes }, (_, lane) => this.#run(lane));
+    this.#running = this.#lanes.map((lane) => this.#run(lane));
   }
 
-  /** Stops the lanes, then reads every block that was ever written. */
+  /** Stops the lanes, then reads every block, written or not. */
   async finish(): Promise<void> {
     this.#stopped = true;
-    await Promise.all(this.#lanes);
-    for (const [block, attempted] of this.#attempted.entries()) {
-      if (attempted > 0) await this.#check(block, this.#acknowledged[block] ?? 0, attempted);
-    }
+    await Promise.all(this.#running);
+    const before = this.checkedBlocks;
+    await Promise.all(
+      this.#lanes.map(async (lane) => {
+        for (const end = lane.sweepAt; ; ) {
+          await this.#check(this.#nextToSweep(lane));
+          if (lane.sweepAt === end) return;
+        }
+      }),
+    );
+    this.checkedAtEnd = this.checkedBlocks - before;
     await this.#initiator.stop();
   }
 
-  async #run(lane: number): Promise<void> {
+  async #run(lane: Lane): Promise<void> {
     const stepMs = (1000 * this.#options.lanes) / this.#options.stepsPerSecond;
+    lane.answeredAtMs = monotonicMs();
     while (!this.#stopped) {
       const startedMs = monotonicMs();
       await this.#step(lane);
-      const restMs = startedMs + stepMs - monotonicMs();
+      lane.answeredAtMs = monotonicMs();
+      const restMs = startedMs + stepMs - lane.answeredAtMs;
       if (restMs > 0) await new Promise((resolve) => setTimeout(resolve, restMs));
     }
   }
 
-  async #step(lane: number): Promise<void> {
-    const { lanes, blocks } = this.#options;
-    const block = this.#random.below(Math.floor(blocks / lanes)) * lanes + lane;
-    const dice = this.#random.below(100);
-    if (dice < READS_IN_100) {
-      await this.#check(block, this.#acknowledged[block] ?? 0, this.#attempted[block] ?? 0);
-    } else if (dice < READS_IN_100 + FLUSHES_IN_100) {
-      await this.#unlessFull(this.#initiator.flush());
-    } else {
-      await this.#write(block, dice < READS_IN_100 + FLUSHES_IN_100 + FORCED_WRITES_IN_100);
-    }
-    this.#acknowledgedAt(monotonicMs());
+  async #step(lane: Lane): Promise<void> {
+    let dice = this.#random.below(100);
+    const falls = (share: number): boolean => {
+      dice -= share;
+      return dice < 0;
+    };
+    if (falls(SHARES.read)) await this.#check(this.#someOf(lane));
+    else if (falls(SHARES.sweep)) await this.#check(this.#nextToSweep(lane));
+    else if (falls(SHARES.flush)) await this.#unlessFull(() => this.#initiator.flush());
+    else if (falls(SHARES.unmap)) await this.#unmap(this.#someOf(lane));
+    else await this.#write(this.#someOf(lane), falls(SHARES.forcedWrite));
   }
 
-  async #write(block: number, forceUnitAccess: boolean): Promise<void> {
-    const { client } = this.#options;
-    const oldest = this.#acknowledged[block] ?? 0;
-    const sequence = (this.#attempted[block] ?? 0) + 1;
-    this.#attempted[block] = sequence;
-    const data = stampedBlock({ client, block, sequence });
-    const written = this.#initiator.write(block * SECTORS_PER_BLOCK, data, { forceUnitAccess });
-    const outcome = this.#unlessFull(written);
+  #someOf(lane: Lane): Span {
+    const offset = this.#random.below(lane.count);
+    const wanted = this.#random.below(100) < LONG_IN_100 ? 2 + this.#random.below(LONGEST_BLOCKS - 1) : 1;
+    return { first: lane.first + offset, count: Math.min(wanted, lane.count - offset) };
+  }
+
+  #nextToSweep(lane: Lane): Span {
+    const first = lane.sweepAt;
+    const end = lane.first + lane.count;
+    const count = Math.min(LONGEST_BLOCKS, end - first);
+    lane.sweepAt += count;
+    if (lane.sweepAt === end) {
+      lane.sweepAt = lane.first;
+      lane.sweeps++;
+    }
+    return { first, count };
+  }
+
+  async #unmap({ first, count }: Span): Promise<void> {
+    this.#ledger.beginUnmap(first, count);
+    const unmap = (): Promise<void> =>
+      this.#initiator.unmap(first * SECTORS_PER_BLOCK, count * SECTORS_PER_BLOCK);
+    if (!(await this.#unlessFull(unmap))) return;
+    this.#ledger.acknowledge(first, count);
+    this.acknowledgedWrites++;
+  }
+
+  async #write(span: Span, forceUnitAccess: boolean): Promise<void> {
+    const { first, count } = span;
+    const oldest = this.#acknowledgedOf(span);
+    const data = this.#ledger.beginWrite(first, count);
+    const write = (): Promise<void> =>
+      this.#initiator.write(first * SECTORS_PER_BLOCK, data, { forceUnitAccess });
+    const outcome = this.#unlessFull(write);
     if (this.#random.below(100) < OVERLAPPING_READS_IN_100) {
-      const first = await this.#check(block, oldest, sequence);
-      await this.#check(block, first, sequence);
+      const seen = await this.#check(span, oldest);
+      await this.#check(span, seen);
     }
     if (!(await outcome)) return;
-    this.#acknowledged[block] = sequence;
+    this.#ledger.acknowledge(first, count);
     this.acknowledgedWrites++;
   }
 
   /** @returns false when the disk had no space for it */
-  async #unlessFull(command: Promise<void>): Promise<boolean> {
+  async #unlessFull(command: () => Promise<void>): Promise<boolean> {
     try {
-      await command;
+      await this.#timed(command);
       return true;
     } catch (error) {
       if (!(error instanceof ScsiStatusError) || !error.message.includes(NO_SPACE)) throw error;
@@ -154,33 +210,45 @@ export class StampedDisk {
     }
   }
 
-  /** @returns the sequence read */
-  async #check(block: number, oldest: number, newest: number): Promise<number> {
-    const bytes = await this.#initiator.read(block * SECTORS_PER_BLOCK, SECTORS_PER_BLOCK);
-    const { client } = this.#options;
-    const stamp =
-      readStamp(bytes) ?? (bytes.every((byte) => byte === 0) ? unwritten(client, block) : undefined);
-    this.checkedReads++;
-    const isRight = stamp?.client === client && stamp.block === block;
-    if (stamp !== undefined && isRight && stamp.sequence >= oldest && stamp.sequence <= newest) {
-      return stamp.sequence;
-    }
-    const got = stamp === undefined ? 'no whole stamp' : JSON.stringify(stamp);
-    const expected = oldest === newest ? `${newest}` : `${oldest} or ${newest}`;
-    this.#tell({ kind: 'violation', client, what: `block ${block}: ${got}, not write ${expected}` });
-    return oldest;
+  /**
+   * Reads blocks and holds each against what may be there.
+   * @param oldest what each must have at least
+   * @returns the change that was read of each
+   */
+  async #check(
+    span: Span,
+    oldest: readonly number[] = this.#acknowledgedOf(span),
+  ): Promise<readonly number[]> {
+    const { first, count } = span;
+    const read = (): Promise<Uint8Array> =>
+      this.#initiator.read(first * SECTORS_PER_BLOCK, count * SECTORS_PER_BLOCK);
+    const bytes = await this.#timed(read);
+    this.checkedBlocks += count;
+    return oldest.map((least, i) => {
+      const block = first + i;
+      const content = bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES);
+      const verdict = this.#ledger.judge(block, content, least, this.#ledger.attempted(block));
+      if (typeof verdict === 'number') return verdict;
+      this.#tell({ kind: 'violation', client: this.#options.client, what: `block ${block}: ${verdict}` });
+      return least;
+    });
   }
 
-  #acknowledgedAt(nowMs: number): void {
-    if (nowMs - this.#lastAckMs >= SHORTEST_PAUSE_TOLD_MS) {
-      this.#tell({ kind: 'pause', client: this.#options.client, fromMs: this.#lastAckMs, toMs: nowMs });
-    }
-    this.#lastAckMs = nowMs;
+  #acknowledgedOf({ first, count }: Span): readonly number[] {
+    return Array.from({ length: count }, (_, i) => this.#ledger.acknowledged(first + i));
   }
-}
 
-function unwritten(client: number, block: number): { client: number; block: number; sequence: number } {
-  return { client, block, sequence: 0 };
+  async #timed<T>(command: () => Promise<T>): Promise<T> {
+    const fromMs = monotonicMs();
+    try {
+      return await command();
+    } finally {
+      const toMs = monotonicMs();
+      if (toMs - fromMs >= SHORTEST_PAUSE_TOLD_MS) {
+        this.#tell({ kind: 'pause', client: this.#options.client, fromMs, toMs });
+      }
+    }
+  }
 }
 
 /** Milliseconds of a clock that all processes of this machine share. */

@@ -6,7 +6,7 @@ import { decodeTextKeys, encodeTextKeys } from '../../node/iscsi/text-keys.ts';
 import { inquiryCdb, readCapacity16Cdb, opcode as scsiOpcode } from '../../node/scsi/cdb.ts';
 import { capacity16 } from '../../node/scsi/parameter-command.ts';
 import { ConnectionLostError, type LoggedIn, type LoginOptions, login, type Wire } from './iscsi-wire.ts';
-import { rw16, type ScsiReply, type ScsiRequest, ScsiStatusError } from './scsi-exchange.ts';
+import { rw16, type ScsiReply, type ScsiRequest, ScsiStatusError, unmapRequest } from './scsi-exchange.ts';
 
 /** An iSCSI initiator for tests and the demo: asynchronous, true to the protocol, for one LUN of one target. */
 
@@ -131,6 +131,11 @@ export class Initiator {
     const cdb = new Uint8Array(10);
     cdb[0] = scsiOpcode.synchronizeCache10;
     await this.#good('SYNCHRONIZE CACHE(10)', { cdb });
+  }
+
+  /** UNMAP of one range. @throws as `write` */
+  async unmap(lba: number, blocks: number): Promise<void> {
+    await this.#good('UNMAP', unmapRequest(lba, blocks));
   }
 
   /** Standard INQUIRY data, or a VPD page. */

@@ -50,6 +50,10 @@ export class PersistentInitiator {
     return this.#insist((initiator) => initiator.write(lba, data, options));
   }
 
+  unmap(lba: number, blocks: number): Promise<void> {
+    return this.#insist((initiator) => initiator.unmap(lba, blocks));
+  }
+
   flush(): Promise<void> {
     return this.#insist((initiator) => initiator.flush());
   }

@@ -1,4 +1,5 @@
-import { rw16Cdb } from '../../node/scsi/cdb.ts';
+import { rw16Cdb, opcode as scsiOpcode, unmapCdb } from '../../node/scsi/cdb.ts';
+import { unmapDescriptor, unmapHeader } from '../../node/scsi/provisioning-command.ts';
 
 /** One SCSI command as an initiator sees it. */
 
@@ -42,4 +43,18 @@ export function rw16(code: number, lba: number, length: number, fua: boolean): U
   const cdb = rw16Cdb.encode({ fua, lbaHigh, lbaLow: lba >>> 0, length });
   cdb[0] = code;
   return cdb;
+}
+
+/** UNMAP (SBC-3 §5.28) of one range. */
+export function unmapRequest(lba: number, blocks: number): ScsiRequest {
+  const list = new Uint8Array(unmapHeader.sizeBytes + unmapDescriptor.sizeBytes);
+  list.set(
+    // The length of the list does not count the field that holds it (SBC-3 table 94).
+    unmapHeader.encode({ dataLength: list.length - 2, descriptorsLength: unmapDescriptor.sizeBytes }),
+  );
+  const lbaHigh = Math.floor(lba / 0x1_0000_0000);
+  list.set(unmapDescriptor.encode({ lbaHigh, lbaLow: lba >>> 0, length: blocks }), unmapHeader.sizeBytes);
+  const cdb = unmapCdb.encode({ parameterListLength: list.length });
+  cdb[0] = scsiOpcode.unmap;
+  return { cdb, write: list };
 }

@@ -21,14 +21,15 @@ describeWhere(
       const { status, stdout, stderr } = await finishAsync(process.execPath, program, TIMEOUT_MS);
       expect(status, stderr).toBe(0);
       const result = JSON.parse(stdout) as Record<string, unknown> & {
-        acknowledged: number;
-        checked: number;
+        blocks: number;
+        progress: { acknowledged: number; checked: number; checkedAtEnd: number };
       };
       expect(result['violations']).toEqual([]);
       expect(result['unexpectedEnds'], stderr).toEqual([]);
       expect(result['inflicted']).not.toHaveLength(0);
-      expect(result.acknowledged).toBeGreaterThan(500);
-      expect(result.checked).toBeGreaterThan(500);
+      expect(result.progress.acknowledged).toBeGreaterThan(500);
+      expect(result.progress.checked).toBeGreaterThan(500);
+      expect(result.progress.checkedAtEnd, 'every block was read at the end').toBe(result.blocks);
     });
 
     it('says which faults there are', async () => {

@@ -47,6 +47,27 @@ describe('an initiator that checks what it reads', () => {
     expect(found).not.toEqual([]);
   });
 
+  it('notices acknowledged unmaps that were dropped', async () => {
+    const found = await work((device) => {
+      device.discard = () => Promise.resolve();
+    });
+    expect(found).not.toEqual([]);
+  });
+
+  it('reads every block at the end, written or not', async () => {
+    target = await startTarget({ lengthBlocks: BLOCKS * 8 });
+    const { host, port } = target;
+    const where = { host, port, targetName: TARGET, initiatorName: INITIATOR };
+    const disk = new StampedDisk(
+      { client: 1, ...where, blocks: BLOCKS, lanes: 4, stepsPerSecond: 100 },
+      new SeededRandom(5),
+      () => {},
+    );
+    await disk.start();
+    await disk.finish();
+    expect(disk.checkedAtEnd).toBe(BLOCKS);
+  });
+
   it('notices old copies of writes that arrive after a newer one', async () => {
     const found = await work((device) => {
       const write = device.write.bind(device);
