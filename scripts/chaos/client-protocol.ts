@@ -11,6 +11,7 @@ export type ClientsReport =
   | DiskEvent
   | { readonly kind: 'started' }
   | Progress
+  | Starved
   | { readonly kind: 'finished' }
   | { readonly kind: 'failed'; readonly what: string };
 
@@ -34,3 +35,13 @@ export const NO_PROGRESS: Progress = {
   ...{ kind: 'progress', acknowledged: 0, checked: 0, checkedAtEnd: 0, sweeps: 0, refusedForSpace: 0 },
   ...{ reconnects: 0, oldestAnswerMs: 0 },
 };
+
+/** The initiators' own process was not run by this machine for so long: whatever waited then is no node's fault. */
+export interface Starved {
+  readonly kind: 'starved';
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** A shorter time than this is how a busy machine works. */
+export const STARVED_MS = 400;

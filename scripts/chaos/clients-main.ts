@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
 import { SeededRandom } from '../../base/random.ts';
-import { type ClientsOrder, type ClientsReport, PROGRESS_MS } from './client-protocol.ts';
-import { type DiskEvent, StampedDisk } from './stamped-disk.ts';
+import { type ClientsOrder, type ClientsReport, PROGRESS_MS, STARVED_MS } from './client-protocol.ts';
+import { type DiskEvent, monotonicMs, StampedDisk } from './stamped-disk.ts';
 
 /**
  * The initiators of a chaos run, in a process of their own so that it can stand in another network namespace. Reads
@@ -38,7 +38,13 @@ async function obey(order: ClientsOrder): Promise<void> {
     );
     await Promise.all(disks.map((disk) => disk.start()));
     say({ kind: 'started' });
-    setInterval(progress, PROGRESS_MS);
+    let lastMs = monotonicMs();
+    setInterval(() => {
+      const nowMs = monotonicMs();
+      if (nowMs - lastMs > PROGRESS_MS + STARVED_MS) say({ kind: 'starved', fromMs: lastMs, toMs: nowMs });
+      lastMs = nowMs;
+      progress();
+    }, PROGRESS_MS);
     return;
   }
   await Promise.all(disks.map((disk) => disk.finish()));

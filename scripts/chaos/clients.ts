@@ -1,7 +1,13 @@
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { kill } from '../lab/process-run.ts';
-import { type ClientsOrder, type ClientsReport, NO_PROGRESS, type Progress } from './client-protocol.ts';
+import {
+  type ClientsOrder,
+  type ClientsReport,
+  NO_PROGRESS,
+  type Progress,
+  type Starved,
+} from './client-protocol.ts';
 import { type DiskOptions, monotonicMs } from './stamped-disk.ts';
 
 export interface Pause {
@@ -15,6 +21,7 @@ export class Clients {
   readonly #child: ChildProcess;
   readonly pauses: Pause[] = [];
   readonly violations: string[] = [];
+  readonly starved: Starved[] = [];
   progress: Progress = NO_PROGRESS;
   #failure: Error | undefined;
   readonly #reached = new Set<'started' | 'finished'>();
@@ -69,6 +76,9 @@ export class Clients {
         return;
       case 'violation':
         this.violations.push(`client ${report.client}, ${report.what}`);
+        return;
+      case 'starved':
+        this.starved.push(report);
         return;
       case 'progress':
         this.progress = report;

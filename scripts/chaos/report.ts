@@ -1,3 +1,4 @@
+import type { Pause } from './clients.ts';
 import type { ChaosResult } from './run.ts';
 
 interface Row {
@@ -9,16 +10,20 @@ interface Row {
 interface PausedFault {
   readonly kind: string;
   readonly wasWhole: boolean;
+  /** Whether this machine let the initiators' own process wait meanwhile. */
+  readonly starved: boolean;
   readonly pauseMs: number;
 }
 
 /** The longest pause of each fault: of those that ended in it, or began in it or before the next one. */
-export function pauseOfEach({ inflicted, pauses }: Pick<ChaosResult, 'inflicted' | 'pauses'>): PausedFault[] {
+export function pauseOfEach({ inflicted, pauses, starved }: ChaosResult): readonly PausedFault[] {
   return inflicted.map(({ kind, wasWhole, fromMs: startMs }, i) => {
     const untilMs = inflicted[i + 1]?.fromMs ?? Number.POSITIVE_INFINITY;
-    const during = pauses.filter(({ fromMs, toMs }) => toMs > startMs && fromMs < untilMs);
+    const isDuring = ({ fromMs, toMs }: Pick<Pause, 'fromMs' | 'toMs'>): boolean =>
+      toMs > startMs && fromMs < untilMs;
+    const during = pauses.filter(isDuring);
     const pauseMs = during.reduce((longest, { fromMs, toMs }) => Math.max(longest, toMs - fromMs), 0);
-    return { kind, wasWhole, pauseMs };
+    return { kind, wasWhole, starved: starved.some(isDuring), pauseMs };
   });
 }
 
@@ -46,12 +51,13 @@ function table(title: string, faults: readonly PausedFault[]): readonly string[]
 export function formatReport(result: ChaosResult): string {
   const { progress } = result;
   const each = pauseOfEach(result);
-  const single = each.filter(({ wasWhole }) => wasWhole);
-  const further = each.filter(({ wasWhole }) => !wasWhole);
+  const inTime = each.filter(({ starved }) => !starved);
+  const single = inTime.filter(({ wasWhole }) => wasWhole);
+  const further = inTime.filter(({ wasWhole }) => !wasWhole);
   const lines = [
     ...table('Faults that came when every replica was in sync:', single),
     ...table('Faults that came before what an earlier one took was back in sync:', further),
-    ...table('All faults:', each),
+    ...table(`All faults, those during which this machine kept the initiators waiting included:`, each),
     `${progress.acknowledged} changes acknowledged, ${result.violations.length} lost or wrong`,
     `${progress.checked} blocks read and checked: each at least ${progress.sweeps} times while faults went on, ${progress.checkedAtEnd} of ${result.blocks} at the end`,
     `${progress.refusedForSpace} changes refused for want of space; ${progress.reconnects} logins after the first`,

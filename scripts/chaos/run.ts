@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NodeStatusDocument } from '../../api/contract/status.ts';
 import { type RandomSource, SeededRandom } from '../../base/random.ts';
-import type { Progress } from './client-protocol.ts';
+import type { Progress, Starved } from './client-protocol.ts';
 import type { Clients, Pause } from './clients.ts';
 import { ChaosFabric, type FabricOptions, isWhole } from './fabric.ts';
 import { drawFault, type Fault } from './faults.ts';
@@ -13,7 +13,10 @@ const FINISH_TIMEOUT_MS = 600_000;
 /** Longer than this without an answer is a machine that hangs, whatever was done to the nodes. */
 const MAX_SILENCE_MS = 120_000;
 /** Between the end of one fault and the next: time for what it caused to show. */
-const REST_MS = { least: 1000, spread: 3000 };
+const REST_MS = { least: 600, spread: 1600 };
+const ANSWER_POLL_MS = 250;
+/** Without an answer for longer, no further fault is added. */
+const SILENT_MS = 2_000;
 
 export interface ChaosOptions extends FabricOptions {
   readonly runMs: number;
@@ -36,6 +39,7 @@ export interface Inflicted {
 export interface ChaosResult {
   readonly inflicted: readonly Inflicted[];
   readonly pauses: readonly Pause[];
+  readonly starved: readonly Starved[];
   readonly violations: readonly string[];
   /** What ended the run before its time, such as an initiator without an answer. */
   readonly failure: string | undefined;
@@ -73,6 +77,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
     }
     return {
       ...{ inflicted, pauses: clients.pauses, violations: clients.violations, failure },
+      starved: clients.starved,
       ...{ unexpectedEnds: fabric.unexpectedEnds, lastWords: fabric.lastWords.join('\n') },
       ...{ progress: clients.progress, blocks: fabric.disks.reduce((sum, disk) => sum + disk.blocks, 0) },
     };
@@ -155,13 +160,14 @@ function victim(
   return random.below(2) === 0 ? any : serving;
 }
 
+/** @throws Error when an initiator hangs, and not because this machine runs nothing in time */
 async function untilAnswered(fabric: ChaosFabric, clients: Clients): Promise<void> {
-  while (clients.silentMs > 2 * REST_MS.least) {
+  for (let polls = 0; clients.silentMs > SILENT_MS; polls++) {
     if (clients.failure !== undefined) throw clients.failure;
-    if (clients.silentMs > MAX_SILENCE_MS) {
+    if (clients.silentMs > MAX_SILENCE_MS && polls * ANSWER_POLL_MS > MAX_SILENCE_MS) {
       throw new Error(`an initiator has had no answer for ${Math.round(clients.silentMs)} ms`);
     }
-    await sleep(REST_MS.least / 4);
+    await sleep(ANSWER_POLL_MS);
   }
   if (clients.failure !== undefined) throw clients.failure;
   for (const node of fabric.nodeIds) {

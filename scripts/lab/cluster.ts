@@ -5,7 +5,8 @@ import type { ClientDocument } from '../../api/contract/clients.ts';
 import type { LunDocument, LunListDocument } from '../../api/contract/luns.ts';
 import type { NodeStatusDocument } from '../../api/contract/status.ts';
 import { EXIT_CODE } from '../../base/exit-code.ts';
-import { finishAsync, kill, systemEnvironment } from './process-run.ts';
+import { AdminDesk } from './admin-desk.ts';
+import { type Finished, finishAsync, kill, systemEnvironment } from './process-run.ts';
 
 const PROGRAM = resolve('dist/api/cli/main.js');
 const NODE_PROGRAM = resolve('dist/node/main.js');
@@ -45,6 +46,7 @@ export class TestCluster {
   /** Those that are meant to run. */
   readonly #processes = new Map<string, ChildProcess>();
   #failure: Error | undefined;
+  #desk: AdminDesk | undefined;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
@@ -123,7 +125,8 @@ export class TestCluster {
   async stop(): Promise<void> {
     const children = [...this.#processes.values()];
     this.#processes.clear();
-    await Promise.all(children.map((child) => kill(child)));
+    await Promise.all([...children.map((child) => kill(child)), this.#desk?.close()]);
+    this.#desk = undefined;
   }
 
   /** As a service manager would: a node that was fenced is started again; any other end of its own is a failure. */
@@ -144,7 +147,7 @@ export class TestCluster {
     for (;;) {
       try {
         const all = [...args, '--profile', this.profile, '--json'];
-        const stdout = await this.#command(all, timeoutMs);
+        const stdout = await this.#administer(all, timeoutMs);
         return stdout.trim() === '' ? undefined : (JSON.parse(stdout) as unknown);
       } catch (error) {
         if (!String(error).includes('"code":"no-leader"') || performance.now() > deadlineMs) throw error;
@@ -230,17 +233,27 @@ export class TestCluster {
     return this.#options.nodes.map((node) => this.logTail(node.id)).join('\n');
   }
 
+  async #administer(args: readonly string[], timeoutMs: number): Promise<string> {
+    const at = this.#options.commandAt ?? plainCommand;
+    this.#desk ??= new AdminDesk((command, all) => at(undefined, command, all));
+    return outputOf(args, await this.#desk.run(args, timeoutMs));
+  }
+
   async #command(args: readonly string[], timeoutMs = 60_000): Promise<string> {
     const at = this.#options.commandAt ?? plainCommand;
     const [program, all] = at(undefined, process.execPath, [PROGRAM, ...args]);
-    const { status, stdout, stderr } = await finishAsync(program, all, timeoutMs);
-    if (status !== 0) throw new Error(`bootfabric ${args.join(' ')} failed (${status}): ${stderr}${stdout}`);
-    return stdout;
+    return outputOf(args, await finishAsync(program, all, timeoutMs));
   }
 
   #path(name: string): string {
     return join(this.#options.folder, name);
   }
+}
+
+/** @throws Error when a command did not succeed */
+function outputOf(args: readonly string[], { status, stdout, stderr }: Finished): string {
+  if (status !== 0) throw new Error(`bootfabric ${args.join(' ')} failed (${status}): ${stderr}${stdout}`);
+  return stdout;
 }
 
 function plainCommand(

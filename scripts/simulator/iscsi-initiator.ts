@@ -3,10 +3,18 @@ import type { PduFrame } from '../../node/iscsi/framer.ts';
 import { opcode, RESERVED_TAG } from '../../node/iscsi/opcode.ts';
 import * as pdu from '../../node/iscsi/pdu.ts';
 import { decodeTextKeys, encodeTextKeys } from '../../node/iscsi/text-keys.ts';
-import { inquiryCdb, readCapacity16Cdb, opcode as scsiOpcode } from '../../node/scsi/cdb.ts';
+import { readCapacity16Cdb, opcode as scsiOpcode } from '../../node/scsi/cdb.ts';
 import { capacity16 } from '../../node/scsi/parameter-command.ts';
 import { ConnectionLostError, type LoggedIn, type LoginOptions, login, type Wire } from './iscsi-wire.ts';
-import { rw16, type ScsiReply, type ScsiRequest, ScsiStatusError, unmapRequest } from './scsi-exchange.ts';
+import {
+  flushRequest,
+  inquiryRequest,
+  isUnitAttention,
+  rw16,
+  type ScsiReply,
+  type ScsiRequest,
+  ScsiStatusError,
+} from './scsi-exchange.ts';
 
 /** An iSCSI initiator for tests and the demo: asynchronous, true to the protocol, for one LUN of one target. */
 
@@ -33,7 +41,6 @@ interface PendingAnswer {
 
 const DEFAULT_QUEUE_DEPTH = 64;
 const BLOCK_BYTES = 512;
-const UNIT_ATTENTION = 6;
 const MAX_ATTENTIONS = 8;
 
 /**
@@ -106,7 +113,7 @@ export class Initiator {
     }
     const cdb = readCapacity16Cdb.encode({ serviceAction: 0x10, allocationLength: capacity16.sizeBytes });
     cdb[0] = scsiOpcode.serviceActionIn16;
-    const reply = await this.#good('READ CAPACITY(16)', { cdb, readBytes: capacity16.sizeBytes });
+    const reply = await this.good('READ CAPACITY(16)', { cdb, readBytes: capacity16.sizeBytes });
     const { lastLba, blockLength } = capacity16.decode(reply.data);
     this.capacity = { blocks: Number(lastLba) + 1, blockBytes: blockLength };
   }
@@ -114,7 +121,7 @@ export class Initiator {
   /** @throws ScsiStatusError, ConnectionLostError */
   async read(lba: number, blocks: number): Promise<Uint8Array> {
     const cdb = rw16(scsiOpcode.read16, lba, blocks, false);
-    return (await this.#good('READ(16)', { cdb, readBytes: blocks * BLOCK_BYTES })).data;
+    return (await this.good('READ(16)', { cdb, readBytes: blocks * BLOCK_BYTES })).data;
   }
 
   /**
@@ -123,31 +130,24 @@ export class Initiator {
    */
   async write(lba: number, data: Uint8Array, options: { forceUnitAccess?: boolean } = {}): Promise<void> {
     const cdb = rw16(scsiOpcode.write16, lba, data.length / BLOCK_BYTES, options.forceUnitAccess ?? false);
-    await this.#good('WRITE(16)', { cdb, write: data });
+    await this.good('WRITE(16)', { cdb, write: data });
   }
 
   /** SYNCHRONIZE CACHE over the whole unit. @throws ScsiStatusError, ConnectionLostError */
   async flush(): Promise<void> {
-    const cdb = new Uint8Array(10);
-    cdb[0] = scsiOpcode.synchronizeCache10;
-    await this.#good('SYNCHRONIZE CACHE(10)', { cdb });
-  }
-
-  /** UNMAP of one range. @throws as `write` */
-  async unmap(lba: number, blocks: number): Promise<void> {
-    await this.#good('UNMAP', unmapRequest(lba, blocks));
+    await this.good('SYNCHRONIZE CACHE(10)', flushRequest());
   }
 
   /** Standard INQUIRY data, or a VPD page. */
   async inquiry(pageCode?: number): Promise<Uint8Array> {
-    const fields = { evpd: pageCode !== undefined, pageCode: pageCode ?? 0, allocationLength: 255 };
-    const cdb = inquiryCdb.encode(fields);
-    cdb[0] = scsiOpcode.inquiry;
-    return (await this.#good('INQUIRY', { cdb, readBytes: 255 })).data;
+    return (await this.good('INQUIRY', inquiryRequest(pageCode))).data;
   }
 
-  /** Sent again after a unit attention, as operating systems do: it says what has happened, not that this failed. */
-  async #good(what: string, request: ScsiRequest): Promise<ScsiReply> {
+  /**
+   * Any command, sent again after a unit attention, as operating systems do: that says what has happened, not that this failed.
+   * @throws ScsiStatusError, ConnectionLostError
+   */
+  async good(what: string, request: ScsiRequest): Promise<ScsiReply> {
     for (let attempt = 0; ; attempt++) {
       const reply = await this.command(request);
       if (reply.status === 0) return reply;
@@ -471,8 +471,4 @@ export class Initiator {
     for (const one of pending) one.reject(why);
     for (const listener of this.#closeListeners) listener(why);
   }
-}
-
-function isUnitAttention({ sense }: ScsiReply): boolean {
-  return ((sense[2] ?? 0) & 15) === UNIT_ATTENTION;
 }

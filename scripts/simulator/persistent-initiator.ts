@@ -1,5 +1,6 @@
 import { connectInitiator, type Initiator, type InitiatorOptions } from './iscsi-initiator.ts';
 import { ConnectionLostError, LoginRefusedError } from './iscsi-wire.ts';
+import { unmapRequest } from './scsi-exchange.ts';
 
 /**
  * How a silent target is found out: NOP-Out as often as this, and the connection given up when none is answered for
@@ -50,8 +51,8 @@ export class PersistentInitiator {
     return this.#insist((initiator) => initiator.write(lba, data, options));
   }
 
-  unmap(lba: number, blocks: number): Promise<void> {
-    return this.#insist((initiator) => initiator.unmap(lba, blocks));
+  async unmap(lba: number, blocks: number): Promise<void> {
+    await this.#insist((initiator) => initiator.good('UNMAP', unmapRequest(lba, blocks)));
   }
 
   flush(): Promise<void> {

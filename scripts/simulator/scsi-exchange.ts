@@ -1,5 +1,8 @@
-import { rw16Cdb, opcode as scsiOpcode, unmapCdb } from '../../node/scsi/cdb.ts';
+import { inquiryCdb, rw16Cdb, opcode as scsiOpcode, unmapCdb } from '../../node/scsi/cdb.ts';
 import { unmapDescriptor, unmapHeader } from '../../node/scsi/provisioning-command.ts';
+
+const UNIT_ATTENTION = 6;
+const INQUIRY_BYTES = 255;
 
 /** One SCSI command as an initiator sees it. */
 
@@ -57,4 +60,23 @@ export function unmapRequest(lba: number, blocks: number): ScsiRequest {
   const cdb = unmapCdb.encode({ parameterListLength: list.length });
   cdb[0] = scsiOpcode.unmap;
   return { cdb, write: list };
+}
+
+/** SYNCHRONIZE CACHE (10) of the whole unit. */
+export function flushRequest(): ScsiRequest {
+  const cdb = new Uint8Array(10);
+  cdb[0] = scsiOpcode.synchronizeCache10;
+  return { cdb };
+}
+
+/** INQUIRY for the standard data, or for a VPD page. */
+export function inquiryRequest(pageCode: number | undefined): ScsiRequest {
+  const evpd = pageCode !== undefined;
+  const cdb = inquiryCdb.encode({ evpd, pageCode: pageCode ?? 0, allocationLength: INQUIRY_BYTES });
+  cdb[0] = scsiOpcode.inquiry;
+  return { cdb, readBytes: INQUIRY_BYTES };
+}
+
+export function isUnitAttention({ sense }: ScsiReply): boolean {
+  return ((sense[2] ?? 0) & 15) === UNIT_ATTENTION;
 }
