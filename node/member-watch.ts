@@ -2,7 +2,7 @@ import { Agent, request } from 'node:https';
 import { checkServerIdentity } from 'node:tls';
 import { type MembersDocument, membersSchema } from '../api/contract/join.ts';
 import { peerRoutes } from '../api/contract/peer-content.ts';
-import type { Clock, Timers } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { findSchemaFault } from '../base/schema-check.ts';
@@ -20,7 +20,6 @@ export interface MemberWatchOptions {
   /** This node has been removed from the cluster, says a member. */
   readonly onRemoved: () => void;
   readonly clock: Clock;
-  readonly timers: Timers;
   readonly logger: Logger;
 }
 
@@ -90,7 +89,9 @@ export class MemberWatch {
               : new Error(`another node answers at ${peer.endpoints.api}`),
         },
         (response) => {
-          collect(response).then((text) => resolve(this.#read(response.statusCode ?? 0, text)), reject);
+          collect(response)
+            .then((text) => resolve(this.#read(response.statusCode ?? 0, text)))
+            .catch(reject);
         },
       );
       outgoing.on('error', reject);

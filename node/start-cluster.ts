@@ -81,7 +81,6 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     learn: (found) => cluster.learnMembers(found),
     onRemoved: removed,
     clock: systemClock,
-    timers: systemTimers,
     logger: logger('members'),
   });
   await cluster.start();
