@@ -96,18 +96,22 @@ export class AppendThread {
   async #write(group: readonly Message[], sinceMs: number): Promise<void> {
     const durable = group.some(({ responses = [] }) => responses.length > 0);
     const writes = group.map(asWrite);
-    while (!(await this.#persisted(writes, durable))) if (this.#stopped) return;
-    if (durable) this.#latency.add(this.#context.clock.monotonicMs() - sinceMs);
+    let outcome = await this.#persisted(writes, durable);
+    while (outcome === 'full') {
+      if (this.#stopped) return;
+      outcome = await this.#persisted(writes, durable);
+    }
+    // An answer that rests on nothing new says nothing about the disk.
+    if (outcome === 'synced') this.#latency.add(this.#context.clock.monotonicMs() - sinceMs);
     if (this.#stopped) return;
     for (const { snapshot } of writes) if (snapshot !== undefined) this.#onReceived(snapshot);
     this.#onWritten(group.flatMap(({ responses = [] }) => responses));
   }
 
-  /** @returns false when there was no space, after a while */
-  async #persisted(writes: readonly StorageWrite[], durable: boolean): Promise<boolean> {
+  /** @returns "full" when there was no space, after a while; "synced" when it took an fsync */
+  async #persisted(writes: readonly StorageWrite[], durable: boolean): Promise<'full' | 'synced' | 'kept'> {
     try {
-      await this.#store.persist(writes, durable);
-      return true;
+      return (await this.#store.persist(writes, durable)) ? 'synced' : 'kept';
     } catch (error) {
       if (!(error instanceof LogFullError)) throw error;
       this.#context.logger.error('cluster.log.full', { message: describeError(error) });
@@ -118,7 +122,7 @@ export class AppendThread {
           resolve();
         };
       });
-      return false;
+      return 'full';
     }
   }
 }

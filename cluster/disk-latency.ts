@@ -2,9 +2,9 @@ import { DISK_LATENCY_SAMPLES } from './limits.ts';
 
 /** How long this node's own disk took lately to make what it was given durable. */
 export interface DiskLatency {
-  /** Writes looked at: the last ones, at most DISK_LATENCY_SAMPLES. */
+  /** Writes looked at: the last ones that took an fsync, at most DISK_LATENCY_SAMPLES. */
   readonly samples: number;
-  /** Append and fsync together, nearest rank; undefined before the first write. */
+  /** Append and fsync together, nearest rank; undefined before the first such write. */
   readonly p50Ms: number | undefined;
   readonly p99Ms: number | undefined;
   /** How long the write under way has taken so far; 0: none is under way. */

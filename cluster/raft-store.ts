@@ -167,19 +167,20 @@ export class RaftStore implements RaftStorage {
    * Keeps the writes, in order. Raft sees them when this resolves. A commit index that comes alone waits for the
    * next record: it is a promise to nobody, and after a crash the leader tells it again.
    * @param durable resolves only once they are on stable storage
+   * @returns whether that took an fsync: it takes none where everything has been made durable already
    * @throws LogFullError with nothing kept, LogFailure which is final
    */
-  persist(writes: readonly StorageWrite[], durable: boolean): Promise<void> {
+  persist(writes: readonly StorageWrite[], durable: boolean): Promise<boolean> {
     return this.#inTurn(() => this.#persist(writes, durable));
   }
 
-  #inTurn(run: () => Promise<void>): Promise<void> {
+  #inTurn<T>(run: () => Promise<T>): Promise<T> {
     const turn = this.#lane.then(run);
     this.#lane = turn.catch(() => {});
     return turn;
   }
 
-  async #persist(writes: readonly StorageWrite[], durable: boolean): Promise<void> {
+  async #persist(writes: readonly StorageWrite[], durable: boolean): Promise<boolean> {
     const records: RaftRecord[] = [];
     let contentRecord: number | undefined;
     let recorded = this.#recordedHardState;
@@ -209,13 +210,16 @@ export class RaftStore implements RaftStorage {
       this.#hasUnsynced = true;
       this.#locate(records, firstIndex);
     }
+    let tookSync = false;
     if (durable && this.#hasUnsynced) {
       await this.#log.sync();
       this.#hasUnsynced = false;
+      tookSync = true;
     }
     for (const write of writes) this.#remember(write);
     // What was there before a snapshot is needed no more.
     if (durable && contentRecord !== undefined) await this.#log.trimBefore(contentRecord);
+    return tookSync;
   }
 
   /** Why this node may not take part before a snapshot has taken the place of what it has. */

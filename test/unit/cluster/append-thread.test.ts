@@ -85,6 +85,28 @@ describe('the append thread', () => {
     expect(p50Ms).toBeLessThan(p99Ms);
   });
 
+  it('takes no write for a sample of the disk that needed no fsync', async () => {
+    const { disk, thread, said } = await setUp();
+    thread.push(write(1));
+    await eventually('it is said', () => said.length === 1);
+    const { syncs } = disk;
+    expect(thread.latency().samples).toBe(1);
+    // An answer with nothing new to keep, then a commit index alone, which waits for the next record.
+    const { entries: _, ...answer } = write(2);
+    thread.push(answer);
+    await eventually('it is said', () => said.length === 2);
+    const { responses: __, ...silent } = answer;
+    thread.push({ ...silent, commit: 1 });
+    thread.push({ ...answer, commit: 1 });
+    await eventually('it is said', () => said.length === 3);
+    expect(disk.syncs).toBe(syncs);
+    expect(thread.latency().samples).toBe(1);
+    thread.push(write(2));
+    await eventually('it is said', () => said.length === 4);
+    expect(disk.syncs).toBe(syncs + 1);
+    expect(thread.latency().samples).toBe(2);
+  });
+
   it('waits for space, and ends at a failure', async () => {
     const { disk, thread, said, failures } = await setUp();
     disk.full = true;
