@@ -118,6 +118,24 @@ describe('reads', () => {
     reads.stop();
   });
 
+  it('take nothing for an answer that was said to an earlier start of this node', async () => {
+    const asked: Uint8Array[] = [];
+    const ask = (context: Uint8Array): void => {
+      asked.push(context);
+    };
+    const before = new Reads(clock, clock, new SeededRandom(1), ask);
+    const lost = ending(before.tail());
+    before.stop();
+    expect(await lost).toBe('unavailable stopping');
+    const after = new Reads(clock, clock, new SeededRandom(2), ask);
+    const answered = ending(after.tail());
+    // The leader's answer to the process before the restart; the cluster has gone on since.
+    after.answered(asked[0] as Uint8Array, 10);
+    after.answered(asked[1] as Uint8Array, 12);
+    expect(await answered).toBe('at 12');
+    after.stop();
+  });
+
   it('are asked for again, and end when their time is over', async () => {
     const asked: Uint8Array[] = [];
     const reads = new Reads(clock, clock, new SeededRandom(1), (context) => asked.push(context));
