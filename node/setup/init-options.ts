@@ -1,4 +1,4 @@
-import { Command, CommanderError, Option } from 'commander';
+import { Command, Option } from 'commander';
 
 /** The options of `bootfabric init` as typed, before anything is checked against anything. */
 export interface InitOptions {
@@ -19,37 +19,13 @@ export interface InitOptions {
   readonly json?: boolean;
 }
 
-export type ParsedArguments<Options> =
-  | { readonly kind: 'options'; readonly options: Options }
-  | { readonly kind: 'help'; readonly text: string }
-  | { readonly kind: 'usage'; readonly message: string };
-
 const collect = (value: string, earlier: readonly string[] | undefined): readonly string[] => [
   ...(earlier ?? []),
   value,
 ];
 
-/** @param args what follows "init" on the command line */
-export function parseInitArguments(args: readonly string[]): ParsedArguments<InitOptions> {
-  let help = '';
-  const command = initCommand();
-  command.exitOverride().configureOutput({
-    writeOut: (text) => {
-      help += text;
-    },
-    writeErr: () => {},
-  });
-  try {
-    command.parse(args, { from: 'user' });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return { kind: 'help', text: help };
-    return { kind: 'usage', message: error.message.replace(/^error: /, '') };
-  }
-  return { kind: 'options', options: command.opts<InitOptions>() };
-}
-
-function initCommand(): Command {
+/** Takes InitOptions. */
+export function initCommand(): Command {
   return new Command('bootfabric init')
     .description('Prepare a new cluster: one directory per node, certificates and an administrator profile.')
     .requiredOption('--cluster <name>', 'name of the cluster')

@@ -1,23 +1,18 @@
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
-import { errorDocument, errorText } from '../../base/error-text.ts';
 import { describeError, OperationError } from '../../base/errors.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { AUTHORITY_KEY_FILE, makeCluster, type NewCluster, PROFILE_FILE } from './init-cluster.ts';
-import { parseInitArguments } from './init-options.ts';
+import { type InitOptions, initCommand } from './init-options.ts';
 import { type InitPlan, planCluster } from './init-plan.ts';
 import { writeNewFile } from './node-directory.ts';
+import { type CommandOutput, runOfflineCommand } from './offline-command.ts';
 
 /** Randomness must be cryptographically strong: secrets and the cluster id come from it. */
 export interface InitSources {
   readonly clock: Clock;
   readonly random: RandomSource;
-}
-
-export interface InitOutput {
-  readonly out: (text: string) => void;
-  readonly err: (text: string) => void;
 }
 
 /** What was made, as --json prints it. */
@@ -36,8 +31,6 @@ export interface InitReport {
   readonly joinToken: string;
 }
 
-const EXIT = { ok: 0, refused: 1, usage: 2 } as const;
-
 /**
  * `bootfabric init`.
  * @param args what follows "init"
@@ -46,37 +39,19 @@ const EXIT = { ok: 0, refused: 1, usage: 2 } as const;
 export async function runInit(
   args: readonly string[],
   sources: InitSources,
-  output: InitOutput,
+  output: CommandOutput,
 ): Promise<number> {
-  const asJson = args.includes('--json');
-  const fail = (error: unknown): void => {
-    const document = errorDocument(error);
-    output.err(asJson ? `${JSON.stringify(document)}\n` : errorText(document));
-  };
-  const parsed = parseInitArguments(args);
-  if (parsed.kind === 'help') {
-    output.out(parsed.text);
-    return EXIT.ok;
-  }
-  if (parsed.kind === 'usage') {
-    const accepted = 'see bootfabric init --help';
-    fail(new OperationError(parsed.message, { kind: 'invalid', code: 'usage', accepted }));
-    return EXIT.usage;
-  }
-  try {
-    const plan = planCluster(parsed.options);
-    const directory = resolve(parsed.options.out);
+  const command = initCommand();
+  return await runOfflineCommand(command, args, output, async (asJson) => {
+    const options = command.opts<InitOptions>();
+    const plan = planCluster(options);
+    const directory = resolve(options.out);
     await refuseTaken(directory);
     const cluster = makeCluster(plan, { nowMs: sources.clock.wallMs(), random: sources.random });
     await writeDirectory(directory, cluster);
     const report = reportOf(plan, cluster, directory);
     output.out(asJson ? `${JSON.stringify(report)}\n` : reportText(report));
-    return EXIT.ok;
-  } catch (error) {
-    if (!(error instanceof OperationError)) throw error;
-    fail(error);
-    return EXIT.refused;
-  }
+  });
 }
 
 /** All files go into a sibling that then takes the directory's name at once. @throws OperationError */

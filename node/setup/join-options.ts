@@ -1,10 +1,8 @@
-import { Command, CommanderError } from 'commander';
-import type { ParsedArguments } from './init-options.ts';
+import { Command } from 'commander';
 import { repeated } from './init-options.ts';
 
 /** The options of `bootfabric join` as typed. */
 export interface JoinOptions {
-  readonly token: string;
   readonly id: string;
   readonly address: string;
   readonly out: string;
@@ -17,28 +15,8 @@ export interface JoinOptions {
   readonly json?: boolean;
 }
 
-/** @param args what follows "join" on the command line */
-export function parseJoinArguments(args: readonly string[]): ParsedArguments<JoinOptions> {
-  let help = '';
-  const command = joinCommand();
-  command.exitOverride().configureOutput({
-    writeOut: (text) => {
-      help += text;
-    },
-    writeErr: () => {},
-  });
-  try {
-    command.parse(args, { from: 'user' });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return { kind: 'help', text: help };
-    return { kind: 'usage', message: error.message.replace(/^error: /, '') };
-  }
-  const [token = ''] = command.args;
-  return { kind: 'options', options: { ...command.opts<Omit<JoinOptions, 'token'>>(), token } };
-}
-
-function joinCommand(): Command {
+/** Takes JoinOptions and, as its argument, the token. */
+export function joinCommand(): Command {
   return new Command('bootfabric join')
     .description('Make this host a node of a cluster that runs; start it afterwards.')
     .argument('<token>', 'what "bootfabric node token" or "bootfabric init" printed')

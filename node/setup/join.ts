@@ -1,20 +1,18 @@
 import { sign } from 'node:crypto';
 import { resolve } from 'node:path';
 import { type JoinAnswerDocument, joinStatement } from '../../api/contract/join.ts';
-import { errorDocument, errorText } from '../../base/error-text.ts';
-import { OperationError } from '../../base/errors.ts';
 import { formatConfig, type NodeConfig } from '../config.ts';
 import { createKeyPair } from './certificates.ts';
-import { type InitOutput, refuseTaken, writeDirectory } from './init.ts';
+import { refuseTaken, writeDirectory } from './init.ts';
 import { endpointsOf, type NewFile } from './init-cluster.ts';
 import { parseInterfaces, parsePorts } from './init-plan.ts';
 import { checkInterface, checkName, parseHostAddress, parseWeight } from './init-values.ts';
 import { askToJoin } from './join-client.ts';
-import { type JoinOptions, parseJoinArguments } from './join-options.ts';
+import { type JoinOptions, joinCommand } from './join-options.ts';
 import { decodeJoinToken, type JoinToken, secretSha256 } from './join-token.ts';
 import { NODE_FILES } from './node-directory.ts';
+import { type CommandOutput, runOfflineCommand } from './offline-command.ts';
 
-const EXIT = { ok: 0, refused: 1, usage: 2 } as const;
 const PUBLIC_MODE = 0o644;
 const SECRET_MODE = 0o600;
 
@@ -23,25 +21,13 @@ const SECRET_MODE = 0o600;
  * @param args what follows "join"
  * @returns the exit code: 0 joined, 1 refused, 2 wrong usage
  */
-export async function runJoin(args: readonly string[], output: InitOutput): Promise<number> {
-  const asJson = args.includes('--json');
-  const fail = (error: unknown): void => {
-    const document = errorDocument(error);
-    output.err(asJson ? `${JSON.stringify(document)}\n` : errorText(document));
-  };
-  const parsed = parseJoinArguments(args);
-  if (parsed.kind === 'help') {
-    output.out(parsed.text);
-    return EXIT.ok;
-  }
-  if (parsed.kind === 'usage') {
-    const accepted = 'see bootfabric join --help';
-    fail(new OperationError(parsed.message, { kind: 'invalid', code: 'usage', accepted }));
-    return EXIT.usage;
-  }
-  try {
-    const directory = resolve(parsed.options.out);
-    const plan = planJoin(parsed.options);
+export async function runJoin(args: readonly string[], output: CommandOutput): Promise<number> {
+  const command = joinCommand();
+  return await runOfflineCommand(command, args, output, async (asJson) => {
+    const options = command.opts<JoinOptions>();
+    const directory = resolve(options.out);
+    const [token = ''] = command.args;
+    const plan = planJoin(token, options);
     // Before the token is spent on it.
     await refuseTaken(directory);
     const joined = await join(plan);
@@ -53,12 +39,7 @@ export async function runJoin(args: readonly string[], output: InitOutput): Prom
         ? `${JSON.stringify(report)}\n`
         : `Node ${nodeId} is in cluster ${joined.clusterName}\n\nRun here:  bootfabric start --data ${directory}\n`,
     );
-    return EXIT.ok;
-  } catch (error) {
-    if (!(error instanceof OperationError)) throw error;
-    fail(error);
-    return EXIT.refused;
-  }
+  });
 }
 
 interface JoinPlan {
@@ -72,10 +53,10 @@ interface JoinPlan {
   readonly ipxeDir: string;
 }
 
-function planJoin(options: JoinOptions): JoinPlan {
+function planJoin(token: string, options: JoinOptions): JoinPlan {
   const { portalInterface } = options;
   return {
-    token: decodeJoinToken(options.token),
+    token: decodeJoinToken(token),
     nodeId: checkName('--id', options.id),
     address: parseHostAddress('--address', options.address),
     ports: parsePorts(options.ports),

@@ -1,12 +1,17 @@
 import { type Command, CommanderError } from 'commander';
 import { errorDocument, errorText } from '../../base/error-text.ts';
 import { OperationError } from '../../base/errors.ts';
-import type { InitOutput } from './init.ts';
+
+export interface CommandOutput {
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+}
 
 const EXIT = { ok: 0, refused: 1, usage: 2 } as const;
 
 /**
- * Runs a command that works on files of this host and asks no node: help and one clear error as for every command.
+ * Runs a command that works on files of this host, without an administrator's profile: help and one clear error as for
+ * every command.
  * @param args what follows the command's name
  * @param carryOut throws OperationError for what an administrator can mend
  * @returns the exit code: 0 done, 1 refused, 2 wrong usage
@@ -14,7 +19,7 @@ const EXIT = { ok: 0, refused: 1, usage: 2 } as const;
 export async function runOfflineCommand(
   command: Command,
   args: readonly string[],
-  output: InitOutput,
+  output: CommandOutput,
   carryOut: (asJson: boolean) => Promise<void>,
 ): Promise<number> {
   const asJson = args.includes('--json');
@@ -29,7 +34,8 @@ export async function runOfflineCommand(
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return EXIT.ok;
     const message = error.message.replace(/^error: /, '');
-    fail(new OperationError(message, { kind: 'invalid', code: 'usage', accepted: 'see --help' }));
+    const accepted = `see ${command.name()} --help`;
+    fail(new OperationError(message, { kind: 'invalid', code: 'usage', accepted }));
     return EXIT.usage;
   }
   try {

@@ -5,9 +5,8 @@ import { OperationError } from '../../base/errors.ts';
 import { Recovery } from '../../cluster/recovery.ts';
 import type { RecoveredState } from '../../cluster/state/recovery.ts';
 import { openClusterStores } from '../cluster-stores.ts';
-import type { InitOutput } from './init.ts';
 import { loadNodeDirectory } from './node-directory.ts';
-import { runOfflineCommand } from './offline-command.ts';
+import { type CommandOutput, runOfflineCommand } from './offline-command.ts';
 
 interface RecoverOptions {
   readonly data: string;
@@ -23,7 +22,11 @@ interface RecoverOptions {
  * @param args what follows "recover"
  * @returns the exit code: 0 done, 1 refused, 2 wrong usage
  */
-export async function runRecover(args: readonly string[], clock: Clock, output: InitOutput): Promise<number> {
+export async function runRecover(
+  args: readonly string[],
+  clock: Clock,
+  output: CommandOutput,
+): Promise<number> {
   const command = recoverCommand();
   return await runOfflineCommand(command, args, output, () =>
     recover(command.opts<RecoverOptions>(), clock, output),
@@ -45,7 +48,7 @@ function recoverCommand(): Command {
     .option('--json', 'print a JSON document');
 }
 
-async function recover(options: RecoverOptions, clock: Clock, output: InitOutput): Promise<void> {
+async function recover(options: RecoverOptions, clock: Clock, output: CommandOutput): Promise<void> {
   const directory = await loadNodeDirectory(resolve(options.data));
   const { nodeId } = directory.config;
   const { clusterName } = directory.genesis;

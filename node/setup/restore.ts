@@ -8,18 +8,11 @@ import { describeError, OperationError } from '../../base/errors.ts';
 import { findSchemaFault } from '../../base/schema-check.ts';
 import { completeState } from '../../cluster/state/genesis.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
-import {
-  type InitOutput,
-  type InitSources,
-  refuseTaken,
-  reportOf,
-  reportText,
-  writeDirectory,
-} from './init.ts';
+import { type InitSources, refuseTaken, reportOf, reportText, writeDirectory } from './init.ts';
 import { makeCluster } from './init-cluster.ts';
 import { repeated } from './init-options.ts';
 import { planCluster } from './init-plan.ts';
-import { runOfflineCommand } from './offline-command.ts';
+import { type CommandOutput, runOfflineCommand } from './offline-command.ts';
 
 interface RestoreOptions {
   readonly out: string;
@@ -39,7 +32,7 @@ interface RestoreOptions {
 export async function runRestore(
   args: readonly string[],
   sources: InitSources,
-  output: InitOutput,
+  output: CommandOutput,
 ): Promise<number> {
   const command = restoreCommand();
   return await runOfflineCommand(command, args, output, async (asJson) => {
