@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { CliIo } from '../../../../api/cli/cli-io.ts';
-import { runCli } from '../../../../api/cli/program.ts';
 import { routes } from '../../../../api/contract/routes.ts';
 import { ManualClock } from '../../../../base/clock.ts';
 import { OperationError } from '../../../../base/errors.ts';
 import { findSchemaFault } from '../../../../base/schema-check.ts';
-import { type ApiFixture, authority, startApiFixture } from '../../../support/api-fixture.ts';
-import { CLUSTER_ID, TOKEN, unavailable } from '../../../support/fake-cluster.ts';
+import { type ApiFixture, startApiFixture } from '../../../support/api-fixture.ts';
+import { errorOf, profileFor, runCommand } from '../../../support/cli-session.ts';
+import { unavailable } from '../../../support/fake-cluster.ts';
 
 const DEAD_URL = 'https://127.0.0.1:1';
 
@@ -30,46 +30,19 @@ beforeEach(async () => {
 
 async function profile(changes: object, name = 'admin.json'): Promise<string> {
   const file = join(scratch, name);
-  const document = {
-    clusterName: 'lab',
-    clusterId: CLUSTER_ID,
-    apiUrls: [`https://127.0.0.1:${api.server.port}`],
-    caCertificate: authority.certificatePem,
-    token: TOKEN,
-    ...changes,
-  };
-  await writeFile(file, JSON.stringify(document));
+  await writeFile(file, JSON.stringify({ ...profileFor(api.server.port), ...changes }));
   return file;
 }
 
 async function cli(args: readonly string[], changes: Partial<CliIo> = {}) {
-  let out = '';
-  let err = '';
   const nodeRuns: (readonly string[])[] = [];
-  const clock = new ManualClock();
-  const io: CliIo = {
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    errIsTerminal: false,
-    profileVariable: join(scratch, 'admin.json'),
-    homeDirectory: scratch,
-    clock,
-    sleep: async (ms) => clock.advance(ms),
-    runNode: async (nodeArgs) => {
-      nodeRuns.push(nodeArgs);
-      return 17;
-    },
-    ...changes,
+  const runNode: CliIo['runNode'] = async (nodeArgs) => {
+    nodeRuns.push(nodeArgs);
+    return 17;
   };
-  const code = await runCli(args, io);
-  return { code, out, err, nodeRuns };
+  const io = { homeDirectory: scratch, runNode, ...changes };
+  return { ...(await runCommand(args, join(scratch, 'admin.json'), io)), nodeRuns };
 }
-
-const errorOf = (text: string) => (JSON.parse(text) as { error: Record<string, unknown> }).error;
 
 describe('clients from the command line', () => {
   const add = [

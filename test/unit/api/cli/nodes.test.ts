@@ -1,64 +1,36 @@
 import { randomUUID } from 'node:crypto';
-import { readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { runCli } from '../../../../api/cli/program.ts';
 import type { BackupDocument, NodeListDocument } from '../../../../api/contract/nodes.ts';
 import { ManualClock } from '../../../../base/clock.ts';
 import type { ClusterState } from '../../../../cluster/state/model.ts';
-import { type ApiFixture, authority, startApiFixture } from '../../../support/api-fixture.ts';
-import { CLUSTER_ID, TOKEN } from '../../../support/fake-cluster.ts';
+import type { ApiFixture } from '../../../support/api-fixture.ts';
+import { type CliSession, errorOf, startCliSession } from '../../../support/cli-session.ts';
 
 let api: ApiFixture;
-let profile: string;
+let cli: CliSession['run'];
 
 beforeEach(async () => {
-  api = await startApiFixture('n1');
-  profile = join(tmpdir(), `bootfabric-${randomUUID()}.json`);
-  const document = {
-    clusterName: 'lab',
-    clusterId: CLUSTER_ID,
-    apiUrls: [`https://127.0.0.1:${api.server.port}`],
-    caCertificate: authority.certificatePem,
-    token: TOKEN,
-  };
-  await writeFile(profile, JSON.stringify(document));
-  return async () => {
-    await api.server.close();
-    await rm(profile);
-  };
+  const session = await startCliSession();
+  ({ api, run: cli } = session);
+  return () => session.close();
 });
 
 /**
- * @param meanwhile what happens in the cluster while the command waits
+ * What differs for a command that waits.
+ * @param meanwhile what happens in the cluster at each wait
  * @param pace how many times as long each wait takes as it was meant to
  */
-async function cli(args: readonly string[], meanwhile: () => void = () => {}, pace = 1) {
-  let out = '';
-  let err = '';
+function waiting(meanwhile: () => void = () => {}, pace = 1): Parameters<typeof cli>[1] {
   const clock = new ManualClock();
-  const code = await runCli(args, {
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    errIsTerminal: false,
-    profileVariable: profile,
-    homeDirectory: tmpdir(),
-    clock,
-    sleep: async (ms) => {
-      meanwhile();
-      clock.advance(ms * pace);
-    },
-    runNode: () => Promise.resolve(17),
-  });
-  return { code, out, err };
+  const sleep = async (ms: number): Promise<void> => {
+    meanwhile();
+    clock.advance(ms * pace);
+  };
+  return { clock, sleep };
 }
-
-const errorOf = (text: string) => (JSON.parse(text) as { error: Record<string, unknown> }).error;
 
 /** As the leader does. */
 function moveEverythingFrom(nodeId: string): void {
@@ -90,7 +62,10 @@ describe('commands about nodes', () => {
   });
 
   it('drain a node until it leads nothing, saying what is waited for', async () => {
-    const drained = await cli(['node', 'drain', 'n1'], () => moveEverythingFrom('n1'));
+    const drained = await cli(
+      ['node', 'drain', 'n1'],
+      waiting(() => moveEverythingFrom('n1')),
+    );
     expect(drained.code).toBe(0);
     expect(drained.err).toContain('n1: still leads pg1');
     expect(api.cluster.state().nodes['n1']?.draining).toBe(true);
@@ -103,7 +78,10 @@ describe('commands about nodes', () => {
     const refused = await cli(['node', 'remove', 'n1', '--no-wait', '--json']);
     expect(refused.code).toBe(1);
     expect(errorOf(refused.err)['code']).toBe('still-primary');
-    const removed = await cli(['node', 'remove', 'n1'], () => moveEverythingFrom('n1'));
+    const removed = await cli(
+      ['node', 'remove', 'n1'],
+      waiting(() => moveEverythingFrom('n1')),
+    );
     expect(removed.code).toBe(0);
     expect(removed.out).toContain('Node n1 is removed for good');
     expect(api.cluster.state().removedNodes['n1']).toMatchObject({ raftId: 1 });
@@ -112,7 +90,7 @@ describe('commands about nodes', () => {
   });
 
   it('give up waiting where nothing moves', async () => {
-    const stuck = await cli(['node', 'drain', 'n1', '--json'], undefined, 100);
+    const stuck = await cli(['node', 'drain', 'n1', '--json'], waiting(undefined, 100));
     expect(stuck.code).toBe(1);
     expect(errorOf(stuck.err.split('\n').at(-2) ?? '')).toMatchObject({ code: 'drain-stalled' });
   });
