@@ -3,17 +3,25 @@ import type { PduFrame } from '../../node/iscsi/framer.ts';
 import { opcode, RESERVED_TAG } from '../../node/iscsi/opcode.ts';
 import * as pdu from '../../node/iscsi/pdu.ts';
 import { decodeTextKeys, encodeTextKeys } from '../../node/iscsi/text-keys.ts';
-import { readCapacity16Cdb, opcode as scsiOpcode } from '../../node/scsi/cdb.ts';
 import { capacity16 } from '../../node/scsi/parameter-command.ts';
-import { ConnectionLostError, type LoggedIn, type LoginOptions, login, type Wire } from './iscsi-wire.ts';
+import {
+  ConnectionLostError,
+  DEFAULT_TIMEOUT_MS,
+  type LoggedIn,
+  type LoginOptions,
+  login,
+  type Wire,
+} from './iscsi-wire.ts';
 import {
   flushRequest,
   inquiryRequest,
   isUnitAttention,
-  rw16,
+  readCapacityRequest,
+  readRequest,
   type ScsiReply,
   type ScsiRequest,
   ScsiStatusError,
+  writeRequest,
 } from './scsi-exchange.ts';
 
 /** An iSCSI initiator for tests and the demo: asynchronous, true to the protocol, for one LUN of one target. */
@@ -44,17 +52,21 @@ const BLOCK_BYTES = 512;
 const MAX_ATTENTIONS = 8;
 
 /**
- * Logs in, waits until the unit is ready and reads its capacity.
+ * Logs in, waits until the unit is ready and reads its capacity, each within the time allowed: a target that dies in
+ * between may do so without a word.
  * @throws LoginRefusedError, ConnectionLostError, ScsiStatusError
  */
 export async function connectInitiator(options: InitiatorOptions): Promise<Initiator> {
   const initiator = new Initiator(await login(options), options);
+  const timer = setTimeout(() => initiator.destroy(), options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
   try {
     await initiator.awaitReady();
     return initiator;
   } catch (error) {
     initiator.destroy();
     throw error;
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -104,24 +116,15 @@ export class Initiator {
 
   /** Takes the unit attentions of a new session, then reads the capacity. */
   async awaitReady(): Promise<void> {
-    for (let attempt = 0; ; attempt++) {
-      const reply = await this.command({ cdb: new Uint8Array(6) });
-      if (reply.status === 0) break;
-      if (!isUnitAttention(reply) || attempt >= MAX_ATTENTIONS) {
-        throw new ScsiStatusError('TEST UNIT READY', reply);
-      }
-    }
-    const cdb = readCapacity16Cdb.encode({ serviceAction: 0x10, allocationLength: capacity16.sizeBytes });
-    cdb[0] = scsiOpcode.serviceActionIn16;
-    const reply = await this.good('READ CAPACITY(16)', { cdb, readBytes: capacity16.sizeBytes });
+    await this.good('TEST UNIT READY', { cdb: new Uint8Array(6) });
+    const reply = await this.good('READ CAPACITY(16)', readCapacityRequest());
     const { lastLba, blockLength } = capacity16.decode(reply.data);
     this.capacity = { blocks: Number(lastLba) + 1, blockBytes: blockLength };
   }
 
   /** @throws ScsiStatusError, ConnectionLostError */
   async read(lba: number, blocks: number): Promise<Uint8Array> {
-    const cdb = rw16(scsiOpcode.read16, lba, blocks, false);
-    return (await this.good('READ(16)', { cdb, readBytes: blocks * BLOCK_BYTES })).data;
+    return (await this.good('READ(16)', readRequest(lba, blocks * BLOCK_BYTES))).data;
   }
 
   /**
@@ -129,8 +132,7 @@ export class Initiator {
    * @throws ScsiStatusError, ConnectionLostError (the blocks may or may not have been written)
    */
   async write(lba: number, data: Uint8Array, options: { forceUnitAccess?: boolean } = {}): Promise<void> {
-    const cdb = rw16(scsiOpcode.write16, lba, data.length / BLOCK_BYTES, options.forceUnitAccess ?? false);
-    await this.good('WRITE(16)', { cdb, write: data });
+    await this.good('WRITE(16)', writeRequest(lba, data, options.forceUnitAccess ?? false));
   }
 
   /** SYNCHRONIZE CACHE over the whole unit. @throws ScsiStatusError, ConnectionLostError */

@@ -59,7 +59,7 @@ export interface LoggedIn {
   readonly maxCmdSN: number;
 }
 
-const DEFAULT_TIMEOUT_MS = 5000;
+export const DEFAULT_TIMEOUT_MS = 5000;
 const MAX_REDIRECTS = 4;
 const DEFAULT_ISID = '400000000001';
 

@@ -1,7 +1,15 @@
-import { inquiryCdb, rw16Cdb, opcode as scsiOpcode, unmapCdb } from '../../node/scsi/cdb.ts';
+import {
+  inquiryCdb,
+  readCapacity16Cdb,
+  rw16Cdb,
+  opcode as scsiOpcode,
+  unmapCdb,
+} from '../../node/scsi/cdb.ts';
+import { capacity16 } from '../../node/scsi/parameter-command.ts';
 import { unmapDescriptor, unmapHeader } from '../../node/scsi/provisioning-command.ts';
 
 const UNIT_ATTENTION = 6;
+const BLOCK_BYTES = 512;
 const INQUIRY_BYTES = 255;
 
 /** One SCSI command as an initiator sees it. */
@@ -46,6 +54,20 @@ export function rw16(code: number, lba: number, length: number, fua: boolean): U
   const cdb = rw16Cdb.encode({ fua, lbaHigh, lbaLow: lba >>> 0, length });
   cdb[0] = code;
   return cdb;
+}
+
+export function readRequest(lba: number, lengthBytes: number): ScsiRequest {
+  return { cdb: rw16(scsiOpcode.read16, lba, lengthBytes / BLOCK_BYTES, false), readBytes: lengthBytes };
+}
+
+export function writeRequest(lba: number, data: Uint8Array, forceUnitAccess: boolean): ScsiRequest {
+  return { cdb: rw16(scsiOpcode.write16, lba, data.length / BLOCK_BYTES, forceUnitAccess), write: data };
+}
+
+export function readCapacityRequest(): ScsiRequest {
+  const cdb = readCapacity16Cdb.encode({ serviceAction: 0x10, allocationLength: capacity16.sizeBytes });
+  cdb[0] = scsiOpcode.serviceActionIn16;
+  return { cdb, readBytes: capacity16.sizeBytes };
 }
 
 /** UNMAP (SBC-3 §5.28) of one range. */
