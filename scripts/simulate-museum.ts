@@ -2,13 +2,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { EXHIBITS } from '../test/sim/museum/exhibits.ts';
-import { Gallery } from '../test/sim/museum/gallery.ts';
+import type { Exhibit } from '../test/sim/museum/exhibit.ts';
+import { CLUSTER_EXHIBITS, REPLICATION_EXHIBITS } from '../test/sim/museum/exhibits.ts';
+import { CLUSTER, Gallery, REPLICATION, type Subject } from '../test/sim/museum/gallery.ts';
 
 const HELP = `Usage: npm run simulate:museum -- [--only TEXT]
 
-Puts each deliberate fault of test/sim/museum into a copy of the sources, runs the simulator on it from seed 1, and
-prints which seed finds it and how.
+Puts each deliberate fault of test/sim/museum into a copy of the sources, runs its simulator (that of the cluster log, or
+of replication) on it from seed 1, and prints which seed finds it and how.
 
   --only TEXT  only faults with this in their names
   --help       show this text
@@ -24,11 +25,21 @@ async function main(): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
+  const shows = (exhibit: Exhibit): boolean => exhibit.name.includes(values.only);
+  const missed =
+    (await show(CLUSTER, CLUSTER_EXHIBITS.filter(shows))) +
+    (await show(REPLICATION, REPLICATION_EXHIBITS.filter(shows)));
+  return missed === 0 ? 0 : 1;
+}
+
+/** @returns how many were not found */
+async function show(subject: Subject, exhibits: readonly Exhibit[]): Promise<number> {
+  if (exhibits.length === 0) return 0;
   const folder = mkdtempSync(join(tmpdir(), 'bootfabric-museum-'));
   let missed = 0;
   try {
-    const gallery = new Gallery(folder);
-    for (const exhibit of EXHIBITS.filter((e) => e.name.includes(values.only))) {
+    const gallery = new Gallery(folder, subject);
+    for (const exhibit of exhibits) {
       const startedMs = performance.now();
       const { seed, violation = 'NOT FOUND' } = await gallery.visit(exhibit);
       if (seed === undefined) missed++;
@@ -39,7 +50,7 @@ async function main(): Promise<number> {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-  return missed === 0 ? 0 : 1;
+  return missed;
 }
 
 process.exitCode = await main();

@@ -46,6 +46,8 @@ export class Network {
   readonly counts: NetworkCounts = { lost: 0, doubled: 0, reordered: 0, muted: 0 };
   /** Whether a message may be lost, doubled or reordered while its link is up. */
   isDatagram: (message: Uint8Array) => boolean = () => false;
+  /** A datagram that is lost, besides those that the weather takes. */
+  swallows: (from: Process, to: Process, message: Uint8Array) => boolean = () => false;
   /** Sees each message as it is sent and as it arrives. */
   onMessage: (what: 'sent' | 'arrived', from: Process, to: Process, message: Uint8Array) => void = () => {};
   /** Whether a node's host tells that no process is there. */
@@ -158,7 +160,7 @@ export class Network {
     const { weather, counts } = this;
     if (this.#isMuted(process.nodeId, receiver.nodeId)) {
       counts.muted++;
-    } else if (this.#happens(weather.lossPercent)) {
+    } else if (this.swallows(process, receiver, message) || this.#happens(weather.lossPercent)) {
       counts.lost++;
     } else {
       if (this.#happens(weather.doublingPercent)) {

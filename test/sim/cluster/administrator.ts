@@ -2,6 +2,7 @@ import { crc32c } from '../../../base/crc32c.ts';
 import type { JoinedMembers } from '../../../cluster/cluster-node.ts';
 import type { Command, CommandResult } from '../../../cluster/state/commands.ts';
 import type { ClusterState } from '../../../cluster/state/model.ts';
+import { obstaclesToRemoval } from '../../../cluster/state/placement-plan.ts';
 import type { World } from '../world.ts';
 import { endpointsOf } from './endpoints.ts';
 import type { Host } from './host.ts';
@@ -11,12 +12,17 @@ const MAX_MEMBERS = 5;
 const TOKEN_MS = 3_600_000;
 /** A removal that is refused for so long is given up. */
 const PATIENCE_MS = 8_000;
+const HASTY_PATIENCE_MS = 1_500;
 /** How often the stand-in for replication looks for replicas that could join. */
 const CATCH_UP_MS = 80;
 const RETRY_MS = 150;
+/** What has not been answered by then is asked of another node; all that is asked may be asked twice. */
+const ANSWER_MS = 700;
 
 export interface AdministratorContext {
   readonly world: World;
+  /** Members change all the time. */
+  readonly isRestless: boolean;
   readonly counters: { add(name: string, by?: number): void };
   readonly hosts: () => readonly Host[];
   /** Makes a server that will join; it is started once it has been let in. */
@@ -81,6 +87,7 @@ export class Administrator {
     return new Promise((resolve) => {
       const { process } = host;
       process.onKill(() => resolve(undefined));
+      this.#later(ANSWER_MS, () => resolve(undefined));
       process.enter(() => {
         const proposed = host.node?.propose(command);
         if (proposed === undefined) resolve(undefined);
@@ -93,11 +100,22 @@ export class Administrator {
     if (this.isOver) return;
     const state = this.newestState();
     const count = Object.keys(state?.nodes ?? {}).length;
-    const { world } = this.#context;
-    let doing: Promise<void> = Promise.resolve();
-    if (count > 0 && count < MAX_MEMBERS && (count <= MIN_MEMBERS || world.chance(50))) doing = this.#grow();
-    else if (state !== undefined && count > MIN_MEMBERS) doing = this.#shrink(state);
-    void doing.then(() => this.#later(world.between(200, 3_000), () => this.#changeMembers()));
+    const { world, isRestless } = this.#context;
+    const doing: Promise<void>[] = [];
+    const isSmall = count <= MIN_MEMBERS;
+    const isReplacing = !isSmall && world.chance(40);
+    if (count > 0 && (isReplacing || (count < MAX_MEMBERS && (isSmall || world.chance(50))))) {
+      doing.push(this.#grow());
+      // Several at once become voters by joint consensus.
+      if (count + 2 <= MAX_MEMBERS && world.chance(70)) doing.push(this.#grow());
+    }
+    if (state !== undefined && !isSmall && (isReplacing || doing.length === 0)) {
+      doing.push(this.#shrink(state));
+      if (!isReplacing && count - 2 >= MIN_MEMBERS && world.chance(60)) doing.push(this.#shrink(state));
+    }
+    const again = (): void =>
+      this.#later(world.between(100, isRestless ? 500 : 3_000), () => this.#changeMembers());
+    void Promise.all(doing).then(again);
   }
 
   async #grow(): Promise<void> {
@@ -105,7 +123,7 @@ export class Administrator {
     const nodeId = `n${this.#nextNode++}`;
     note(nodeId, 'add-node', 0);
     const secretSha256 = crc32c(Buffer.from(nodeId)).toString(16).padStart(64, '0');
-    const atMs = world.nowMs;
+    const atMs = Math.floor(world.nowMs);
     const untilMs = atMs + PATIENCE_MS;
     const token = { id: nodeId, secretSha256, atMs, expiresAtMs: atMs + TOKEN_MS, by: 'simulation' };
     await this.#insist({ type: 'createJoinToken', ...token }, untilMs);
@@ -113,20 +131,25 @@ export class Administrator {
     const keySha256 = secretSha256;
     const command: Command = { type: 'addNode', nodeId, endpoints, secretSha256, keySha256, atMs };
     const result = await this.#insist(command, untilMs);
-    if (result?.ok !== true) return;
     const state = this.newestState();
+    // An answer that was lost may have been that it is in.
+    const raftId =
+      result?.ok === true ? (result.value as { raftId: number }).raftId : state?.nodes[nodeId]?.raftId;
+    if (raftId === undefined) return;
     counters.add('members.added');
-    const { raftId } = result.value as { raftId: number };
     addHost(nodeId, { raftId, members: Object.values(state?.nodes ?? {}) });
   }
 
   async #shrink(state: ClusterState): Promise<void> {
-    const { world, counters, note } = this.#context;
+    const { world, counters, note, isRestless } = this.#context;
     const ids = Object.keys(state.nodes).sort();
-    const nodeId = ids[world.random.below(ids.length)] as string;
+    const easy = ids.filter((id) => obstaclesToRemoval(state, id).length === 0);
+    // Whatever nothing depends on is gone at once, so that the cluster changes while it has other troubles.
+    const among = easy.length > 0 && (isRestless || world.chance(70)) ? easy : ids;
+    const nodeId = among[world.random.below(among.length)] as string;
     note(nodeId, 'remove-node', 0);
-    const untilMs = world.nowMs + PATIENCE_MS;
-    const [atMs, by] = [world.nowMs, 'simulation'];
+    const untilMs = world.nowMs + (isRestless ? HASTY_PATIENCE_MS : PATIENCE_MS);
+    const [atMs, by] = [Math.floor(world.nowMs), 'simulation'];
     await this.#insist({ type: 'drainNode', nodeId, atMs, by }, untilMs);
     while (!this.isOver && world.nowMs < untilMs) {
       const result = await this.#insist({ type: 'removeNode', nodeId, atMs, by }, untilMs);

@@ -63,7 +63,6 @@ export interface ClientsContext {
 
 interface Call {
   readonly client: string;
-  readonly host: Host;
   readonly calledAt: number;
 }
 
@@ -120,8 +119,7 @@ export class Clients {
 
   #callSome(client: string): void {
     const { world } = this.#context;
-    const up = this.#context.hosts().filter((h) => h.isUp);
-    const host = up[world.random.below(Math.max(1, up.length))];
+    const host = this.#someHost();
     if (host === undefined) {
       this.#goOn(client);
       return;
@@ -141,7 +139,8 @@ export class Clients {
         ? { type: 'addClient', name, macs: [value], image: IMAGE, writeCache: 'keep' }
         : { type: 'removeClient', name };
     const text = (): string => `${kind} ${name}${kind === 'add' ? ` ${value}` : ''}`;
-    this.#call<CommandResult>(client, host, text, () => host.node?.propose(command), {
+    this.#call<CommandResult>(client, host, text, (asked) => asked.node?.propose(command), {
+      asksAgain: true,
       answered: (call, result) => {
         const output = this.#outputOf(command, result);
         if (output === undefined) return;
@@ -211,59 +210,75 @@ export class Clients {
     return { calledAt, returnedAt: this.#stamp };
   }
 
+  #someHost(): Host | undefined {
+    const up = this.#context.hosts().filter((h) => h.isUp);
+    return up[this.#context.world.random.below(Math.max(1, up.length))];
+  }
+
   #call<T>(
     client: string,
-    host: Host,
+    first: Host,
     text: () => string,
-    run: () => Promise<T> | undefined,
+    run: (host: Host) => Promise<T> | undefined,
     on: {
       /** false: the client does nothing after this. */
       readonly goesOn?: boolean;
+      /** Where it is certain that nothing has happened, another node may be asked: it is still one operation. */
+      readonly asksAgain?: boolean;
       readonly answered: (call: Call, value: T) => void;
       readonly lost: (call: Call) => void;
     },
   ): void {
-    const { world, note } = this.#context;
-    const { process } = host;
-    const call: Call = { client, host, calledAt: ++this.#stamp };
-    note(client, 'call', this.#stamp, () => `${host.nodeId} ${text()}`);
+    const { world, note, counters } = this.#context;
+    const call: Call = { client, calledAt: ++this.#stamp };
+    note(client, 'call', this.#stamp, () => `${first.nodeId} ${text()}`);
     let isOpen = true;
+    let asked = 0;
     const close = (what: string, finish: () => void): void => {
       if (!isOpen) return;
       isOpen = false;
       this.#stamp++;
       finish();
-      note(client, what, this.#stamp, () => `${host.nodeId} ${text()}`);
+      note(client, what, this.#stamp, () => text());
       if (on.goesOn !== false) this.#goOn(client);
     };
     const lost = (): void =>
       close('lost', () => {
-        this.#context.counters.add('op.lost');
+        counters.add('op.lost');
         on.lost(call);
       });
-    process.onKill(lost);
+    const failed = (host: Host, error: unknown): void => {
+      if (!(error instanceof OperationError)) {
+        this.#context.fail(`${host.nodeId} answers with ${String(error)}`);
+        lost();
+      } else if (error.kind !== 'unavailable') {
+        lost();
+      } else if (isOpen && on.asksAgain === true && world.chance(60)) {
+        counters.add('op.asked-again');
+        world.after(world.between(0, 120), () => ask(this.#someHost() ?? host));
+      } else {
+        // It is certain that nothing has happened and never will.
+        close(`none (${error.code})`, () => counters.add('op.unavailable'));
+      }
+    };
+    const ask = (host: Host): void => {
+      if (!isOpen) return;
+      const attempt = ++asked;
+      host.process.onKill(() => {
+        if (attempt === asked) lost();
+      });
+      host.process.enter(() => {
+        run(host)?.then(
+          (value) => {
+            close('answer', () => on.answered(call, value));
+            this.#context.onDone(host);
+          },
+          (error: unknown) => failed(host, error),
+        );
+      });
+    };
     world.after(PATIENCE_MS, lost);
-    process.enter(() => {
-      const running = run();
-      if (running === undefined) return;
-      running.then(
-        (value) => {
-          close('answer', () => on.answered(call, value));
-          this.#context.onDone(host);
-        },
-        (error: unknown) => {
-          if (!(error instanceof OperationError)) {
-            this.#context.fail(`${host.nodeId} answers with ${String(error)}`);
-            lost();
-          } else if (error.kind === 'unavailable') {
-            // It is certain that nothing has happened and never will.
-            close(`none (${error.code})`, () => this.#context.counters.add('op.unavailable'));
-          } else {
-            lost();
-          }
-        },
-      );
-    });
+    ask(first);
   }
 
   #record(name: string, slot: number, op: Op): void {

@@ -38,6 +38,8 @@ export interface HostContext {
   note(where: string, what: string, fact: number, text?: () => string): void;
   /** Called before each half of an operation. */
   onDiskOperation(host: Host, operation: string): void;
+  /** A process of this host takes part. */
+  started(host: Host): void;
   recordWritten(host: Host, record: RaftRecord, before: RaftView): void;
 }
 
@@ -59,6 +61,8 @@ export class Host implements LedgerNode {
   starts = 0;
   /** A process is to come back after it has ended. */
   restarts = true;
+  /** Its next process comes at once, and is asked at once. */
+  isRushed = false;
   /** Bits of its log have been flipped, which it has not noticed yet. */
   isDamaged = false;
   /** Damaged logs that it has set aside, which takes effect as a whole, as node/cluster-records.ts sees to. */
@@ -97,6 +101,10 @@ export class Host implements LedgerNode {
 
   get durable(): RaftView {
     return this.watched.durable;
+  }
+
+  get appliedIndex(): number {
+    return this.node?.status().appliedIndex ?? 0;
   }
 
   get logDirectory(): string {
@@ -183,6 +191,8 @@ export class Host implements LedgerNode {
     this.phase = 'up';
     this.isDirty = true;
     this.#context.note(this.nodeId, 'up', 0);
+    this.#context.started(this);
+    this.isRushed = false;
   }
 
   async #openLog(pace: Pace): Promise<RecordLog> {
@@ -282,6 +292,8 @@ export class Host implements LedgerNode {
       this.database.kill();
     }
     this.phase = 'down';
-    if (this.restarts) world.after(world.between(20, world.chance(15) ? 2_500 : 600), () => this.start());
+    if (!this.restarts) return;
+    const longestMs = this.isRushed ? 30 : world.chance(15) ? 2_500 : 600;
+    world.after(world.between(this.isRushed ? 1 : 20, longestMs), () => this.start());
   }
 }

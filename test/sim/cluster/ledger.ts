@@ -1,6 +1,8 @@
+import type { Proposal } from '../../../cluster/peer-message.ts';
 import type { Message } from '../../../cluster/raft/index.ts';
 import type { RaftRecord } from '../../../cluster/raft-records.ts';
-import { type RaftView, type SeenEntry, seen } from './raft-view.ts';
+import { proposalOf, type RaftView, type SeenEntry, seen } from './raft-view.ts';
+import { describeVoters, isQuorum, VoterHistory } from './voter-history.ts';
 
 /** What the ledger must be able to see of a node. */
 export interface LedgerNode {
@@ -8,12 +10,8 @@ export interface LedgerNode {
   readonly raftId: number;
   readonly written: RaftView;
   readonly durable: RaftView;
-}
-
-/** How many members' disks must have an entry before it is committed. */
-export interface Quorum {
-  readonly members: readonly string[];
-  readonly size: number;
+  /** How far its running process has applied the log. */
+  readonly appliedIndex: number;
 }
 
 /**
@@ -32,10 +30,21 @@ export class Ledger {
   readonly #entries = new Map<string, { readonly digest: number; readonly termBefore: number | undefined }>();
   /** By index, from 1. */
   readonly #committed: SeenEntry[] = [];
+  readonly #voters: VoterHistory;
+  /** The term to whose leader each proposal was handed, as far as that was to be seen. */
+  readonly #handedIn = new Map<string, number>();
+  /** Where each proposal was committed. */
+  readonly #proposals = new Map<string, number>();
   /** By position in the log. */
   readonly #states = new Map<number, { readonly digest: number; readonly nodeId: string }>();
 
-  constructor(nodes: () => readonly LedgerNode[], fail: (what: string) => void) {
+  /** @param firstVoters Raft ids of the members with which the log begins */
+  constructor(
+    firstVoters: Iterable<number>,
+    nodes: () => readonly LedgerNode[],
+    fail: (what: string) => void,
+  ) {
+    this.#voters = new VoterHistory(firstVoters);
     this.#nodes = nodes;
     this.#fail = fail;
   }
@@ -48,6 +57,10 @@ export class Ledger {
     return this.#leaders.size;
   }
 
+  get changesSeen(): { readonly all: number; readonly joint: number } {
+    return { all: this.#voters.changeCount, joint: this.#voters.jointCount };
+  }
+
   /** Election safety: at most one leader in a term. */
   leads(node: LedgerNode, term: number): void {
     const known = this.#leaders.get(term);
@@ -57,6 +70,25 @@ export class Ledger {
       return;
     }
     this.#leaders.set(term, node.nodeId);
+  }
+
+  /**
+   * A node has come to lead: a quorum has voted for it, of each half of a joint configuration.
+   * @param appliedBefore how far it had applied the log when it was looked at last
+   */
+  elected(node: LedgerNode, term: number, appliedBefore: number): void {
+    const voted = this.#nodes().filter((n) =>
+      n === node
+        ? n.durable.term === term && n.durable.vote === n.raftId
+        : this.#votes.get(`${n.nodeId} ${term}`) === node.raftId,
+    );
+    const granted = new Set(voted.map((n) => n.raftId));
+    const possible = this.#voters.between(appliedBefore, node.appliedIndex);
+    if (possible.some((voters) => isQuorum(voters, granted))) return;
+    this.#fail(
+      `election safety: ${node.nodeId} leads in term ${term} with the votes of ${[...granted].join(',')}; ` +
+        `the voters are ${possible.map(describeVoters).join(' or ')}`,
+    );
   }
 
   /** Leader completeness: whoever leads has all that was committed in earlier terms. */
@@ -111,10 +143,27 @@ export class Ledger {
     }
     if (record.kind !== 'entries') return;
     let termBefore = before.termAt((record.entries[0]?.index ?? 1) - 1);
+    let changeBefore = before.lastChangeAfter(node.appliedIndex);
     for (const entry of record.entries.map(seen)) {
+      if (entry.change !== undefined) {
+        this.#changeWritten(node, entry, changeBefore);
+        changeBefore = entry;
+      }
       this.#entryWritten(node, entry, termBefore);
       termBefore = entry.term;
     }
+  }
+
+  /** Nobody proposes a change of members before the one in front of it has been applied (dissertation §4.1). */
+  #changeWritten(node: LedgerNode, entry: SeenEntry, before: SeenEntry | undefined): void {
+    const isOwn =
+      !this.#entries.has(`${entry.index} ${entry.term}`) && this.#leaders.get(entry.term) === node.nodeId;
+    if (!isOwn || before === undefined || before.index >= entry.index || before.index <= node.appliedIndex)
+      return;
+    this.#fail(
+      `membership: ${node.nodeId} changes the members by entry ${entry.index} before it has applied ` +
+        `the change by entry ${before.index}`,
+    );
   }
 
   /** Log matching: the same index and term mean the same entry, and the same one before it. */
@@ -144,16 +193,19 @@ export class Ledger {
 
   /**
    * A leader takes everything up to `index` for committed, or a node has applied it.
-   * @param voters those of the leader's configuration; undefined: who decided it is not known
+   * @param appliedBefore how far the leader had applied the log when it was looked at last; undefined: who decided it
+   *   is not known
    */
-  committedOn(node: LedgerNode, index: number, voters?: Quorum): void {
+  committedOn(node: LedgerNode, index: number, appliedBefore?: number): void {
     const { written } = node;
     for (let at = this.#committed.length + 1; at <= index; at++) {
       const entry = written.at(at);
       // A leader may be told by others before its own disk has begun to write it; then those tell us.
       if (entry === undefined) return;
       this.#committed.push(entry);
-      if (voters !== undefined) this.#checkQuorum(node, entry, voters);
+      this.#checkProposal(entry);
+      if (appliedBefore !== undefined) this.#checkQuorum(node, entry, appliedBefore);
+      this.#voters.committed(entry);
     }
   }
 
@@ -177,14 +229,34 @@ export class Ledger {
     }
   }
 
-  #checkQuorum(node: LedgerNode, entry: SeenEntry, required: Quorum): void {
-    const holders = this.#nodes().filter(
-      (n) => required.members.includes(n.nodeId) && n.durable.has(entry.index, entry.term),
-    );
-    if (holders.length >= required.size) return;
+  /** A node hands a proposal to whoever leads in this term, and knows that no other term will have it. */
+  handedOn({ term, data }: Proposal): void {
+    this.#handedIn.set(proposalOf(data), term);
+  }
+
+  /** Whoever asks once is answered for one entry: a proposal is in the log once, and in the term it was made for. */
+  #checkProposal({ index, term, proposal }: SeenEntry): void {
+    if (proposal === undefined) return;
+    const handedIn = this.#handedIn.get(proposal);
+    if (handedIn !== undefined && handedIn !== term) {
+      this.#fail(
+        `entry ${index} of term ${term} was proposed to the leader of term ${handedIn}, and to no other`,
+      );
+    }
+    const known = this.#proposals.get(proposal);
+    if (known !== undefined)
+      this.#fail(`the proposal committed as entry ${known} is committed as ${index} too`);
+    this.#proposals.set(proposal, index);
+  }
+
+  #checkQuorum(node: LedgerNode, entry: SeenEntry, appliedBefore: number): void {
+    const holders = this.#nodes().filter((n) => n.durable.has(entry.index, entry.term));
+    const having = new Set(holders.map((n) => n.raftId));
+    const possible = this.#voters.between(appliedBefore, entry.index - 1);
+    if (possible.some((voters) => isQuorum(voters, having))) return;
     this.#fail(
       `${node.nodeId} takes entry ${entry.index} of term ${entry.term} for committed, and it is durable on ` +
-        `${holders.length} of ${required.members.length} members`,
+        `${[...having].join(',')}; the voters are ${possible.map(describeVoters).join(' or ')}`,
     );
   }
 

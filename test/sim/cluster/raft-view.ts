@@ -1,4 +1,5 @@
 import { crc32c } from '../../../base/crc32c.ts';
+import { proposalHeader } from '../../../cluster/proposals.ts';
 import type { Entry } from '../../../cluster/raft/index.ts';
 import type { RaftRecord } from '../../../cluster/raft-records.ts';
 
@@ -7,10 +8,25 @@ export interface SeenEntry {
   readonly index: number;
   readonly term: number;
   readonly digest: number;
+  /** The entry itself, where it changes who is a member. */
+  readonly change: Entry | undefined;
+  /** Which proposal of which process it is; undefined: of none. */
+  readonly proposal: string | undefined;
 }
 
-export function seen({ index, term, type, data }: Entry): SeenEntry {
-  return { index, term, digest: crc32c(data, type.length) };
+export function seen(entry: Entry): SeenEntry {
+  const { index, term, type, data } = entry;
+  const isProposal = type === 'normal' && data.length >= proposalHeader.sizeBytes;
+  return {
+    ...{ index, term, digest: crc32c(data, type.length) },
+    change: type === 'normal' ? undefined : entry,
+    proposal: isProposal ? proposalOf(data) : undefined,
+  };
+}
+
+/** What tells a proposal from all others, of whichever process. */
+export function proposalOf(data: Uint8Array): string {
+  return Buffer.from(data.subarray(0, proposalHeader.sizeBytes)).toString('hex');
 }
 
 /** What a series of records adds up to, worked out here and not by the code under test. */
@@ -34,6 +50,11 @@ export class RaftView {
   termAt(index: number): number | undefined {
     if (index === this.baseIndex) return this.baseTerm < 0 ? undefined : this.baseTerm;
     return this.at(index)?.term;
+  }
+
+  /** The last entry after `index` that changes who is a member. */
+  lastChangeAfter(index: number): SeenEntry | undefined {
+    return this.#entries.findLast((entry) => entry.index > index && entry.change !== undefined);
   }
 
   /** Whether the log has this entry, or begins behind it. */

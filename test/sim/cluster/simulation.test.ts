@@ -26,6 +26,12 @@ const MET = [
   'seen.damaged-log',
   'cluster.snapshot.chunks-received',
   'members.added',
+  'members.removed',
+  'seen.joint-configurations',
+  'op.asked-again',
+  'fault.heartbeats-lost',
+  'fault.disk-stall-of-followers',
+  'fault.kill-after-question',
   'cluster.log.compacted',
 ];
 

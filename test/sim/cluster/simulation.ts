@@ -5,18 +5,16 @@ import type { Logger } from '../../../base/logger.ts';
 import type { JoinedMembers } from '../../../cluster/cluster-node.ts';
 import { decodePeerMessage } from '../../../cluster/peer-message.ts';
 import type { ClusterStatus } from '../../../cluster/ports.ts';
-import type { Message } from '../../../cluster/raft/index.ts';
-import { apply } from '../../../cluster/state/apply.ts';
-import type { Command } from '../../../cluster/state/commands.ts';
-import { makeGenesis } from '../../../cluster/state/genesis.ts';
+import type { ConfState } from '../../../cluster/raft/index.ts';
 import type { ClusterState } from '../../../cluster/state/model.ts';
 import { FAIR_WEATHER, Network } from '../network.ts';
 import { type Process, World } from '../world.ts';
 import { Administrator } from './administrator.ts';
 import { Clients, IMAGE } from './clients.ts';
-import { endpointsOf } from './endpoints.ts';
+import { describeMessage } from './describe-message.ts';
+import { makeFirstState } from './first-state.ts';
 import { Host, type HostContext } from './host.ts';
-import { Ledger, type Quorum } from './ledger.ts';
+import { Ledger } from './ledger.ts';
 import { stateDigest } from './state-digest.ts';
 import { Trace } from './trace.ts';
 import { Troublemaker } from './trouble.ts';
@@ -76,15 +74,18 @@ export class Simulation {
     const fail = (what: string): void => this.#fail(what);
     const note = this.#trace.note.bind(this.#trace);
     const counters = this.#counters;
-    this.#ledger = new Ledger(() => this.#hosts, fail);
     const first = world.chance(75) ? 3 : 5;
     this.#hostContext = this.#makeHostContext(makeFirstState(first));
     for (const { nodeId, raftId } of Object.values(this.#hostContext.genesis.nodes)) {
       this.#hosts.push(new Host(this.#hostContext, nodeId, raftId));
     }
+    const firstVoters = this.#hosts.map((host) => host.raftId);
+    this.#ledger = new Ledger(firstVoters, () => this.#hosts, fail);
     const hosts = (): readonly Host[] => this.#hosts;
+    const isRestless = world.chance(40);
     this.#trouble = new Troublemaker({
       world,
+      isRestless,
       network: this.#network,
       counters,
       hosts,
@@ -102,7 +103,8 @@ export class Simulation {
       committedIndex: () => this.#ledger.committedIndex,
     });
     const addHost = (nodeId: string, joined: JoinedMembers): void => this.#addHost(nodeId, joined);
-    this.#administrator = new Administrator({ world, counters, hosts, addHost, note }, first);
+    this.#administrator = new Administrator({ world, isRestless, counters, hosts, addHost, note }, first);
+    this.#network.swallows = (from, _to, message) => this.#trouble.swallows(from, message);
     this.#network.tellsAbsence = true;
     this.#network.isDatagram = (message) => message[0] === RAFT_KIND;
     this.#network.onMessage = (what, from, to, message) => this.#message(what, from, to, message);
@@ -122,6 +124,9 @@ export class Simulation {
       fail: (what: string) => this.#fail(what),
       note: this.#trace.note.bind(this.#trace),
       onDiskOperation: (host: Host, operation: string) => this.#trouble.disk(host, operation),
+      started: (host: Host) => {
+        if (host.isRushed) this.#clients.rush(host);
+      },
       recordWritten: (...seen: Parameters<Ledger['written']>) => this.#ledger.written(...seen),
     };
   }
@@ -177,6 +182,8 @@ export class Simulation {
       'crash.sectors-torn': disks.sectorsTorn,
       'crash.directory-entries-kept': disks.entriesKept,
       'crash.directory-entries-lost': disks.entriesLost,
+      'seen.changes-of-members': this.#ledger.changesSeen.all,
+      'seen.joint-configurations': this.#ledger.changesSeen.joint,
       'seen.leaders': this.#ledger.leadersSeen,
       'seen.committed': this.#ledger.committedIndex,
     };
@@ -198,20 +205,28 @@ export class Simulation {
   #logger(nodeId: string): Logger {
     const note = (event: string, fields: Readonly<Record<string, unknown>> = {}): void =>
       this.#trace.note(nodeId, event, 0, () => JSON.stringify(fields, asText));
+    const info: Logger['info'] = (event, fields = {}) => {
+      note(event, fields);
+      const host = this.#hosts.find((h) => h.nodeId === nodeId);
+      if (event !== 'cluster.members' || host === undefined) return;
+      this.#trouble.membersChanged(host, fields as unknown as ConfState & { readonly index: number });
+    };
     const ignore = (): void => {};
-    return { debug: this.#trace.isRead ? note : ignore, info: note, warn: note, error: note };
+    return { debug: this.#trace.isRead ? note : ignore, info, warn: note, error: note };
   }
 
   #message(what: 'sent' | 'arrived', from: Process, to: Process, bytes: Uint8Array): void {
     const host = this.#hosts.find((h) => h.process === from);
-    this.#trace.note(from.nodeId, what, crc32c(bytes), () => `to ${to.nodeId} ${describe(bytes)}`);
+    this.#trace.note(from.nodeId, what, crc32c(bytes), () => `to ${to.nodeId} ${describeMessage(bytes)}`);
     if (what === 'arrived') this.#tellMembers(from, to);
     if (what !== 'sent' || host === undefined) return;
     const decoded = decodePeerMessage(bytes);
     if (decoded.kind === 'snapshotChunk') this.#counters.add('seen.snapshot-sent');
+    if (decoded.kind === 'propose') for (const proposal of decoded.proposals) this.#ledger.handedOn(proposal);
     if (decoded.kind !== 'raft') return;
     this.#ledger.sent(host, decoded.message);
     this.#trouble.promised(host, decoded.message);
+    if (decoded.message.type === 'MsgReadIndex') this.#trouble.asked(host);
   }
 
   /** A node that is called by one it does not know asks the others who the members are, as node/member-watch.ts does. */
@@ -275,12 +290,12 @@ export class Simulation {
     }
   }
 
-  #lookAtLeader(host: Host, { term, lastIndex, commitIndex, members }: ClusterStatus, seen: Seen): void {
+  #lookAtLeader(host: Host, { term, lastIndex, commitIndex }: ClusterStatus, seen: Seen): void {
     this.#ledger.leads(host, term);
     this.#ledger.isComplete(host, term, lastIndex);
-    const voters = members.filter((m) => m.role === 'voter').map((m) => m.nodeId);
     if (seen.leads?.term !== term) {
-      seen.leads = { term, counted: commitIndex, voters };
+      this.#ledger.elected(host, term, seen.appliedIndex);
+      seen.leads = { term, counted: commitIndex };
       this.#clients.rush(host);
     }
     const { leads } = seen;
@@ -288,10 +303,9 @@ export class Simulation {
     const isWritten = host.written.termAt(host.written.lastIndex) === term;
     if (isWritten && commitIndex > leads.counted) {
       this.#ledger.counted(host, term, commitIndex);
-      this.#ledger.committedOn(host, commitIndex, quorumOf(leads.voters, voters));
+      this.#ledger.committedOn(host, commitIndex, seen.appliedIndex);
       leads.counted = commitIndex;
     }
-    leads.voters = voters;
   }
 
   #leader(): Host | undefined {
@@ -378,72 +392,8 @@ interface Seen {
   readonly process: Process;
   commitIndex: number;
   appliedIndex: number;
-  /** While it leads: how far what it committed has been looked at, and its voters. */
-  leads: { readonly term: number; counted: number; voters: readonly string[] } | undefined;
-}
-
-/**
- * What is certainly needed to commit, when the voters may have been either of two sets, or both jointly: for an
- * even number, which may stand for a joint configuration, one less than a majority.
- */
-function quorumOf(before: readonly string[], after: readonly string[]): Quorum {
-  const smallest = Math.min(before.length, after.length);
-  return { members: [...new Set([...before, ...after])], size: Math.floor((smallest - 1) / 2) + 1 };
-}
-
-/** The state a cluster begins with: some nodes, two portal groups and an image that all nodes hold. */
-function makeFirstState(nodes: number): ClusterState {
-  const ids = Array.from({ length: nodes }, (_, i) => i + 1);
-  let state = makeGenesis({
-    clusterId: 'c0ffee00c0ffee00c0ffee00c0ffee00',
-    clusterName: 'simulated',
-    settings: {
-      dhcp: { mode: 'off', leaseSeconds: 3600 },
-      iqnPrefix: 'iqn.2026-11.net.example:sim',
-      fenceAfterMs: 900,
-      leaseMs: 600,
-    },
-    nodes: ids.map((n) => ({
-      nodeId: `n${n}`,
-      raftId: n,
-      endpoints: endpointsOf(`n${n}`),
-    })),
-    portalGroups: ['pg1', 'pg2'].map((id, i) => ({ id, address: `192.0.2.${10 + i}`, port: 3260 })),
-    tokens: [],
-  });
-  const commands: Command[] = [
-    {
-      type: 'addImageVersion',
-      image: IMAGE,
-      sizeBytes: 1 << 20,
-      chunkSizeBytes: 1 << 20,
-      manifestSha256: 'a'.repeat(64),
-      holder: 'n1',
-      atMs: 0,
-    },
-    ...ids.slice(1).map((n): Command => ({ type: 'imageHeld', image: IMAGE, version: 1, holder: `n${n}` })),
-  ];
-  for (const command of commands) ({ state } = apply(state, command));
-  return state;
-}
-
-function describe(bytes: Uint8Array): string {
-  try {
-    const decoded = decodePeerMessage(bytes);
-    if (decoded.kind === 'raft') return describeRaft(decoded.message);
-    return decoded.kind;
-  } catch {
-    return `${bytes.length} bytes`;
-  }
-}
-
-function describeRaft(message: Message): string {
-  const { type, term, logTerm, index, commit, reject, entries = [], snapshot } = message;
-  const parts = [type, `term ${term}`, `at ${index}/${logTerm}`, `commit ${commit}`];
-  if (entries.length > 0) parts.push(`entries ${entries.map((e) => `${e.index}/${e.term}`).join(' ')}`);
-  if (snapshot !== undefined) parts.push(`snapshot ${snapshot.metadata.index}/${snapshot.metadata.term}`);
-  if (reject === true) parts.push('rejected');
-  return parts.join(', ');
+  /** While it leads: how far what it committed has been looked at. */
+  leads: { readonly term: number; counted: number } | undefined;
 }
 
 function asText(_: string, value: unknown): unknown {

@@ -1,10 +1,13 @@
-import type { Message } from '../../../cluster/raft/index.ts';
+import { decodePeerMessage } from '../../../cluster/peer-message.ts';
+import type { ConfState, Message } from '../../../cluster/raft/index.ts';
 import type { Network } from '../network.ts';
-import type { World } from '../world.ts';
+import type { Process, World } from '../world.ts';
 import type { Host } from './host.ts';
 
 export interface TroubleContext {
   readonly world: World;
+  /** Members change all the time, which takes a cluster that works now and then. */
+  readonly isRestless: boolean;
   readonly network: Network;
   readonly counters: { add(name: string, by?: number): void };
   readonly hosts: () => readonly Host[];
@@ -18,6 +21,10 @@ export class Troublemaker {
   readonly #context: TroubleContext;
   isOver = false;
   #hasDamaged = false;
+  /** The last change of members that trouble has been made of, or has not. */
+  #lastChange = 0;
+  /** Nodes whose heartbeats are lost, with the end of it. */
+  readonly #deaf = new Map<string, number>();
 
   constructor(context: TroubleContext) {
     this.#context = context;
@@ -32,7 +39,7 @@ export class Troublemaker {
   }
 
   start(): void {
-    this.#world.after(this.#world.between(20, 500), () => this.#make());
+    this.#world.after(this.#world.between(20, this.#context.isRestless ? 2_500 : 500), () => this.#make());
   }
 
   #make(): void {
@@ -213,6 +220,68 @@ export class Troublemaker {
     });
   }
 
+  /** A node has taken over a change of members: others have not, and may not hear of it soon. */
+  membersChanged(host: Host, change: ConfState & { readonly index: number }): void {
+    const isJoint = change.votersOutgoing.length > 0;
+    if (this.isOver || change.index <= this.#lastChange) return;
+    // Once for each change, when the first node has it.
+    this.#lastChange = change.index;
+    if (!this.#world.chance(isJoint ? 60 : 8)) return;
+    this.#count(isJoint ? 'trouble-while-joint' : 'trouble-after-change-of-members');
+    const way = this.#world.random.below(4);
+    this.#world.after(this.#world.between(0, 6), () => {
+      if (way === 0) this.#split(change);
+      else if (way < 3) this.partition(way === 1 ? host : this.#someHost());
+      if (way >= 2) host.end('power');
+    });
+  }
+
+  /** The voters of before hear nothing of the new ones, which may have some of them on their side. */
+  #split({ voters, votersOutgoing }: ConfState): void {
+    const forMs = this.#world.between(200, 2_000);
+    const isNew = ({ raftId }: Host): boolean => voters.includes(raftId) && !votersOutgoing.includes(raftId);
+    const side = new Map(this.#others.map((h) => [h, isNew(h) || this.#world.chance(30)]));
+    for (const a of this.#others) {
+      for (const b of this.#others) {
+        if (side.get(a) === true && side.get(b) === false) this.#separate(a, b, forMs);
+      }
+    }
+  }
+
+  /** Everybody's disk but the leader's: it goes on leading, and nothing becomes committed. */
+  stallOthers(): void {
+    this.#count('disk-stall-of-followers');
+    const leader = this.#context.leader();
+    const forMs = this.#world.between(300, 1_500);
+    for (const host of this.#others) if (host !== leader) host.stall(forMs);
+  }
+
+  /** Heartbeats get lost, and what confirms a read with them, while entries pass. */
+  loseHeartbeats(host: Host): void {
+    this.#count('heartbeats-lost');
+    this.#deaf.set(host.nodeId, this.#world.nowMs + this.#world.between(60, 600));
+  }
+
+  swallows(from: Process, message: Uint8Array): boolean {
+    if ((this.#deaf.get(from.nodeId) ?? 0) <= this.#world.nowMs) return false;
+    const decoded = decodePeerMessage(message);
+    return decoded.kind === 'raft' && decoded.message.type === 'MsgHeartbeat';
+  }
+
+  /** A node has asked the leader for the end of the log; the answer may come to the process after it. */
+  asked(host: Host): void {
+    const leader = this.#context.leader();
+    if (this.isOver || leader === undefined || !this.#world.chance(3)) return;
+    this.#count('kill-after-question');
+    this.loseHeartbeats(leader);
+    const { process } = host;
+    this.#world.after(this.#world.between(1, 8), () => {
+      if (host.process !== process || !host.isUp) return;
+      host.isRushed = true;
+      host.end('kill');
+    });
+  }
+
   /** The worst moment to lose power is right after a promise has gone out. */
   promised(host: Host, message: Message): void {
     if (this.isOver) return;
@@ -260,6 +329,8 @@ type Trouble =
   | 'hold'
   | 'badWeather'
   | 'stall'
+  | 'stallOthers'
+  | 'loseHeartbeats'
   | 'slow'
   | 'full'
   | 'device'
@@ -276,6 +347,8 @@ const TROUBLES: readonly (readonly [name: string, weight: number, trouble: Troub
   ['held-up', 6, 'hold'],
   ['bad-weather', 10, 'badWeather'],
   ['disk-stall', 5, 'stall'],
+  ['disk-stall-of-followers', 4, 'stallOthers'],
+  ['heartbeats-lost', 3, 'loseHeartbeats'],
   ['disk-slow', 5, 'slow'],
   ['disk-full', 4, 'full'],
   ['device-error', 5, 'device'],

@@ -2,22 +2,37 @@ import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { transformSync } from '@swc/core';
-import type { Exhibit } from './exhibits.ts';
+import type { Exhibit } from './exhibit.ts';
 
 /** Where npm runs scripts and tests. */
 const ROOT = process.cwd();
-/** All that a simulation is made of. */
-const SOURCES = [
-  'base',
-  'cluster',
-  'storage/log',
-  'test/sim/cluster',
-  'test/sim/linearizability.ts',
-  'test/sim/network.ts',
-  'test/sim/world.ts',
-  'test/support/faulty-disk.ts',
-  'scripts/simulate.ts',
-];
+/** A simulator of which copies are made. */
+export interface Subject {
+  /** All that a simulation is made of. */
+  readonly sources: readonly string[];
+  /** Takes --seed, --count and --json, and prints one line of JSON for all seeds at the end. */
+  readonly script: string;
+}
+
+const SHARED = ['base', 'test/sim/network.ts', 'test/sim/world.ts'];
+
+export const CLUSTER: Subject = {
+  sources: [
+    ...SHARED,
+    'cluster',
+    'storage/log',
+    'test/sim/cluster',
+    'test/sim/linearizability.ts',
+    'test/support/faulty-disk.ts',
+    'scripts/simulate.ts',
+  ],
+  script: 'scripts/simulate.js',
+};
+
+export const REPLICATION: Subject = {
+  sources: [...SHARED, 'storage', 'test/sim/replication'],
+  script: 'test/sim/replication/run-seeds.js',
+};
 
 /** What running some seeds came to. */
 export interface Visit {
@@ -31,12 +46,15 @@ export interface Visit {
 export class Gallery {
   readonly #folder: string;
   readonly #sound: string;
+  readonly #script: string;
 
   /** @param folder empty, and the caller's to remove */
-  constructor(folder: string) {
+  constructor(folder: string, subject: Subject) {
     this.#folder = folder;
+    this.#script = subject.script;
     this.#sound = join(folder, 'sound');
-    for (const source of SOURCES) for (const file of filesOf(source)) this.#translate(this.#sound, file);
+    for (const source of subject.sources)
+      for (const file of filesOf(source)) this.#translate(this.#sound, file);
     mkdirSync(this.#sound, { recursive: true });
     writeFileSync(join(this.#sound, 'package.json'), '{"type":"module"}');
     symlinkSync(join(ROOT, 'node_modules'), join(this.#sound, 'node_modules'));
@@ -56,7 +74,7 @@ export class Gallery {
 
   /** Runs seeds of the sources as they are. */
   visitSound(firstSeed: number, count: number): Promise<Visit> {
-    return simulate(this.#sound, firstSeed, count);
+    return simulate(join(this.#sound, this.#script), firstSeed, count);
   }
 
   /**
@@ -66,19 +84,24 @@ export class Gallery {
   visit(exhibit: Exhibit): Promise<Visit> {
     const copy = join(this.#folder, exhibit.name.replaceAll(/\W+/g, '-'));
     cpSync(this.#sound, copy, { recursive: true, verbatimSymlinks: true });
-    for (const file of new Set(exhibit.edits.map((e) => e.file))) {
-      let text = readFileSync(join(ROOT, file), 'utf8');
-      for (const edit of exhibit.edits.filter((e) => e.file === file)) {
-        const times = text.split(edit.sound).length - 1;
-        if (times !== 1) {
-          throw new Error(`"${exhibit.name}": in ${file} there is ${times} times, not once: ${edit.sound}`);
-        }
-        text = text.replace(edit.sound, () => edit.faulty);
-      }
-      this.#translate(copy, file, text);
-    }
-    return simulate(copy, 1, exhibit.seeds);
+    for (const [file, text] of faultyTexts(exhibit)) this.#translate(copy, file, text);
+    return simulate(join(copy, this.#script), 1, exhibit.seeds);
   }
+}
+
+/** @throws when the sources have changed so that the fault fits no more. @returns by file, what it becomes */
+export function faultyTexts({ name, edits }: Exhibit): Map<string, string> {
+  const texts = new Map<string, string>();
+  for (const { file, sound, faulty } of edits) {
+    const text = texts.get(file) ?? readFileSync(join(ROOT, file), 'utf8');
+    const times = text.split(sound).length - 1;
+    if (times !== 1) throw new Error(`"${name}": in ${file} there is ${times} times, not once: ${sound}`);
+    texts.set(
+      file,
+      text.replace(sound, () => faulty),
+    );
+  }
+  return texts;
 }
 
 function filesOf(source: string): string[] {
@@ -93,8 +116,7 @@ interface Totals {
   readonly failures: readonly { readonly seed: number; readonly violation: string }[];
 }
 
-function simulate(copy: string, firstSeed: number, count: number): Promise<Visit> {
-  const script = join(copy, 'scripts', 'simulate.js');
+function simulate(script: string, firstSeed: number, count: number): Promise<Visit> {
   const args = [script, '--seed', String(firstSeed), '--count', String(count), '--json'];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';

@@ -2,34 +2,37 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { EXHIBITS } from './exhibits.ts';
-import { Gallery } from './gallery.ts';
+import { CLUSTER_EXHIBITS, REPLICATION_EXHIBITS } from './exhibits.ts';
+import { CLUSTER, faultyTexts, Gallery, REPLICATION } from './gallery.ts';
 
-const TIMEOUT_MS = 240_000;
-let folder: string;
-let gallery: Gallery;
-/** Those by which faults were found. */
-const finders = new Set<number>();
+const TIMEOUT_MS = 400_000;
 
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'bootfabric-museum-'));
-  gallery = new Gallery(folder);
-}, TIMEOUT_MS);
+describe.each([
+  ['the cluster log', CLUSTER, CLUSTER_EXHIBITS],
+  ['replication', REPLICATION, REPLICATION_EXHIBITS],
+])('the simulator of %s', (_name, subject, exhibits) => {
+  let folder: string;
+  let gallery: Gallery;
+  /** Seeds by which faults were found. */
+  const finders = new Set<number>();
 
-afterAll(() => {
-  rmSync(folder, { recursive: true, force: true });
-});
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'bootfabric-museum-'));
+    gallery = new Gallery(folder, subject);
+  }, TIMEOUT_MS);
 
-describe('the simulator finds', () => {
-  it.each(EXHIBITS)('$name', { timeout: TIMEOUT_MS }, async (exhibit) => {
-    const { seed } = await gallery.visit(exhibit);
+  afterAll(() => {
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it.each(exhibits)('finds $name', { timeout: TIMEOUT_MS }, async (exhibit) => {
+    const { seed, violation } = await gallery.visit(exhibit);
     expect(seed, `within ${exhibit.seeds} seeds`).toBeDefined();
+    expect(violation).not.toBe('');
     if (seed !== undefined) finders.add(seed);
   });
-});
 
-describe('without a fault', () => {
-  it('the same seeds pass', { timeout: TIMEOUT_MS }, async () => {
+  it('finds nothing by the same seeds in a copy without a fault', { timeout: TIMEOUT_MS }, async () => {
     expect(finders.size).toBeGreaterThan(0);
     for (const seed of finders) {
       expect(await gallery.visitSound(seed, 1)).toEqual({ seed: undefined, violation: undefined, seeds: 1 });
@@ -41,6 +44,6 @@ describe('a fault that fits no more', () => {
   it('is not passed over', () => {
     const edits = [{ file: 'base/crc32c.ts', sound: 'no such line', faulty: '' }];
     const gone = { name: 'gone', story: '', edits, seeds: 1 };
-    expect(() => gallery.visit(gone)).toThrow('0 times, not once');
+    expect(() => faultyTexts(gone)).toThrow('0 times, not once');
   });
 });

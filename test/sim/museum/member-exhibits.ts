@@ -1,0 +1,61 @@
+import type { Exhibit } from './exhibit.ts';
+
+/** Of changes of members and joint consensus (Ongaro's dissertation, chapter 4). */
+export const MEMBER_EXHIBITS: readonly Exhibit[] = [
+  {
+    name: 'a change of members that is not held against the configuration in force',
+    story:
+      'A second change goes into the log before the first one has been applied, or into a joint configuration.',
+    edits: [
+      {
+        file: 'cluster/raft/leader.ts',
+        sound: 'if (reason !== undefined && !core.config.disableConfChangeValidation) {',
+        faulty: 'if (reason !== undefined && core.term === 0) {',
+      },
+    ],
+    seeds: 60,
+  },
+  {
+    name: 'a change of members that does not wait for the one before it',
+    story: 'While one change is under way another is made to a configuration that is about to be replaced.',
+    edits: [
+      {
+        file: 'cluster/raft/leader.ts',
+        sound: 'if (core.pendingConfIndex > applied) {',
+        faulty: 'if (core.pendingConfIndex > applied && core.term === 0) {',
+      },
+    ],
+    seeds: 60,
+  },
+  {
+    name: 'several voters changed at once without joint consensus',
+    story: 'Majorities of the voters before and after it need have no member in common.',
+    edits: [
+      {
+        file: 'cluster/raft/conf-changer.ts',
+        sound: "if (change.transition === 'auto' && change.changes.length <= 1) return undefined;",
+        faulty: "if (change.transition === 'auto') return undefined;",
+      },
+      {
+        file: 'cluster/raft/conf-changer.ts',
+        sound: 'if (difference(base.configuration.incoming, changed.configuration.incoming) > 1) {',
+        faulty: 'if (difference(base.configuration.incoming, changed.configuration.incoming) > 9) {',
+      },
+    ],
+    seeds: 60,
+  },
+  {
+    name: 'a joint configuration in which the old voters commit alone',
+    story: 'Leaving it is committed without a majority of the new ones.',
+    edits: [
+      {
+        file: 'cluster/raft/quorum.ts',
+        sound:
+          'return Math.min(majorityCommitted(voters.incoming, acked), majorityCommitted(voters.outgoing, acked));',
+        faulty:
+          'return majorityCommitted(voters.outgoing.size === 0 ? voters.incoming : voters.outgoing, acked);',
+      },
+    ],
+    seeds: 60,
+  },
+];
