@@ -1,5 +1,5 @@
-import { ABSENT_FENCE_AFTER_MS, FIRST_START_GRACE_MS } from './limits.ts';
-import type { ClusterState, NodeRecord } from './state/model.ts';
+import { ABSENT_FENCE_AFTER_MS, FIRST_START_GRACE_MS, IDLE_FENCE_AFTER_MS } from './limits.ts';
+import type { ClusterState, NodeId, NodeRecord } from './state/model.ts';
 
 /**
  * The nodes a leader is to fence: those it has not heard from for too long. Pure.
@@ -19,7 +19,19 @@ export function nodesToFence(
     const silent = silentMs(node.nodeId, isNew ? undefined : node.incarnation);
     const { fenceAfterMs } = state.settings;
     let limitMs = isNew ? Math.max(FIRST_START_GRACE_MS, fenceAfterMs) : fenceAfterMs;
+    if (!othersTakeOver(state, node.nodeId)) limitMs = Math.max(limitMs, IDLE_FENCE_AFTER_MS);
     if (!isNew && isAbsent(node.nodeId)) limitMs = Math.min(limitMs, ABSENT_FENCE_AFTER_MS);
     return silent !== undefined && silent > limitMs;
   });
+}
+
+/**
+ * Whether anything goes on without the node that stands still with it. Where it is the only member in sync, others wait
+ * for it in any case, and where it is none, it is still starting or catching up: fencing it would only begin that anew,
+ * and again, for as long as it has too little of its host to be heard in time.
+ */
+function othersTakeOver(state: ClusterState, nodeId: NodeId): boolean {
+  return Object.values(state.portalGroups).some(
+    ({ inSync }) => inSync.length > 1 && inSync.some((member) => member.nodeId === nodeId),
+  );
 }

@@ -94,5 +94,7 @@ export const REGISTER_RETRY_MS = 100;
 export const FENCE_RETRY_MS = 1000;
 /** A node whose own host says that its process is gone is fenced after this much silence already. */
 export const ABSENT_FENCE_AFTER_MS = 300;
+/** A node that nothing would go on without is fenced after this much silence only. */
+export const IDLE_FENCE_AFTER_MS = 5_000;
 /** What a node that has never started is given to do so, after which the cluster goes on without it. */
 export const FIRST_START_GRACE_MS = 15_000;

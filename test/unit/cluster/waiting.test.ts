@@ -7,6 +7,7 @@ import { nodesToFence } from '../../../cluster/fencing.ts';
 import {
   ABSENT_FENCE_AFTER_MS,
   FIRST_START_GRACE_MS,
+  IDLE_FENCE_AFTER_MS,
   MAX_COMMAND_BYTES,
   MAX_PENDING_PROPOSAL_BYTES,
   MAX_PENDING_PROPOSALS,
@@ -223,6 +224,28 @@ describe('silence', () => {
         () => true,
       ),
     ).toEqual([]);
+  });
+
+  it('leaves a node more time that nothing would go on without', () => {
+    const ids = (silent: number, inSync: readonly string[]): string[] => {
+      const state = runningCluster();
+      const groups = Object.entries(state.portalGroups).map(([id, group]) => [
+        id,
+        { ...group, inSync: inSync.map((nodeId) => ({ nodeId, incarnation: 'a' })) },
+      ]);
+      const changed = { ...state, portalGroups: Object.fromEntries(groups) as typeof state.portalGroups };
+      return nodesToFence(
+        changed,
+        'n1',
+        () => silent,
+        () => false,
+      ).map((n) => n.nodeId);
+    };
+    expect(ids(1001, ['n2', 'n3'])).toEqual(['n2', 'n3']);
+    // Others wait for the only member in sync, fenced or not; and one that is not in sync yet holds up nobody.
+    expect(ids(1001, ['n2'])).toEqual([]);
+    expect(ids(IDLE_FENCE_AFTER_MS, ['n2'])).toEqual([]);
+    expect(ids(IDLE_FENCE_AFTER_MS + 1, ['n2'])).toEqual(['n2', 'n3']);
   });
 
   it('of a process that its host says is gone is not waited out, unless it never started', () => {
