@@ -5,6 +5,7 @@ import type {
   ImageRecord,
   ImageVersionRecord,
 } from '../cluster/state/model.ts';
+import { targetPaths } from '../cluster/state/target-paths.ts';
 import { ApiError } from './api-error.ts';
 import type { BootFileDocument } from './contract/boot-files.ts';
 import type { ChapMode, ClientDocument } from './contract/clients.ts';
@@ -29,6 +30,8 @@ export function clientDocument(state: ClusterState, client: ClientRecord): Clien
     chap: chapMode(client),
     chapAwaitsBoot: client.chap?.previous !== undefined,
     sources: client.sources === undefined ? null : [...client.sources],
+    multipath: client.multipath === true,
+    paths: targetPaths(state, client).map(({ address, port, tag }) => `${address}:${port},${tag}`),
   };
 }
 

@@ -9,6 +9,7 @@ import {
   addClient,
   type ChapOptions,
   changeClientChap,
+  changeClientMultipath,
   changeClientSources,
   listClients,
   removeClient,
@@ -158,6 +159,7 @@ interface ClientOptions {
   readonly portalGroup?: string;
   readonly chap?: 'one-way' | 'mutual';
   readonly from?: string[];
+  readonly multipath?: boolean;
 }
 
 function clientCommands(program: Command, asking: Asking): void {
@@ -183,6 +185,7 @@ function clientCommands(program: Command, asking: Asking): void {
         .preset('one-way'),
     )
     .addOption(fromOption())
+    .option('--multipath', 'show its disk at all nodes that keep a copy, for multipath software')
     .action(
       asking((context, name: string, { mac, chap, from, ...options }: ClientOptions) => {
         const document: NewClientDocument = {
@@ -228,6 +231,17 @@ function accessCommands(client: Command, asking: Asking): void {
     .argument('[sources...]', 'IPv4 addresses and subnets (none: anywhere)')
     .action(
       asking((context, name: string, sources: string[]) => changeClientSources(context, name, sources)),
+    );
+  client
+    .command('multipath')
+    .description('whether a client finds its disk at all nodes that keep a copy')
+    .argument('<name>', 'name of the client')
+    .option('--on', 'it has multipath software, which sees one disk with several paths')
+    .option('--off', 'only at the address of its portal group')
+    .action(
+      asking((context, name: string, options: { on?: boolean; off?: boolean }) =>
+        changeClientMultipath(context, name, options),
+      ),
     );
 }
 

@@ -19,6 +19,11 @@ export const sourcesSchema = Type.Array(
   },
 );
 
+export const multipathSchema = Type.Boolean({
+  description:
+    'whether its disk is shown at the portals of all nodes that keep a copy, for an initiator with multipath software',
+});
+
 export const newClientSchema = Type.Object(
   {
     name: nameSchema,
@@ -39,11 +44,13 @@ export const newClientSchema = Type.Object(
     portalGroup: Type.Optional(nameSchema),
     chap: Type.Optional(chapModeSchema),
     sources: Type.Optional(sourcesSchema),
+    multipath: Type.Optional(multipathSchema),
   },
   {
     additionalProperties: false,
     description:
-      'an object with name, macs, image and optionally imageVersion, writeCache, address, portalGroup, chap, sources',
+      'an object with name, macs, image and optionally imageVersion, writeCache, address, portalGroup, chap, ' +
+      'sources, multipath',
   },
 );
 export type NewClientDocument = Static<typeof newClientSchema>;
@@ -68,6 +75,11 @@ export const clientSchema = Type.Object(
     }),
     sources: Type.Union([Type.Array(Type.String()), Type.Null()], {
       description: 'addresses and subnets its initiator may come from; null: anywhere',
+    }),
+    multipath: multipathSchema,
+    paths: Type.Array(Type.String(), {
+      description:
+        'ADDRESS:PORT,TAG of every portal that shows its disk, as an initiator is told of it; the first one moves',
     }),
   },
   { description: 'one machine that boots' },
@@ -111,4 +123,9 @@ export type ChapChangedDocument = Static<typeof chapChangedSchema>;
 export const newSourcesSchema = Type.Object(
   { sources: sourcesSchema },
   { additionalProperties: false, description: 'an object with sources' },
+);
+
+export const newMultipathSchema = Type.Object(
+  { enabled: multipathSchema },
+  { additionalProperties: false, description: 'an object with enabled' },
 );

@@ -8,6 +8,7 @@ import {
   clientSchema,
   newChapSchema,
   newClientSchema,
+  newMultipathSchema,
   newSourcesSchema,
 } from './clients.ts';
 import { groupStartedSchema, groupStartParamsSchema, groupStartSchema } from './group-start.ts';
@@ -154,6 +155,15 @@ export const routes = {
     summary: 'Say from which addresses a client may attach its disk',
     params: clientParamsSchema,
     body: newSourcesSchema,
+    status: 200,
+    response: clientSchema,
+  }),
+  setClientMultipath: define({
+    method: 'PUT',
+    path: '/clients/:name/multipath',
+    summary: 'Say whether a client finds its disk at several nodes at once',
+    params: clientParamsSchema,
+    body: newMultipathSchema,
     status: 200,
     response: clientSchema,
   }),

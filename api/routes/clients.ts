@@ -59,6 +59,11 @@ export function clientRoutes(app: FastifyInstance, { cluster, random }: ApiConte
     const client = await propose(cluster, { type: 'setClientSources', name: params.name, ...body });
     return clientDocument(cluster.state(), client as ClientRecord);
   });
+
+  serveRoute(app, routes.setClientMultipath, async ({ params, body }) => {
+    const client = await propose(cluster, { type: 'setClientMultipath', name: params.name, ...body });
+    return clientDocument(cluster.state(), client as ClientRecord);
+  });
 }
 
 /** Characters of a secret: 64, so that 16 of them are 96 random bits. */

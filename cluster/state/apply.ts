@@ -1,5 +1,5 @@
 import { setClientChap, setClientSources, settleClientChap } from './client-access.ts';
-import { addClient, removeClient } from './clients.ts';
+import { addClient, removeClient, setClientMultipath } from './clients.ts';
 import { checkShape } from './command-shape.ts';
 import type { Command } from './commands.ts';
 import { addBootFile, addImageVersion, bootFileHeld, imageHeld } from './contents.ts';
@@ -26,7 +26,7 @@ export type { Outcome } from './outcome.ts';
  * any command; one that does not fit is refused, and the state returned is then the very object given.
  * Accepted commands answer with: registerNode, fenceNode {nodeId, incarnation}; shrinkInSync, expandInSync
  * {group, epoch}; addImageVersion, imageHeld {image, version}; addClient, removeClient, setClientChap,
- * settleClientChap, setClientSources the ClientRecord;
+ * settleClientChap, setClientSources, setClientMultipath the ClientRecord;
  * addBootFile, bootFileHeld {name, sha256}; createJoinToken {id, expiresAtMs}; revokeJoinToken {id}; addNode
  * {nodeId, raftId}; drainNode, undrainNode, removeNode {nodeId}; replaceNode {nodeId, replacement}; moveGroup,
  * addReplica, dropReplica {group, epoch}; describeNode, setNode {nodeId}; setCluster {}; setPortalGroup {group}.
@@ -61,6 +61,8 @@ export function apply(state: ClusterState, command: Command): Outcome {
       return settleClientChap(state, command);
     case 'setClientSources':
       return setClientSources(state, command);
+    case 'setClientMultipath':
+      return setClientMultipath(state, command);
     case 'addBootFile':
       return addBootFile(state, command);
     case 'bootFileHeld':

@@ -44,9 +44,22 @@ export function addClient(state: ClusterState, command: AddClient): Outcome {
     ...(command.sources === undefined || command.sources.length === 0
       ? {}
       : { sources: [...command.sources] }),
+    ...(command.multipath === true ? { multipath: true } : {}),
   };
   const clients = { ...state.clients, [client.name]: client };
   return accepted({ ...state, clients, nextLunId: state.nextLunId + 1 }, client);
+}
+
+/** Sessions that it has at other portals than its group's end where it is turned off. */
+export function setClientMultipath(
+  state: ClusterState,
+  command: Extract<Command, { type: 'setClientMultipath' }>,
+): Outcome {
+  const before = lookup(state.clients, command.name);
+  if (before === undefined) return refused(state, unknownClient(command.name));
+  const { multipath: _, ...rest } = before;
+  const client: ClientRecord = command.enabled ? { ...rest, multipath: true } : rest;
+  return accepted({ ...state, clients: { ...state.clients, [client.name]: client } }, client);
 }
 
 export function removeClient(

@@ -18,6 +18,7 @@ type Kind =
   | 'optionalSwitch'
   | 'optionalDurability'
   | 'flag'
+  | 'optionalFlag'
   | 'optionalTexts'
   | 'credentialsOrNull'
   | 'optionalCredentials';
@@ -54,11 +55,13 @@ const SHAPES: { readonly [T in Command['type']]: Readonly<Record<string, Kind>> 
     portalGroup: 'optionalText',
     chap: 'optionalCredentials',
     sources: 'optionalTexts',
+    multipath: 'optionalFlag',
   },
   removeClient: { name: 'text' },
   setClientChap: { name: 'text', credentials: 'credentialsOrNull', revoke: 'flag' },
   settleClientChap: { name: 'text' },
   setClientSources: { name: 'text', sources: 'texts' },
+  setClientMultipath: { name: 'text', enabled: 'flag' },
   addBootFile: { name: 'text', sizeBytes: 'count', sha256: 'text', holder: 'text' },
   bootFileHeld: { name: 'text', sha256: 'text', holder: 'text' },
   createJoinToken: { id: 'text', secretSha256: 'text', expiresAtMs: 'count', atMs: 'count', by: 'text' },
@@ -115,6 +118,7 @@ const ACCEPTED: Readonly<Record<Kind, string>> = {
   optionalSwitch: '"on", "off" or nothing',
   optionalDurability: '"write-back", "durable" or nothing',
   flag: 'true or false',
+  optionalFlag: 'true, false, or nothing',
   optionalTexts: 'a list of texts, or nothing',
   credentialsOrNull: 'the texts username and secret, optionally mutual with the same two, or null',
   optionalCredentials: 'the texts username and secret, optionally mutual with the same two, or nothing',
@@ -154,6 +158,8 @@ function fits(kind: Kind, value: unknown): boolean {
       return value === undefined || value === 'write-back' || value === 'durable';
     case 'flag':
       return typeof value === 'boolean';
+    case 'optionalFlag':
+      return value === undefined || typeof value === 'boolean';
     case 'optionalTexts':
       return value === undefined || fits('texts', value);
     case 'credentialsOrNull':

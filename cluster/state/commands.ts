@@ -79,6 +79,8 @@ export type Command =
       readonly portalGroup?: PortalGroupId;
       readonly chap?: ChapCredentials;
       readonly sources?: readonly string[];
+      /** Since version 3 of the configuration. */
+      readonly multipath?: boolean;
     }
   /** revoke: what was good before is not any more, for a system that runs either. */
   | {
@@ -91,6 +93,8 @@ export type Command =
   | { readonly type: 'settleClientChap'; readonly name: string }
   /** None: from anywhere. */
   | { readonly type: 'setClientSources'; readonly name: string; readonly sources: readonly string[] }
+  /** Whether its disk is shown at every node that keeps a copy. Since version 3 of the configuration. */
+  | { readonly type: 'setClientMultipath'; readonly name: string; readonly enabled: boolean }
   | { readonly type: 'removeClient'; readonly name: string }
   | {
       readonly type: 'addBootFile';

@@ -160,6 +160,8 @@ export interface ClientRecord {
   readonly chap?: ClientChap;
   /** IPv4 addresses and subnets its initiator may come from; absent: any. */
   readonly sources?: readonly string[];
+  /** Its disk is shown at the portals of all nodes that keep a copy, for an initiator with several paths to it. */
+  readonly multipath?: true;
 }
 
 export interface ClientChap {

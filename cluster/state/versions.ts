@@ -22,11 +22,19 @@ const OF_VERSION_2: ReadonlySet<string> = new Set<Command['type']>([
   'setCluster',
   'setPortalGroup',
 ]);
+/** The third brought clients with several paths to their disk. */
+const MULTIPATH_VERSION = 3;
 
 /** Those of this program. */
 export const STATE_VERSIONS: StateVersions = {
-  newest: 2,
-  neededBy: ({ type }) => (OF_VERSION_2.has(type) ? 2 : FIRST_STATE_VERSION),
+  newest: MULTIPATH_VERSION,
+  neededBy: (command) => {
+    if (OF_VERSION_2.has(command.type)) return 2;
+    const isMultipath =
+      command.type === 'setClientMultipath' ||
+      (command.type === 'addClient' && command.multipath !== undefined);
+    return isMultipath ? MULTIPATH_VERSION : FIRST_STATE_VERSION;
+  },
 };
 
 /** The version that every node of the cluster has said it knows, and goes on having to know. */

@@ -97,6 +97,20 @@ export async function changeClientSources(
   print(context, client, () => `Client ${client.name} may attach its disk from ${sourcesText(client)}\n`);
 }
 
+/** `bootfabric client multipath` @throws UsageError when neither or both of on and off were given */
+export async function changeClientMultipath(
+  context: CommandContext,
+  name: string,
+  options: { readonly on?: boolean; readonly off?: boolean },
+): Promise<void> {
+  if (options.on === options.off) {
+    throw new UsageError('it is to be turned on or off', { accepted: 'one of --on and --off' });
+  }
+  const body = { enabled: options.on === true };
+  const client = await context.api.call(routes.setClientMultipath, { params: { name }, body });
+  print(context, client, () => `Client ${client.name} finds its disk at ${client.paths.join(' and ')}\n`);
+}
+
 const sourcesText = (client: ClientDocument): string => client.sources?.join(', ') ?? 'anywhere';
 
 function clientFacts(client: ClientDocument): string {
@@ -110,5 +124,6 @@ function clientFacts(client: ClientDocument): string {
     ['initiator', client.initiatorName],
     ['CHAP', client.chapAwaitsBoot ? `${client.chap}, from its next boot on` : client.chap],
     ['from', sourcesText(client)],
+    ...(client.multipath ? [['paths', client.paths.join(', ')] as const] : []),
   ]);
 }

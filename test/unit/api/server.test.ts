@@ -145,6 +145,17 @@ describe('clients', () => {
     await api.ask('DELETE', '/api/v1/clients/pc1');
   });
 
+  it('find their disks at one address, or at all nodes that keep a copy', async () => {
+    const added = await api.ask('POST', '/api/v1/clients', { json: pc1 });
+    expect(added.json).toMatchObject({ multipath: false, paths: ['127.0.0.21:3260,1'] });
+    const set = (enabled: unknown) => api.ask('PUT', '/api/v1/clients/pc1/multipath', { json: { enabled } });
+    const all = ['127.0.0.21:3260,1', '127.0.0.11:3260,2', '127.0.0.12:3260,3', '127.0.0.13:3260,4'];
+    expect((await set(true)).json).toMatchObject({ multipath: true, paths: all });
+    expect((await set('yes')).json).toMatchObject({ error: { code: 'bad-value', got: 'yes' } });
+    expect((await set(false)).json).toMatchObject({ multipath: false, paths: ['127.0.0.21:3260,1'] });
+    await api.ask('DELETE', '/api/v1/clients/pc1');
+  });
+
   it('are bound to source addresses', async () => {
     const added = await api.ask('POST', '/api/v1/clients', { json: { ...pc1, sources: ['192.0.2.0/24'] } });
     expect(added.json).toMatchObject({ sources: ['192.0.2.0/24'], chap: 'off' });

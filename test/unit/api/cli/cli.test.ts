@@ -93,6 +93,20 @@ describe('clients from the command line', () => {
     expect(refused.err).toContain('accepted: one of --rotate, --one-way, --mutual and --off');
   });
 
+  it('find their disks at several nodes where that is asked for', async () => {
+    expect((await cli([...add, '--multipath'])).out).toContain(
+      '  paths         127.0.0.21:3260,1, 127.0.0.11',
+    );
+    expect((await cli(['client', 'multipath', 'pc1', '--off'])).out).toBe(
+      'Client pc1 finds its disk at 127.0.0.21:3260,1\n',
+    );
+    expect((await cli(['client', 'multipath', 'pc1', '--on'])).out).toContain(' and 127.0.0.12:3260,3 and ');
+    const refused = await cli(['client', 'multipath', 'pc1']);
+    expect(refused).toMatchObject({ code: 2, out: '' });
+    expect(refused.err).toContain('accepted: one of --on and --off');
+    await cli(['client', 'remove', 'pc1']);
+  });
+
   it('are JSON documents for machines', async () => {
     const added = await cli([...add, '--image-version', '1', '--portal-group', 'pg1', '--json']);
     expect(findSchemaFault(routes.addClient.response, JSON.parse(added.out))).toBeUndefined();

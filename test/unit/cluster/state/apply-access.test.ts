@@ -2,7 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { apply } from '../../../../cluster/state/apply.ts';
 import type { Command } from '../../../../cluster/state/commands.ts';
 import { makeGenesis } from '../../../../cluster/state/genesis.ts';
-import type { ChapCredentials, ClusterState } from '../../../../cluster/state/model.ts';
+import type { ChapCredentials, ClientRecord, ClusterState } from '../../../../cluster/state/model.ts';
+import { targetPaths } from '../../../../cluster/state/target-paths.ts';
+import { STATE_VERSIONS } from '../../../../cluster/state/versions.ts';
 import { applyAll, genesisInput, register } from './fixtures.ts';
 
 const credentials = (n: number): ChapCredentials => ({ username: 'pc1', secret: `aSecretNumber${n}` });
@@ -111,7 +113,40 @@ describe('sources of a client', () => {
   });
 });
 
+describe('several paths to a disk', () => {
+  const set = (enabled: boolean): Command => ({ type: 'setClientMultipath', name: 'pc1', enabled });
+
+  test('are off, unless asked for; now or later', () => {
+    expect(start().clients['pc1']).not.toHaveProperty('multipath');
+    expect(start({ multipath: false }).clients['pc1']).not.toHaveProperty('multipath');
+    const on = start({ multipath: true });
+    expect(on.clients['pc1']).toMatchObject({ multipath: true });
+    expect(applyAll(on, set(false)).clients['pc1']).not.toHaveProperty('multipath');
+    expect(applyAll(start(), set(true)).clients['pc1']).toEqual(on.clients['pc1']);
+  });
+
+  test('are no business of a program that does not know them', () => {
+    expect(STATE_VERSIONS.neededBy(set(false))).toBe(3);
+    expect(STATE_VERSIONS.neededBy({ ...addClient, multipath: true } as Command)).toBe(3);
+    expect(STATE_VERSIONS.neededBy(addClient)).toBe(1);
+  });
+
+  test('have tags of their own, the same for ever', () => {
+    const state = start();
+    const { pc1 } = state.clients;
+    expect(targetPaths(state, pc1 as ClientRecord).map(({ tag }) => tag)).toEqual([1]);
+    const on = start({ multipath: true });
+    const nodes = { ...on.nodes, n1: { ...on.nodes['n1'], raftId: 7 } } as ClusterState['nodes'];
+    const paths = targetPaths({ ...on, nodes }, on.clients['pc1'] as ClientRecord);
+    expect(paths.map(({ tag, nodeId }) => [tag, nodeId])).toEqual([
+      [1, undefined],
+      [8, 'n1'],
+    ]);
+  });
+});
+
 test.each<Command>([
+  { type: 'setClientMultipath', name: 'nobody', enabled: true },
   { type: 'setClientChap', name: 'nobody', credentials: null, revoke: false },
   { type: 'settleClientChap', name: 'nobody' },
   { type: 'setClientSources', name: 'nobody', sources: [] },
