@@ -1,3 +1,5 @@
+import { type Sense, sense } from './sense.ts';
+
 /** Asymmetric access states (SPC-4 §5.15.2). */
 export const accessState = {
   activeOptimized: 0x0,
@@ -19,7 +21,37 @@ export interface TargetPortGroup {
   readonly ports: readonly number[];
 }
 
-/** What there is where a target has one way to it. */
-export const SINGLE_PORT_GROUP: readonly TargetPortGroup[] = [
+/** The ways there are to a target, as one of them has it. */
+export interface TargetPaths {
+  /** The port that a session came by: the tag of its group, which has no other port, and its relative identifier. */
+  readonly ownPort: number;
+  /** All of them, this one included. */
+  groups(): readonly TargetPortGroup[];
+  /** The access state of this one: what the group of `ownPort` has. Asked with every command. */
+  ownState(): AccessState;
+}
+
+const SINGLE_PORT_GROUP: readonly TargetPortGroup[] = [
   { tag: 1, state: accessState.activeOptimized, preferred: true, ports: [1] },
 ];
+
+/** What there is where a target has one way to it. */
+export const SINGLE_PATH: TargetPaths = {
+  ownPort: 1,
+  groups: () => SINGLE_PORT_GROUP,
+  ownState: () => accessState.activeOptimized,
+};
+
+/** Why a path may not carry most commands (SPC-4 §5.15.2.4); undefined when it may. */
+export function inactiveSense(paths: TargetPaths): Sense | undefined {
+  switch (paths.ownState()) {
+    case accessState.standby:
+      return sense.portInStandby;
+    case accessState.unavailable:
+      return sense.portUnavailable;
+    case accessState.transitioning:
+      return sense.stateTransition;
+    default:
+      return undefined;
+  }
+}

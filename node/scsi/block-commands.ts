@@ -44,6 +44,7 @@ export const blockCommands: readonly CommandRow[] = [
     '2500ffffffff00000100',
     'none',
     parameter.prepareReadCapacity10,
+    { whileInactive: 'standby' },
   ),
   row('READ(10)', opcode.read10, undefined, '28f8ffffffff1fffff00', 'read', (cdb, at, { device }) =>
     media.prepareRead(media.range10(cdb, at), device),
@@ -227,6 +228,7 @@ export const blockCommands: readonly CommandRow[] = [
     '9e1f0000000000000000ffffffff0000',
     'none',
     parameter.prepareReadCapacity16,
+    { whileInactive: 'standby' },
   ),
   row(
     'GET LBA STATUS',

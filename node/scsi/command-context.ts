@@ -1,5 +1,5 @@
 import type { BlockDevice } from '../../storage/block-device.ts';
-import type { TargetPortGroup } from './access-state.ts';
+import type { TargetPaths } from './access-state.ts';
 import type { LogicalUnitIdentity } from './identity.ts';
 import type { PreparedCommand } from './prepared-command.ts';
 import type { Sense } from './sense.ts';
@@ -14,8 +14,8 @@ export interface CommandContext {
   /** What all initiators of the unit share. */
   readonly state: UnitState;
   readonly nexus: Nexus;
-  /** The target's port groups and their asymmetric access states. */
-  portGroups(): readonly TargetPortGroup[];
+  /** The ways to the target, and their asymmetric access states. */
+  readonly paths: TargetPaths;
   /** What the initiator has yet to be told, and with that has been. */
   takeAttention(): Sense | undefined;
 }

@@ -24,6 +24,10 @@ interface CommandTraits {
   readonly ignoresReservation?: true;
   /** Carried out although a unit attention is pending (SAM-5 §5.14). */
   readonly ignoresUnitAttention?: true;
+  /**
+   * Carried out although the path is not active (SPC-4 §5.15.2.4): only while it is in standby, or in any state.
+   */
+  readonly whileInactive?: 'standby' | 'any';
   /** Carried out while a sanitize operation is under way, or has failed (SBC-3 §4.11.3). */
   readonly duringSanitize?: true;
 }

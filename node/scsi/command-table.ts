@@ -15,7 +15,7 @@ export const commandTable: readonly CommandRow[] = [
     'a31f87ffffffffffffff0000',
     'write',
     (cdb, at) => prepareReportSupportedOpcodes(cdb, at, { commandTable, rowsOf, findRow }),
-    { duringSanitize: true },
+    { duringSanitize: true, whileInactive: 'standby' },
   ),
 ].sort((a, b) => a.opcode - b.opcode);
 

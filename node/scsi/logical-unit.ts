@@ -1,7 +1,7 @@
 import { describeError, InvariantError, ProtocolError, unreachable } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import { type BlockDevice, DeviceError, LOGICAL_BLOCK_BYTES } from '../../storage/block-device.ts';
-import { SINGLE_PORT_GROUP, type TargetPortGroup } from './access-state.ts';
+import { inactiveSense, SINGLE_PATH, type TargetPaths } from './access-state.ts';
 import { opcode, preventAllowCdb, startStopUnitCdb } from './cdb.ts';
 import type { CommandContext } from './command-context.ts';
 import type { CommandRow } from './command-row.ts';
@@ -9,6 +9,7 @@ import { findRow, rowsOf } from './command-table.ts';
 import type { LogicalUnitIdentity } from './identity.ts';
 import { MAX_LOGGED_FAILURES, VERIFY_STEP_BLOCKS } from './limits.ts';
 import * as media from './media-command.ts';
+import { nexusName } from './nexus-name.ts';
 import { bars, type MediumAccess } from './persistent-reservation.ts';
 import {
   checkCondition,
@@ -35,7 +36,7 @@ export interface LogicalUnitOptions {
   readonly initiatorPort: string;
   readonly logger: Logger;
   /** Left out where there is one way to the target. */
-  readonly portGroups?: () => readonly TargetPortGroup[];
+  readonly paths?: TargetPaths;
 }
 
 const isBarredOutcome: PreparedCommand = { kind: 'done', outcome: conflict };
@@ -51,8 +52,9 @@ export class LogicalUnit implements CommandContext, Nexus {
   readonly identity: LogicalUnitIdentity;
   readonly luns: readonly number[];
   readonly state: UnitState;
+  /** Name of the nexus: the initiator's port and, unless it is the first, the target's. */
   readonly port: string;
-  readonly portGroups: () => readonly TargetPortGroup[];
+  readonly paths: TargetPaths;
   readonly #logger: Logger;
   readonly #attentions = new UnitAttentions(sense.powerOn);
   #lengthBlocks: number;
@@ -65,11 +67,12 @@ export class LogicalUnit implements CommandContext, Nexus {
     this.identity = options.identity;
     this.luns = options.luns;
     this.state = options.state;
-    this.port = options.initiatorPort;
-    this.portGroups = options.portGroups ?? (() => SINGLE_PORT_GROUP);
+    this.paths = options.paths ?? SINGLE_PATH;
+    this.port = nexusName(options.initiatorPort, this.paths.ownPort);
     this.#logger = options.logger;
     this.#lengthBlocks = options.device.lengthBlocks;
     this.state.attach(this, this.device);
+    if (this.isActive) this.state.resume();
   }
 
   get nexus(): Nexus {
@@ -88,6 +91,17 @@ export class LogicalUnit implements CommandContext, Nexus {
   /** Tells this initiator, with its next command, of something that happened to the unit (SAM-5 §5.14). */
   raiseAttention(attention: Sense): void {
     this.#attentions.raise(attention);
+  }
+
+  /** Whether the path may carry every command. */
+  get isActive(): boolean {
+    return inactiveSense(this.paths) === undefined;
+  }
+
+  /** The access state of a path has changed, this one's or another's (SPC-4 §5.15.2.5). */
+  accessChanged(): void {
+    this.raiseAttention(sense.accessStateChanged);
+    if (this.isActive) this.state.resume();
   }
 
   takeAttention(): Sense | undefined {
@@ -123,7 +137,7 @@ export class LogicalUnit implements CommandContext, Nexus {
     if (this.device.lengthBlocks !== this.#lengthBlocks) this.#noteResize();
     if (this.device.spaceIsLow !== this.#spaceWasLow) this.#noteSpace(cdb, at);
     // READ and WRITE come by the hundred thousand; they need no row once nothing stands in their way.
-    if (this.#attentions.count === 0 && !this.state.isGuarded) {
+    if (this.#attentions.count === 0 && !this.state.isGuarded && this.isActive) {
       const command = this.#prepareFast(cdb, at);
       if (command !== undefined) return command;
     }
@@ -184,6 +198,8 @@ export class LogicalUnit implements CommandContext, Nexus {
       const attention = this.#attentions.take();
       if (attention !== undefined) return refuse(attention);
     }
+    const inactive = this.#inactiveFor(row);
+    if (inactive !== undefined) return refuse(inactive);
     if (this.#isBarred(row, cdb, at)) return isBarredOutcome;
     if (row.duringSanitize !== true) {
       const notReady = sanitizeSense(this);
@@ -194,6 +210,13 @@ export class LogicalUnit implements CommandContext, Nexus {
       if (this.state.server.modes.softwareWriteProtect) return refuse(sense.softwareWriteProtected);
     }
     return refuseUnusedBits(row, cdb, at) ?? row.prepare(cdb, at, this);
+  }
+
+  /** Why the path cannot carry the command in the state it is in. */
+  #inactiveFor({ whileInactive }: CommandRow): Sense | undefined {
+    if (whileInactive === 'any') return undefined;
+    const inactive = inactiveSense(this.paths);
+    return whileInactive === 'standby' && inactive === sense.portInStandby ? undefined : inactive;
   }
 
   /** Whether another initiator's reservation stands against the command. */

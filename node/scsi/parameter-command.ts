@@ -41,7 +41,11 @@ export function prepareInquiry(cdb: Uint8Array, at: number, unit: CommandContext
     return answer(encodeInquiry(identity), allocationLength);
   }
   const writeCacheEnabled = device.writeCacheEnabled && !state.isWriteThrough;
-  const page = encodeVpdPage(pageCode, { identity, writeCacheEnabled });
+  const page = encodeVpdPage(pageCode, {
+    identity,
+    writeCacheEnabled,
+    targetPort: unit.paths.ownPort,
+  });
   return page === undefined ? refuse(invalidCdbField(2)) : answer(page, allocationLength);
 }
 

@@ -28,6 +28,7 @@ export interface ReserveRequest {
     | 'clear'
     | 'preempt'
     | 'move';
+  /** The nexus that asks (nexus-name.ts), as are all ports here. */
   readonly port: string;
   readonly scope: number;
   readonly type: number;
@@ -121,6 +122,27 @@ export function decideReserveOut(state: ReservationState, request: ReserveReques
     case 'preempt':
       return preempt(state, request);
   }
+}
+
+/**
+ * The same registration by every target port (ALL_TG_PT): as if each nexus had asked, but all of them or none
+ * (SPC-4 §6.14.3).
+ * @param requests at least one
+ */
+export function decideRegistrations(
+  state: ReservationState,
+  requests: readonly ReserveRequest[],
+): ReserveDecision {
+  const notices: Notice[] = [];
+  let present = state;
+  for (const request of requests) {
+    const decision = decideReserveOut(present, request);
+    if (decision.kind !== 'changed') return decision;
+    notices.push(...decision.notices);
+    present = decision.state;
+  }
+  if (present === state) return changed(state);
+  return changed({ ...present, generation: nextGeneration(state) }, notices);
 }
 
 function register(state: ReservationState, request: ReserveRequest): ReserveDecision {

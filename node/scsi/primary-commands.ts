@@ -19,11 +19,13 @@ export const primaryCommands: readonly CommandRow[] = [
     parameter.prepareTestUnitReady,
   ),
   row('REQUEST SENSE', opcode.requestSense, undefined, '03010000ff00', 'none', prepareRequestSense, {
+    whileInactive: 'any',
     ignoresReservation: true,
     ignoresUnitAttention: true,
     duringSanitize: true,
   }),
   row('INQUIRY', opcode.inquiry, undefined, '1201ffffff00', 'none', parameter.prepareInquiry, {
+    whileInactive: 'any',
     ignoresReservation: true,
     ignoresUnitAttention: true,
     duringSanitize: true,
@@ -35,7 +37,9 @@ export const primaryCommands: readonly CommandRow[] = [
   row('RELEASE(6)', opcode.release6, undefined, '170000000000', 'none', parameter.prepareRelease6, {
     ignoresReservation: true,
   }),
-  row('MODE SENSE(6)', opcode.modeSense6, undefined, '1a08ffffff00', 'write', mode.prepareModeSense6),
+  row('MODE SENSE(6)', opcode.modeSense6, undefined, '1a08ffffff00', 'write', mode.prepareModeSense6, {
+    whileInactive: 'standby',
+  }),
   row(
     'RECEIVE DIAGNOSTIC RESULTS',
     opcode.receiveDiagnosticResults,
@@ -43,6 +47,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '1c01ffffff00',
     'write',
     parameter.prepareReceiveDiagnostic,
+    { whileInactive: 'standby' },
   ),
   row(
     'SEND DIAGNOSTIC',
@@ -51,6 +56,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '1df700ffff00',
     'write',
     parameter.prepareSendDiagnostic,
+    { whileInactive: 'standby' },
   ),
   row(
     'MODE SELECT(10)',
@@ -67,6 +73,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '5a18ffff000000ffff00',
     'write',
     mode.prepareModeSense10,
+    { whileInactive: 'standby' },
   ),
   row(
     'PERSISTENT RESERVE IN, READ KEYS',
@@ -208,7 +215,7 @@ export const primaryCommands: readonly CommandRow[] = [
     'a000ff000000ffffffff0000',
     'none',
     (cdb, at, { luns }) => parameter.prepareReportLuns(cdb, at, luns),
-    { ignoresReservation: true, ignoresUnitAttention: true, duringSanitize: true },
+    { whileInactive: 'any', ignoresReservation: true, ignoresUnitAttention: true, duringSanitize: true },
   ),
   row(
     'REPORT TARGET PORT GROUPS',
@@ -217,7 +224,7 @@ export const primaryCommands: readonly CommandRow[] = [
     'a3ff00000000ffffffff0000',
     'none',
     prepareReportTargetPortGroups,
-    { duringSanitize: true },
+    { duringSanitize: true, whileInactive: 'any' },
   ),
   row(
     'REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS',
@@ -226,6 +233,6 @@ export const primaryCommands: readonly CommandRow[] = [
     'a31f80000000ffffffff0000',
     'write',
     prepareReportSupportedTaskManagement,
-    { duringSanitize: true },
+    { duringSanitize: true, whileInactive: 'standby' },
   ),
 ];

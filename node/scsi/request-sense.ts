@@ -1,3 +1,4 @@
+import { inactiveSense } from './access-state.ts';
 import { requestSenseCdb } from './cdb.ts';
 import type { CommandContext } from './command-context.ts';
 import { answer, type PreparedCommand } from './prepared-command.ts';
@@ -6,7 +7,7 @@ import { encodeDescriptorSense, encodeSense, type Sense, sense } from './sense.t
 /** REQUEST SENSE (SPC-4 §6.39): a pending unit attention, else the state that the unit is in. */
 export function prepareRequestSense(cdb: Uint8Array, at: number, unit: CommandContext): PreparedCommand {
   const { descriptor, allocationLength } = requestSenseCdb.decode(cdb, at);
-  const pending = unit.takeAttention() ?? sanitizeSense(unit) ?? sense.none;
+  const pending = unit.takeAttention() ?? inactiveSense(unit.paths) ?? sanitizeSense(unit) ?? sense.none;
   return answer(descriptor ? encodeDescriptorSense(pending) : encodeSense(pending), allocationLength);
 }
 

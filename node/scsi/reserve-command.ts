@@ -1,9 +1,12 @@
 import { ByteWriter } from '../../base/byte-writer.ts';
 import { bit, bytes, layout, u16, u32 } from '../../base/layout.ts';
+import type { TargetPaths } from './access-state.ts';
 import { persistentReserveInCdb, persistentReserveOutCdb, serviceAction } from './cdb.ts';
 import type { CommandContext } from './command-context.ts';
 import { MAX_PARAMETER_LIST_BYTES } from './limits.ts';
+import { nexusName, partsOfNexus } from './nexus-name.ts';
 import {
+  decideRegistrations,
   decideReserveOut,
   holds,
   NO_KEY,
@@ -22,7 +25,6 @@ import {
 import { invalidListField, type Sense, sense } from './sense.ts';
 import type { ReservationState } from './server-state.ts';
 import { decodeTransportIds, encodeTransportId } from './transport-id.ts';
-import { RELATIVE_TARGET_PORT } from './vpd.ts';
 
 /** PERSISTENT RESERVE OUT basic parameter list (SPC-4 table 236). */
 export const reserveOutList = layout('PERSISTENT RESERVE OUT list', 24, {
@@ -47,6 +49,7 @@ export const registerAndMoveList = layout('REGISTER AND MOVE list', 24, {
 export const capabilities = layout('REPORT CAPABILITIES data', 8, {
   length: u16(0),
   specifiesPortsCapable: bit(2, 3),
+  allTargetPortsCapable: bit(2, 2),
   powerLossCapable: bit(2, 0),
   typeMaskValid: bit(3, 7),
   powerLossActivated: bit(3, 0),
@@ -76,6 +79,7 @@ function encodeReserveIn(action: number, state: ReservationState): Uint8Array {
     return capabilities.encode({
       length: capabilities.sizeBytes,
       specifiesPortsCapable: true,
+      allTargetPortsCapable: true,
       powerLossCapable: true,
       typeMaskValid: true,
       powerLossActivated: state.persistsThroughPowerLoss,
@@ -106,10 +110,11 @@ function encodeReservation(out: ByteWriter, { reservation, registrations }: Rese
 function encodeFullStatus(out: ByteWriter, state: ReservationState): void {
   for (const { port, key } of state.registrations) {
     const isHolder = holds(state, port);
-    const transportId = encodeTransportId(port);
+    const { initiatorPort, targetPort } = partsOfNexus(port);
+    const transportId = encodeTransportId(initiatorPort);
     out.bytes(Buffer.from(key, 'hex')).zeros(4);
     out.u8(isHolder ? 1 : 0).u8(isHolder ? (state.reservation?.type ?? 0) : 0);
-    out.zeros(4).u16(RELATIVE_TARGET_PORT).u32(transportId.length).bytes(transportId);
+    out.zeros(4).u16(targetPort).u32(transportId.length).bytes(transportId);
   }
 }
 
@@ -135,21 +140,26 @@ export function prepareReserveOut(cdb: Uint8Array, at: number, unit: CommandCont
     name: 'persistent-reserve-out',
     dataOutBytes: parameterListLength,
     carryOut: (list) => {
-      const request = decodeReserveOut(ACTIONS.get(action) ?? 'register', fields, list, unit);
-      if ('asc' in request) return checkCondition(request);
-      return carryOutReserve(request, action === serviceAction.preemptAndAbort, unit);
+      const requests = decodeReserveOut(ACTIONS.get(action) ?? 'register', fields, list, unit);
+      if ('asc' in requests) return checkCondition(requests);
+      return carryOutReserve(requests, action === serviceAction.preemptAndAbort, unit);
     },
   };
 }
 
 async function carryOutReserve(
-  request: ReserveRequest,
+  requests: Requests,
   abort: boolean,
   { state, nexus }: CommandContext,
 ): Promise<ScsiOutcome> {
   let decision: ReserveDecision = { kind: 'conflict' };
   await state.change((present) => {
-    decision = decideReserveOut(present.reservations, request);
+    const { reservations } = present;
+    const [only, ...others] = requests;
+    decision =
+      others.length === 0
+        ? decideReserveOut(reservations, only)
+        : decideRegistrations(reservations, requests);
     if (decision.kind !== 'changed' || decision.state === present.reservations) return undefined;
     return { ...present, reservations: decision.state };
   });
@@ -166,37 +176,60 @@ async function carryOutReserve(
 }
 
 type ReserveOutFields = ReturnType<typeof persistentReserveOutCdb.decode>;
+/** One, but for a registration by several target ports. */
+type Requests = readonly [ReserveRequest, ...ReserveRequest[]];
 
 /** @returns what is wrong with it, if anything is */
 function decodeReserveOut(
   action: ReserveRequest['action'],
   { scope, type }: ReserveOutFields,
   list: Uint8Array,
-  { nexus }: CommandContext,
-): ReserveRequest | Sense {
+  { nexus, paths }: CommandContext,
+): Requests | Sense {
   const { port } = nexus;
   if (action === 'move') {
     const fields = registerAndMoveList.decode(list);
-    const ports = decodeTransportIds(list.subarray(24, 24 + fields.transportIdLength));
+    const initiatorPorts = decodeTransportIds(list.subarray(24, 24 + fields.transportIdLength));
     if (list.length < 24 + fields.transportIdLength) return sense.parameterListLengthError;
-    if (ports?.length !== 1) return invalidListField(24);
-    if (fields.relativeTargetPort !== RELATIVE_TARGET_PORT) return invalidListField(18);
-    return { action, port, scope, type, ...keysOf(fields), otherPorts: ports };
+    if (initiatorPorts?.length !== 1) return invalidListField(24);
+    if (!allTargetPorts(paths).includes(fields.relativeTargetPort)) return invalidListField(18);
+    const to = nexusName(initiatorPorts[0] as string, fields.relativeTargetPort);
+    return [{ action, port, scope, type, ...keysOf(fields), otherPorts: [to] }];
   }
   const fields = reserveOutList.decode(list);
-  // A registration is for the nexus: there is only one target port (ATP_C is 0).
-  if (fields.allTargetPorts) return invalidListField(20, 2);
-  if (!fields.specifiesPorts) {
-    if (list.length !== reserveOutList.sizeBytes) return sense.parameterListLengthError;
-    return { action, port, scope, type, ...keysOf({ ...fields, unregister: false }), otherPorts: [] };
-  }
+  const keys = keysOf({ ...fields, unregister: false });
+  const specified = specifiedPorts(action, fields.specifiesPorts, list);
+  if ('asc' in specified) return specified;
+  const requestBy = (targetPort: number): ReserveRequest => ({
+    action,
+    port: nexusName(partsOfNexus(port).initiatorPort, targetPort),
+    scope,
+    type,
+    ...keys,
+    otherPorts: specified.map((initiatorPort) => nexusName(initiatorPort, targetPort)),
+  });
+  const registers = action === 'register' || action === 'register-ignoring-key';
+  const others =
+    registers && fields.allTargetPorts ? allTargetPorts(paths).filter((p) => p !== paths.ownPort) : [];
+  return [requestBy(paths.ownPort), ...others.map(requestBy)];
+}
+
+/** SPEC_I_PT: initiator ports that are to be registered as well, by the same target port. */
+function specifiedPorts(
+  action: ReserveRequest['action'],
+  areSpecified: boolean,
+  list: Uint8Array,
+): readonly string[] | Sense {
+  if (!areSpecified) return list.length === reserveOutList.sizeBytes ? [] : sense.parameterListLengthError;
   if (action !== 'register') return invalidListField(20, 3);
   if (list.length < 28) return sense.parameterListLengthError;
   const lengthBytes = Buffer.from(list.subarray(24, 28)).readUInt32BE(0);
   if (list.length < 28 + lengthBytes) return sense.parameterListLengthError;
-  const otherPorts = decodeTransportIds(list.subarray(28, 28 + lengthBytes));
-  if (otherPorts === undefined) return invalidListField(28);
-  return { action, port, scope, type, ...keysOf({ ...fields, unregister: false }), otherPorts };
+  return decodeTransportIds(list.subarray(28, 28 + lengthBytes)) ?? invalidListField(28);
+}
+
+function allTargetPorts(paths: TargetPaths): readonly number[] {
+  return paths.groups().flatMap((group) => group.ports);
 }
 
 function keysOf(fields: {

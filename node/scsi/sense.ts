@@ -44,6 +44,10 @@ export const sense = {
   none: { key: senseKey.noSense, asc: 0, ascq: 0 },
   writeError: { key: senseKey.mediumError, asc: 0x0c, ascq: 0 },
   unrecoveredReadError: { key: senseKey.mediumError, asc: 0x11, ascq: 0 },
+  /** Asymmetric access states other than the active ones. */
+  stateTransition: { key: senseKey.notReady, asc: 0x04, ascq: 0x0a },
+  portInStandby: { key: senseKey.notReady, asc: 0x04, ascq: 0x0b },
+  portUnavailable: { key: senseKey.notReady, asc: 0x04, ascq: 0x0c },
   sanitizeInProgress: { key: senseKey.notReady, asc: 0x04, ascq: 0x1b },
   sanitizeFailed: { key: senseKey.mediumError, asc: 0x31, ascq: 0x03 },
   internalTargetFailure: { key: senseKey.hardwareError, asc: 0x44, ascq: 0 },
@@ -71,6 +75,7 @@ export const sense = {
   reservationsPreempted: { key: senseKey.unitAttention, asc: 0x2a, ascq: 0x03 },
   reservationsReleased: { key: senseKey.unitAttention, asc: 0x2a, ascq: 0x04 },
   registrationsPreempted: { key: senseKey.unitAttention, asc: 0x2a, ascq: 0x05 },
+  accessStateChanged: { key: senseKey.unitAttention, asc: 0x2a, ascq: 0x06 },
   capacityChanged: { key: senseKey.unitAttention, asc: 0x2a, ascq: 0x09 },
   thresholdReached: { key: senseKey.unitAttention, asc: 0x38, ascq: 0x07 },
   softwareWriteProtected: { key: senseKey.dataProtect, asc: 0x27, ascq: 0x02 },

@@ -20,7 +20,7 @@ export function prepareReportTargetPortGroups(
   const body = new ByteWriter(64);
   // An implicit transition takes no time worth waiting for.
   if (fields.format === format.extended) body.u8(format.extended << 4).zeros(3);
-  for (const group of unit.portGroups()) {
+  for (const group of unit.paths.groups()) {
     body.u8((group.preferred ? 0x80 : 0) | group.state).u8(SUPPORTED_STATES);
     body.u16(group.tag).u8(0).u8(STATUS_BY_IMPLICIT_CHANGE).u8(0).u8(group.ports.length);
     for (const port of group.ports) body.u16(0).u16(port);

@@ -18,7 +18,7 @@ import { WriteGate } from './write-gate.ts';
 
 /** One initiator's way to the unit (an I_T nexus), as the others see it. */
 export interface Nexus {
-  /** Name of the initiator port. */
+  /** As persistent reservations name it (nexus-name.ts). */
   readonly port: string;
   raiseAttention(attention: Sense): void;
   /** Ends its tasks on the unit without a response; resolves once the device has let go of them. */
@@ -53,10 +53,10 @@ export class UnitState {
   attach(nexus: Nexus, device: BlockDevice): void {
     this.#nexuses.add(nexus);
     this.#device = device;
-    this.#resumeSanitize();
   }
 
-  #resumeSanitize(): void {
+  /** Carries on what the unit was left in. Only where the unit is served. */
+  resume(): void {
     if (this.#sanitize !== undefined || this.#device.serverState === undefined) return;
     try {
       const { sanitize } = this.server;

@@ -26,10 +26,6 @@ export const vpdPage = {
   logicalBlockProvisioning: 0xb2,
 } as const;
 
-/** Every target has this one portal group, on every node, since some initiators assume it. */
-export const TARGET_PORTAL_GROUP_TAG = 1;
-export const RELATIVE_TARGET_PORT = 1;
-
 /** Extended INQUIRY Data (SPC-4 §7.8.7), without the 4-byte page header. */
 export const extendedInquiry = layout('Extended INQUIRY Data VPD page', 60, {
   simpleTasks: bit(1, 0),
@@ -78,13 +74,15 @@ const THIN = 2;
 interface VpdUnit {
   readonly identity: LogicalUnitIdentity;
   readonly writeCacheEnabled: boolean;
+  /** The port that it is asked by: its relative identifier, and the tag of its group. */
+  readonly targetPort: number;
 }
 
 type PageBody = (unit: VpdUnit) => Uint8Array;
 const PAGES: ReadonlyMap<number, PageBody> = new Map<number, PageBody>([
   [vpdPage.supportedPages, () => Uint8Array.from(PAGES.keys())],
   [vpdPage.unitSerialNumber, ({ identity }) => Buffer.from(identity.serial, 'latin1')],
-  [vpdPage.deviceIdentification, ({ identity }) => encodeDesignators(identity)],
+  [vpdPage.deviceIdentification, encodeDesignators],
   [
     vpdPage.extendedInquiry,
     ({ writeCacheEnabled }) =>
@@ -149,8 +147,11 @@ const designatorType = {
 } as const;
 const PROTOCOL_ISCSI = 5;
 
-/** Device Identification (SPC-4 §7.8.6). Nothing in it depends on the node that answers. */
-function encodeDesignators(identity: LogicalUnitIdentity): Uint8Array {
+/**
+ * Device Identification (SPC-4 §7.8.6). What it says of unit and target is the same on every path; that of the port
+ * is the port's own, wherever the portal that it stands for is at the moment.
+ */
+function encodeDesignators({ identity, targetPort }: VpdUnit): Uint8Array {
   const out = new ByteWriter(256);
   const add = (set: number, about: number, type: number, designator: Uint8Array): void => {
     const protocol = about === association.logicalUnit ? 0 : PROTOCOL_ISCSI;
@@ -159,13 +160,13 @@ function encodeDesignators(identity: LogicalUnitIdentity): Uint8Array {
     out.u8(0).u8(designator.length).bytes(designator);
   };
   const unitName = Buffer.concat([asciiField(identity.vendor, 8), Buffer.from(identity.serial, 'latin1')]);
-  const portName = `${identity.targetName},t,0x${TARGET_PORTAL_GROUP_TAG.toString(16).padStart(4, '0')}`;
+  const portName = `${identity.targetName},t,0x${targetPort.toString(16).padStart(4, '0')}`;
   const index = (value: number): Uint8Array => new ByteWriter(4).u16(0).u16(value).finish();
   add(codeSet.binary, association.logicalUnit, designatorType.naa, identity.naa);
   add(codeSet.ascii, association.logicalUnit, designatorType.t10Vendor, unitName);
   add(codeSet.utf8, association.targetPort, designatorType.scsiName, scsiName(portName));
-  add(codeSet.binary, association.targetPort, designatorType.relativeTargetPort, index(RELATIVE_TARGET_PORT));
-  add(codeSet.binary, association.targetPort, designatorType.targetPortGroup, index(TARGET_PORTAL_GROUP_TAG));
+  add(codeSet.binary, association.targetPort, designatorType.relativeTargetPort, index(targetPort));
+  add(codeSet.binary, association.targetPort, designatorType.targetPortGroup, index(targetPort));
   add(codeSet.utf8, association.targetDevice, designatorType.scsiName, scsiName(identity.targetName));
   return out.finish();
 }

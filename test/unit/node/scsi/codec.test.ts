@@ -14,7 +14,7 @@ import * as vpd from '../../../../node/scsi/vpd.ts';
 import { IDENTITY, TARGET } from '../iscsi/target-fixture.ts';
 
 const identity = { ...IDENTITY, targetName: TARGET };
-const unit = { identity, writeCacheEnabled: true };
+const unit = { identity, writeCacheEnabled: true, targetPort: 1 };
 
 function isLayout(value: unknown): value is Layout<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && 'decode' in value && 'encode' in value;

@@ -203,7 +203,7 @@ describe('PERSISTENT RESERVE', () => {
     expect(status.subarray(8, 22).toString('hex')).toBe('0000000000000007000000000106');
     expect(status.subarray(36).toString('latin1').replaceAll('\0', '')).toBe(portName(5));
     // Persistence through power loss was asked for.
-    expect((await dataOf(unit, '5e02 0000000000 00ff')).toString('hex')).toBe('00080981ea010000');
+    expect((await dataOf(unit, '5e02 0000000000 00ff')).toString('hex')).toBe('00080d81ea010000');
   });
 
   it('nothing is changed while it cannot be made to last', async () => {
