@@ -41,9 +41,9 @@ function describe(listings: readonly TargetListing[], wanted: string | undefined
     .filter((listing) => wanted === 'All' || listing.targetName === wanted)
     .flatMap(({ targetName, portals }) => [
       { key: 'TargetName', value: targetName },
-      ...portals.map(({ address, port }) => ({
+      ...portals.map(({ address, port, tag = 1 }) => ({
         key: 'TargetAddress',
-        value: `${address.includes(':') ? `[${address}]` : address}:${port},1`,
+        value: `${address.includes(':') ? `[${address}]` : address}:${port},${tag}`,
       })),
     ]);
 }

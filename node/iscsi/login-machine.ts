@@ -267,7 +267,8 @@ function isAuthenticated({ auth, authentication }: LoginState): boolean {
 function announce(state: LoginState): { announced: TextKey[]; next: LoginState } {
   const announced: TextKey[] = [];
   const sayPortalGroup = !state.saidPortalGroup && !state.discovery;
-  if (sayPortalGroup) announced.push({ key: 'TargetPortalGroupTag', value: '1' });
+  const tag = state.granted?.paths?.ownPort ?? 1;
+  if (sayPortalGroup) announced.push({ key: 'TargetPortalGroupTag', value: String(tag) });
   const sayLength = !state.saidDataSegmentLength && state.stage === stage.operational;
   if (sayLength) announced.push({ key: RECEIVE_LIMIT.name, value: String(RECEIVE_LIMIT.ours) });
   const next = {

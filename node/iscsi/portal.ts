@@ -5,7 +5,6 @@ import { describeError, InvariantError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { LogicalUnit } from '../scsi/logical-unit.ts';
-import { UnitState } from '../scsi/unit-state.ts';
 import { Connection, type ConnectionHost } from './connection.ts';
 import {
   DEFAULT_PORTAL_LIMITS,
@@ -26,6 +25,7 @@ import type {
   TargetDirectory,
 } from './ports.ts';
 import { Session } from './session.ts';
+import { TargetSessions } from './target-sessions.ts';
 
 export interface IscsiPortalOptions {
   readonly directory: TargetDirectory;
@@ -36,6 +36,8 @@ export interface IscsiPortalOptions {
   readonly logger: Logger;
   readonly counters: Counters;
   readonly limits?: Partial<PortalLimits>;
+  /** Shared with other portals of this node by which the same targets are reached; its own unless given. */
+  readonly targets?: TargetSessions;
 }
 
 /** One session as shown to people. */
@@ -75,8 +77,7 @@ export class IscsiPortal {
   readonly #sessions = new Map<number, SessionRecord>();
   /** Sessions whose connection is gone and whose writes may still be under way. */
   readonly #ending = new Set<Promise<void>>();
-  /** What initiators share of a unit, by target and LUN; it lives as long as a session of the target does. */
-  readonly #unitStates = new Map<string, Map<number, UnitState>>();
+  readonly #targets: TargetSessions;
   readonly #host: ConnectionHost;
   #nextTsih = 1;
   #cancelAliveCheck: CancelTimer | undefined;
@@ -85,6 +86,7 @@ export class IscsiPortal {
   constructor(options: IscsiPortalOptions) {
     this.#options = options;
     this.#limits = { ...DEFAULT_PORTAL_LIMITS, ...options.limits };
+    this.#targets = options.targets ?? new TargetSessions(options);
     this.#host = {
       clock: options.clock,
       logger: options.logger,
@@ -168,8 +170,7 @@ export class IscsiPortal {
     for (const connection of this.#connections.keys()) connection.destroy('portal-closed');
     await Promise.all(servers);
     await Promise.all(this.#ending);
-    const states = [...this.#unitStates.values()].flatMap((ofTarget) => [...ofTarget.values()]);
-    await Promise.all(states.map((state) => state.close()));
+    await this.#targets.close();
   }
 
   #accept(socket: Socket): void {
@@ -223,8 +224,9 @@ export class IscsiPortal {
         const { sourceAddress } = connection;
         return this.#options.directory.list({ initiatorName, sourceAddress });
       },
-      sessionsOfTarget: () => this.#sessionsOf(granted?.targetName),
+      sessionsOfTarget: () => this.#targets.of(granted?.targetName),
     });
+    if (granted !== undefined) this.#targets.join(granted.targetName, session);
     const sinceWallMs = this.#options.clock.wallMs();
     this.#sessions.set(tsih, { session, connection, sinceWallMs });
     this.#options.logger.info('iscsi.session.started', {
@@ -269,28 +271,17 @@ export class IscsiPortal {
   }
 
   #makeUnits(granted: LoginGranted, login: CompletedLogin): Map<number, LogicalUnit> {
-    let states = this.#unitStates.get(granted.targetName);
-    if (states === undefined) {
-      states = new Map();
-      this.#unitStates.set(granted.targetName, states);
-    }
     const identity = { ...granted.identity, targetName: granted.targetName };
     const luns = [...granted.luns.keys()].sort((a, b) => a - b);
     const initiatorPort = `${login.initiatorName},i,0x${login.isid}`;
     const { logger } = this.#options;
+    const paths = granted.paths === undefined ? {} : { paths: granted.paths };
     const units = new Map<number, LogicalUnit>();
     for (const [lun, device] of granted.luns) {
-      const state = states.get(lun) ?? new UnitState(device, this.#options);
-      states.set(lun, state);
-      units.set(lun, new LogicalUnit({ device, identity, luns, state, initiatorPort, logger }));
+      const state = this.#targets.unit(granted.targetName, lun, device);
+      units.set(lun, new LogicalUnit({ device, identity, luns, state, initiatorPort, logger, ...paths }));
     }
     return units;
-  }
-
-  *#sessionsOf(targetName: string | undefined): Generator<Session> {
-    for (const { session } of this.#sessions.values()) {
-      if (session.options.targetName === targetName) yield session;
-    }
   }
 
   #onConnectionClosed(connection: Connection): void {
@@ -308,17 +299,10 @@ export class IscsiPortal {
     const ended = session.close().then(() => {
       this.#sessions.delete(tsih);
       this.#ending.delete(ended);
-      if (targetName !== undefined) this.#forgetUnits(targetName);
+      if (targetName !== undefined) this.#targets.leave(targetName, session);
       this.#options.logger.info('iscsi.session.ended', { initiatorName, targetName, ...session.traffic });
     });
     this.#ending.add(ended);
-  }
-
-  #forgetUnits(targetName: string): void {
-    const states = this.#unitStates.get(targetName);
-    if (states === undefined || this.#sessionsOf(targetName).next().done !== true) return;
-    for (const [lun, state] of states) if (state.isIdle) states.delete(lun);
-    if (states.size === 0) this.#unitStates.delete(targetName);
   }
 
   #scheduleAliveCheck(): void {

@@ -1,4 +1,5 @@
 import type { BlockDevice } from '../../storage/block-device.ts';
+import type { TargetPaths } from '../scsi/access-state.ts';
 
 /** What the iSCSI target asks of the node: which targets there are, for whom, and what is behind them. */
 export interface TargetDirectory {
@@ -11,12 +12,17 @@ export interface TargetDirectory {
 
 export interface TargetListing {
   readonly targetName: string;
-  readonly portals: readonly PortalAddress[];
+  readonly portals: readonly ListedPortal[];
 }
 
 export interface PortalAddress {
   readonly address: string;
   readonly port: number;
+}
+
+export interface ListedPortal extends PortalAddress {
+  /** Target portal group tag; absent: 1, which initiators that start from an iBFT take for granted. */
+  readonly tag?: number;
 }
 
 /** Who says to be there, before anything is proven. */
@@ -54,6 +60,8 @@ export interface LoginGranted {
   readonly luns: ReadonlyMap<number, BlockDevice>;
   /** What the initiator has to prove first; absent: nothing. */
   readonly authentication?: Authentication;
+  /** Where the target has several portal groups; absent: this portal, with tag 1, is all there is. */
+  readonly paths?: TargetPaths;
 }
 
 export interface TargetIdentity {

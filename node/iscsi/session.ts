@@ -216,7 +216,7 @@ export class Session {
     void this.#manageTasks(plan, fields).then((response) => {
       if (this.#closing !== undefined) return;
       this.#responder.taskManagement(fields.initiatorTaskTag, response);
-      if (plan.kind === 'target' && plan.cold) {
+      if (plan.kind === 'target' && plan.cold && response === taskResponse.complete) {
         for (const session of this.options.sessionsOfTarget()) session.options.transport.end();
       }
     });
@@ -235,6 +235,8 @@ export class Session {
         const lun = decodeLun(fields.lunHigh, fields.lunLow);
         const unit = this.options.units.get(lun);
         if (unit === undefined) return taskResponse.lunDoesNotExist;
+        // The tasks of other initiators are where the unit is active.
+        if (plan.everyInitiator && !unit.isActive) return taskResponse.rejected;
         if (plan.reset) unit.resetReservation();
         const sessions = plan.everyInitiator ? [...this.options.sessionsOfTarget()] : [this];
         await Promise.all(
@@ -245,6 +247,7 @@ export class Session {
         return taskResponse.complete;
       }
       case 'target': {
+        if ([...this.options.units.values()].some((unit) => !unit.isActive)) return taskResponse.rejected;
         for (const unit of this.options.units.values()) unit.resetReservation();
         const sessions = [...this.options.sessionsOfTarget()];
         await Promise.all(sessions.map((session) => session.endTasks(sense.busReset)));

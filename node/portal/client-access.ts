@@ -1,6 +1,6 @@
 import { isIPv4 } from 'node:net';
 import { ipv4InSubnet, parseIpv4, parseIpv4Subnet } from '../../base/ipv4.ts';
-import type { ClientRecord } from '../../cluster/state/model.ts';
+import type { ClientRecord, ClusterState, NodeId } from '../../cluster/state/model.ts';
 import type { Authentication } from '../iscsi/ports.ts';
 
 /** Who may attach a client's disk, as the cluster's configuration has it. */
@@ -30,4 +30,15 @@ export function isBarred(before: ClientRecord, now: ClientRecord | undefined): b
     return true;
   // Who may still come logs in again at once.
   return now.sources !== undefined && JSON.stringify(now.sources) !== JSON.stringify(before.sources);
+}
+
+/** Whether sessions of a client at a node's fixed portal must end: it has no path there any more. */
+export function losesPathAt(nodeId: NodeId, before: ClusterState, now: ClusterState, name: string): boolean {
+  const hasPath = (state: ClusterState): boolean => {
+    const client = state.clients[name];
+    return (
+      client?.multipath === true && state.portalGroups[client.portalGroup]?.replicas.includes(nodeId) === true
+    );
+  };
+  return hasPath(before) && !hasPath(now);
 }

@@ -6,9 +6,12 @@ import { type BlockDevice, DeviceError } from '../../storage/block-device.ts';
 import type { ReplicationHost } from '../../storage/replication/index.ts';
 import type { CatchUpStatus, PortalGroup } from '../../storage/replication/portal-group.ts';
 import type { IscsiPortal } from '../iscsi/portal.ts';
+import type { TargetSessions } from '../iscsi/target-sessions.ts';
+import type { TargetPaths } from '../scsi/access-state.ts';
 import { chooseBootImage, lunLengthBlocks } from './boot-image.ts';
-import { isBarred } from './client-access.ts';
+import { isBarred, losesPathAt } from './client-access.ts';
 import type { ServedGroups } from './group-directory.ts';
+import { GroupPaths } from './group-paths.ts';
 import { GUARDIAN_RENEW_EVERY_MS, LAPSE_GRACE_MS } from './limits.ts';
 import { PortalAddress, type PortalAddressPorts } from './portal-address.ts';
 import type { BeginBootAnswer, DataPlaneStatus } from './worker-protocol.ts';
@@ -22,6 +25,15 @@ export interface DataPlaneOptions {
   readonly timers: Timers;
   readonly logger: Logger;
   readonly counters: { snapshot(): Record<string, number> };
+  /** What sessions share, by whichever of the node's portals they came. */
+  readonly targets: TargetSessions;
+}
+
+interface NodePortals {
+  /** At the movable addresses that are here. */
+  readonly movable: IscsiPortal;
+  /** At the node's own address. */
+  readonly fixed: IscsiPortal;
 }
 
 /**
@@ -31,7 +43,8 @@ export interface DataPlaneOptions {
 export class DataPlane implements ServedGroups {
   readonly #options: DataPlaneOptions;
   readonly #addresses = new Map<string, PortalAddress>();
-  readonly #portals: IscsiPortal[] = [];
+  readonly #paths: GroupPaths;
+  #portals: NodePortals | undefined;
   /** Disks being made, so that two logins at once make one. */
   readonly #making = new Map<number, Promise<void>>();
   /** Groups whose lease has lapsed; each ends the wait of its sessions when called. */
@@ -41,12 +54,17 @@ export class DataPlane implements ServedGroups {
 
   constructor(options: DataPlaneOptions) {
     this.#options = options;
+    this.#paths = new GroupPaths({
+      nodeId: options.nodeId,
+      isActive: (groupId) => this.isServing(groupId) || this.#lapses.has(groupId),
+      onChange: (groupId) => this.#tellOfPaths(groupId),
+    });
     options.replication.onServingChange((groupId, serving) => this.#servingChanged(groupId, serving));
   }
 
-  /** The portal whose sessions end when a target leaves this node. */
-  attachPortal(portal: IscsiPortal): void {
-    this.#portals.push(portal);
+  /** The portals whose sessions end when a target leaves this node. */
+  attachPortals(portals: NodePortals): void {
+    this.#portals = portals;
   }
 
   start(): void {
@@ -68,16 +86,22 @@ export class DataPlane implements ServedGroups {
   }
 
   applyState(state: ClusterState): void {
+    const before = this.#state;
     const barred = Object.values(this.#state?.clients ?? {}).filter((c) =>
       isBarred(c, state.clients[c.name]),
     );
     this.#state = state;
     for (const client of barred) this.#closeTarget(client.targetName);
+    for (const { name, targetName } of Object.values(before?.clients ?? {})) {
+      if (before !== undefined && losesPathAt(this.#options.nodeId, before, state, name))
+        this.#portals?.fixed.closeTarget(targetName);
+    }
     this.#options.replication.applyClusterState({
       groups: Object.values(state.portalGroups),
       nodes: Object.values(state.nodes),
       leaseMs: state.settings.leaseMs,
     });
+    this.#paths.applyState(state);
     for (const group of Object.values(state.portalGroups)) this.#dropLunsWithoutClient(group.id, state);
   }
 
@@ -101,6 +125,14 @@ export class DataPlane implements ServedGroups {
       }
     }
     return group.openDevice(client.lunId);
+  }
+
+  standbyDevice(groupId: string, client: ClientRecord): BlockDevice | undefined {
+    return this.#options.replication.group(groupId)?.standbyDevice(client.lunId);
+  }
+
+  paths(groupId: string, tag: number): TargetPaths {
+    return this.#paths.by(groupId, tag);
   }
 
   /**
@@ -146,7 +178,7 @@ export class DataPlane implements ServedGroups {
             catchUp === undefined ? null : { nodeId: catchUp.nodeId, detail: describeCatchUp(catchUp) },
         };
       }),
-      sessions: this.#portals
+      sessions: this.#allPortals()
         .flatMap((portal) => portal.sessions())
         .map((s) => ({
           target: s.targetName ?? '',
@@ -208,13 +240,30 @@ export class DataPlane implements ServedGroups {
     this.#lapses.get(groupId)?.();
     this.#lapses.delete(groupId);
     if (serving) {
+      this.#paths.refresh(groupId);
       if (this.#state !== undefined) this.#dropLunsWithoutClient(groupId, this.#state);
       return;
     }
-    if (this.#options.replication.group(groupId)?.status().role !== 'primary') this.#closeTargetsOf(groupId);
+    if (this.#options.replication.group(groupId)?.status().role !== 'primary') this.#endService(groupId);
     else {
-      const close = (): void => this.#closeTargetsOf(groupId);
-      this.#lapses.set(groupId, this.#options.timers.setTimer(LAPSE_GRACE_MS, close));
+      const end = (): void => {
+        this.#lapses.delete(groupId);
+        this.#endService(groupId);
+      };
+      this.#lapses.set(groupId, this.#options.timers.setTimer(LAPSE_GRACE_MS, end));
+    }
+  }
+
+  /** At fixed portals too: what was asked of this node while it served the disk is answered by a reset alone. */
+  #endService(groupId: string): void {
+    this.#closeTargetsOf(groupId);
+    this.#paths.refresh(groupId);
+  }
+
+  #tellOfPaths(groupId: string): void {
+    for (const client of Object.values(this.#state?.clients ?? {})) {
+      if (client.portalGroup === groupId && client.multipath === true)
+        this.#options.targets.accessChanged(client.targetName);
     }
   }
 
@@ -240,7 +289,11 @@ export class DataPlane implements ServedGroups {
   }
 
   #closeTarget(targetName: string): void {
-    for (const portal of this.#portals) portal.closeTarget(targetName);
+    for (const portal of this.#allPortals()) portal.closeTarget(targetName);
+  }
+
+  #allPortals(): readonly IscsiPortal[] {
+    return this.#portals === undefined ? [] : [this.#portals.movable, this.#portals.fixed];
   }
 
   #dropLunsWithoutClient(groupId: string, state: ClusterState): void {

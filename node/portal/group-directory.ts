@@ -1,4 +1,5 @@
-import type { ClientRecord, ClusterState, PortalGroupRecord } from '../../cluster/state/model.ts';
+import type { ClientRecord, ClusterState, NodeId, PortalGroupRecord } from '../../cluster/state/model.ts';
+import { MOVABLE_PORTAL_TAG, portalTagOf, targetPaths } from '../../cluster/state/target-paths.ts';
 import type { BlockDevice } from '../../storage/block-device.ts';
 import type {
   Authentication,
@@ -7,6 +8,7 @@ import type {
   LoginRequestInfo,
   TargetDirectory,
 } from '../iscsi/ports.ts';
+import type { TargetPaths } from '../scsi/access-state.ts';
 import { authenticationOf, mayComeFrom } from './client-access.ts';
 import { lunIdentity } from './lun-identity.ts';
 
@@ -18,6 +20,10 @@ export interface ServedGroups {
    * @returns undefined when it cannot be served here now
    */
   device(groupId: string, client: ClientRecord): Promise<BlockDevice | undefined>;
+  /** The disk, which another node serves, as this one's copy has it; undefined where there is none yet. */
+  standbyDevice(groupId: string, client: ClientRecord): BlockDevice | undefined;
+  /** The paths to the group's disks, for a session that came by the portal with this tag. */
+  paths(groupId: string, tag: number): TargetPaths;
 }
 
 /** Every client's disk is LUN 0 of a target of its own. */
@@ -25,26 +31,31 @@ const ONLY_LUN = 0;
 
 /**
  * Which targets an initiator finds at a portal of this node. A target is granted where its group is served and
- * redirected to the group's movable address from everywhere else; an initiator sees its own targets only.
+ * redirected to the group's movable address from everywhere else; an initiator sees its own targets only. A client
+ * with several paths finds its target at the fixed portals of all in-sync nodes as well.
  */
 export class GroupDirectory implements TargetDirectory {
   readonly #state: () => ClusterState | undefined;
   readonly #groups: ServedGroups;
-  readonly #mayGrant: boolean;
+  readonly #fixedAt: NodeId | undefined;
 
-  /** @param options.mayGrant false at the node's fixed portal, which only sends initiators on */
-  constructor(options: { state: () => ClusterState | undefined; groups: ServedGroups; mayGrant: boolean }) {
+  /** @param options.fixedAt the node whose fixed portal this is; absent: the portal of the movable addresses */
+  constructor(options: {
+    state: () => ClusterState | undefined;
+    groups: ServedGroups;
+    fixedAt?: NodeId;
+  }) {
     this.#state = options.state;
     this.#groups = options.groups;
-    this.#mayGrant = options.mayGrant;
+    this.#fixedAt = options.fixedAt;
   }
 
   list(initiator: InitiatorIdentity): ReturnType<TargetDirectory['list']> {
     const state = this.#state();
     if (state === undefined) return [];
     return clientsOf(state, initiator).flatMap((client) => {
-      const group = state.portalGroups[client.portalGroup];
-      return group === undefined ? [] : [{ targetName: client.targetName, portals: [portalOf(group)] }];
+      const portals = targetPaths(state, client).map(({ address, port, tag }) => ({ address, port, tag }));
+      return portals.length === 0 ? [] : [{ targetName: client.targetName, portals }];
     });
   }
 
@@ -64,24 +75,38 @@ export class GroupDirectory implements TargetDirectory {
       return { kind: 'refused', reason: 'forbidden' };
     const group = state.portalGroups[client.portalGroup];
     if (group === undefined) return { kind: 'refused', reason: 'not-found' };
-    if (!this.#mayGrant) return { kind: 'redirect', ...portalOf(group) };
-    // At a movable address that is no longer served here a redirect would only lead back to it.
-    if (!this.#groups.isServing(group.id)) return { kind: 'refused', reason: 'unavailable' };
-    const device = await this.#groups.device(group.id, client);
+    // With several paths a redirect would only lead to one that the initiator has already.
+    if (this.#fixedAt !== undefined && client.multipath !== true) {
+      return { kind: 'redirect', address: group.address, port: group.port };
+    }
+    const device = await this.#device(client, group);
     if (device === undefined) return { kind: 'refused', reason: 'unavailable' };
+    return this.#grant(state, client, device);
+  }
+
+  /** At a movable address that is no longer served here there is none: a redirect would only lead back to it. */
+  async #device(client: ClientRecord, group: PortalGroupRecord): Promise<BlockDevice | undefined> {
+    if (this.#groups.isServing(group.id)) return this.#groups.device(group.id, client);
+    const isStandby =
+      this.#fixedAt !== undefined &&
+      group.primary !== this.#fixedAt &&
+      group.inSync.some((member) => member.nodeId === this.#fixedAt);
+    return isStandby ? this.#groups.standbyDevice(group.id, client) : undefined;
+  }
+
+  #grant(state: ClusterState, client: ClientRecord, device: BlockDevice): LoginDecision {
     const authentication = authenticationOf(client);
+    const node = this.#fixedAt === undefined ? undefined : state.nodes[this.#fixedAt];
+    const tag = node === undefined ? MOVABLE_PORTAL_TAG : portalTagOf(node);
     return {
       kind: 'granted',
       ...(authentication === undefined ? {} : { authentication }),
       targetName: client.targetName,
       identity: lunIdentity(state.clusterId, client.lunId),
       luns: new Map([[ONLY_LUN, device]]),
+      ...(client.multipath === true ? { paths: this.#groups.paths(client.portalGroup, tag) } : {}),
     };
   }
-}
-
-function portalOf(group: PortalGroupRecord): { address: string; port: number } {
-  return { address: group.address, port: group.port };
 }
 
 function clientsOf(state: ClusterState, initiator: InitiatorIdentity): ClientRecord[] {

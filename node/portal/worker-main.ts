@@ -17,6 +17,7 @@ import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
 import { DamagedCopyError, ReplicationHost } from '../../storage/replication/index.ts';
 import { setAsideCopy } from '../../storage/replication/set-aside.ts';
 import { IscsiPortal } from '../iscsi/portal.ts';
+import { TargetSessions } from '../iscsi/target-sessions.ts';
 import { announceAddress } from '../net/gratuitous-arp.ts';
 import type { PeerAddress } from '../peer/outbound-link.ts';
 import { PeerMesh } from '../peer/peer-mesh.ts';
@@ -128,8 +129,9 @@ const guardian = new GuardianClient({
   onGone: (reason) => fatal('bug', `the guardian is gone: ${reason}`),
 });
 
-const movablePortal = makePortal(true);
-const fixedPortal = makePortal(false);
+const targets = new TargetSessions({ timers: systemTimers, logger: logger('iscsi') });
+const movablePortal = makePortal(undefined);
+const fixedPortal = makePortal(config.nodeId);
 
 const plane: DataPlane = new DataPlane({
   nodeId: config.nodeId,
@@ -149,19 +151,23 @@ const plane: DataPlane = new DataPlane({
   timers: systemTimers,
   logger: logger('data-plane'),
   counters,
+  targets,
 });
-plane.attachPortal(movablePortal);
+plane.attachPortals({ movable: movablePortal, fixed: fixedPortal });
 
-function makePortal(mayGrant: boolean): IscsiPortal {
+function makePortal(fixedAt: string | undefined): IscsiPortal {
   return new IscsiPortal({
     directory: new GroupDirectory({
       state: () => plane.state(),
       groups: {
         isServing: (groupId) => plane.isServing(groupId),
         device: (groupId, client) => plane.device(groupId, client),
+        standbyDevice: (groupId, client) => plane.standbyDevice(groupId, client),
+        paths: (groupId, tag) => plane.paths(groupId, tag),
       },
-      mayGrant,
+      ...(fixedAt === undefined ? {} : { fixedAt }),
     }),
+    targets,
     clock: systemClock,
     timers: systemTimers,
     random: systemRandom,

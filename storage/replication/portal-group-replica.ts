@@ -71,6 +71,7 @@ export class PortalGroupReplica implements PortalGroup {
   readonly #effects: EffectRunner;
   readonly #compactor: Compactor;
   readonly #checkpointer: Checkpointer | undefined;
+  #durability: PortalGroupState['durability'] = 'write-back';
   #wasServing = false;
   #cancelTick: CancelTimer | undefined;
   #isStopped = false;
@@ -103,6 +104,7 @@ export class PortalGroupReplica implements PortalGroup {
       isDiskLow: () => options.diskSpace?.isLow === true,
       isDiskFilling: () => options.diskSpace?.isFilling === true,
       primary: () => this.#state.primary,
+      durability: () => this.#durability,
       step: (event) => this.step(event),
     });
     this.#checkpointer = this.#makeCheckpointer(mark);
@@ -254,6 +256,7 @@ export class PortalGroupReplica implements PortalGroup {
   }
 
   applyState(group: PortalGroupState, nodes: readonly ReplicationNode[], leaseMs: number): void {
+    this.#durability = group.durability;
     this.step({ kind: 'state', group, nodes, leaseMs });
   }
 
@@ -322,6 +325,11 @@ export class PortalGroupReplica implements PortalGroup {
     const lun = this.#table.get(lunId);
     if (lun === undefined || this.#state.primary?.phase !== 'serving') return undefined;
     return new LunDevice(lun, this.#writes);
+  }
+
+  standbyDevice(lunId: number): BlockDevice | undefined {
+    const lun = this.#table.get(lunId);
+    return lun === undefined ? undefined : new LunDevice(lun, this.#writes);
   }
 
   status(): PortalGroupStatus {

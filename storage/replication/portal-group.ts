@@ -18,6 +18,11 @@ export interface PortalGroup {
   dropLun(lunId: number): Promise<void>;
   /** The LUN's present generation as a disk; undefined when there is none, or this node does not serve. */
   openDevice(lunId: number): BlockDevice | undefined;
+  /**
+   * The same on any member: until this node serves the group everything but what is known of the disk fails as not
+   * serving. Undefined when this member has no such LUN.
+   */
+  standbyDevice(lunId: number): BlockDevice | undefined;
   status(): PortalGroupStatus;
 }
 

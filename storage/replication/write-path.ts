@@ -20,6 +20,8 @@ export interface WritePathOptions {
   readonly isDiskLow: () => boolean;
   readonly isDiskFilling: () => boolean;
   readonly primary: () => PrimaryState | undefined;
+  /** Of the group, as this member last heard; a backup is asked as well. */
+  readonly durability: () => 'write-back' | 'durable';
   readonly step: (event: ReplicaEvent) => void;
 }
 
@@ -42,7 +44,7 @@ export class WritePath implements LunHost {
   }
 
   get writeCacheEnabled(): boolean {
-    return this.#options.primary()?.group.durability !== 'durable';
+    return this.#options.durability() !== 'durable';
   }
 
   get spaceIsLow(): boolean {

@@ -1,13 +1,20 @@
 import { expect, test } from 'vitest';
 import type { ClientRecord, ClusterState } from '../../../../cluster/state/model.ts';
 import { GroupDirectory } from '../../../../node/portal/group-directory.ts';
+import { SINGLE_PATH } from '../../../../node/scsi/access-state.ts';
 import { FakeCluster } from '../../../support/fake-cluster.ts';
 import { MemoryDevice } from '../iscsi/memory-device.ts';
 
 const credentials = { username: 'pc1', secret: 'forwardSecret12' };
 const older = { username: 'pc1', secret: 'olderSecret1234' };
 
-function directoryWith(changes: Partial<ClientRecord>) {
+interface Where {
+  readonly fixedAt?: string;
+  readonly serves?: boolean;
+  readonly hasCopy?: boolean;
+}
+
+function directoryWith(changes: Partial<ClientRecord>, where: Where = {}) {
   const cluster = new FakeCluster();
   cluster.addImage('win11');
   for (const [n, name] of ['pc1', 'pc2'].entries()) {
@@ -17,8 +24,14 @@ function directoryWith(changes: Partial<ClientRecord>) {
   const before = cluster.state();
   const client = { ...(before.clients['pc1'] as ClientRecord), ...changes };
   const state: ClusterState = { ...before, clients: { ...before.clients, pc1: client } };
-  const groups = { isServing: () => true, device: async () => new MemoryDevice(64) };
-  const directory = new GroupDirectory({ state: () => state, groups, mayGrant: true });
+  const groups = {
+    isServing: () => where.serves ?? true,
+    device: async () => new MemoryDevice(64),
+    standbyDevice: () => (where.hasCopy === false ? undefined : new MemoryDevice(32)),
+    paths: (_groupId: string, ownPort: number) => ({ ...SINGLE_PATH, ownPort }),
+  };
+  const fixed = where.fixedAt === undefined ? {} : { fixedAt: where.fixedAt };
+  const directory = new GroupDirectory({ state: () => state, groups, ...fixed });
   const { targetName, initiatorName } = client;
   const login = (sourceAddress: string) => directory.login({ targetName, initiatorName, sourceAddress });
   return { directory, login, targetName, initiatorName, other: before.clients['pc2'] as ClientRecord };
@@ -66,4 +79,42 @@ test.each([
   expect(decision.kind === 'granted' && decision.authentication).toEqual(authentication);
   const initiator = { initiatorName, sourceAddress: '192.0.2.9' };
   expect(directory.authenticationForDiscovery(initiator)).toEqual(authentication);
+});
+
+test.each([
+  ['of its portal group', {}, { kind: 'granted' }],
+  ['that moves, before it is served', { serves: false }, { kind: 'refused', reason: 'unavailable' }],
+  ['of a node', { fixedAt: 'n2', serves: false }, { kind: 'redirect', address: '127.0.0.21', port: 3260 }],
+])('a client with one path is at the portal %s: %j', async (_name, where, decision) => {
+  const { directory, login, initiatorName } = directoryWith({}, where);
+  expect(await login('192.0.2.9')).toMatchObject(decision);
+  const [listed] = directory.list({ initiatorName, sourceAddress: '192.0.2.9' });
+  expect(listed?.portals).toEqual([{ address: '127.0.0.21', port: 3260, tag: 1 }]);
+  expect(await login('192.0.2.9')).not.toHaveProperty('paths');
+});
+
+test.each([
+  ['where it moves', {}, 1, 64],
+  ["of its primary's own", { fixedAt: 'n1' }, 2, 64],
+  ['of a node in standby', { fixedAt: 'n2', serves: false }, 3, 32],
+])(
+  'a client with several paths is granted its disk at the portal %s',
+  async (_name, where, tag, lengthBlocks) => {
+    const { directory, login, initiatorName } = directoryWith({ multipath: true }, where);
+    const decision = await login('192.0.2.9');
+    if (decision.kind !== 'granted') throw new Error(decision.kind);
+    expect(decision.paths?.ownPort).toBe(tag);
+    expect(decision.luns.get(0)?.lengthBlocks).toBe(lengthBlocks);
+    const [listed] = directory.list({ initiatorName, sourceAddress: '192.0.2.9' });
+    expect(listed?.portals.map((portal) => portal.tag)).toEqual([1, 2, 3, 4]);
+  },
+);
+
+test.each([
+  ['its primary, which does not serve it yet', { fixedAt: 'n1', serves: false }],
+  ['a node that has no such disk yet', { fixedAt: 'n2', serves: false, hasCopy: false }],
+  ['the movable portal, before it is served', { serves: false }],
+])('it is to come again at %s', async (_name, where) => {
+  const { login } = directoryWith({ multipath: true }, where);
+  expect(await login('192.0.2.9')).toEqual({ kind: 'refused', reason: 'unavailable' });
 });
