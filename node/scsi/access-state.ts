@@ -51,7 +51,8 @@ export function inactiveSense(paths: TargetPaths): Sense | undefined {
       return sense.portUnavailable;
     case accessState.transitioning:
       return sense.stateTransition;
-    default:
+    case accessState.activeOptimized:
+    case accessState.activeNonOptimized:
       return undefined;
   }
 }

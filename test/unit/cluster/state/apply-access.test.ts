@@ -127,7 +127,7 @@ describe('several paths to a disk', () => {
 
   test('are no business of a program that does not know them', () => {
     expect(STATE_VERSIONS.neededBy(set(false))).toBe(3);
-    expect(STATE_VERSIONS.neededBy({ ...addClient, multipath: true } as Command)).toBe(3);
+    expect(STATE_VERSIONS.neededBy({ ...addClient, multipath: true })).toBe(3);
     expect(STATE_VERSIONS.neededBy(addClient)).toBe(1);
   });
 

@@ -55,7 +55,7 @@ async function startPortal(tag: number) {
 }
 
 async function attach(tag: number, isid = '400000000001'): Promise<Initiator> {
-  const { address: host, port } = portals.find((each) => each.tag === tag)?.at as PortalAddress;
+  const { address: host, port } = portals.find((each) => each.tag === tag)?.at ?? { address: '', port: 0 };
   const options = { host, port, initiatorName: INITIATOR, targetName: TARGET, isid };
   const initiator = new Initiator(await login(options), options);
   initiators.push(initiator);
