@@ -6,14 +6,14 @@ import type { PeerTransport } from '../../../base/peer-transport.ts';
 import { SeededRandom } from '../../../base/random.ts';
 import { REFETCH_RETRY_MS } from '../../../cluster/limits.ts';
 import { decodePeerMessage, encodeRefetchNote } from '../../../cluster/peer-message.ts';
-import type { ConfState } from '../../../cluster/raft/index.ts';
+import type { ConfState, Message } from '../../../cluster/raft/index.ts';
 import { RaftMembers } from '../../../cluster/raft-members.ts';
 import { RaftStore } from '../../../cluster/raft-store.ts';
 import { Refetch } from '../../../cluster/refetch.ts';
 import type { ArrivedSnapshot } from '../../../cluster/snapshot-receiver.ts';
 import { MemoryDisk, MemoryRecordLog } from '../../support/memory-record-log.ts';
 import { eventually } from '../../support/real-time.ts';
-import { TestCluster } from './raft/test-cluster.ts';
+import { storageWith, TestCluster, TestNode } from './raft/test-cluster.ts';
 
 const MEMBERS: ConfState = {
   voters: [1, 2, 3],
@@ -140,5 +140,44 @@ describe('a leader that learns of a lost log', () => {
     expect(leader.status.hardState.commit).toBe(commit);
     leader.raft.forgetPeerLog(1);
     expect(match(1)).toBe(leader.status.lastIndex);
+  });
+});
+
+describe('a recovering node that did not wait for one of the others', () => {
+  it('would be all that two majorities have in common: a leader would lack what is committed', () => {
+    const everybody = [1, 2, 3, 4, 5];
+    const cluster = new TestCluster(everybody);
+    const leader = cluster.elect(1);
+    // Node 5 asks for votes in term 2. Node 3 gives it one; what it asks of node 4 is under way for long.
+    let late: Message | undefined;
+    cluster.passes = (message) => {
+      if (message.from === 5 && message.to === 4 && message.type === 'MsgVote') late = message;
+      return [message.from, message.to].every((id) => id === 3 || id === 5);
+    };
+    cluster.elect(5);
+    expect(cluster.node(3).status.hardState).toMatchObject({ term: 2, vote: 5 });
+    // Node 3 loses its log. Nodes 1, 2 and 4 tell of term 1, and node 5 is not waited for.
+    expect([1, 2, 4].map((id) => cluster.node(id).status.hardState.term)).toEqual([1, 1, 1]);
+    const { hardState, lastIndex } = leader.status;
+    const fetched = storageWith(
+      everybody,
+      Array.from({ length: lastIndex }, () => 1),
+    );
+    fetched.setHardState({ ...hardState, vote: 1 });
+    cluster.nodes.set(3, new TestNode(3, fetched));
+    leader.raft.forgetPeerLog(3);
+    cluster.isolate(4, 5);
+    cluster.propose(1, 'acknowledged');
+    expect(leader.commit).toBe(lastIndex + 1);
+    // By nodes 1, 2 and 3. Now node 4 hears of node 5, and neither has it.
+    cluster.isolate(1, 2, 3);
+    if (late === undefined) throw new Error('node 5 has asked node 4');
+    cluster.node(4).raft.step(late);
+    cluster.settle();
+    const other = cluster.node(5);
+    expect(other.status.role).toBe('leader');
+    expect(other.storage.term(leader.commit)).not.toBe(leader.storage.term(leader.commit));
+    // The word of node 5 is what keeps node 3 from counting in term 1.
+    expect(other.status.hardState.term).toBeGreaterThan(hardState.term);
   });
 });
