@@ -73,7 +73,19 @@ export class Recovery {
     return new Recovery(store, { term, lastIndex, commitIndex: Math.max(commit, from), state });
   }
 
+  /** @throws OperationError code "not-a-member" */
   plan(survivors: Survivors): RecoveredState {
+    if (this.leftOver.state.nodes[survivors.self] === undefined) {
+      throw new OperationError(
+        `node ${survivors.self} is no member of the cluster, as far as its own log tells`,
+        {
+          kind: 'conflict',
+          code: 'not-a-member',
+          got: survivors.self,
+          accepted: 'a node that had become a member, or a backup',
+        },
+      );
+    }
     return recoverState(this.leftOver.state, survivors);
   }
 

@@ -54,6 +54,17 @@ describe('the configuration that is left', () => {
   });
 });
 
+describe('what is left of a log', () => {
+  it('refuses a node that had not become a member yet', async () => {
+    const genesis = makeGenesis(genesisInput(3, 2));
+    const appliedStore = { load: async () => undefined } as unknown as AppliedStore;
+    const recovery = await Recovery.read({ records: new MemoryRecordLog(), appliedStore, genesis });
+    expect(() => recovery.plan({ self: 'n9', nodes: ['n9'], atMs: 7 })).toThrow(
+      expect.objectContaining({ code: 'not-a-member', got: 'n9' }) as Error,
+    );
+  });
+});
+
 describe('recovery', () => {
   let cluster: TestCluster;
 
