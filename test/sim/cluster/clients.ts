@@ -10,6 +10,7 @@ const SLOTS = 3;
 /** A name is given up after so many operations, or with so many of unknown outcome, to keep checks short. */
 const MAX_OPERATIONS_PER_NAME = 70;
 const MAX_LOST_PER_NAME = 4;
+const VALUES_OF_A_LIFE = 1_000_000;
 /** A client asks no longer than this. */
 const PATIENCE_MS = 6_500;
 export const IMAGE = 'golden';
@@ -55,6 +56,10 @@ export interface ClientsContext {
   readonly hosts: () => readonly Host[];
   readonly fail: (what: string) => void;
   readonly note: (where: string, what: string, fact: number, text?: () => string) => void;
+  /** Differs for those of the same cluster before it was recovered. */
+  readonly life: number;
+  /** The state as a backup has it, and how far the log was committed before it was taken. */
+  readonly backedUp: (state: ClusterState, committedBefore: number) => void;
   /** How far the cluster's log is certainly committed. */
   readonly committedIndex: () => number;
   /** An operation has been answered with success by this host. */
@@ -82,6 +87,7 @@ export class Clients {
 
   constructor(context: ClientsContext) {
     this.#context = context;
+    this.#values = context.life * VALUES_OF_A_LIFE;
     for (let slot = 0; slot < SLOTS; slot++) this.#names.push(this.#newName());
   }
 
@@ -92,7 +98,8 @@ export class Clients {
   }
 
   #newName(): string {
-    const name = `pc-${++this.#generation}`;
+    const { life } = this.#context;
+    const name = `pc-${life === 0 ? '' : `${life}-`}${++this.#generation}`;
     this.#histories.set(name, { ops: [], lost: 0 });
     return name;
   }
@@ -103,7 +110,7 @@ export class Clients {
 
   /** A new leader is asked at once, before it can have found its feet. */
   rush(host: Host): void {
-    if (this.isOver || this.#values === 0) return;
+    if (this.isOver || this.operations === 0) return;
     const { world } = this.#context;
     world.after(world.between(0, 3), () => {
       if (host.isUp) this.#read(`rush-${host.nodeId}`, host, false);
@@ -190,6 +197,7 @@ export class Clients {
         goesOn,
         answered: (call, state) => {
           this.#context.counters.add('op.read');
+          if (this.#context.world.chance(5)) this.#context.backedUp(state, committedBefore);
           const seen = host.node?.status().appliedIndex ?? committedBefore;
           if (seen < committedBefore) {
             this.#context.fail(

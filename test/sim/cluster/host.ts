@@ -1,4 +1,4 @@
-import { describeError, InvariantError } from '../../../base/errors.ts';
+import { describeError, InvariantError, OperationError } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/logger.ts';
 import type { PeerTransport } from '../../../base/peer-transport.ts';
 import { SeededRandom } from '../../../base/random.ts';
@@ -6,6 +6,7 @@ import { LogCorruptionError, LogFailure, LogFullError, type RecordLog } from '..
 import { AppliedStore } from '../../../cluster/applied-store.ts';
 import { ClusterNode, type JoinedMembers } from '../../../cluster/cluster-node.ts';
 import type { RaftRecord } from '../../../cluster/raft-records.ts';
+import { type LeftOver, Recovery } from '../../../cluster/recovery.ts';
 import type { ClusterState } from '../../../cluster/state/model.ts';
 import { unreadableLog } from '../../../cluster/unreadable-log.ts';
 import { openSegmentedLog } from '../../../storage/log/segmented-log.ts';
@@ -138,7 +139,7 @@ export class Host implements LedgerNode {
 
   start(): void {
     const { world } = this.#context;
-    if (this.phase !== 'down') return;
+    if (this.phase !== 'down' || !this.restarts) return;
     this.phase = 'starting';
     this.starts++;
     this.#deviceFailed = false;
@@ -271,6 +272,49 @@ export class Host implements LedgerNode {
     this.restarts = false;
     this.end('removed');
     this.phase = 'removed';
+  }
+
+  /** It ends for good, unless somebody lets it start again. */
+  leave(): void {
+    this.restarts = false;
+    this.end('power');
+  }
+
+  /** Lets it start again. */
+  comeBack(): void {
+    this.restarts = true;
+    this.start();
+  }
+
+  /**
+   * What `bootfabric recover` does with the disk of a host that is down.
+   * @param found told before anything is written
+   * @returns undefined: it has lost something itself, or is no member
+   */
+  async recover(
+    found: (leftOver: LeftOver) => void,
+  ): Promise<{ readonly leftOver: LeftOver; readonly state: ClusterState } | undefined> {
+    const { genesis, world, counters } = this.#context;
+    if (this.process.isAlive || this.isDamaged || this.#lost !== undefined) return undefined;
+    this.mendDisk();
+    const atOnce: Pace = () => Promise.resolve();
+    const records = this.watched.watch(await this.#openLog(atOnce));
+    const owner = { clusterId: genesis.clusterId, nodeId: this.nodeId };
+    const appliedStore = new AppliedStore(this.database.mount(atOnce), owner);
+    try {
+      const recovery = await Recovery.read({ records, appliedStore, genesis });
+      const survivors = { self: this.nodeId, nodes: [this.nodeId], atMs: Math.floor(world.nowMs) };
+      const plan = recovery.plan(survivors);
+      found(recovery.leftOver);
+      await recovery.write(plan, this.nodeId);
+      return { leftOver: recovery.leftOver, state: plan.state };
+    } catch (error) {
+      if (!(error instanceof OperationError)) throw error;
+      counters.add(`recover.${error.code}`);
+      return undefined;
+    } finally {
+      await records.close();
+    }
   }
 
   /** The process is gone at once. */

@@ -28,7 +28,9 @@ export class Ledger {
   readonly #votes = new Map<string, number>();
   /** By index and term: its content, and the term of the entry before it. */
   readonly #entries = new Map<string, { readonly digest: number; readonly termBefore: number | undefined }>();
-  /** By index, from 1. */
+  /** The log begins after this. */
+  readonly baseIndex: number;
+  /** From there on, without a gap. */
   readonly #committed: SeenEntry[] = [];
   readonly #voters: VoterHistory;
   /** The term to whose leader each proposal was handed, as far as that was to be seen. */
@@ -37,24 +39,40 @@ export class Ledger {
   readonly #proposals = new Map<string, number>();
   /** By position in the log. */
   readonly #states = new Map<number, { readonly digest: number; readonly nodeId: string }>();
+  /** Where each state was there last. */
+  readonly #positions = new Map<number, number>();
 
-  /** @param firstVoters Raft ids of the members with which the log begins */
+  /**
+   * @param firstVoters Raft ids of the members with which the log begins
+   * @param baseIndex what comes before its first entry
+   */
   constructor(
     firstVoters: Iterable<number>,
     nodes: () => readonly LedgerNode[],
     fail: (what: string) => void,
+    baseIndex = 0,
   ) {
-    this.#voters = new VoterHistory(firstVoters);
+    this.baseIndex = baseIndex;
+    this.#voters = new VoterHistory(firstVoters, baseIndex);
     this.#nodes = nodes;
     this.#fail = fail;
   }
 
   get committedIndex(): number {
-    return this.#committed.length;
+    return this.baseIndex + this.#committed.length;
+  }
+
+  #at(index: number): SeenEntry | undefined {
+    return this.#committed[index - this.baseIndex - 1];
   }
 
   get leadersSeen(): number {
     return this.#leaders.size;
+  }
+
+  /** In any configuration there has been, or any half of one. */
+  get fewestVoters(): number {
+    return this.#voters.fewest;
   }
 
   get changesSeen(): { readonly all: number; readonly joint: number } {
@@ -181,7 +199,7 @@ export class Ledger {
       }
       if (known.termBefore === undefined) this.#entries.set(key, { digest, termBefore });
     }
-    const committed = this.#committed[index - 1];
+    const committed = this.#at(index);
     if (committed === undefined) return;
     if (term > committed.term || (term === committed.term && digest !== committed.digest)) {
       this.#fail(
@@ -198,7 +216,7 @@ export class Ledger {
    */
   committedOn(node: LedgerNode, index: number, appliedBefore?: number): void {
     const { written } = node;
-    for (let at = this.#committed.length + 1; at <= index; at++) {
+    for (let at = this.committedIndex + 1; at <= index; at++) {
       const entry = written.at(at);
       // A leader may be told by others before its own disk has begun to write it; then those tell us.
       if (entry === undefined) return;
@@ -220,9 +238,13 @@ export class Ledger {
 
   /** What a node has applied must be what was committed. */
   agrees(node: LedgerNode, from: number, appliedIndex: number): void {
-    for (let at = from; at <= Math.min(appliedIndex, this.#committed.length); at++) {
+    for (
+      let at = Math.max(from, this.baseIndex + 1);
+      at <= Math.min(appliedIndex, this.committedIndex);
+      at++
+    ) {
       const own = node.written.at(at);
-      const known = this.#committed[at - 1] as SeenEntry;
+      const known = this.#at(at) as SeenEntry;
       if (own === undefined || (own.term === known.term && own.digest === known.digest)) continue;
       this.#fail(`state machine safety: ${node.nodeId} has applied another entry at ${at}`);
       return;
@@ -262,12 +284,50 @@ export class Ledger {
 
   /** State machine safety: whoever has applied everything up to a position has the same state. */
   applied({ nodeId }: LedgerNode, position: number, digest: number): void {
+    this.#positions.set(digest, Math.max(position, this.#positions.get(digest) ?? 0));
     const known = this.#states.get(position);
     if (known === undefined) {
       this.#states.set(position, { digest, nodeId });
     } else if (known.digest !== digest) {
       this.#fail(
         `state machine safety: ${nodeId} and ${known.nodeId} differ after applying up to ${position}`,
+      );
+    }
+  }
+
+  /** A backup holds what was there at one place of the log, no earlier than what was committed before it was taken. */
+  isBackup(digest: number, committedBefore: number): void {
+    const position = this.#positions.get(digest);
+    if (position === undefined) this.#fail('a backup holds what was never there at any one time');
+    else if (position < committedBefore) {
+      this.#fail(`a backup holds what was there at ${position}; ${committedBefore} was committed before it`);
+    }
+  }
+
+  /** How many entries that were committed a node does not have; what follows a conflict it does not have either. */
+  lostWith({ written }: LedgerNode): number {
+    const conflict = this.#committed.findIndex(
+      ({ index, term }) => index > written.baseIndex && written.at(index)?.term !== term,
+    );
+    return conflict < 0 ? 0 : this.#committed.length - conflict;
+  }
+
+  /** What is recovered from a node is what all entries in its log come to, as far as that has been seen before. */
+  isLeftOver(
+    node: LedgerNode,
+    { lastIndex, digest }: { readonly lastIndex: number; readonly digest: number },
+  ): void {
+    if (lastIndex !== node.written.lastIndex) {
+      this.#fail(
+        `recovery finds entries up to ${lastIndex} on ${node.nodeId}, which has ${node.written.lastIndex}`,
+      );
+    }
+    const isKnown =
+      lastIndex <= this.committedIndex && this.lostWith(node) === this.committedIndex - lastIndex;
+    const known = isKnown ? this.#states.get(lastIndex) : undefined;
+    if (known !== undefined && known.digest !== digest) {
+      this.#fail(
+        `what is recovered of ${node.nodeId} is not what ${known.nodeId} had after entry ${lastIndex}`,
       );
     }
   }

@@ -6,15 +6,18 @@ import type { JoinedMembers } from '../../../cluster/cluster-node.ts';
 import { decodePeerMessage } from '../../../cluster/peer-message.ts';
 import type { ClusterStatus } from '../../../cluster/ports.ts';
 import type { ConfState } from '../../../cluster/raft/index.ts';
+import { completeState } from '../../../cluster/state/genesis.ts';
 import type { ClusterState } from '../../../cluster/state/model.ts';
 import { FAIR_WEATHER, Network } from '../network.ts';
 import { type Process, World } from '../world.ts';
 import { Administrator } from './administrator.ts';
-import { Clients, IMAGE } from './clients.ts';
+import { Clients } from './clients.ts';
 import { describeMessage } from './describe-message.ts';
 import { makeFirstState } from './first-state.ts';
 import { Host, type HostContext } from './host.ts';
 import { Ledger } from './ledger.ts';
+import { Progress } from './progress.ts';
+import { SecondLife } from './second-life.ts';
 import { stateDigest } from './state-digest.ts';
 import { Trace } from './trace.ts';
 import { Troublemaker } from './trouble.ts';
@@ -23,6 +26,12 @@ const SETTLING_MS = 1_500;
 const TROUBLE_MS = 12_000;
 /** What a healed cluster is given to agree and go on. */
 const HEALING_MS = 20_000;
+/** Clients go on for so long after all has been mended. */
+const CALM_MS = 3_500;
+/** After a majority was lost and the cluster recovered. */
+const SECOND_LIFE_MS = 5_000;
+/** Ids of nodes from here on are new ones. */
+const SECOND_LIFE_NODES = 100;
 const CLIENTS = 4;
 const MEMBERS_ASKED_EVERY_MS = 1_000;
 const RAFT_KIND = 1;
@@ -31,6 +40,8 @@ export interface SimulationOptions {
   readonly seed: number;
   /** How long trouble lasts, in simulated ms. */
   readonly troubleMs?: number;
+  /** How many runs of a hundred lose a majority of their nodes for good; default 25. */
+  readonly recoversPercent?: number;
   /** Given each line of the trace. */
   readonly print?: (line: string) => void;
 }
@@ -56,10 +67,17 @@ export class Simulation {
   readonly #counters = new CounterSet();
   readonly #hostContext: HostContext;
   readonly #hosts: Host[] = [];
-  readonly #ledger: Ledger;
-  readonly #clients: Clients;
+  #ledger: Ledger;
+  #clients: Clients;
   readonly #trouble: Troublemaker;
-  readonly #administrator: Administrator;
+  #administrator: Administrator;
+  readonly #isRestless: boolean;
+  /** Lost with a majority, and no part of the cluster any more. */
+  #bygone: Host[] = [];
+  /** Taken so far, and not looked at yet. */
+  readonly #backups: { readonly digest: number; readonly committedBefore: number }[] = [];
+  /** Those of clients that are no more. */
+  #operations = 0;
   /** By node: what was seen of it last. */
   readonly #seen = new Map<Host, Seen>();
   readonly #askedMembersAtMs = new Map<Process, number>();
@@ -92,22 +110,44 @@ export class Simulation {
       leader: () => this.#leader(),
       note,
     });
-    const onDone = (host: Host): void => this.#trouble.answered(host);
-    this.#clients = new Clients({
-      world,
-      counters,
-      hosts,
-      fail,
-      note,
-      onDone,
-      committedIndex: () => this.#ledger.committedIndex,
-    });
-    const addHost = (nodeId: string, joined: JoinedMembers): void => this.#addHost(nodeId, joined);
-    this.#administrator = new Administrator({ world, isRestless, counters, hosts, addHost, note }, first);
+    this.#isRestless = isRestless;
+    this.#clients = this.#makeClients(0);
+    this.#administrator = this.#makeAdministrator(first);
     this.#network.swallows = (from, _to, message) => this.#trouble.swallows(from, message);
     this.#network.tellsAbsence = true;
     this.#network.isDatagram = (message) => message[0] === RAFT_KIND;
     this.#network.onMessage = (what, from, to, message) => this.#message(what, from, to, message);
+  }
+
+  #makeClients(life: number): Clients {
+    return new Clients({
+      world: this.#world,
+      counters: this.#counters,
+      hosts: () => this.#hosts,
+      fail: (what) => this.#fail(what),
+      note: this.#trace.note.bind(this.#trace),
+      life,
+      onDone: (host) => this.#trouble.answered(host),
+      backedUp: (state, committedBefore) => {
+        this.#counters.add('op.backup');
+        const restored = completeState(JSON.parse(JSON.stringify(state)) as ClusterState);
+        this.#backups.push({ digest: stateDigest(restored), committedBefore });
+      },
+      committedIndex: () => this.#ledger.committedIndex,
+    });
+  }
+
+  /** @param nodes how many ids have been used up */
+  #makeAdministrator(nodes: number): Administrator {
+    const context = {
+      world: this.#world,
+      isRestless: this.#isRestless,
+      counters: this.#counters,
+      hosts: () => this.#hosts,
+      addHost: (nodeId: string, joined: JoinedMembers) => this.#addHost(nodeId, joined),
+      note: this.#trace.note.bind(this.#trace),
+    };
+    return new Administrator(context, nodes);
   }
 
   #makeHostContext(genesis: ClusterState): HostContext {
@@ -127,7 +167,9 @@ export class Simulation {
       started: (host: Host) => {
         if (host.isRushed) this.#clients.rush(host);
       },
-      recordWritten: (...seen: Parameters<Ledger['written']>) => this.#ledger.written(...seen),
+      recordWritten: (...seen: Parameters<Ledger['written']>) => {
+        if (!this.#bygone.includes(seen[0] as Host)) this.#ledger.written(...seen);
+      },
     };
   }
 
@@ -151,19 +193,71 @@ export class Simulation {
     await world.runUntil(SETTLING_MS + troubleMs, look);
     this.#trouble.isOver = true;
     this.#administrator.isOver = true;
+    await this.#recover(look);
     this.#heal();
-    await this.#progress(look);
-    if (this.#violation === undefined) this.#clients.check();
+    await world.runUntil(world.nowMs + CALM_MS, look);
+    this.#clients.isOver = true;
+    const members = (): Host[] => this.#members();
+    const progress = new Progress({ world, members, fail: (what) => this.#fail(what) });
+    await progress.made(look, HEALING_MS - CALM_MS);
+    this.#checkHistories();
     const counts = { ...this.#counters.snapshot(), ...this.#faultCounts() };
     return {
       seed: this.#options.seed,
       violation: this.#violation,
       counts,
       simulatedMs: world.nowMs,
-      operations: this.#clients.operations,
+      operations: this.#operations + this.#clients.operations,
       events: world.events,
       traceHash: this.#trace.hash,
     };
+  }
+
+  #checkHistories(): void {
+    if (this.#violation !== undefined) return;
+    for (const { digest, committedBefore } of this.#backups.splice(0))
+      this.#ledger.isBackup(digest, committedBefore);
+    this.#clients.check();
+  }
+
+  /** In some runs all nodes but one are lost for good, and that one is made a cluster of its own. */
+  async #recover(look: () => void): Promise<void> {
+    const world = this.#world;
+    if (this.#violation !== undefined || !world.chance(this.#options.recoversPercent ?? 25)) return;
+    this.#clients.isOver = true;
+    const life = new SecondLife({
+      world,
+      counters: this.#counters,
+      ledger: this.#ledger,
+      fail: (what) => this.#fail(what),
+    });
+    const survivor = await life.begin(this.#hosts);
+    this.#checkHistories();
+    if (survivor === undefined) {
+      for (const host of this.#hosts) if (host.phase !== 'removed') host.comeBack();
+      return;
+    }
+    this.#ledger = life.ledger;
+    this.#bygone = this.#hosts.splice(0);
+    this.#bygone.splice(this.#bygone.indexOf(survivor), 1);
+    this.#hosts.push(survivor);
+    this.#network.heal();
+    this.#operations += this.#clients.operations;
+    this.#clients = this.#makeClients(1);
+    this.#administrator = this.#makeAdministrator(SECOND_LIFE_NODES);
+    this.#trouble.spareLogs();
+    this.#trouble.isOver = false;
+    survivor.comeBack();
+    await world.runUntil(world.nowMs + SETTLING_MS, look);
+    // With what it had: it does not get in, and does not lead.
+    life.oneReturns(this.#bygone);
+    this.#clients.start(CLIENTS);
+    this.#administrator.start();
+    this.#trouble.start();
+    await world.runUntil(world.nowMs + SECOND_LIFE_MS, look);
+    this.#trouble.isOver = true;
+    this.#administrator.isOver = true;
+    for (const host of this.#bygone) life.staysOut(host, this.#hosts);
   }
 
   #faultCounts(): Record<string, number> {
@@ -325,25 +419,6 @@ export class Simulation {
     for (const host of this.#hosts) host.mendDisk();
   }
 
-  /** Fresh changes must go through every node, and all nodes come to the same state. */
-  async #progress(look: () => void): Promise<void> {
-    const world = this.#world;
-    const untilMs = world.nowMs + HEALING_MS;
-    await world.runUntil(world.nowMs + 3_500, look);
-    this.#clients.isOver = true;
-    const written = new Set<Host>();
-    for (const host of this.#members()) this.#writeFresh(host, written);
-    while (world.nowMs < untilMs && this.#violation === undefined) {
-      await world.runUntil(world.nowMs + 100, look);
-      const members = this.#members();
-      if (members.every((h) => written.has(h)) && this.#haveConverged(members)) return;
-    }
-    if (this.#violation !== undefined) return;
-    const running = this.#members();
-    const status = running.map((h) => `${h.nodeId} ${h.phase} ${JSON.stringify(h.node?.status())}`);
-    this.#fail(`no progress within ${HEALING_MS} ms after all was mended: ${status.join(', ')}`);
-  }
-
   /** Those who belong to the cluster at the end. */
   #members(): Host[] {
     const state = this.#administrator.newestState();
@@ -351,39 +426,6 @@ export class Simulation {
       const isMember = state === undefined || Object.hasOwn(state.nodes, h.nodeId);
       return isMember && h.phase !== 'removed';
     });
-  }
-
-  #writeFresh(host: Host, written: Set<Host>): void {
-    const name = `fresh-${host.nodeId}`;
-    const macs = [`06:00:00:00:00:${String(host.raftId).padStart(2, '0')}`];
-    const again = (): void => {
-      this.#world.after(100, () => this.#writeFresh(host, written));
-    };
-    const { node } = host;
-    if (!host.isUp || node === undefined) {
-      again();
-      return;
-    }
-    host.process.enter(() => {
-      node
-        .propose({ type: 'addClient', name, macs, image: IMAGE, writeCache: 'keep' })
-        .then((result) => {
-          if (result.ok || result.error.code === 'client-exists') written.add(host);
-          else if (result.error.code === 'image-not-held') again();
-          else this.#fail(`a fresh change is refused: ${result.error.message}`);
-        })
-        .catch(again);
-    });
-  }
-
-  #haveConverged(hosts: readonly Host[]): boolean {
-    const seen = hosts.map((host) => {
-      if (!host.isUp || host.node === undefined) return undefined;
-      const { leader, appliedIndex, lastIndex } = host.node.status();
-      return `${leader} ${appliedIndex} ${lastIndex} ${stateDigest(host.node.state())}`;
-    });
-    const isSettled = hosts.length > 0 && hosts.every((h) => h.node?.status().leader !== undefined);
-    return isSettled && seen.every((s) => s !== undefined && s === seen[0]);
   }
 }
 

@@ -38,6 +38,11 @@ export class Troublemaker {
     return this.#context.hosts();
   }
 
+  /** There is one copy of everything, which is to stay a good one. */
+  spareLogs(): void {
+    this.#hasDamaged = true;
+  }
+
   start(): void {
     this.#world.after(this.#world.between(20, this.#context.isRestless ? 2_500 : 500), () => this.#make());
   }

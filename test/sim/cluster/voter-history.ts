@@ -12,13 +12,19 @@ export class VoterHistory {
   /** Each in force once everything up to its index has been applied; ascending. */
   readonly #steps: { readonly index: number; readonly voters: Voters }[];
 
-  constructor(first: Iterable<number>) {
-    this.#steps = [{ index: 0, voters: { incoming: new Set(first), outgoing: new Set() } }];
+  /** @param index where the log begins, with these voters */
+  constructor(first: Iterable<number>, index: number) {
+    this.#steps = [{ index, voters: { incoming: new Set(first), outgoing: new Set() } }];
   }
 
   /** How many joint configurations there have been. */
   get jointCount(): number {
     return this.#steps.filter(({ voters }) => voters.outgoing.size > 0).length;
+  }
+
+  get fewest(): number {
+    const halves = this.#steps.flatMap(({ voters }) => [voters.incoming.size, voters.outgoing.size]);
+    return Math.min(...halves.filter((size) => size > 0));
   }
 
   get changeCount(): number {

@@ -58,4 +58,29 @@ export const MEMBER_EXHIBITS: readonly Exhibit[] = [
     ],
     seeds: 60,
   },
+  {
+    name: 'a joint configuration in which the new voters commit alone',
+    story: 'The old ones, who know of no change yet, elect another leader without what was committed.',
+    edits: [
+      {
+        file: 'cluster/raft/quorum.ts',
+        sound:
+          'return Math.min(majorityCommitted(voters.incoming, acked), majorityCommitted(voters.outgoing, acked));',
+        faulty: 'return majorityCommitted(voters.incoming, acked);',
+      },
+    ],
+    seeds: 60,
+  },
+  {
+    name: 'a joint configuration in which one half elects a leader',
+    story: 'Each half elects a leader of its own in the same term.',
+    edits: [
+      {
+        file: 'cluster/raft/quorum.ts',
+        sound: 'const halves = [majorityVote(voters.incoming, votes), majorityVote(voters.outgoing, votes)];',
+        faulty: 'const halves = [majorityVote(voters.incoming, votes)];',
+      },
+    ],
+    seeds: 60,
+  },
 ];
