@@ -66,6 +66,10 @@ export class Ledger {
     return this.#committed[index - this.baseIndex - 1];
   }
 
+  get committedCount(): number {
+    return this.#committed.length;
+  }
+
   get leadersSeen(): number {
     return this.#leaders.size;
   }

@@ -68,6 +68,8 @@ export class Simulation {
   readonly #hostContext: HostContext;
   readonly #hosts: Host[] = [];
   #ledger: Ledger;
+  /** Of the cluster that was lost. */
+  #ledgerBefore: Ledger | undefined;
   #clients: Clients;
   readonly #trouble: Troublemaker;
   #administrator: Administrator;
@@ -237,6 +239,7 @@ export class Simulation {
       for (const host of this.#hosts) if (host.phase !== 'removed') host.comeBack();
       return;
     }
+    this.#ledgerBefore = this.#ledger;
     this.#ledger = life.ledger;
     this.#bygone = this.#hosts.splice(0);
     this.#bygone.splice(this.#bygone.indexOf(survivor), 1);
@@ -261,6 +264,8 @@ export class Simulation {
   }
 
   #faultCounts(): Record<string, number> {
+    const seen = (count: (ledger: Ledger) => number): number =>
+      count(this.#ledger) + (this.#ledgerBefore === undefined ? 0 : count(this.#ledgerBefore));
     const { counts } = this.#network;
     const disks = { sectorsKept: 0, sectorsDropped: 0, sectorsTorn: 0, entriesKept: 0, entriesLost: 0 };
     for (const { disk } of this.#hosts) {
@@ -276,10 +281,10 @@ export class Simulation {
       'crash.sectors-torn': disks.sectorsTorn,
       'crash.directory-entries-kept': disks.entriesKept,
       'crash.directory-entries-lost': disks.entriesLost,
-      'seen.changes-of-members': this.#ledger.changesSeen.all,
-      'seen.joint-configurations': this.#ledger.changesSeen.joint,
-      'seen.leaders': this.#ledger.leadersSeen,
-      'seen.committed': this.#ledger.committedIndex,
+      'seen.changes-of-members': seen((ledger) => ledger.changesSeen.all),
+      'seen.joint-configurations': seen((ledger) => ledger.changesSeen.joint),
+      'seen.leaders': seen((ledger) => ledger.leadersSeen),
+      'seen.committed': seen((ledger) => ledger.committedCount),
     };
   }
 
@@ -316,7 +321,10 @@ export class Simulation {
     if (what !== 'sent' || host === undefined) return;
     const decoded = decodePeerMessage(bytes);
     if (decoded.kind === 'snapshotChunk') this.#counters.add('seen.snapshot-sent');
-    if (decoded.kind === 'propose') for (const proposal of decoded.proposals) this.#ledger.handedOn(proposal);
+    if (decoded.kind === 'propose') {
+      for (const proposal of decoded.proposals) this.#ledger.handedOn(proposal);
+      this.#trouble.handedOn(host, to.nodeId);
+    }
     if (decoded.kind !== 'raft') return;
     this.#ledger.sent(host, decoded.message);
     this.#trouble.promised(host, decoded.message);

@@ -287,6 +287,21 @@ export class Troublemaker {
     });
   }
 
+  /**
+   * What was proposed is under way for long, and meanwhile its receiver ceases to lead, as nobody answers it; it may
+   * well lead again when the proposal arrives.
+   */
+  handedOn(host: Host, leader: string): void {
+    if (this.isOver || !this.#world.chance(1.5)) return;
+    this.#count('proposal-held-up');
+    const { network } = this.#context;
+    network.hold(host.nodeId, leader, this.#world.between(900, 1_800));
+    const silentMs = this.#world.between(380, 650);
+    for (const { nodeId } of this.#others) {
+      if (nodeId !== host.nodeId && nodeId !== leader) network.mute(nodeId, leader, silentMs);
+    }
+  }
+
   /** The worst moment to lose power is right after a promise has gone out. */
   promised(host: Host, message: Message): void {
     if (this.isOver) return;

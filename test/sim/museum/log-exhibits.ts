@@ -198,7 +198,7 @@ export const LOG_EXHIBITS: readonly Exhibit[] = [
         faulty: 'return this.#compact(applied, keepAfter);',
       },
     ],
-    seeds: 200,
+    seeds: 400,
   },
   {
     name: 'a torn record taken for a whole one',
