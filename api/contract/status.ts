@@ -57,6 +57,8 @@ const memberSchema = Type.Object({
 const catchUpSchema = Type.Object({
   nodeId: Type.String(),
   detail: Type.String({ description: 'how far it is, in words' }),
+  bytesPerSecond: Type.Integer({ description: 'sent to it lately' }),
+  secondsLeft: nullable(Type.Integer(), 'at the pace of late; null: it is not getting nearer just now'),
 });
 
 const portalGroupSchema = Type.Object({

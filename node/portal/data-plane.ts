@@ -174,8 +174,7 @@ export class DataPlane implements ServedGroups {
           nextIndex,
           serving: group.isServing(),
           listening: this.#addresses.get(id)?.listening ?? false,
-          catchUp:
-            catchUp === undefined ? null : { nodeId: catchUp.nodeId, detail: describeCatchUp(catchUp) },
+          catchUp: catchUp === undefined ? null : catchUpStatus(catchUp),
         };
       }),
       sessions: this.#allPortals()
@@ -315,8 +314,13 @@ type NewDisk =
   | { readonly kind: 'lun'; readonly lun: Parameters<PortalGroup['resetLun']>[0] }
   | { readonly kind: 'none'; readonly reason: string };
 
-function describeCatchUp(catchUp: CatchUpStatus): string {
-  return `record ${catchUp.ackedIndex} of ${catchUp.targetIndex}`;
+function catchUpStatus(catchUp: CatchUpStatus): NonNullable<DataPlaneStatus['groups'][number]['catchUp']> {
+  const { nodeId, ackedIndex, targetIndex, bytesPerSecond } = catchUp;
+  const secondsLeft = catchUp.secondsLeft === undefined ? null : Math.ceil(catchUp.secondsLeft);
+  const speed = `${(bytesPerSecond / 1_000_000).toFixed(1)} MB/s`;
+  const left = secondsLeft === null ? '' : `, about ${secondsLeft} s left`;
+  const detail = `record ${ackedIndex} of ${targetIndex}, ${speed}${left}`;
+  return { nodeId, detail, bytesPerSecond: Math.round(bytesPerSecond), secondsLeft };
 }
 
 function hasLun(group: PortalGroup, client: ClientRecord): boolean {

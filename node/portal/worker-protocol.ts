@@ -71,7 +71,13 @@ export interface PortalGroupStatus {
   readonly commitIndex: number;
   readonly nextIndex: number;
   /** The replica being brought up to date and how far it is, in words. */
-  readonly catchUp: { readonly nodeId: string; readonly detail: string } | null;
+  readonly catchUp: {
+    readonly nodeId: string;
+    readonly detail: string;
+    readonly bytesPerSecond: number;
+    /** null: it is not getting nearer just now. */
+    readonly secondsLeft: number | null;
+  } | null;
 }
 
 export interface SessionStatus {

@@ -24,7 +24,8 @@ export type ControlRecord =
   | ResetLunRecord
   | DropLunRecord
   | DiscardRecord
-  | ServerStateRecord;
+  | ServerStateRecord
+  | VoidRecord;
 
 /** A primary takes office. All records up to the next of these are its own. */
 export interface EpochStartRecord {
@@ -81,7 +82,25 @@ export interface ServerStateRecord {
   readonly state: Uint8Array;
 }
 
-const KIND = { epochStart: 1, write: 2, resetLun: 3, dropLun: 4, discard: 5, serverState: 6 } as const;
+/**
+ * Stands in the log of a member that caught up for a record of which nothing was in use any more: what superseded it
+ * lies before `untilIndex`, so a log that does not reach to there has holes.
+ */
+export interface VoidRecord {
+  readonly kind: 'void';
+  readonly epoch: number;
+  readonly untilIndex: number;
+}
+
+const KIND = {
+  epochStart: 1,
+  write: 2,
+  resetLun: 3,
+  dropLun: 4,
+  discard: 5,
+  serverState: 6,
+  void: 7,
+} as const;
 
 const recordHeader = layout('log record', 16, {
   kind: u8(0),
@@ -180,7 +199,7 @@ export function damagedBlocksOf(
 /** Encodes the records that carry no blocks; those that do are built in place (sealWriteRecord). */
 export function encodeControlRecord(record: ControlRecord): Uint8Array {
   const writer = new ByteWriter(64);
-  const lunId = record.kind === 'epochStart' ? 0 : record.lunId;
+  const lunId = record.kind === 'epochStart' || record.kind === 'void' ? 0 : record.lunId;
   const firstBlock = record.kind === 'discard' ? record.firstBlock : 0;
   writer.bytes(recordHeader.encode({ kind: KIND[record.kind], epoch: record.epoch, lunId, firstBlock }));
   if (record.kind === 'epochStart') {
@@ -192,6 +211,8 @@ export function encodeControlRecord(record: ControlRecord): Uint8Array {
     writer.u32(record.blockCount);
   } else if (record.kind === 'serverState') {
     writer.u32(record.state.length).bytes(record.state);
+  } else if (record.kind === 'void') {
+    writer.u64(BigInt(record.untilIndex));
   }
   return writer.finish();
 }
@@ -242,6 +263,11 @@ export function decodeGroupRecord(payload: Uint8Array): GroupRecord {
       const state = reader.bytes(lengthBytes).slice();
       expectEnd(reader);
       return { kind: 'serverState', epoch, lunId, state };
+    }
+    case KIND.void: {
+      const untilIndex = readSafeInteger(reader);
+      expectEnd(reader);
+      return { kind: 'void', epoch, untilIndex };
     }
     default:
       throw badRecord(`of kind ${header.kind}`, header.kind);

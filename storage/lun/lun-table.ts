@@ -123,6 +123,7 @@ export class LunTable {
   /** Record numbers and positions, rising, of some of the applied records. */
   #samples: PositionSample[] = [];
   #lastPosition = 0;
+  #lastDropIndex = 0;
 
   constructor(images: ImageSource, onRetired: (lun: Lun) => void) {
     this.#images = images;
@@ -160,6 +161,7 @@ export class LunTable {
     this.#unappliedHead = 0;
     this.#samples = [];
     this.#lastPosition = 0;
+    this.#lastDropIndex = index;
     this.#appliedIndex = index;
   }
 
@@ -274,6 +276,11 @@ export class LunTable {
     return first === undefined ? 0 : this.#lastPosition - first.position;
   }
 
+  /** No LUN was dropped by a record after this one. */
+  get lastDropIndex(): number {
+    return this.#lastDropIndex;
+  }
+
   /** The same from a position on. */
   bytesFrom(position: number): number {
     return Math.max(0, this.#lastPosition - position);
@@ -284,6 +291,7 @@ export class LunTable {
     this.#samplePosition(index, position);
     switch (record.kind) {
       case 'epochStart':
+      case 'void':
         return;
       case 'write': {
         const lun = this.#luns.get(record.lunId);
@@ -310,6 +318,7 @@ export class LunTable {
         const old = this.#luns.get(record.lunId);
         if (old === undefined || index < old.description.generation) return;
         this.#luns.delete(record.lunId);
+        this.#lastDropIndex = index;
         this.#keepEndings(record.lunId, (ending) => ending > index);
         this.#onRetired(old);
         return;

@@ -293,6 +293,7 @@ function commonFields(state: BackupState, heard: Heard) {
     durableIndex: core.log.durableIndex,
     imagesReady: core.imagesReady,
     full: state.fullSinceMs !== undefined,
+    takesVoids: true,
   };
 }
 

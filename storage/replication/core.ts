@@ -51,6 +51,8 @@ export interface ReplicaCore {
   readonly log: LogView;
   readonly links: Map<string, LinkState>;
   imagesReady: boolean;
+  /** A member so near the end counts as one that keeps up; absent: the usual distance. */
+  readonly nearRecords?: number;
   readonly faults: DeliberateFaults;
 }
 
@@ -113,6 +115,8 @@ export type ReplicaEffect =
       readonly to: MemberIdentity;
       readonly fromIndex: number;
       readonly maxBytes: number;
+      /** Superseded records below this are sent as voids. */
+      readonly elideBelow: number;
     }
   | {
       readonly kind: 'append';

@@ -4,6 +4,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { PeerTransport } from '../../base/peer-transport.ts';
 import { decodeGroupRecord, encodeControlRecord } from '../lun/log-record.ts';
 import type { LunTable } from '../lun/lun-table.ts';
+import { type DurableEnd, voidFor } from '../lun/superseded.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { CommitApplier } from './commit-applier.ts';
 import type { MembershipChange, ReplicaCore, ReplicaEffect, ReplicaEvent } from './core.ts';
@@ -15,7 +16,7 @@ import type { ImageWatch } from './image-watch.ts';
 import { MAX_APPEND_RECORDS } from './limits.ts';
 import type { LogTrimmer } from './log-trimmer.ts';
 import type { LogWriter } from './log-writer.ts';
-import { appendFrame, commonFields } from './primary-machine.ts';
+import { appendFrame, commonFields } from './primary-frames.ts';
 import type { PrimaryState } from './primary-state.ts';
 import type { ReplicaFiles } from './replica-files.ts';
 import type { TailCache } from './tail-cache.ts';
@@ -37,6 +38,9 @@ export interface EffectPorts {
   readonly tail: TailCache;
   readonly imageWatch: ImageWatch;
   readonly checkpointer: Checkpointer | undefined;
+  /** How long the log is kept for a member that was catching up and is out of reach. */
+  readonly holdMs: number;
+  readonly isDiskLow: () => boolean;
   readonly trimmer: LogTrimmer;
   readonly primary: () => PrimaryState | undefined;
   readonly step: (event: ReplicaEvent) => void;
@@ -60,6 +64,9 @@ export class EffectRunner {
   #isRunning = false;
   #blocked: Promise<void> | undefined;
   #isTrimming = false;
+  #durableEnd: DurableEnd | undefined;
+  /** Where members were that are being sent to, or were a while ago. */
+  readonly #holds = new Map<string, { readonly index: number; readonly atMs: number }>();
 
   constructor(ports: EffectPorts) {
     this.#ports = ports;
@@ -113,7 +120,7 @@ export class EffectRunner {
         this.#sendReset(effect.to);
         return undefined;
       case 'stream':
-        this.#stream(effect.to, effect.fromIndex, effect.maxBytes);
+        this.#stream(effect);
         return undefined;
       case 'append':
         if (effect.cut === core.log.cut) writer.append(effect.cut, effect.firstIndex, effect.records);
@@ -206,13 +213,14 @@ export class EffectRunner {
     transport.send(to, encodeFrame({ kind: 'reset', ...common, baseIndex, epochs, snapshot }));
   }
 
-  #stream(to: MemberIdentity, fromIndex: number, maxBytes: number): void {
+  #stream(effect: Extract<ReplicaEffect, { kind: 'stream' }>): void {
+    const { to, fromIndex, maxBytes } = effect;
     const cached = this.#ports.tail.take(fromIndex, maxBytes);
     if (cached !== undefined) {
       this.#sendRecords(to, fromIndex, cached);
       return;
     }
-    this.#readRecords(fromIndex, maxBytes).then(
+    this.#readRecords(effect).then(
       (records) => this.#sendRecords(to, fromIndex, records),
       (error: unknown) => {
         // They may have been let go of during the read.
@@ -222,16 +230,36 @@ export class EffectRunner {
     );
   }
 
-  async #readRecords(fromIndex: number, maxBytes: number): Promise<Uint8Array[]> {
+  async #readRecords({
+    fromIndex,
+    maxBytes,
+    elideBelow,
+  }: Extract<ReplicaEffect, { kind: 'stream' }>): Promise<Uint8Array[]> {
+    const { table, files, counters } = this.#ports;
     const records: Uint8Array[] = [];
     let lengthBytes = 0;
-    for await (const { payload } of this.#ports.files.log.scan(fromIndex)) {
+    const until = elideBelow > fromIndex ? await this.#endBefore(elideBelow) : undefined;
+    for await (const scanned of files.log.scan(fromIndex)) {
+      const elided =
+        until !== undefined && scanned.index < elideBelow ? voidFor(table, scanned, until) : undefined;
+      if (elided !== undefined) counters.add('replication.elided-bytes', scanned.payload.length);
+      const payload = elided ?? scanned.payload;
       const isFull = records.length === MAX_APPEND_RECORDS || lengthBytes + payload.length > maxBytes;
       if (records.length > 0 && isFull) break;
       records.push(payload);
       lengthBytes += payload.length;
     }
     return records;
+  }
+
+  /** Where the record before `index` ends. */
+  async #endBefore(index: number): Promise<DurableEnd | undefined> {
+    if (this.#durableEnd?.index === index) return this.#durableEnd;
+    for await (const { position, payload } of this.#ports.files.log.scan(index - 1)) {
+      this.#durableEnd = { index, position: position + payload.length };
+      return this.#durableEnd;
+    }
+    return undefined;
   }
 
   #sendRecords(to: MemberIdentity, fromIndex: number, records: readonly Uint8Array[]): void {
@@ -252,16 +280,24 @@ export class EffectRunner {
   /** Lets go of the head of the log where nothing there is in use. */
   maybeTrim(nowMs: number): void {
     if (this.#isTrimming) return;
-    const baseIndex = this.#ports.trimmer.propose(nowMs, this.#stillSending());
+    const baseIndex = this.#ports.trimmer.propose(nowMs, this.#stillSending(nowMs));
     if (baseIndex === undefined) return;
     this.#isTrimming = true;
     this.run([{ kind: 'trim', baseIndex }]);
   }
 
-  #stillSending(): number {
+  /** From where on the log is still to be sent, or was when a link broke a moment ago. */
+  #stillSending(nowMs: number): number {
+    const { primary, holdMs, isDiskLow } = this.#ports;
+    for (const { nodeId, linkUp, mode, ackedIndex } of primary()?.members.values() ?? []) {
+      const isSending = linkUp && mode === 'streaming' && ackedIndex > 0;
+      if (isSending) this.#holds.set(nodeId, { index: ackedIndex, atMs: nowMs });
+    }
+    const patienceMs = isDiskLow() ? 0 : holdMs;
     let keepFrom = Number.POSITIVE_INFINITY;
-    for (const member of this.#ports.primary()?.members.values() ?? []) {
-      if (member.linkUp && member.mode === 'streaming') keepFrom = Math.min(keepFrom, member.ackedIndex);
+    for (const [nodeId, { index, atMs }] of this.#holds) {
+      if (nowMs - atMs > patienceMs || primary() === undefined) this.#holds.delete(nodeId);
+      else keepFrom = Math.min(keepFrom, index);
     }
     return keepFrom;
   }

@@ -64,6 +64,8 @@ interface FromMember {
   readonly imagesReady: boolean;
   /** The last append failed for want of space. */
   readonly full: boolean;
+  /** The sender knows records that stand for superseded ones. */
+  readonly takesVoids: boolean;
 }
 
 /** The receiver's log is the primary's up to nextIndex. */
@@ -90,6 +92,7 @@ export type MemberFrame = AckFrame | PositionFrame | RejectFrame;
 const KIND = { heartbeat: 1, append: 2, truncate: 3, reset: 4, ack: 5, position: 6, reject: 7 } as const;
 const FLAG_IMAGES_READY = 1;
 const FLAG_FULL = 2;
+const FLAG_TAKES_VOIDS = 4;
 
 /** The frame in parts; the records of an append are the caller's own buffers, not copied. */
 export function encodeFrame(frame: Frame): Uint8Array[] {
@@ -108,7 +111,11 @@ export function encodeFrame(frame: Frame): Uint8Array[] {
       w.u32(frame.leaseMs);
       writeIndex(w, frame.nextIndex);
       writeIndex(w, frame.durableIndex);
-      w.u8((frame.imagesReady ? FLAG_IMAGES_READY : 0) | (frame.full ? FLAG_FULL : 0));
+      w.u8(
+        (frame.imagesReady ? FLAG_IMAGES_READY : 0) |
+          (frame.full ? FLAG_FULL : 0) |
+          (frame.takesVoids ? FLAG_TAKES_VOIDS : 0),
+      );
       if (frame.kind === 'position') writeEpochs(w, frame.epochs);
       return [w.finish()];
     case 'heartbeat':
@@ -219,6 +226,7 @@ function readFromMember(r: ByteReader): Omit<FromMember, 'group' | 'epoch'> {
     durableIndex,
     imagesReady: (flags & FLAG_IMAGES_READY) !== 0,
     full: (flags & FLAG_FULL) !== 0,
+    takesVoids: (flags & FLAG_TAKES_VOIDS) !== 0,
   };
 }
 

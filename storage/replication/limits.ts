@@ -91,6 +91,18 @@ export const MAX_FILLING_BYTES = 4 * 1024 ** 3;
 export const FILLING_OVER_FACTOR = 1.25;
 /** Damaged copies of one group that are kept for an administrator to look at. */
 export const MAX_SET_ASIDE = 2;
+/** Sent to all members that are catching up together: never less than this, however busy clients are. */
+export const CATCH_UP_MIN_BYTES_PER_SECOND = 16 * 1024 * 1024;
+/** The same at most. */
+export const CATCH_UP_MAX_BYTES_PER_SECOND = 2 * 1024 * 1024 * 1024;
+/** What was not sent is made up for later only as far as this. */
+export const CATCH_UP_BURST_MS = 100;
+/** Whether those that catch up are getting nearer is looked at this often. */
+export const CATCH_UP_GAP_CHECK_MS = 2_000;
+/** The speed that is shown is taken over this long. */
+export const CATCH_UP_METER_MS = 1_000;
+/** The log is kept for a member that was catching up and is out of reach for this long, so that it can go on. */
+export const CATCH_UP_HOLD_MS = 60_000;
 /** Log growth that makes a checkpoint of the index worthwhile. */
 export const CHECKPOINT_GROWTH_BYTES = 128 * 1024 * 1024;
 /** The log must have grown by so many times the last checkpoint's size: what is written for them is 1 part in so many. */

@@ -5,6 +5,10 @@ import { COMPACT_SLACK_BYTES, TRIM_CHECK_MS, TRIM_GROWTH_BYTES } from './limits.
 export interface TrimBounds {
   /** What the log may be longer than its live blocks ask for before it is compacted. */
   readonly slackBytes?: number;
+  /** How long the log is kept for a member that was catching up and is out of reach. */
+  readonly holdMs?: number;
+  /** How many records from the end a member counts as one that keeps up. */
+  readonly nearRecords?: number;
   /** Growth of the log that makes a checkpoint of the index worthwhile. */
   readonly checkpointBytes?: number;
   /** Between two looks. */

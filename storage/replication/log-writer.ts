@@ -34,6 +34,7 @@ export class LogWriter {
   #cut = 0;
   #appending: Promise<void> | undefined;
   #syncing = false;
+  #reportedDurable = 0;
   #syncAgain = false;
   #stopped = false;
 
@@ -78,6 +79,8 @@ export class LogWriter {
       // The next batch is on its way to the file while the others hear of this one.
       this.#next();
       this.#events.onAppended(cut, firstIndex + batch.length);
+      // A segment that was sealed was made durable, though nobody asked for it.
+      if (this.#log.durableNextIndex > this.#reportedDurable) this.#synced(cut);
     } catch (error) {
       this.#appending = undefined;
       this.#onError(error, cut);
@@ -95,6 +98,11 @@ export class LogWriter {
     }
   }
 
+  #synced(cut: number): void {
+    this.#reportedDurable = this.#log.durableNextIndex;
+    this.#events.onSynced(cut);
+  }
+
   /** Makes all that has been appended durable. Calls during a sync share the next one. */
   sync(cut: number): void {
     this.#cut = cut;
@@ -104,7 +112,7 @@ export class LogWriter {
       return;
     }
     if (this.#log.durableNextIndex >= this.#log.nextIndex) {
-      this.#events.onSynced(cut);
+      this.#synced(cut);
       return;
     }
     this.#syncing = true;
@@ -112,7 +120,7 @@ export class LogWriter {
     this.#log.sync().then(
       () => {
         this.#syncing = false;
-        this.#events.onSynced(cut);
+        this.#synced(cut);
         if (this.#syncAgain) this.sync(this.#cut);
       },
       (error: unknown) => {
@@ -126,11 +134,13 @@ export class LogWriter {
   async truncate(cut: number, fromIndex: number): Promise<void> {
     await this.#settle(cut);
     if (this.#log.nextIndex > fromIndex) await this.#log.truncateFrom(fromIndex);
+    this.#reportedDurable = this.#log.durableNextIndex;
   }
 
   async reset(cut: number, baseIndex: number): Promise<void> {
     await this.#settle(cut);
     await this.#log.resetTo(baseIndex);
+    this.#reportedDurable = this.#log.durableNextIndex;
   }
 
   async #settle(cut: number): Promise<void> {

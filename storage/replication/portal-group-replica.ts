@@ -26,7 +26,13 @@ import { type EffectPorts, EffectRunner } from './effect-runner.ts';
 import { decodeFrame } from './frame.ts';
 import type { DeliberateFaults, MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
 import { ImageWatch } from './image-watch.ts';
-import { CHECKPOINT_GROWTH_BYTES, COMPACT_SLACK_BYTES, DEFAULT_LEASE_MS, TICK_MS } from './limits.ts';
+import {
+  CATCH_UP_HOLD_MS,
+  CHECKPOINT_GROWTH_BYTES,
+  COMPACT_SLACK_BYTES,
+  DEFAULT_LEASE_MS,
+  TICK_MS,
+} from './limits.ts';
 import { LogTrimmer, type TrimBounds } from './log-trimmer.ts';
 import { LogWriter } from './log-writer.ts';
 import type { LunInfo, PortalGroup, PortalGroupStatus } from './portal-group.ts';
@@ -111,6 +117,8 @@ export class PortalGroupReplica implements PortalGroup {
     this.#effects = new EffectRunner({
       ...options,
       checkpointer: this.#checkpointer,
+      holdMs: options.trim.holdMs ?? CATCH_UP_HOLD_MS,
+      isDiskLow: () => options.diskSpace?.isLow === true,
       core: this.#core,
       table: this.#table,
       writer: this.#writer,
@@ -371,7 +379,7 @@ export class PortalGroupReplica implements PortalGroup {
   }
 }
 
-function newCore({ groupId, self, files, clock, faults }: ReplicaOptions): ReplicaCore {
+function newCore({ groupId, self, files, clock, faults, trim }: ReplicaOptions): ReplicaCore {
   const { epoch, leaseMs } = files.meta;
   // A grant given before a restart still binds; when it was given is forgotten.
   const lastLeaseMs = Math.max(leaseMs, DEFAULT_LEASE_MS);
@@ -385,6 +393,7 @@ function newCore({ groupId, self, files, clock, faults }: ReplicaOptions): Repli
     log: files.view(),
     links: new Map(),
     imagesReady: false,
+    ...(trim.nearRecords === undefined ? {} : { nearRecords: trim.nearRecords }),
     faults,
   };
 }

@@ -71,4 +71,8 @@ export interface CatchUpStatus {
   readonly nodeId: string;
   readonly ackedIndex: number;
   readonly targetIndex: number;
+  /** Sent to it lately. */
+  readonly bytesPerSecond: number;
+  /** At the pace of late; undefined while it makes none. */
+  readonly secondsLeft: number | undefined;
 }

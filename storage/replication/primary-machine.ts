@@ -1,22 +1,31 @@
 import {
+  adaptPace,
+  elideBelow,
+  hasAllowance,
+  isCatchingUp,
+  newMeter,
+  newPace,
+  noteSent,
+} from './catch-up.ts';
+import {
   type LinkState,
   persistEffect,
   type ReplicaCore,
   type ReplicaEffect,
   type ReplicaEvent,
 } from './core.ts';
-import { divergenceIndex, epochAt, epochsBefore, withEpoch } from './epoch-table.ts';
+import { divergenceIndex, epochsBefore, withEpoch } from './epoch-table.ts';
 import type { AckFrame, PositionFrame, PrimaryFrame } from './frame.ts';
 import type { MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
 import {
   FULL_RETRY_MS,
-  HEARTBEAT_MS,
   JOIN_RETRY_MS,
   MAX_APPEND_BYTES,
   OWN_PAUSE_MS,
   PROMOTION_GRACE_MS,
   WINDOW_BYTES,
 } from './limits.ts';
+import { appendFrame, commonFields, heartbeat, heartbeats } from './primary-frames.ts';
 import { markProgress, noteProgress, onProposed, proposeChanges } from './primary-membership.ts';
 import { leaseUntilMs, type Member, memberOf, type PrimaryState, requiredMembers } from './primary-state.ts';
 
@@ -44,6 +53,7 @@ export function takeOffice(
     joining: undefined,
     nextJoinMs: 0,
     beginAgainMs: undefined,
+    pace: newPace(nowMs),
     appliedIndex: given.appliedIndex,
   };
   const effects = beginEpoch(state);
@@ -84,6 +94,8 @@ function addMember(state: PrimaryState, nodeId: string, link: LinkState, nowMs: 
     inFlightBytes: 0,
     imagesReady: false,
     full: false,
+    takesVoids: false,
+    meter: newMeter(nowMs),
   };
   state.members.set(nodeId, member);
   return member;
@@ -214,6 +226,7 @@ function hearFrom(member: Member, frame: AckFrame | PositionFrame, nowMs: number
   member.leaseUntilMs = Math.max(member.leaseUntilMs, frame.echoMs + frame.leaseMs);
   member.imagesReady = frame.imagesReady;
   member.full = frame.full;
+  member.takesVoids = frame.takesVoids;
 }
 
 function onAck(state: PrimaryState, member: Member, frame: AckFrame, nowMs: number): ReplicaEffect[] {
@@ -295,10 +308,12 @@ function pump(state: PrimaryState, member: Member): ReplicaEffect[] {
     probe(member);
     return [{ kind: 'sendReset', to: member.nodeId }];
   }
+  if (isCatchingUp(state, member) && !hasAllowance(state)) return [];
   member.busy = true;
   const { nodeId, incarnation, nextToSend } = member;
   const to = { nodeId, incarnation };
-  return [{ kind: 'stream', to, fromIndex: nextToSend, maxBytes: MAX_APPEND_BYTES }];
+  const elide = elideBelow(state, member);
+  return [{ kind: 'stream', to, fromIndex: nextToSend, maxBytes: MAX_APPEND_BYTES, elideBelow: elide }];
 }
 
 function onStreamed(
@@ -316,6 +331,7 @@ function onStreamed(
   member.lastSentMs = nowMs;
   if (member.mode === 'streaming' && member.nextToSend === event.fromIndex) {
     const { nextIndex, lengthBytes } = event.sent;
+    if (isCatchingUp(state, member)) noteSent(state, member, lengthBytes);
     member.nextToSend = nextIndex;
     member.inFlight.push({ endIndex: nextIndex, lengthBytes });
     member.inFlightBytes += lengthBytes;
@@ -343,50 +359,10 @@ function onTick(state: PrimaryState, nowMs: number): ReplicaEffect[] {
   }
   state.lastTickMs = nowMs;
   markProgress(state, nowMs);
+  adaptPace(state, nowMs);
   const effects = heartbeats(state, nowMs);
   if (state.beginAgainMs !== undefined && nowMs >= state.beginAgainMs) effects.push(...beginEpoch(state));
   return effects;
-}
-
-function heartbeats(state: PrimaryState, nowMs: number): ReplicaEffect[] {
-  const effects: ReplicaEffect[] = [];
-  for (const member of state.members.values()) {
-    if (member.linkUp && nowMs - member.lastSentMs >= HEARTBEAT_MS) {
-      effects.push(heartbeat(state, member, nowMs));
-    }
-  }
-  return effects;
-}
-
-function heartbeat(state: PrimaryState, member: Member, nowMs: number): ReplicaEffect {
-  member.lastSentMs = nowMs;
-  return { kind: 'send', to: member.nodeId, frame: { kind: 'heartbeat', ...commonFields(state, nowMs) } };
-}
-
-/** The message that carries `records`, the first of which is number `firstIndex`. */
-export function appendFrame(
-  state: PrimaryState,
-  firstIndex: number,
-  records: readonly Uint8Array[],
-  nowMs: number,
-): PrimaryFrame {
-  const previousEpoch = epochAt(state.core.log.epochs, firstIndex - 1);
-  return { kind: 'append', ...commonFields(state, nowMs), firstIndex, previousEpoch, records };
-}
-
-/** What every frame of a primary begins with. */
-export function commonFields(state: PrimaryState, nowMs: number) {
-  const { core } = state;
-  const { log } = core;
-  return {
-    group: core.groupId,
-    epoch: core.epoch,
-    reign: state.reign,
-    sentAtMs: nowMs,
-    leaseMs: core.leaseMs,
-    commitIndex: log.commitIndex,
-    syncIndex: state.group.durability === 'durable' ? log.nextIndex : state.syncIndex,
-  };
 }
 
 /** What follows from the present state, whatever the event was. */

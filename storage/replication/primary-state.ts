@@ -1,6 +1,31 @@
 import type { MembershipChange, ReplicaCore } from './core.ts';
 import { isInSync, type MemberIdentity, type PortalGroupState, type ReplicationNode } from './group-state.ts';
 
+/** How fast members that are catching up are sent to, all of them together. */
+export interface CatchUpPace {
+  bytesPerSecond: number;
+  /** Not less than this, or they would never come nearer. */
+  floorBytesPerSecond: number;
+  /** What may be sent now; less than 0 when more was sent than that. */
+  allowanceBytes: number;
+  refilledMs: number;
+  /** Where the log ended at the last tick. */
+  appendedIndex: number;
+  gapCheckedMs: number;
+  gapRecords: number;
+}
+
+/** How a member's catching up goes. */
+export interface CatchUpMeter {
+  /** Where it stood, and what it had been sent, when speed was last taken. */
+  sinceMs: number;
+  sinceIndex: number;
+  sinceBytes: number;
+  sentBytes: number;
+  recordsPerSecond: number;
+  bytesPerSecond: number;
+}
+
 /** What a primary knows of one other member, for as long as that member's process lives. */
 export interface Member {
   readonly nodeId: string;
@@ -27,6 +52,9 @@ export interface Member {
   inFlightBytes: number;
   imagesReady: boolean;
   full: boolean;
+  /** It knows records that stand for superseded ones. */
+  takesVoids: boolean;
+  readonly meter: CatchUpMeter;
 }
 
 /** A member on its way into the in-sync set. Until the outcome is known both sets count. */
@@ -71,6 +99,7 @@ export interface PrimaryState {
   nextJoinMs: number;
   /** No space for the record that begins the epoch: when to try again. */
   beginAgainMs: number | undefined;
+  readonly pace: CatchUpPace;
   /** Every record below has taken effect in the table of LUNs. */
   appliedIndex: number;
 }

@@ -37,9 +37,12 @@ function memberStatus(state: PrimaryState, nowMs: number): PortalGroupStatus['me
 function catchUpOf(state: PrimaryState): CatchUpStatus | undefined {
   const insiders = new Set(othersInSync(state).map((m) => m.nodeId));
   let last: CatchUpStatus | undefined;
-  for (const { nodeId, linkUp, ackedIndex } of state.members.values()) {
+  for (const { nodeId, linkUp, ackedIndex, meter } of state.members.values()) {
     if (!linkUp || insiders.has(nodeId) || (last !== undefined && last.ackedIndex <= ackedIndex)) continue;
-    last = { nodeId, ackedIndex, targetIndex: state.core.log.appendedIndex };
+    const targetIndex = state.core.log.appendedIndex;
+    const { recordsPerSecond, bytesPerSecond } = meter;
+    const secondsLeft = recordsPerSecond > 0 ? (targetIndex - ackedIndex) / recordsPerSecond : undefined;
+    last = { nodeId, ackedIndex, targetIndex, bytesPerSecond, secondsLeft };
   }
   return last;
 }

@@ -183,7 +183,7 @@ export const SAMPLE_STATUS: NodeStatusDocument = {
       durability: 'write-back',
       role: 'primary',
       serving: true,
-      catchUp: [{ nodeId: 'n3', detail: '120 records behind' }],
+      catchUp: [{ nodeId: 'n3', detail: '120 records behind', bytesPerSecond: 1_000, secondsLeft: 3 }],
     },
   ],
   sessions: [

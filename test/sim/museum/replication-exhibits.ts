@@ -27,6 +27,18 @@ export const REPLICATION_EXHIBITS: readonly Exhibit[] = [
     seeds: 400,
   },
   {
+    name: 'a member that is sent a void for what is still in use',
+    story: 'One that caught up joins, and blocks are gone once it is primary.',
+    edits: [
+      {
+        file: 'storage/lun/superseded.ts',
+        sound: 'if (newest <= at || newest >= until.position) return false;',
+        faulty: 'if (newest >= until.position) return false;',
+      },
+    ],
+    seeds: 60,
+  },
+  {
     name: 'a log that lets go of blocks still in use',
     story: 'Segments are removed that still hold the only copy of a block.',
     edits: [

@@ -44,6 +44,7 @@ describe('replication in the simulator', () => {
       'replication.carried-bytes',
       'replication.started-over',
       'replication.checkpoints',
+      'replication.elided-bytes',
       'replication.checkpoints-used',
     ]) {
       expect(totals[name] ?? 0, name).toBeGreaterThan(0);

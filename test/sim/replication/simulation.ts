@@ -6,6 +6,7 @@ import { Process, World } from '../world.ts';
 import { Authority, type Change } from './authority.ts';
 import { Clients, GROUP, isServing } from './clients.ts';
 import { Disk } from './disk.ts';
+import { contentOf, differenceBetween } from './disk-content.ts';
 import { simulatedImages } from './sectors.ts';
 
 const NODES = ['n1', 'n2', 'n3'];
@@ -98,7 +99,10 @@ export class Simulation {
     const { world } = this;
     const troubleMs = this.#options.troubleMs ?? 3_000;
     this.authority.onFenced = (nodeId) => this.#ambushFenced(nodeId);
-    this.authority.onApplied = (change) => this.#ambush(change);
+    this.authority.onApplied = (change) => {
+      this.#checkJoined(change);
+      this.#ambush(change);
+    };
     for (const nodeId of NODES) this.#start(nodeId, this.#newDisk(nodeId), 0);
     this.#clients.start(CLIENTS);
     world.after(50, () => this.#watchNodes());
@@ -164,7 +168,14 @@ export class Simulation {
         propose({ kind: 'expand', epoch, primary: nodeId, add, incarnation }),
       onFatal: (error) =>
         process.isAlive && this.#fail(`${process.incarnation} ends: ${(error as Error).stack}`),
-      trim: { checkMs: 100, growthBytes: 50_000, slackBytes: 40_000, checkpointBytes: 30_000 },
+      trim: {
+        checkMs: 100,
+        growthBytes: 50_000,
+        slackBytes: 40_000,
+        checkpointBytes: 30_000,
+        holdMs: 30,
+        nearRecords: 4,
+      },
       ...(faults === undefined ? {} : { faults }),
     });
     const node: Node = { nodeId, disk, process, host, starts: starts + 1, lastSeenMs: world.nowMs };
@@ -344,6 +355,23 @@ export class Simulation {
     this.#exchangeDisk(last);
   }
 
+  /** One that joins has all that counts, however it came by it. */
+  #checkJoined(change: Change): void {
+    if (change.kind !== 'expand') return;
+    const [joined, primary] = [this.#nodes.get(change.add), this.#nodes.get(change.primary)];
+    const isThere = joined?.process.isAlive === true && joined.process.incarnation === change.incarnation;
+    if (joined === undefined || primary?.process.isAlive !== true || !isThere) return;
+    const untilIndex = Math.min(joined.disk.nextIndex, primary.disk.nextIndex);
+    const [has, wanted] = [joined, primary].map(({ disk }) => contentOf(disk, GROUP, untilIndex)) as [
+      Map<string, string>,
+      Map<string, string>,
+    ];
+    this.#counters.add('sim.joined-compared');
+    for (const [place, value] of wanted) {
+      if (has.get(place) !== value) this.#fail(`${change.incarnation} joins and lacks ${place}`);
+    }
+  }
+
   /** The worst moment: the primary does not learn that its proposal was applied, nor hear from whom it concerns. */
   #ambush(change: Change): void {
     if (!this.#inTrouble || !this.world.chance(20)) return;
@@ -394,20 +422,7 @@ export class Simulation {
       return;
     }
     const disks = Array.from(this.#nodes.values(), (n) => n.disk);
-    const start = Math.max(...disks.map((d) => d.firstIndex));
-    const [first, ...others] = disks as [Disk, ...Disk[]];
-    for (const disk of others) {
-      if (disk.nextIndex !== first.nextIndex) {
-        this.#fail(`logs end at ${first.nextIndex} and ${disk.nextIndex}`);
-      }
-      for (let index = start; index < Math.min(first.nextIndex, disk.nextIndex); index++) {
-        const [a, b] = [payloadAt(first, index), payloadAt(disk, index)];
-        if (!a.equals(b)) this.#fail(`record ${index} differs`);
-      }
-    }
+    const difference = differenceBetween(disks, GROUP);
+    if (difference !== undefined) this.#fail(difference);
   }
-}
-
-function payloadAt(disk: Disk, index: number): Buffer {
-  return Buffer.from((disk.records[index - disk.firstIndex] as { payload: Uint8Array }).payload);
 }

@@ -22,6 +22,7 @@ const fromMember = {
   durableIndex: 11,
   imagesReady: true,
   full: false,
+  takesVoids: true,
 };
 const epochs = [
   { epoch: 2, startIndex: 1 },

@@ -105,6 +105,7 @@ export class Driver {
       durableIndex: nextIndex,
       imagesReady: true,
       full: false,
+      takesVoids: false,
       ...more,
     } as Frame;
     return this.frame(from, frame);

@@ -132,7 +132,13 @@ describe('a primary', () => {
     const reborn = { nodeId: 'b', incarnation: 'b.2' };
     driver.step({ kind: 'link', peer: reborn, up: true });
     const ack = { ...driver.core, kind: 'ack', group: 'g', reign: 3, echoMs: driver.nowMs, nextIndex: 3 };
-    const frame = { ...ack, durableIndex: 3, imagesReady: true, full: false } as unknown as Frame;
+    const frame = {
+      ...ack,
+      durableIndex: 3,
+      imagesReady: true,
+      full: false,
+      takesVoids: false,
+    } as unknown as Frame;
     driver.step({ kind: 'frame', from: reborn, frame, records: [] });
     expect(driver.core.log.commitIndex).toBe(2);
   });

@@ -1,0 +1,68 @@
+import { decodeGroupRecord } from '../../../storage/lun/log-record.ts';
+import { LunTable } from '../../../storage/lun/lun-table.ts';
+import { decodeGroupMeta } from '../../../storage/replication/group-meta.ts';
+import type { Disk } from './disk.ts';
+
+const BLOCKS = 64;
+const BLOCK_BYTES = 4096;
+
+/** What a disk's log gives for each block of each LUN that is not as in its image, records before `untilIndex` taken for committed. */
+export function contentOf(disk: Disk, groupId: string, untilIndex = disk.nextIndex): Map<string, string> {
+  const content = new Map<string, string>();
+  const table = new LunTable({ open: () => Promise.resolve(undefined) }, () => {});
+  const meta = disk.meta.get(groupId);
+  if (meta === undefined) return content;
+  const { baseIndex, luns } = decodeGroupMeta(meta);
+  table.restart(baseIndex, luns);
+  for (let index = baseIndex; index < untilIndex; index++) {
+    const { position, payload } = disk.records[index - disk.firstIndex] as (typeof disk.records)[number];
+    table.hold(index, position, decodeGroupRecord(payload));
+  }
+  table.applyHeld(untilIndex);
+  for (const { description, blocks } of table.all()) {
+    const { lunId, generation, base } = description;
+    content.set(`LUN ${lunId}`, `${generation}, version ${base.version}`);
+    for (let block = 0; block < BLOCKS; block++) {
+      const position = blocks.position(block);
+      if (position < 0) content.set(`${lunId}/${block}`, 'given up');
+      if (position > 0) content.set(`${lunId}/${block}`, bytesAt(disk, position));
+    }
+  }
+  return content;
+}
+
+function bytesAt(disk: Disk, position: number): string {
+  const record = disk.records.findLast((candidate) => candidate.position <= position);
+  if (record === undefined) throw new Error(`nothing lies at ${position}`);
+  const start = position - record.position;
+  return Buffer.from(record.payload.subarray(start, start + BLOCK_BYTES)).toString('latin1');
+}
+
+/** How the logs of members that have all there is differ, in their records or in what these give; undefined if not. */
+export function differenceBetween(disks: readonly Disk[], groupId: string): string | undefined {
+  const start = Math.max(...disks.map((disk) => disk.firstIndex));
+  const [first, ...others] = disks as [Disk, ...Disk[]];
+  const wanted = contentOf(first, groupId);
+  for (const disk of others) {
+    if (disk.nextIndex !== first.nextIndex) return `logs end at ${first.nextIndex} and ${disk.nextIndex}`;
+    for (let index = start; index < first.nextIndex; index++) {
+      const [a, b] = [payloadAt(first, index), payloadAt(disk, index)];
+      if (!a.equals(b) && !isVoid(a) && !isVoid(b)) return `record ${index} differs`;
+    }
+    // A member that has less than the others of what counts would show it only as a primary.
+    const content = contentOf(disk, groupId);
+    if (content.size !== wanted.size) return 'members differ in what they hold';
+    for (const [place, value] of wanted) {
+      if (content.get(place) !== value) return `members differ at ${place}`;
+    }
+  }
+  return undefined;
+}
+
+function payloadAt(disk: Disk, index: number): Buffer {
+  return Buffer.from((disk.records[index - disk.firstIndex] as { payload: Uint8Array }).payload);
+}
+
+function isVoid(payload: Uint8Array): boolean {
+  return decodeGroupRecord(payload).kind === 'void';
+}

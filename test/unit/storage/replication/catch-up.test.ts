@@ -1,0 +1,87 @@
+import { describe, expect, it } from 'vitest';
+import type { ReplicaEffect } from '../../../../storage/replication/core.ts';
+import {
+  CATCH_UP_MAX_BYTES_PER_SECOND,
+  CATCH_UP_MIN_BYTES_PER_SECOND,
+} from '../../../../storage/replication/limits.ts';
+import { Driver, group, identity } from './machine-driver.ts';
+
+const RECORDS = 10_000;
+
+/** A serving primary "a" with "b" in sync; "c" has come with few of the records. */
+function catchingUp(): Driver {
+  const driver = new Driver([{ epoch: 1, startIndex: 1 }], RECORDS);
+  driver.state(group(2, 'a', ['a', 'b']));
+  driver.ack('b', driver.core.log.nextIndex, { takesVoids: true });
+  expect(driver.primary?.phase).toBe('serving');
+  driver.tick();
+  driver.ack('c', 100, { takesVoids: true });
+  return driver;
+}
+
+function streams(effects: readonly ReplicaEffect[], to: string) {
+  return effects.flatMap((e) => (e.kind === 'stream' && e.to.nodeId === to ? [e] : []));
+}
+
+function sent(driver: Driver, nextIndex: number, lengthBytes: number): ReplicaEffect[] {
+  const fromIndex = driver.primary?.members.get('c')?.nextToSend ?? 0;
+  return driver.step({ kind: 'streamed', to: identity('c'), fromIndex, sent: { nextIndex, lengthBytes } });
+}
+
+describe('a member that catches up', () => {
+  it('is sent voids only for what all in sync have durably', () => {
+    const driver = catchingUp();
+    const { members } = driver.primary as NonNullable<Driver['primary']>;
+    const [b, c] = [members.get('b'), members.get('c')];
+    expect(streams(driver.effects, 'c').map((e) => e.elideBelow)).toEqual([RECORDS]);
+    if (b !== undefined) b.durableIndex = 700;
+    const [next] = streams(sent(driver, 200, 10), 'c');
+    expect(next?.elideBelow).toBe(700);
+    if (c !== undefined) c.takesVoids = false;
+    expect(streams(sent(driver, 300, 10), 'c')[0]?.elideBelow).toBe(0);
+  });
+
+  it('is sent no more than the pace allows, while one in sync is sent everything', () => {
+    const driver = catchingUp();
+    expect(streams(sent(driver, 200, CATCH_UP_MIN_BYTES_PER_SECOND), 'c')).toEqual([]);
+    driver.append();
+    expect(streams(driver.effects, 'b')).toHaveLength(1);
+    expect(streams(driver.ack('c', 200), 'c')).toEqual([]);
+    let waited = 0;
+    while (streams(driver.tick(), 'c').length === 0) waited++;
+    expect(waited).toBeGreaterThan(3);
+    expect(waited).toBeLessThan(40);
+  });
+
+  it('gives way to writes that wait, and has the link when there are none', () => {
+    const driver = catchingUp();
+    const { pace } = driver.primary as NonNullable<Driver['primary']>;
+    const speeds: number[] = [];
+    const idle = (ticks: number): void => {
+      for (let i = 0; i < ticks; i++) {
+        for (const nodeId of ['b', 'c']) driver.ack(nodeId, nodeId === 'b' ? driver.core.log.nextIndex : 200);
+        driver.tick();
+        speeds.push(pace.bytesPerSecond);
+      }
+    };
+    idle(12);
+    expect(speeds.at(-1)).toBe(CATCH_UP_MAX_BYTES_PER_SECOND);
+    for (let i = 0; i < 10; i++) {
+      driver.append();
+      driver.tick();
+    }
+    expect(pace.bytesPerSecond).toBeLessThan(CATCH_UP_MAX_BYTES_PER_SECOND / 100);
+  });
+
+  it('gets nearer in the end, however busy clients are', () => {
+    const driver = catchingUp();
+    const { pace } = driver.primary as NonNullable<Driver['primary']>;
+    for (let i = 0; i < 400; i++) {
+      driver.append();
+      driver.tick();
+      driver.ack('b', driver.core.log.nextIndex - 1);
+      driver.ack('c', 200);
+    }
+    expect(pace.bytesPerSecond).toBeGreaterThan(4 * CATCH_UP_MIN_BYTES_PER_SECOND);
+  });
+});
