@@ -34,6 +34,8 @@ type Change = { type: 'put'; key: string; value: Uint8Array } | { type: 'del'; k
 
 /** What the applied state asks of the database it is in: `level`, or a simulated one. */
 export interface StateDatabase {
+  /** To be called again after `close` only. */
+  open(): Promise<void>;
   get(key: string): Promise<Uint8Array | undefined>;
   iterator(): AsyncIterable<[string, Uint8Array]>;
   /** All or nothing, whenever the power fails. @param options sync: resolves once it is on stable storage */
@@ -105,7 +107,10 @@ export class AppliedStore {
     return { position, state: completeState(state) };
   }
 
-  /** @param before what is on disk already; undefined: nothing */
+  /**
+   * @param before what is on disk already; undefined: nothing
+   * @throws NoSpaceError, after which `reopen` comes before anything else
+   */
   async write(before: ClusterState | undefined, { state, position }: AppliedState): Promise<void> {
     const { clusterId, nodeId } = this.#owner;
     const changes: Change[] = [
@@ -116,12 +121,49 @@ export class AppliedStore {
       for (const table of TABLE_NAMES)
         addChanges(changes, TABLES[table], before?.[table] ?? {}, state[table]);
     }
-    await this.#database.batch(changes, { sync: true });
+    await unlessFull(() => this.#database.batch(changes, { sync: true }));
+  }
+
+  /**
+   * Begins anew after there was no space: the database takes no more writes once one has failed, and whether that one
+   * is there is not known.
+   * @returns what is on disk, as `load` does
+   * @throws NoSpaceError where there is still none, as it makes files at its opening
+   */
+  async reopen(): Promise<AppliedState | undefined> {
+    await this.#database.close();
+    await unlessFull(() => this.#database.open());
+    return await this.load();
   }
 
   async close(): Promise<void> {
     await this.#database.close();
   }
+}
+
+/** There is no space to write the applied state. */
+export class NoSpaceError extends Error {
+  constructor(cause: unknown) {
+    super('there is no space for the applied state', { cause });
+    this.name = 'NoSpaceError';
+  }
+}
+
+async function unlessFull(operation: () => Promise<void>): Promise<void> {
+  try {
+    await operation();
+  } catch (error) {
+    if (isNoSpace(error)) throw new NoSpaceError(error);
+    throw error;
+  }
+}
+
+/** LevelDB says it in words only, those of strerror(3) for ENOSPC and EDQUOT; its opening wraps what it says. */
+function isNoSpace(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (/No space left on device|Disk quota exceeded/.test(at.message)) return true;
+  }
+  return false;
 }
 
 /** The applied state on disk is not what was written to it. */

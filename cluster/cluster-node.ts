@@ -139,6 +139,7 @@ export class ClusterNode implements ClusterView {
       timers,
       versions: this.#versions,
       persisted: (position) => this.#log.trim(position),
+      diskFull: () => logger.error('cluster.applied.full', {}),
       failed: (error) => {
         logger.error('cluster.applied.failed', { message: describeError(error) });
         onFatal(error);

@@ -79,6 +79,8 @@ export const DISK_RESIGN_MS = DISK_STALL_MS + ELECTION_TICKS * TICK_MS;
 // The applied state on disk.
 /** Changes applied within this time share one write; the log keeps what a crash takes of them. */
 export const APPLIED_WRITE_DELAY_MS = 100;
+/** Where there was no space for them, they are written again after this; until then the log keeps them. */
+export const APPLIED_SPACE_RETRY_MS = 1000;
 
 // Membership.
 /** A newcomer this close to the end of the log may vote. */

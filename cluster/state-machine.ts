@@ -1,8 +1,8 @@
 import type { CancelTimer, Timers } from '../base/clock.ts';
 import { describeError, invariant, OperationError } from '../base/errors.ts';
-import type { AppliedState, AppliedStore } from './applied-store.ts';
+import { type AppliedState, type AppliedStore, NoSpaceError } from './applied-store.ts';
 import { decodeCommand } from './command-codec.ts';
-import { APPLIED_WRITE_DELAY_MS } from './limits.ts';
+import { APPLIED_SPACE_RETRY_MS, APPLIED_WRITE_DELAY_MS } from './limits.ts';
 import type { LogConsumer, LogEntry, LogPosition } from './log.ts';
 import { pack, unpack } from './msgpack.ts';
 import { failure } from './proposals.ts';
@@ -18,9 +18,13 @@ export interface StateMachineContext {
   readonly versions?: StateVersions;
   /** Everything up to `position` is on stable storage. */
   readonly persisted: (position: LogPosition) => void;
+  /** There is no space for what was applied; it is tried again until there is. Called once for each such time. */
+  readonly diskFull?: () => void;
   /** The disk has failed, or the log holds what only a newer program knows: nothing more is applied. */
   readonly failed: (error: unknown) => void;
 }
+
+const NOTHING = { state: undefined, position: 0 } as const;
 
 /**
  * The replicated configuration as a consumer of the log: applied in memory at once, on disk a moment later. What
@@ -33,6 +37,8 @@ export class StateMachine implements LogConsumer {
   #current: AppliedState;
   #persisted: { readonly state: ClusterState | undefined; readonly position: number };
   #persisting: Promise<void> | undefined;
+  /** The last write found no space. */
+  #isFull = false;
   #cancelDelay: CancelTimer | undefined;
   #stopped = false;
   readonly #listeners = new Set<(state: ClusterState) => void>();
@@ -51,7 +57,7 @@ export class StateMachine implements LogConsumer {
     this.#context = context;
     this.#versions = context.versions ?? STATE_VERSIONS;
     this.#current = loaded ?? { state: genesis, position: 0 };
-    this.#persisted = loaded ?? { state: undefined, position: 0 };
+    this.#persisted = loaded ?? NOTHING;
   }
 
   /** @throws OperationError code "newer-state" when what is there was made by a newer program */
@@ -139,7 +145,8 @@ export class StateMachine implements LogConsumer {
   /** Changes that come within the delay share one write, so that no write of the log waits for the same disk. */
   #persistSoon(): void {
     if (this.#cancelDelay !== undefined || this.#persisting !== undefined || this.#stopped) return;
-    this.#cancelDelay = this.#context.timers.setTimer(APPLIED_WRITE_DELAY_MS, () => {
+    const delayMs = this.#isFull ? APPLIED_SPACE_RETRY_MS : APPLIED_WRITE_DELAY_MS;
+    this.#cancelDelay = this.#context.timers.setTimer(delayMs, () => {
       this.#cancelDelay = undefined;
       this.#persisting = this.#persist().finally(() => {
         this.#persisting = undefined;
@@ -155,10 +162,17 @@ export class StateMachine implements LogConsumer {
   async #persist(): Promise<void> {
     const target = this.#current;
     try {
+      if (this.#isFull) this.#persisted = (await this.#store.reopen()) ?? NOTHING;
       await this.#store.write(this.#persisted.state, target);
+      this.#isFull = false;
       this.#persisted = target;
       this.#context.persisted(target.position);
     } catch (error) {
+      if (error instanceof NoSpaceError) {
+        if (!this.#isFull) this.#context.diskFull?.();
+        this.#isFull = true;
+        return;
+      }
       this.#stopped = true;
       this.#context.failed(
         new Error(`the applied state cannot be written: ${describeError(error)}`, { cause: error }),

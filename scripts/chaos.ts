@@ -16,7 +16,7 @@ the while, what is read is held against what was acknowledged.
   --nodes N        3 or 5 (default 3)
   --clients N      initiators (1 to 64, default 6)
   --rate N         writes and reads a second of each (1 to 10000, default 200)
-  --disk-mib N     size of each node's disk (default 768)
+  --disk-mib N     size of each node's disk (default 2560; with less, the groups' logs alone may fill it)
   --only LIST      these kinds of faults: ${FAULTS.map((fault) => fault.kind).join(', ')}
   --evidence DIR   where the nodes' logs go, and their data when something is lost or hangs
   --json           print the result as JSON
@@ -41,7 +41,7 @@ async function main(args: readonly string[]): Promise<number> {
       nodes: { type: 'string', default: '3' },
       clients: { type: 'string', default: '6' },
       rate: { type: 'string', default: '200' },
-      'disk-mib': { type: 'string', default: '768' },
+      'disk-mib': { type: 'string', default: '2560' },
       only: { type: 'string' },
       evidence: { type: 'string' },
       json: { type: 'boolean', default: false },

@@ -1,7 +1,17 @@
-import { closeSync, fstatSync, openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  rmSync,
+  statfsSync,
+  writeSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RandomSource } from '../../base/random.ts';
+import { finish } from '../lab/process-run.ts';
 import type { ChaosFabric } from './fabric.ts';
 
 /** One kind of trouble: begins, lasts and ends within `inflict`, after which the node is as it should be. */
@@ -139,7 +149,10 @@ function some(range: { readonly least: number; readonly spread: number }, random
 
 /** Takes all the space there is. The node writes meanwhile, so how much that is shows only when there is no more. */
 function fill(file: string): void {
-  const handle = openSync(file, 'w');
+  const { bavail, bsize } = statfsSync(dirname(file));
+  // Most of it at once, where nothing else has taken it meanwhile.
+  finish('fallocate', ['-l', String(Math.max(1, bavail * bsize - FILLER_CHUNK_BYTES)), file]);
+  const handle = openSync(file, 'a');
   const chunk = Buffer.alloc(FILLER_CHUNK_BYTES, 1);
   try {
     for (;;) writeSync(handle, chunk);

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { ClientDocument } from '../../api/contract/clients.ts';
+import type { ImageListDocument } from '../../api/contract/images.ts';
 import type { LunDocument, LunListDocument } from '../../api/contract/luns.ts';
 import type { NodeStatusDocument } from '../../api/contract/status.ts';
 import { EXIT_CODE } from '../../base/exit-code.ts';
@@ -14,6 +15,7 @@ const POLL_MS = 200;
 const LOG_TAIL_LINES = 40;
 const ELECTION_TIMEOUT_MS = 15_000;
 const IMPORT_TIMEOUT_MS = 120_000;
+const IMPORT_ATTEMPTS = 4;
 
 export interface ClusterNode {
   readonly id: string;
@@ -195,8 +197,19 @@ export class TestCluster {
     );
   }
 
+  /** A node that takes long to be given an image may be fenced on a busy host; then it is given to another. */
   async importImage(name: string, file: string): Promise<void> {
-    await this.admin(['image', 'import', name, file], IMPORT_TIMEOUT_MS);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.admin(['image', 'import', name, file], IMPORT_TIMEOUT_MS);
+        return;
+      } catch (error) {
+        if (attempt === IMPORT_ATTEMPTS || !/"code":"(unknown-outcome|unreachable)"/.test(String(error)))
+          throw error;
+        const { images } = (await this.admin(['image', 'list'])) as ImageListDocument;
+        if (images.some((image) => image.name === name && image.versions.length > 0)) return;
+      }
+    }
   }
 
   /** @param more further options of `client add` */

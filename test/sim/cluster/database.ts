@@ -20,6 +20,7 @@ export class SimulatedDatabase {
     };
     const all = (): [string, Uint8Array][] => [...this.#visible].sort(([a], [b]) => (a < b ? -1 : 1));
     return {
+      open: () => Promise.resolve(),
       get: async (key) => {
         await enter('get');
         return this.#visible.get(key);
