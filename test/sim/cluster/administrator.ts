@@ -131,13 +131,17 @@ export class Administrator {
     const keySha256 = secretSha256;
     const command: Command = { type: 'addNode', nodeId, endpoints, secretSha256, keySha256, atMs };
     const result = await this.#insist(command, untilMs);
-    const state = this.newestState();
     // An answer that was lost may have been that it is in.
-    const raftId =
-      result?.ok === true ? (result.value as { raftId: number }).raftId : state?.nodes[nodeId]?.raftId;
-    if (raftId === undefined) return;
+    if (result?.ok !== true && this.newestState()?.nodes[nodeId] === undefined) return;
+    // Whoever lets it in knows of it, and so who the others are.
+    let state = this.newestState();
+    while (state?.nodes[nodeId] === undefined) {
+      if (this.isOver || world.nowMs >= untilMs) return;
+      await new Promise<void>((resolve) => this.#later(RETRY_MS, resolve));
+      state = this.newestState();
+    }
     counters.add('members.added');
-    addHost(nodeId, { raftId, members: Object.values(state?.nodes ?? {}) });
+    addHost(nodeId, { raftId: state.nodes[nodeId].raftId, members: Object.values(state.nodes) });
   }
 
   async #shrink(state: ClusterState): Promise<void> {
