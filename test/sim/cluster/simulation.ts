@@ -340,7 +340,9 @@ export class Simulation {
     const askedAtMs = this.#askedMembersAtMs.get(to) ?? Number.NEGATIVE_INFINITY;
     if (this.#world.nowMs - askedAtMs < MEMBERS_ASKED_EVERY_MS) return;
     this.#askedMembersAtMs.set(to, this.#world.nowMs);
-    const others = this.#hosts.filter((h) => h !== host && h.isUp && Object.hasOwn(nodes, h.nodeId));
+    // Those of whom it was told otherwise are asked as well: the members it reads of may all be gone.
+    const known = new Set(host.node.peers().map((peer) => peer.nodeId));
+    const others = this.#hosts.filter((h) => h !== host && h.isUp && known.has(h.nodeId));
     const other = others[this.#world.random.below(Math.max(1, others.length))];
     const members = Object.values(other?.node?.state().nodes ?? {});
     if (other === undefined || this.#network.isCut(host.nodeId, other.nodeId)) return;
