@@ -8,10 +8,9 @@ import { type Message, NO_NODE } from './types.ts';
 const NO_CONTEXT = new Uint8Array(0);
 
 export function handleReadIndex(core: RaftCore, request: Message): void {
-  if (core.tracker.isSingleVoter) {
-    answerRead(core, request, core.log.committed);
-  } else if (!core.hasCommittedInTerm()) {
-    // The commit index is not known to be current until an entry of this term is committed.
+  if (!core.hasCommittedInTerm()) {
+    // The commit index is not known to be current until an entry of this term is committed: after a restart not even
+    // the only voter's, since a commit index need not be on disk.
     if (mayWait(core, core.earlyReads.length)) core.earlyReads.push(request);
   } else {
     confirmRead(core, request);
@@ -33,6 +32,10 @@ export function handleReadAcknowledgement(core: RaftCore, from: number, context:
 }
 
 function confirmRead(core: RaftCore, request: Message): void {
+  if (core.tracker.isSingleVoter) {
+    answerRead(core, request, core.log.committed);
+    return;
+  }
   if (core.config.readOnlyOption === 'leaseBased') {
     answerRead(core, request, core.log.committed);
     return;

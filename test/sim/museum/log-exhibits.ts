@@ -106,8 +106,8 @@ export const LOG_EXHIBITS: readonly Exhibit[] = [
     edits: [
       {
         file: 'cluster/raft/reads.ts',
-        sound: '} else if (!core.hasCommittedInTerm()) {',
-        faulty: '} else if (core.term === 0) {',
+        sound: 'if (!core.hasCommittedInTerm()) {',
+        faulty: 'if (core.term === 0) {',
       },
     ],
     seeds: 60,

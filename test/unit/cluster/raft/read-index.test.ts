@@ -123,3 +123,20 @@ describe('a linearizable read', () => {
     expect(reads.takeConfirmed(voters)).toEqual([]);
   });
 });
+
+describe('the only voter, started again', () => {
+  it('answers no read before it has committed an entry of its own term', () => {
+    // Its entries are durable, and that they were committed is not on its disk.
+    const node = new TestNode(1, storageWith([1], [1, 1, 1]));
+    node.raft.campaign();
+    while (node.status.role !== 'leader') {
+      const { hardState, entries } = node.raft.ready();
+      if (hardState !== undefined) node.storage.setHardState(hardState);
+      node.storage.append(entries);
+      node.raft.advance();
+    }
+    node.raft.readIndex(bytes('r'));
+    node.settle();
+    expect(node.reads.map((read) => read.index)).toEqual([4]);
+  });
+});
