@@ -131,7 +131,7 @@ export const LOG_EXHIBITS: readonly Exhibit[] = [
     edits: [
       {
         file: 'cluster/applied-store.ts',
-        sound: 'await this.#database.batch(changes, { sync: true });',
+        sound: 'await unlessFull(() => this.#database.batch(changes, { sync: true }));',
         faulty:
           'await this.#database.batch(changes.slice(0, 1), { sync: true });\n    await this.#database.batch(changes.slice(1), { sync: true });',
       },
