@@ -1,0 +1,186 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { SeededRandom } from '../../base/random.ts';
+import { median } from './consensus/report.ts';
+import { CELLS, type Cell, type Measured, work } from './replication/cells.ts';
+import { BenchCluster, type CatchUp } from './replication/cluster.ts';
+
+const HELP = `usage: npm run bench:replication -- [OPTION ...]
+
+What replication costs: the same work on one disk, by one initiator, of clusters of one, two and three real nodes on
+loopback, each of which has a copy, in turn within each round. The ratio is to the cluster of one in the same round; all
+share the same cores, so with more copies there are more processes for the same cores, too. Then how fast one of three
+nodes comes back that was away while so much was written: with what it had, and over an empty disk.
+
+  --rounds N       default 5
+  --seconds N      of each cell in each round; default 1
+  --copies LIST    default 1,2,3
+  --only TEXT      cells whose name contains the text
+  --catch-up MIB   written while a node is away; default 512, 0 for none. Takes three copies.
+  --directory DIR  where the nodes' disks are; default a temporary directory. Removed at the end.
+  --json           print a JSON document
+  --help           this text
+`;
+
+const DISK_BYTES = 1024 ** 3;
+const MIB = 1024 * 1024;
+
+interface CellResult {
+  readonly cell: Cell;
+  /** By number of copies, one a round. */
+  readonly byCopies: ReadonlyMap<number, readonly Measured[]>;
+}
+
+interface Options {
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly copies: readonly number[];
+  readonly cells: readonly Cell[];
+  readonly catchUpBytes: number;
+}
+
+async function measureCells(clusters: readonly BenchCluster[], options: Options): Promise<CellResult[]> {
+  const random = new SeededRandom(1);
+  const below = (bound: number): number => random.below(bound);
+  const results = options.cells.map((cell) => ({ cell, byCopies: new Map<number, Measured[]>() }));
+  for (let round = 0; round < options.rounds; round++) {
+    for (const { cell, byCopies } of results) {
+      for (const cluster of clusters) {
+        const cpuSeconds = (): number => cluster.cpuSeconds();
+        const measured = await work(cluster.initiator, cell, { seconds: options.seconds, below, cpuSeconds });
+        byCopies.set(cluster.copies, [...(byCopies.get(cluster.copies) ?? []), measured]);
+      }
+    }
+  }
+  return results;
+}
+
+interface CatchUps {
+  readonly copies: number;
+  readonly withWhatItHad: CatchUp;
+  readonly emptyDisk: CatchUp;
+}
+
+async function measureCatchUp(cluster: BenchCluster, lengthBytes: number): Promise<CatchUps> {
+  const withWhatItHad = await cluster.awayAndBack(lengthBytes, false);
+  const emptyDisk = await cluster.awayAndBack(lengthBytes, true);
+  return { copies: cluster.copies, withWhatItHad, emptyDisk };
+}
+
+function tableOf(results: readonly CellResult[]): string {
+  const lines = [
+    '| work | copies | per second | of one copy | (least, most) | p50 ms | p99 ms | CPU µs |',
+    '| --- | --- | --- | --- | --- | --- | --- | --- |',
+  ];
+  for (const { cell, byCopies } of results) {
+    const base = byCopies.get(1);
+    for (const [copies, rounds] of byCopies) {
+      const of = (pick: (m: Measured) => number): number => median(rounds.map(pick));
+      const ratios = rounds.map((m, i) => m.perSecond / (base?.[i]?.perSecond ?? Number.NaN));
+      const hasRatio = base !== undefined && copies > 1;
+      const spread = `${Math.min(...ratios).toFixed(2)}, ${Math.max(...ratios).toFixed(2)}`;
+      const cells = [
+        cell.name,
+        copies,
+        of((m) => m.perSecond).toFixed(0),
+        hasRatio ? `${median(ratios).toFixed(2)}x` : '',
+        hasRatio ? spread : '',
+        of((m) => m.p50Ms).toFixed(2),
+        of((m) => m.p99Ms).toFixed(2),
+        of((m) => m.cpuMicroseconds).toFixed(0),
+      ];
+      lines.push(`| ${cells.join(' | ')} |`);
+    }
+  }
+  return lines.join('\n');
+}
+
+function describe(what: string, { seconds, megabytesPerSecond, cpuSecondsPerGigabyte }: CatchUp): string {
+  const cpu = `${cpuSecondsPerGigabyte.toFixed(1)} s of processor time a GB`;
+  return `${what}: ${megabytesPerSecond.toFixed(0)} MB/s (${seconds.toFixed(2)} s, ${cpu})`;
+}
+
+function optionsFrom(values: Record<'rounds' | 'seconds' | 'copies' | 'only' | 'catch-up', string>): Options {
+  const number = (name: keyof typeof values, least: number): number => {
+    const value = Number(values[name]);
+    if (!Number.isFinite(value) || value < least) {
+      throw new Error(`--${name} ${values[name]}: a number of at least ${least} is expected`);
+    }
+    return value;
+  };
+  const copies = values.copies.split(',').map(Number);
+  if (!copies.every((n) => n === 1 || n === 2 || n === 3)) {
+    throw new Error(`--copies ${values.copies}: numbers from 1 to 3, separated by commas, are expected`);
+  }
+  const cells = CELLS.filter(({ name }) => name.includes(values.only));
+  return {
+    rounds: Math.floor(number('rounds', 1)),
+    seconds: number('seconds', 0.1),
+    copies,
+    cells,
+    catchUpBytes: Math.floor(number('catch-up', 0)) * MIB,
+  };
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: 'string', default: '5' },
+      seconds: { type: 'string', default: '1' },
+      copies: { type: 'string', default: '1,2,3' },
+      only: { type: 'string', default: '' },
+      'catch-up': { type: 'string', default: '512' },
+      directory: { type: 'string', default: tmpdir() },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return;
+  }
+  const options = optionsFrom(values);
+  const directory = mkdtempSync(join(values.directory, 'bootfabric-bench-replication-'));
+  const clusters = options.copies.map((copies) => new BenchCluster(directory, copies, DISK_BYTES));
+  const stop = async (): Promise<void> => {
+    await Promise.all(clusters.map((cluster) => cluster.stop()));
+    rmSync(directory, { recursive: true, force: true });
+  };
+  const interrupted = (): void => void stop().then(() => process.exit(130));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupted);
+  try {
+    for (const cluster of clusters) await cluster.start();
+    const results = await measureCells(clusters, options);
+    const redundant = clusters.find((cluster) => cluster.copies === 3);
+    const catchUp =
+      redundant === undefined || options.catchUpBytes === 0
+        ? undefined
+        : await measureCatchUp(redundant, options.catchUpBytes);
+    print(values.json, results, catchUp);
+  } finally {
+    await stop();
+  }
+}
+
+function print(json: boolean, results: readonly CellResult[], catchUp: CatchUps | undefined): void {
+  if (json) {
+    const cells = results.map(({ cell, byCopies }) => ({ ...cell, byCopies: Object.fromEntries(byCopies) }));
+    process.stdout.write(`${JSON.stringify({ cells, catchUp: catchUp ?? null })}\n`);
+    return;
+  }
+  process.stdout.write(`${tableOf(results)}\n`);
+  if (catchUp === undefined) return;
+  const had = describe('with what it had', catchUp.withWhatItHad);
+  const empty = describe('over an empty disk', catchUp.emptyDisk);
+  process.stdout.write(`catching up with ${catchUp.copies} copies, ${had}; ${empty}\n`);
+}
+
+main().then(
+  () => process.exit(),
+  (error: unknown) => {
+    process.stderr.write(`bench:replication: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,177 @@
+import { rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ClientListDocument } from '../../../api/contract/clients.ts';
+import { LocalCluster } from '../../demo/local-cluster.ts';
+import { connectInitiator, type Initiator } from '../../simulator/iscsi-initiator.ts';
+import { cpuSeconds } from '../consensus/processes.ts';
+
+const CLIENT = 'bench';
+const IMAGE = 'bench';
+const POLL_MS = 10;
+const RETURN_TIMEOUT_MS = 300_000;
+const FENCED_TIMEOUT_MS = 20_000;
+const LOGIN_ATTEMPTS = 50;
+const LOGIN_PAUSE_MS = 200;
+/** Written while a member is away, at a time. */
+const FILL_BYTES = 262_144;
+const FILL_DEPTH = 8;
+
+/** How a member came back. */
+export interface CatchUp {
+  /** From the first time that the primary said it was catching up until it was in sync. */
+  readonly seconds: number;
+  readonly megabytesPerSecond: number;
+  /** Processor time of all nodes. */
+  readonly cpuSecondsPerGigabyte: number;
+}
+
+/** A cluster of real nodes on loopback with one portal group, of which each node has a copy, and one disk. */
+export class BenchCluster {
+  readonly copies: number;
+  readonly #cluster: LocalCluster;
+  readonly #nodeIds: readonly string[];
+  readonly #directory: string;
+  readonly #diskBytes: number;
+  #initiator: Initiator | undefined;
+
+  constructor(directory: string, copies: number, diskBytes: number) {
+    this.copies = copies;
+    this.#directory = join(directory, `copies-${copies}`);
+    this.#diskBytes = diskBytes;
+    this.#nodeIds = Array.from({ length: copies }, (_, i) => `n${i + 1}`);
+    const network = `127.${64 + (process.pid % 128)}.${((process.pid >> 7) + copies * 80) % 256}`;
+    this.#cluster = new LocalCluster({
+      directory: this.#directory,
+      nodeIds: this.#nodeIds,
+      portalCount: 1,
+      network,
+    });
+  }
+
+  async start(): Promise<void> {
+    await this.#cluster.init();
+    for (const nodeId of this.#nodeIds) this.#cluster.start(nodeId);
+    await this.#cluster.waitUntilServing(this.copies);
+    const image = join(this.#directory, 'bench.raw');
+    await writeFile(image, '');
+    await truncate(image, this.#diskBytes);
+    await this.#cluster.cliJson(['image', 'import', IMAGE, image]);
+    const add = ['client', 'add', CLIENT, '--mac', '52:54:00:bf:be:01', '--image', IMAGE];
+    await this.#cluster.cliJson([...add, '--node', this.#nodeIds[0] as string]);
+    this.#initiator = await this.#logIn();
+  }
+
+  async #logIn(): Promise<Initiator> {
+    const { clients } = (await this.#cluster.cliJson(['client', 'list'])) as ClientListDocument;
+    const client = clients.find((c) => c.name === CLIENT);
+    if (client === undefined) throw new Error('the client that was registered is not listed');
+    const { targetName, initiatorName } = client;
+    const [host, port] = client.portal.split(':') as [string, string];
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await connectInitiator({
+          host,
+          port: Number(port),
+          targetName,
+          initiatorName,
+        });
+      } catch (error) {
+        // The disk is made at the first login, once the image is there.
+        if (attempt === LOGIN_ATTEMPTS) throw error;
+        await sleep(LOGIN_PAUSE_MS);
+      }
+    }
+  }
+
+  get initiator(): Initiator {
+    if (this.#initiator === undefined) throw new Error('the cluster has not been started');
+    return this.#initiator;
+  }
+
+  cpuSeconds(): number {
+    return cpuSeconds(this.#nodeIds.flatMap((id) => this.#cluster.processId(id) ?? []));
+  }
+
+  /** Writes so much in order from the beginning of the disk, or twice over, of which the half is dead then. */
+  async fill(lengthBytes: number): Promise<void> {
+    const data = Buffer.alloc(FILL_BYTES, 0xa5);
+    let next = 0;
+    const lane = async (): Promise<void> => {
+      for (let at = next; at < lengthBytes; at = next) {
+        next += FILL_BYTES;
+        await this.initiator.write((at % this.#diskBytes) / 512, data);
+      }
+    };
+    await Promise.all(Array.from({ length: FILL_DEPTH }, lane));
+    await this.initiator.flush();
+  }
+
+  /** A node dies, so much is written, and it comes back; with another disk if `isWiped`. */
+  async awayAndBack(lengthBytes: number, isWiped: boolean): Promise<CatchUp> {
+    const away = await this.#backupId();
+    const { portalGroups } = await this.#cluster.status(away);
+    const groupId = portalGroups[0]?.id as string;
+    await this.#cluster.kill(away);
+    await this.#untilInSync(away, false, FENCED_TIMEOUT_MS);
+    await this.fill(lengthBytes);
+    if (isWiped) {
+      const groups = join(this.#cluster.nodeDirectory(away), 'data', 'groups');
+      await rm(join(groups, groupId), { recursive: true });
+      await rm(join(groups, `${groupId}.meta`));
+    }
+    this.#cluster.start(away);
+    const startMs = await this.#untilCatchingUp(away);
+    const cpuBefore = this.cpuSeconds();
+    await this.#untilInSync(away, true, RETURN_TIMEOUT_MS);
+    const seconds = (performance.now() - startMs) / 1_000;
+    const cpuSecondsPerGigabyte = (this.cpuSeconds() - cpuBefore) / (lengthBytes / 1e9);
+    return { seconds, megabytesPerSecond: lengthBytes / 1e6 / seconds, cpuSecondsPerGigabyte };
+  }
+
+  async #group() {
+    for (const nodeId of this.#nodeIds) {
+      if (this.#cluster.processId(nodeId) === undefined) continue;
+      // One that has just been started does not answer yet.
+      const status = await this.#cluster.status(nodeId).catch(() => undefined);
+      const group = status?.portalGroups.find((g) => g.serving);
+      if (group !== undefined) return group;
+    }
+    return undefined;
+  }
+
+  async #backupId(): Promise<string> {
+    const group = await this.#group();
+    const backup = this.#nodeIds.find((id) => group !== undefined && id !== group.primary);
+    if (backup === undefined) throw new Error('no node has a copy beside the primary');
+    return backup;
+  }
+
+  async #untilInSync(nodeId: string, wanted: boolean, timeoutMs: number): Promise<void> {
+    const endMs = performance.now() + timeoutMs;
+    while (performance.now() < endMs) {
+      if ((await this.#group())?.inSync.includes(nodeId) === wanted) return;
+      await sleep(POLL_MS);
+    }
+    const log = this.#cluster.logFile(nodeId);
+    throw new Error(
+      `node ${nodeId} is ${wanted ? 'not ' : 'still '}in sync after ${timeoutMs / 1_000} s; see ${log}`,
+    );
+  }
+
+  async #untilCatchingUp(nodeId: string): Promise<number> {
+    const endMs = performance.now() + RETURN_TIMEOUT_MS;
+    while (performance.now() < endMs) {
+      const group = await this.#group();
+      if (group?.catchUp.some((c) => c.nodeId === nodeId) === true || group?.inSync.includes(nodeId) === true)
+        break;
+      await sleep(POLL_MS);
+    }
+    return performance.now();
+  }
+
+  async stop(): Promise<void> {
+    this.#initiator?.destroy();
+    await this.#cluster.stop();
+  }
+}
