@@ -280,7 +280,9 @@ export class EffectRunner {
   /** Lets go of the head of the log where nothing there is in use. */
   maybeTrim(nowMs: number): void {
     if (this.#isTrimming) return;
-    const baseIndex = this.#ports.trimmer.propose(nowMs, this.#stillSending(nowMs));
+    // What the log begins with must be there after a loss of power, whatever was flushed.
+    const keepFrom = Math.min(this.#stillSending(nowMs), this.#ports.files.log.durableNextIndex);
+    const baseIndex = this.#ports.trimmer.propose(nowMs, keepFrom);
     if (baseIndex === undefined) return;
     this.#isTrimming = true;
     this.run([{ kind: 'trim', baseIndex }]);
