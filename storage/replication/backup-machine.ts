@@ -197,8 +197,13 @@ function onTruncate(state: BackupState, frame: TruncateFrame): ReplicaEffect[] {
   if (state.alignedReign !== 0 || frame.fromIndex > log.nextIndex) return answer(state);
   // Records that stay must be in the file first; once they are, our position is told anew.
   if (frame.fromIndex > log.appendedIndex) return [];
+  const effects: ReplicaEffect[] = [];
   if (frame.fromIndex < log.commitIndex) {
-    return [complaint('replication.refused-truncate', { from: frame.fromIndex, committed: log.commitIndex })];
+    const fields = { from: frame.fromIndex, committed: log.commitIndex };
+    const refusal = holdsToCommitted(core, frame.epoch, 'replication.refused-truncate', fields);
+    if (refusal !== undefined) return refusal;
+    effects.push(complaint('replication.gave-up-committed', fields));
+    log.commitIndex = frame.fromIndex;
   }
   log.cut++;
   log.nextIndex = frame.fromIndex;
@@ -206,14 +211,35 @@ function onTruncate(state: BackupState, frame: TruncateFrame): ReplicaEffect[] {
   log.durableIndex = Math.min(log.durableIndex, frame.fromIndex);
   log.epochs = epochsBefore(log.epochs, frame.fromIndex);
   state.alignedReign = frame.reign;
-  return [{ kind: 'truncate', fromIndex: frame.fromIndex }, persistEffect(core), ...answer(state)];
+  effects.push({ kind: 'truncate', fromIndex: frame.fromIndex }, persistEffect(core), ...answer(state));
+  return effects;
+}
+
+/**
+ * A primary lacks what this member knows to be committed. That may be only where the cluster has it reign without this
+ * one: the last in-sync copy lost its power before it was told to flush, or an administrator has taken the loss upon
+ * himself. Whoever is in sync holds to what it knows; who has not heard of that epoch yet says nothing and is asked again.
+ * @returns undefined: to be given up
+ */
+function holdsToCommitted(
+  { told }: ReplicaCore,
+  epoch: number,
+  event: string,
+  fields: Readonly<Record<string, unknown>>,
+): ReplicaEffect[] | undefined {
+  if (told.epoch < epoch) return [];
+  return told.inSync ? [complaint(event, fields)] : undefined;
 }
 
 function onReset(state: BackupState, frame: ResetFrame): ReplicaEffect[] {
   const { log } = state.core;
   if (state.alignedReign !== 0 && log.nextIndex >= frame.baseIndex) return answer(state);
+  const effects: ReplicaEffect[] = [];
   if (frame.baseIndex < log.commitIndex) {
-    return [complaint('replication.refused-reset', { base: frame.baseIndex, committed: log.commitIndex })];
+    const fields = { base: frame.baseIndex, committed: log.commitIndex };
+    const refusal = holdsToCommitted(state.core, frame.epoch, 'replication.refused-reset', fields);
+    if (refusal !== undefined) return refusal;
+    effects.push(complaint('replication.gave-up-committed', fields));
   }
   const { baseIndex, epochs, snapshot } = frame;
   log.cut++;
@@ -226,7 +252,8 @@ function onReset(state: BackupState, frame: ResetFrame): ReplicaEffect[] {
   log.persistedEpochs = epochs;
   state.core.imagesReady = false;
   state.alignedReign = frame.reign;
-  return [{ kind: 'reset', baseIndex, epochs, snapshot }, ...answer(state)];
+  effects.push({ kind: 'reset', baseIndex, epochs, snapshot }, ...answer(state));
+  return effects;
 }
 
 function afterAppend(state: BackupState): ReplicaEffect[] {

@@ -46,6 +46,8 @@ export interface ReplicaCore {
   /** Primary of that epoch; "" when not known. */
   primary: string;
   leaseMs: number;
+  /** What the cluster itself has said last: whether this very process was in sync in that epoch. */
+  told: { readonly epoch: number; readonly inSync: boolean };
   /** Until then another node may be serving on the strength of a grant of ours. */
   grantUntilMs: number;
   readonly log: LogView;

@@ -389,6 +389,7 @@ function newCore({ groupId, self, files, clock, faults, trim }: ReplicaOptions):
     epoch,
     primary: '',
     leaseMs,
+    told: { epoch: 0, inSync: false },
     grantUntilMs: files.wasKnown ? clock.monotonicMs() + grantMs(lastLeaseMs) : Number.NEGATIVE_INFINITY,
     log: files.view(),
     links: new Map(),

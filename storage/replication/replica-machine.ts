@@ -55,7 +55,9 @@ function onState(
   const { core } = state;
   const { group } = event;
   if (group.epoch < core.epoch) return [];
-  const isPrimary = group.primary === core.self.nodeId && isInSync(group, core.self);
+  const inSync = isInSync(group, core.self);
+  core.told = { epoch: group.epoch, inSync };
+  const isPrimary = group.primary === core.self.nodeId && inSync;
   if (isPrimary && state.primary !== undefined) return [];
   if (!isPrimary) {
     const risen = group.epoch > core.epoch;

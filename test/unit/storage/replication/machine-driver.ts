@@ -36,6 +36,7 @@ export class Driver {
       epoch: epochs.at(-1)?.epoch ?? 0,
       primary: '',
       leaseMs: LEASE_MS,
+      told: { epoch: 0, inSync: false },
       grantUntilMs: Number.NEGATIVE_INFINITY,
       log: {
         baseIndex: 1,

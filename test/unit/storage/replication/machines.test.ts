@@ -72,6 +72,9 @@ describe('a backup', () => {
     const driver = new Driver([{ epoch: 2, startIndex: 1 }], 5);
     driver.core.log.commitIndex = 5;
     driver.frame('b', { ...heartbeat(4, 4), kind: 'truncate', fromIndex: 3 });
+    expect(driver.core.log.nextIndex).toBe(5);
+    driver.state(group(4, 'b', ['a', 'b']));
+    driver.frame('b', { ...heartbeat(4, 4), kind: 'truncate', fromIndex: 3 });
     driver.frame('b', {
       ...heartbeat(4, 4),
       kind: 'reset',
@@ -81,6 +84,20 @@ describe('a backup', () => {
     });
     expect(driver.core.log.nextIndex).toBe(5);
     expect(driver.effects).toMatchObject([{ kind: 'complain', event: 'replication.refused-reset' }]);
+  });
+
+  it('gives them up for a primary that the cluster has reign without it, and says so', () => {
+    const driver = new Driver([{ epoch: 2, startIndex: 1 }], 5);
+    driver.core.log.commitIndex = 5;
+    driver.state(group(4, 'b', ['b']));
+    driver.frame('b', { ...heartbeat(4, 4), kind: 'truncate', fromIndex: 3 });
+    const kinds = driver.effects.map((e) => (e.kind === 'complain' ? e.event : e.kind));
+    expect(kinds.slice(0, 2)).toEqual(['replication.gave-up-committed', 'truncate']);
+    expect(driver.core.log).toMatchObject({ nextIndex: 3, commitIndex: 3 });
+    // A later primary has to be heard of by the cluster's own word as well.
+    driver.core.log.commitIndex = 3;
+    driver.frame('c', { ...heartbeat(6, 6), kind: 'truncate', fromIndex: 2 });
+    expect(driver.core.log.nextIndex).toBe(3);
   });
 });
 
