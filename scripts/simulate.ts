@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
-import { Simulation, type SimulationResult } from '../test/sim/cluster/simulation.ts';
+import { Simulation as ClusterLogSimulation, type SimulationResult } from '../test/sim/cluster/simulation.ts';
+import { Simulation as FabricSimulation } from '../test/sim/fabric/simulation.ts';
 
 const HELP = `Usage: npm run simulate -- [--seed N] [--count N] [OPTION ...]
 
@@ -9,7 +10,9 @@ are answered are checked throughout; then everything is mended, and the cluster 
 
   --seed N      the first seed (default 1)
   --count N     how many seeds, one after another (default 10)
-  --trouble MS  how long trouble lasts in each, in simulated milliseconds (default 12000)
+  --fabric      portal groups as well: several of them, replicated by nodes that agree by the cluster log, with clients
+                that write and read; every sector's history is checked, and that one node at most serves a group
+  --trouble MS  how long trouble lasts in each, in simulated milliseconds (default 12000; with --fabric 10000)
   --trace       print everything that happens; best with --count 1
   --json        print one line of JSON per seed, and one for all, instead of text
   --keep-going  run the remaining seeds after a failure
@@ -32,6 +35,7 @@ async function main(): Promise<number> {
     options: {
       seed: { type: 'string', default: '1' },
       count: { type: 'string', default: '10' },
+      fabric: { type: 'boolean', default: false },
       trouble: { type: 'string' },
       trace: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
@@ -46,7 +50,8 @@ async function main(): Promise<number> {
   const first = wholeNumber('--seed', values.seed);
   const count = wholeNumber('--count', values.count);
   const troubleMs = values.trouble === undefined ? undefined : wholeNumber('--trouble', values.trouble);
-  let running: Simulation | undefined;
+  const Simulation = values.fabric ? FabricSimulation : ClusterLogSimulation;
+  let running: FabricSimulation | ClusterLogSimulation | undefined;
   const uncaught = (error: unknown): void => running?.uncaught(error);
   process.on('uncaughtException', uncaught);
   process.on('unhandledRejection', uncaught);
@@ -69,7 +74,7 @@ async function main(): Promise<number> {
     addUp(totals, result);
     if (values.json) console.log(JSON.stringify(result));
     if (result.violation === undefined) continue;
-    if (!values.json) reportFailure(result, values.trouble);
+    if (!values.json) reportFailure(result, values.fabric, values.trouble);
     if (!values['keep-going']) break;
   }
   const seconds = (performance.now() - startedMs) / 1000;
@@ -99,8 +104,12 @@ function addUp(totals: Totals, result: SimulationResult): void {
   }
 }
 
-function reportFailure({ seed, violation }: SimulationResult, trouble: string | undefined): void {
-  const same = trouble === undefined ? '' : ` --trouble ${trouble}`;
+function reportFailure(
+  { seed, violation }: SimulationResult,
+  fabric: boolean,
+  trouble: string | undefined,
+): void {
+  const same = `${fabric ? ' --fabric' : ''}${trouble === undefined ? '' : ` --trouble ${trouble}`}`;
   console.log(`FAIL  seed ${seed}: ${violation}`);
   console.log(`      replay: npm run simulate -- --seed ${seed} --count 1${same} --trace`);
 }

@@ -5,6 +5,7 @@ import { SeededRandom } from '../../../base/random.ts';
 import { LogCorruptionError, LogFailure, LogFullError, type RecordLog } from '../../../base/record-log.ts';
 import { AppliedStore } from '../../../cluster/applied-store.ts';
 import { ClusterNode, type JoinedMembers } from '../../../cluster/cluster-node.ts';
+import type { GroupDisks } from '../../../cluster/disk-registration.ts';
 import type { RaftRecord } from '../../../cluster/raft-records.ts';
 import { type LeftOver, Recovery } from '../../../cluster/recovery.ts';
 import type { ClusterState } from '../../../cluster/state/model.ts';
@@ -42,6 +43,8 @@ export interface HostContext {
   /** A process of this host takes part. */
   started(host: Host): void;
   recordWritten(host: Host, record: RaftRecord, before: RaftView): void;
+  /** Where the host keeps its copies of portal groups; absent: nowhere. */
+  groupDisks?(host: Host): GroupDisks;
 }
 
 /** One server: its disk, and the processes that run on it one after another. */
@@ -181,6 +184,7 @@ export class Host implements LedgerNode {
       logger,
       counters,
       logBounds: LOG_BOUNDS,
+      ...(this.#context.groupDisks === undefined ? {} : { groupDisks: this.#context.groupDisks(this) }),
       onRemoved: () => process.enterAfter(world.between(0, 20), () => this.#retire()),
       onFenced: () => process.enterAfter(world.between(0, 20), () => this.end('fenced')),
       onFatal: (error) => this.#fatal(process, error),

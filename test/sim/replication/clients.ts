@@ -3,6 +3,7 @@ import { type BlockDevice, DeviceError } from '../../../storage/block-device.ts'
 import type { ReplicationHost } from '../../../storage/replication/index.ts';
 import type { Process, World } from '../world.ts';
 import { findViolation, type Operation } from './history.ts';
+import { findViolationAfterPowerLoss, mayHaveSurvived } from './power-loss.ts';
 import { IMAGE_VALUES, SECTOR_BYTES, SECTORS, sectorOf, ZEROS } from './sectors.ts';
 
 export const GROUP = 'g';
@@ -16,6 +17,8 @@ export interface Server {
 }
 
 export interface ClientsOptions {
+  /** Default: GROUP. */
+  readonly group?: string;
   readonly world: World;
   readonly counters: CounterSet;
   readonly servers: () => readonly Server[];
@@ -24,12 +27,16 @@ export interface ClientsOptions {
 
 /** Clients that read and write a few sectors of the group's LUNs, and remember what they were told. */
 export class Clients {
+  readonly #group: string;
   readonly #world: World;
   readonly #counters: CounterSet;
   readonly #servers: () => readonly Server[];
   readonly #fail: (what: string) => void;
   /** By LUN and sector. */
   readonly #histories = new Map<string, Operation[]>();
+  /** Values that each sector may have had when power was lost last; absent: it never was. */
+  readonly #survivors = new Map<string, ReadonlySet<number>>();
+  #powerLostAt = 0;
   #stamp = 0;
   #nextValue = 1;
   #nextImageVersion = 1;
@@ -39,7 +46,8 @@ export class Clients {
   pauseMs: readonly [number, number] = [2, 16];
   isOver = false;
 
-  constructor({ world, counters, servers, fail }: ClientsOptions) {
+  constructor({ group = GROUP, world, counters, servers, fail }: ClientsOptions) {
+    this.#group = group;
     this.#world = world;
     this.#counters = counters;
     this.#servers = servers;
@@ -58,6 +66,10 @@ export class Clients {
     if (this.isOver) return;
     const world = this.#world;
     const server = this.#serverToAsk();
+    if (server === undefined) {
+      world.after(world.between(...this.pauseMs), () => this.#turn());
+      return;
+    }
     let isDone = false;
     const next = (): void => {
       if (isDone) return;
@@ -69,7 +81,7 @@ export class Clients {
     const kind = world.random.below(100);
     const hasLun =
       server.host
-        .group(GROUP)
+        .group(this.#group)
         ?.luns()
         .some((lun) => lun.lunId === lunId) === true;
     if (kind < 2 || (!hasLun && kind < 20)) this.#resetLun(server, lunId, next);
@@ -78,12 +90,13 @@ export class Clients {
     else this.#read(server, lunId, next);
   }
 
-  #serverToAsk(): Server {
+  /** Undefined while no process runs anywhere. */
+  #serverToAsk(): Server | undefined {
     const servers = this.#servers();
-    const serving = servers.find((s) => isServing(s));
+    const serving = servers.find((s) => isServing(s, this.#group));
     // Some ask a node that has ceased to serve, or never did.
     if (serving !== undefined && this.#world.chance(70)) return serving;
-    return servers[this.#world.random.below(servers.length)] as Server;
+    return servers[this.#world.random.below(Math.max(1, servers.length))];
   }
 
   #record(lunId: number, firstSector: number, operations: readonly Operation[]): void {
@@ -110,7 +123,7 @@ export class Clients {
   }
 
   #device(server: Server, lunId: number): BlockDevice {
-    const device = server.host.group(GROUP)?.openDevice(lunId);
+    const device = server.host.group(this.#group)?.openDevice(lunId);
     if (device === undefined) throw new DeviceError('not-serving', 'no device');
     return device;
   }
@@ -142,11 +155,16 @@ export class Clients {
       async () => {
         const device = this.#device(server, lunId);
         await device.write(first, parts, { forceUnitAccess });
-        if (world.chance(5)) await device.flush();
+        if (!world.chance(5)) return undefined;
+        const flushedAt = ++this.#stamp;
+        await device.flush();
+        return flushedAt;
       },
       (result) => {
         if (!(result instanceof DeviceError)) {
+          if (result !== undefined) this.#flushed(lunId, result);
           respondedMs = ++this.#stamp;
+          operation.isDurable = forceUnitAccess || result !== undefined;
           this.#counters.add('sim.acknowledged-writes');
         } else {
           this.#counters.add(`sim.write-${result.kind}`);
@@ -154,6 +172,28 @@ export class Clients {
         next();
       },
     );
+  }
+
+  /** All that had been answered when a flush began, and was answered, is on stable storage. */
+  #flushed(lunId: number, flushedAt: number): void {
+    for (const [key, history] of this.#histories) {
+      if (!key.startsWith(`${lunId}/`)) continue;
+      for (const operation of history) if (operation.respondedMs < flushedAt) operation.isDurable = true;
+    }
+  }
+
+  /**
+   * Every in-sync copy has lost its power, and with it what had not been flushed. What the clients are told from now on
+   * must still fit to one of the states that may be left.
+   */
+  powerLost(): void {
+    this.#powerLostAt = this.#stamp;
+    for (const [key, history] of this.#histories) {
+      const before = this.#survivors.get(key);
+      this.#checkHistory(key);
+      this.#survivors.set(key, mayHaveSurvived(history, before));
+      this.#histories.set(key, []);
+    }
   }
 
   #discard(server: Server, lunId: number, next: () => void): void {
@@ -222,6 +262,10 @@ export class Clients {
           return;
         }
         this.#counters.add('sim.reads');
+        if (invokedMs <= this.#powerLostAt) {
+          next(true);
+          return;
+        }
         const respondedMs = ++this.#stamp;
         const operations = Array.from({ length }, (_, i): Operation => {
           const value = this.#valueOf(result.subarray(i * SECTOR_BYTES, (i + 1) * SECTOR_BYTES));
@@ -259,7 +303,7 @@ export class Clients {
     this.#ask(
       server,
       async () => {
-        const group = server.host.group(GROUP);
+        const group = server.host.group(this.#group);
         if (group === undefined) throw new DeviceError('not-serving', 'no group');
         await group.resetLun({ lunId, base: { name: 'image', version }, lengthBlocks: SECTORS });
       },
@@ -275,21 +319,26 @@ export class Clients {
 
   /** Reads all there is. @returns how many answers there will be; undefined when nobody serves */
   readEverything(answered: (ok: boolean) => void): number | undefined {
-    const server = this.#servers().find((s) => isServing(s));
+    const server = this.#servers().find((s) => isServing(s, this.#group));
     if (server === undefined) return undefined;
-    const luns = server.host.group(GROUP)?.luns() ?? [];
+    const luns = server.host.group(this.#group)?.luns() ?? [];
     for (const { lunId } of luns) this.#readRange(server, lunId, 0, SECTORS, answered);
     return luns.length;
   }
 
   check(): void {
-    for (const [key, history] of this.#histories) {
-      const violation = findViolation(history);
-      if (violation !== undefined) this.#fail(`sector ${key}: ${violation}`);
-    }
+    for (const key of this.#histories.keys()) this.#checkHistory(key);
+  }
+
+  #checkHistory(key: string): void {
+    const history = this.#histories.get(key) ?? [];
+    const survivors = this.#survivors.get(key);
+    const violation =
+      survivors === undefined ? findViolation(history) : findViolationAfterPowerLoss(history, survivors);
+    if (violation !== undefined) this.#fail(`sector ${key}: ${violation}`);
   }
 }
 
-export function isServing({ process, host }: Server): boolean {
-  return process.isAlive && host.group(GROUP)?.isServing() === true;
+export function isServing({ process, host }: Server, group = GROUP): boolean {
+  return process.isAlive && host.group(group)?.isServing() === true;
 }

@@ -5,6 +5,8 @@ export interface Operation {
   readonly invokedMs: number;
   /** Infinity: the outcome is not known. */
   readonly respondedMs: number;
+  /** Certainly on stable storage. */
+  isDurable?: boolean;
 }
 
 interface Cluster {

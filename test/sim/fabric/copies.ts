@@ -1,0 +1,87 @@
+import type { GroupDisks } from '../../../cluster/disk-registration.ts';
+import type { MetaStore } from '../../../storage/replication/index.ts';
+import { Disk } from '../replication/disk.ts';
+import type { Process } from '../world.ts';
+
+/** A node's copies of portal groups: a directory for each, that outlives the node's processes. */
+export class Copies {
+  readonly #nodeId: string;
+  readonly #disks = new Map<string, Disk>();
+  /** Directories that are out of reach for now. */
+  readonly #unmounted = new Map<string, Disk>();
+  #made = 0;
+
+  constructor(nodeId: string) {
+    this.#nodeId = nodeId;
+  }
+
+  /** The group's directory, which is made if there is none. */
+  disk(group: string): Disk {
+    let disk = this.#disks.get(group);
+    if (disk === undefined) {
+      disk = new Disk(`${this.#nodeId}-${group}-${++this.#made}`);
+      this.#disks.set(group, disk);
+    }
+    return disk;
+  }
+
+  get all(): readonly Disk[] {
+    return [...this.#disks.values()];
+  }
+
+  get unmounted(): readonly string[] {
+    return [...this.#unmounted.keys()];
+  }
+
+  groupDisks(): GroupDisks {
+    return {
+      present: () => Promise.resolve([...this.#disks.keys()]),
+      identify: (group) => Promise.resolve(this.disk(group).id),
+    };
+  }
+
+  metaStore(process: Process): MetaStore {
+    const stores = new Map<Disk, MetaStore>();
+    const storeOf = (group: string): MetaStore => {
+      const disk = this.disk(group);
+      const store = stores.get(disk) ?? disk.metaStore(process);
+      stores.set(disk, store);
+      return store;
+    };
+    return {
+      load: (group) => storeOf(group).load(group),
+      save: (group, bytes) => storeOf(group).save(group, bytes),
+    };
+  }
+
+  losePower(): void {
+    for (const disk of this.#disks.values()) disk.losePower();
+  }
+
+  /** From the next process on there is nothing of the group. No process may be running. */
+  unmount(group: string): void {
+    const disk = this.#disks.get(group);
+    if (disk === undefined || this.#unmounted.has(group)) return;
+    this.#disks.delete(group);
+    this.#unmounted.set(group, disk);
+  }
+
+  /** What was out of reach is back, in place of whatever was there meanwhile. No process may be running. */
+  mountAgain(group: string): void {
+    const disk = this.#unmounted.get(group);
+    this.#unmounted.delete(group);
+    if (disk !== undefined) this.#disks.set(group, disk);
+  }
+
+  /** What is out of reach never comes back. */
+  forget(group: string): void {
+    this.#unmounted.delete(group);
+  }
+
+  mend(): void {
+    for (const disk of this.#disks.values()) {
+      disk.isFull = false;
+      disk.slowMs = 0;
+    }
+  }
+}

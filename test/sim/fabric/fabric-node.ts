@@ -1,0 +1,115 @@
+import { OperationError } from '../../../base/errors.ts';
+import type { Logger } from '../../../base/logger.ts';
+import type { PeerTransport } from '../../../base/peer-transport.ts';
+import type { ClusterNode } from '../../../cluster/cluster-node.ts';
+import type { Command } from '../../../cluster/state/commands.ts';
+import type { ClusterState } from '../../../cluster/state/model.ts';
+import { type ProposalOutcome, ReplicationHost } from '../../../storage/replication/index.ts';
+import type { Host } from '../cluster/host.ts';
+import type { Server } from '../replication/clients.ts';
+import { simulatedImages } from '../replication/sectors.ts';
+import type { Process, World } from '../world.ts';
+import { Copies } from './copies.ts';
+
+export interface FabricNodeContext {
+  readonly world: World;
+  readonly counters: { add(name: string, by?: number): void; get(name: string): number };
+  attach(process: Process): PeerTransport;
+  logger(nodeId: string): Logger;
+  fail(what: string): void;
+}
+
+/** The data plane of one server, beside its part in the cluster log: as node/portal puts the two together. */
+export class FabricNode {
+  readonly host: Host;
+  readonly copies: Copies;
+  readonly #context: FabricNodeContext;
+  #serving: Server | undefined;
+
+  constructor(context: FabricNodeContext, host: Host) {
+    this.#context = context;
+    this.host = host;
+    this.copies = new Copies(host.nodeId);
+  }
+
+  get nodeId(): string {
+    return this.host.nodeId;
+  }
+
+  /** What clients reach; undefined while no process runs. */
+  get server(): Server | undefined {
+    return this.#serving?.process.isAlive === true ? this.#serving : undefined;
+  }
+
+  /** A process has begun to take part in the cluster. */
+  start(node: ClusterNode): void {
+    const { process } = this.host;
+    const { world, counters } = this.#context;
+    const propose = (command: Command): Promise<ProposalOutcome> => this.#propose(process, node, command);
+    const primary = this.nodeId;
+    const replication = new ReplicationHost({
+      nodeId: this.nodeId,
+      incarnation: process.incarnation,
+      transport: this.#context.attach(process),
+      openLog: (group) => Promise.resolve(this.copies.disk(group).openLog(process)),
+      metaDirectory: this.copies.metaStore(process),
+      images: simulatedImages(world, process),
+      clock: process,
+      timers: process,
+      logger: this.#context.logger(this.nodeId),
+      counters,
+      proposeShrink: (group, epoch, remove) =>
+        propose({ type: 'shrinkInSync', group, epoch, primary, remove }),
+      proposeExpand: (group, epoch, add, incarnation) =>
+        propose({ type: 'expandInSync', group, epoch, primary, add, incarnation }),
+      onFatal: (error) => {
+        if (process.isAlive) this.#context.fail(`${process.incarnation} ends: ${(error as Error).stack}`);
+      },
+      trim: { checkMs: 100, growthBytes: 50_000, slackBytes: 40_000 },
+    });
+    this.#serving = { process, host: replication };
+    // The data plane has a thread of its own: it hears of changes a moment later, of the newest alone.
+    let latest = node.state();
+    let isTold = true;
+    const tell = (): void => {
+      isTold = true;
+      replication.applyClusterState(replicationState(latest));
+    };
+    const changed = (state: ClusterState): void => {
+      latest = state;
+      if (!isTold) return;
+      isTold = false;
+      process.enterAfter(world.between(0, 3), tell);
+    };
+    void replication.start();
+    node.subscribe(changed);
+    changed(latest);
+  }
+
+  /** As node/portal/worker-client.ts does. */
+  async #propose(process: Process, node: ClusterNode, command: Command): Promise<ProposalOutcome> {
+    const { world } = this.#context;
+    const hop = (): Promise<void> =>
+      new Promise((resolve) => {
+        process.enterAfter(world.between(0, 2), resolve);
+      });
+    await hop();
+    let outcome: ProposalOutcome;
+    try {
+      outcome = (await node.propose(command)).ok ? 'applied' : 'refused';
+    } catch (error) {
+      const certain = error instanceof OperationError && error.kind !== 'unknown-outcome';
+      outcome = certain ? 'not-applied' : 'unknown';
+    }
+    await hop();
+    return outcome;
+  }
+}
+
+function replicationState(state: ClusterState): Parameters<ReplicationHost['applyClusterState']>[0] {
+  return {
+    groups: Object.values(state.portalGroups),
+    nodes: Object.values(state.nodes),
+    leaseMs: state.settings.leaseMs,
+  };
+}

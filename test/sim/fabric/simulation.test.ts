@@ -1,0 +1,49 @@
+import { describe, expect, it } from 'vitest';
+import { Simulation } from './simulation.ts';
+
+const SEEDS = 10;
+
+/** Trouble that so many seeds must have met, or they would prove nothing about it. */
+const MET = [
+  'fault.kill',
+  'fault.kill-two',
+  'fault.power',
+  'fault.power-all',
+  'fault.pause',
+  'fault.isolated',
+  'fault.isolated-from-cluster',
+  'fault.cut',
+  'fault.held-up',
+  'fault.slow-disks',
+  'fault.full-disks',
+  'fault.move',
+  'fault.change-replicas',
+  'fault.unmount',
+  'sim.power-lost-everywhere',
+  'sim.acknowledged-discards',
+  'replication.truncated',
+  'replication.started-over',
+];
+
+describe('whole nodes in the simulator', () => {
+  it(`lose no write and agree on who serves, over ${SEEDS} seeds`, { timeout: 300_000 }, async () => {
+    const totals: Record<string, number> = {};
+    const violations: string[] = [];
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const { violation, counts } = await new Simulation({ seed }).run();
+      if (violation !== undefined) violations.push(`seed ${seed}: ${violation}`);
+      for (const [name, value] of Object.entries(counts)) totals[name] = (totals[name] ?? 0) + value;
+    }
+    expect(violations).toEqual([]);
+    for (const name of MET) expect(totals[name] ?? 0, name).toBeGreaterThan(0);
+    expect(totals['sim.acknowledged-writes']).toBeGreaterThan(200 * SEEDS);
+    expect(totals['sim.reads']).toBeGreaterThan(200 * SEEDS);
+  });
+
+  it('go the same way again from the same seed', { timeout: 120_000 }, async () => {
+    const run = (seed: number) => new Simulation({ seed, troubleMs: 3_000 }).run();
+    const once = await run(7);
+    expect(await run(7)).toEqual(once);
+    expect((await run(8)).traceHash).not.toBe(once.traceHash);
+  });
+});

@@ -1,0 +1,360 @@
+import { CounterSet } from '../../../base/counters.ts';
+import { describeError } from '../../../base/errors.ts';
+import type { Logger } from '../../../base/logger.ts';
+import { makeGenesis } from '../../../cluster/state/genesis.ts';
+import type { ClusterState, PortalGroupRecord } from '../../../cluster/state/model.ts';
+import { endpointsOf } from '../cluster/endpoints.ts';
+import { Host, type HostContext } from '../cluster/host.ts';
+import { Trace } from '../cluster/trace.ts';
+import { Network } from '../network.ts';
+import { Clients, isServing, type Server } from '../replication/clients.ts';
+import type { Disk } from '../replication/disk.ts';
+import { type Process, World } from '../world.ts';
+import { FabricNode, type FabricNodeContext } from './fabric-node.ts';
+import { Troublemaker } from './trouble.ts';
+
+const GROUPS = ['pg1', 'pg2', 'pg3', 'pg4'];
+const CLIENTS_PER_GROUP = 2;
+const SETTLING_MS = 1_500;
+const TROUBLE_MS = 10_000;
+/** What a healed fabric is given to have every copy in sync again. */
+const HEALING_MS = 30_000;
+const RAFT_KIND = 1;
+
+/** Complaints that cannot arise while everybody keeps to the protocol. */
+const NEVER = [
+  'replication.second-primary',
+  'replication.bad-record',
+  'replication.bad-frame',
+  'replication.bad-checksum',
+  'replication.refused-truncate',
+  'replication.refused-reset',
+  'replication.ack-past-end',
+  'replication.epoch-reused',
+];
+
+export interface SimulationOptions {
+  readonly seed: number;
+  /** How long trouble lasts, in simulated ms. */
+  readonly troubleMs?: number;
+  /** Given each line of the trace. */
+  readonly print?: (line: string) => void;
+}
+
+export interface SimulationResult {
+  readonly seed: number;
+  /** What went wrong first; undefined: nothing. */
+  readonly violation: string | undefined;
+  readonly counts: Readonly<Record<string, number>>;
+  readonly simulatedMs: number;
+  readonly operations: number;
+  readonly events: number;
+  /** Differs if anything at all went differently. */
+  readonly traceHash: string;
+}
+
+/** Whole nodes: the cluster log and several portal groups on it, clients of each group, and trouble, from one seed. */
+export class Simulation {
+  readonly #options: SimulationOptions;
+  readonly #world: World;
+  readonly #trace: Trace;
+  readonly #counters = new CounterSet();
+  /** Of the cluster log and of replication: links of their own between the same nodes. */
+  readonly #clusterNetwork: Network;
+  readonly #dataNetwork: Network;
+  readonly #nodes: FabricNode[] = [];
+  readonly #clients = new Map<string, Clients>();
+  readonly #trouble: Troublemaker;
+  /** By group and epoch: the process that serves in it. */
+  readonly #servedBy = new Map<string, string>();
+  /** By group and incarnation: in-sync members whose copy has been without power since they were in sync. */
+  readonly #poweredOff = new Set<string>();
+  #violation: string | undefined;
+
+  constructor(options: SimulationOptions) {
+    this.#options = options;
+    const world = new World(options.seed);
+    this.#world = world;
+    this.#trace = new Trace(world, options.print);
+    this.#clusterNetwork = new Network(world);
+    this.#clusterNetwork.tellsAbsence = true;
+    this.#clusterNetwork.isDatagram = (message) => message[0] === RAFT_KIND;
+    this.#dataNetwork = new Network(world);
+    const genesis = this.#makeFirstState();
+    const hostContext = this.#makeHostContext(genesis);
+    const nodeContext: FabricNodeContext = {
+      world,
+      counters: this.#counters,
+      attach: (process) => {
+        process.onKill(() => this.#dataNetwork.detach(process));
+        return this.#dataNetwork.attach(process);
+      },
+      logger: (nodeId) => this.#logger(nodeId),
+      fail: (what) => this.#fail(what),
+    };
+    for (const { nodeId, raftId } of Object.values(genesis.nodes)) {
+      this.#nodes.push(new FabricNode(nodeContext, new Host(hostContext, nodeId, raftId)));
+    }
+    for (const group of GROUPS) this.#clients.set(group, this.#makeClients(group));
+    this.#trouble = new Troublemaker({
+      world,
+      networks: [this.#clusterNetwork, this.#dataNetwork],
+      clusterNetwork: this.#clusterNetwork,
+      counters: this.#counters,
+      nodes: this.#nodes,
+      newestState: () => this.#newestState(),
+      powerOff: (nodes) => this.#powerOff(nodes),
+      note: this.#trace.note.bind(this.#trace),
+    });
+  }
+
+  #makeFirstState(): ClusterState {
+    const world = this.#world;
+    const count = world.chance(60) ? 3 : 5;
+    const ids = Array.from({ length: count }, (_, i) => i + 1);
+    const state = makeGenesis({
+      clusterId: 'c0ffee00c0ffee00c0ffee00c0ffee00',
+      clusterName: 'simulated',
+      settings: {
+        dhcp: { mode: 'off', leaseSeconds: 3600 },
+        iqnPrefix: 'iqn.2026-11.net.example:sim',
+        fenceAfterMs: 900,
+        leaseMs: 600,
+        replicasPerGroup: world.chance(40) ? 2 : 3,
+      },
+      nodes: ids.map((n) => ({ nodeId: `n${n}`, raftId: n, endpoints: endpointsOf(`n${n}`) })),
+      portalGroups: GROUPS.map((id, i) => ({ id, address: `192.0.2.${10 + i}`, port: 3260 })),
+      tokens: [],
+    });
+    const portalGroups = Object.fromEntries(
+      Object.values(state.portalGroups).map((group): [string, PortalGroupRecord] => [
+        group.id,
+        {
+          ...group,
+          durability: world.chance(50) ? 'durable' : 'write-back',
+          minInSync: world.chance(20) ? 2 : 1,
+        },
+      ]),
+    );
+    return { ...state, portalGroups };
+  }
+
+  #makeHostContext(genesis: ClusterState): HostContext {
+    const nodeOf = (host: Host): FabricNode => this.#nodes.find((n) => n.host === host) as FabricNode;
+    return {
+      world: this.#world,
+      genesis,
+      maxMessageBytes: undefined,
+      counters: this.#counters,
+      attach: (process: Process) => this.#clusterNetwork.attach(process),
+      detach: (process: Process) => {
+        this.#clusterNetwork.detach(process);
+        this.#somebodyDied();
+      },
+      logger: (nodeId: string) => this.#logger(nodeId),
+      fail: (what: string) => this.#fail(what),
+      note: this.#trace.note.bind(this.#trace),
+      onDiskOperation: () => {},
+      recordWritten: () => {},
+      groupDisks: (host) => nodeOf(host).copies.groupDisks(),
+      started: (host) => {
+        if (host.node !== undefined) nodeOf(host).start(host.node);
+      },
+    };
+  }
+
+  #makeClients(group: string): Clients {
+    const clients = new Clients({
+      group,
+      world: this.#world,
+      counters: this.#counters,
+      servers: () => this.#nodes.flatMap((n) => n.server ?? []),
+      fail: (what) => this.#fail(`group ${group}: ${what}`),
+    });
+    clients.pauseMs = [5, 40];
+    return clients;
+  }
+
+  async run(): Promise<SimulationResult> {
+    const world = this.#world;
+    const troubleMs = this.#options.troubleMs ?? TROUBLE_MS;
+    const look = (): void => this.#checkServing();
+    for (const { host } of this.#nodes) world.after(world.between(0, 100), () => host.start());
+    await world.runUntil(SETTLING_MS, look);
+    for (const clients of this.#clients.values()) clients.start(CLIENTS_PER_GROUP);
+    this.#trouble.start();
+    await world.runUntil(SETTLING_MS + troubleMs, look);
+    this.#heal();
+    await world.runUntil(world.nowMs + 3_000, look);
+    for (const clients of this.#clients.values()) clients.isOver = true;
+    await this.#converge(look);
+    if (this.#violation === undefined) await this.#readEverything(look);
+    for (const clients of this.#clients.values()) clients.check();
+    for (const event of NEVER) if (this.#counters.get(event) > 0) this.#fail(`${event} happened`);
+    return {
+      seed: this.#options.seed,
+      violation: this.#violation,
+      counts: this.#counters.snapshot(),
+      simulatedMs: world.nowMs,
+      operations: ['sim.reads', 'sim.acknowledged-writes', 'sim.acknowledged-discards', 'sim.resets'].reduce(
+        (sum, name) => sum + this.#counters.get(name),
+        0,
+      ),
+      events: world.events,
+      traceHash: this.#trace.hash,
+    };
+  }
+
+  /** What nobody caught: thrown by code of ours in a promise or a microtask. */
+  uncaught(error: unknown): void {
+    this.#fail(`an error nobody catches: ${error instanceof Error ? error.stack : describeError(error)}`);
+  }
+
+  #fail(what: string): void {
+    this.#trace.note('', 'VIOLATION', 0, () => what);
+    this.#violation ??= `at ${this.#world.nowMs.toFixed(1)} ms: ${what}`;
+    // What follows would only be its consequences.
+    this.#world.isStopped = true;
+  }
+
+  #logger(nodeId: string): Logger {
+    const note = (event: string, fields: Readonly<Record<string, unknown>> = {}): void =>
+      this.#trace.note(nodeId, event, 0, () => JSON.stringify(fields));
+    const ignore = (): void => {};
+    return { debug: ignore, info: note, warn: note, error: note };
+  }
+
+  #newestState(): ClusterState | undefined {
+    let best: { readonly position: number; readonly state: ClusterState } | undefined;
+    for (const { host } of this.#nodes) {
+      if (!host.isUp || host.node === undefined) continue;
+      const position = host.node.status().appliedIndex;
+      if (position > (best?.position ?? -1)) best = { position, state: host.node.state() };
+    }
+    return best?.state;
+  }
+
+  #powerOff(nodes: readonly FabricNode[]): void {
+    const state = this.#newestState();
+    for (const { id, inSync } of Object.values(state?.portalGroups ?? {})) {
+      for (const { nodeId, incarnation, disk } of inSync) {
+        const node = nodes.find((n) => n.nodeId === nodeId);
+        const isThere = node?.copies.all.some((d) => disk === undefined || d.id === disk) === true;
+        if (isThere) this.#poweredOff.add(`${id} ${incarnation}`);
+      }
+    }
+    for (const { host, copies } of nodes) {
+      host.end('power');
+      copies.losePower();
+    }
+    this.#somebodyDied(state);
+  }
+
+  /**
+   * Of a group in write-back mode, what nobody has flushed may be gone once all its in-sync processes are dead and one of
+   * them died with its power: as the others are alive no more, that one may be made primary. All other groups lose nothing.
+   */
+  #somebodyDied(state = this.#newestState()): void {
+    const alive = new Set(
+      this.#nodes.map((n) => n.host.process).flatMap((p) => (p.isAlive ? p.incarnation : [])),
+    );
+    for (const { id, durability, inSync } of Object.values(state?.portalGroups ?? {})) {
+      if (durability === 'durable' || inSync.some((m) => alive.has(m.incarnation))) continue;
+      if (!inSync.some((m) => this.#poweredOff.has(`${id} ${m.incarnation}`))) continue;
+      this.#counters.add('sim.power-lost-everywhere');
+      this.#clients.get(id)?.powerLost();
+    }
+  }
+
+  /** At any time one process at most serves a group, and in one epoch never two. */
+  #checkServing(): void {
+    for (const group of GROUPS) {
+      let serving: Server | undefined;
+      for (const { server } of this.#nodes) {
+        if (server === undefined || !isServing(server, group)) continue;
+        const { incarnation } = server.process;
+        if (serving !== undefined) {
+          this.#fail(`${serving.process.incarnation} and ${incarnation} both serve ${group}`);
+          return;
+        }
+        serving = server;
+        const place = `${group} ${server.host.group(group)?.status().epoch}`;
+        const before = this.#servedBy.get(place) ?? incarnation;
+        if (before !== incarnation) this.#fail(`${before} and ${incarnation} serve ${group} in one epoch`);
+        this.#servedBy.set(place, before);
+      }
+    }
+  }
+
+  // The end
+
+  #heal(): void {
+    this.#trace.note('', 'HEAL', 0);
+    this.#trouble.end();
+    for (const network of [this.#clusterNetwork, this.#dataNetwork]) network.heal();
+    for (const { host, copies } of this.#nodes) {
+      host.mendDisk();
+      copies.mend();
+    }
+    for (const clients of this.#clients.values()) clients.pauseMs = [20, 100];
+  }
+
+  /** Every group is served, with all its copies in sync, and these are the same. */
+  async #converge(look: () => void): Promise<void> {
+    const world = this.#world;
+    const untilMs = world.nowMs + HEALING_MS;
+    let missing = '';
+    while (world.nowMs < untilMs && this.#violation === undefined) {
+      await world.runUntil(world.nowMs + 100, look);
+      missing = GROUPS.map((group) => this.#whatIsMissing(group)).find((what) => what !== '') ?? '';
+      if (missing === '') return;
+    }
+    if (this.#violation === undefined) this.#fail(`${HEALING_MS} ms after all was mended: ${missing}`);
+  }
+
+  #whatIsMissing(group: string): string {
+    const record = this.#newestState()?.portalGroups[group];
+    if (record === undefined) return `nobody knows of ${group}`;
+    if (record.inSync.length !== record.replicas.length) {
+      const status = this.#nodes.map(
+        (n) => `${n.nodeId} ${JSON.stringify(n.server?.host.group(group)?.status())}`,
+      );
+      return `${group} is not in sync everywhere: ${JSON.stringify(record)}, ${status.join(', ')}`;
+    }
+    if (!this.#nodes.some(({ server }) => server !== undefined && isServing(server, group))) {
+      return `nobody serves ${group}: ${JSON.stringify(record)}`;
+    }
+    const disks = record.replicas.map(
+      (id) => this.#nodes.find((n) => n.nodeId === id)?.copies.disk(group) as Disk,
+    );
+    return whereTheyDiffer(group, disks);
+  }
+
+  async #readEverything(look: () => void): Promise<void> {
+    let successes = 0;
+    let wanted = 0;
+    for (const [group, clients] of this.#clients) {
+      const count = clients.readEverything((ok) => (successes += ok ? 1 : 0));
+      if (count === undefined) this.#fail(`nobody serves ${group} in the end`);
+      wanted += count ?? 0;
+    }
+    await this.#world.runUntil(this.#world.nowMs + 500, look);
+    if (successes !== wanted) this.#fail(`${wanted - successes} of the last ${wanted} reads fail`);
+  }
+}
+
+function whereTheyDiffer(group: string, disks: readonly Disk[]): string {
+  const start = Math.max(...disks.map((d) => d.firstIndex));
+  const [first, ...others] = disks as [Disk, ...Disk[]];
+  for (const disk of others) {
+    if (disk.nextIndex !== first.nextIndex) {
+      return `logs of ${group} end at ${first.nextIndex} and ${disk.nextIndex}`;
+    }
+    for (let index = start; index < first.nextIndex; index++) {
+      const [a, b] = [first, disk].map((d) => d.records[index - d.firstIndex]?.payload);
+      if (Buffer.compare(a as Uint8Array, b as Uint8Array) !== 0)
+        return `record ${index} of ${group} differs`;
+    }
+  }
+  return '';
+}

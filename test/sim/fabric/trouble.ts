@@ -1,0 +1,247 @@
+import type { Command } from '../../../cluster/state/commands.ts';
+import type { ClusterState, PortalGroupRecord } from '../../../cluster/state/model.ts';
+import type { Network } from '../network.ts';
+import type { World } from '../world.ts';
+import type { FabricNode } from './fabric-node.ts';
+
+export interface TroubleContext {
+  readonly world: World;
+  /** All links between nodes. */
+  readonly networks: readonly Network[];
+  /** Those of the cluster log alone. */
+  readonly clusterNetwork: Network;
+  readonly counters: { add(name: string, by?: number): void };
+  readonly nodes: readonly FabricNode[];
+  readonly newestState: () => ClusterState | undefined;
+  /** The hosts lose their power, all at once. */
+  readonly powerOff: (nodes: readonly FabricNode[]) => void;
+  readonly note: (where: string, what: string, fact: number, text?: () => string) => void;
+}
+
+/** What goes wrong, chosen by the seed: how often each kind comes is in the table at the end. */
+export class Troublemaker {
+  readonly #context: TroubleContext;
+  #isOver = false;
+
+  constructor(context: TroubleContext) {
+    this.#context = context;
+  }
+
+  get #world(): World {
+    return this.#context.world;
+  }
+
+  start(): void {
+    this.#world.after(this.#world.between(100, 900), () => this.#make());
+  }
+
+  /** No more trouble, and what it took away is given back. */
+  end(): void {
+    this.#isOver = true;
+    for (const node of this.#context.nodes)
+      for (const group of node.copies.unmounted) this.#mountAgain(node, group);
+  }
+
+  #make(): void {
+    if (this.#isOver) return;
+    const total = TROUBLES.reduce((sum, [, weight]) => sum + weight, 0);
+    let dice = this.#world.random.below(total);
+    for (const [name, weight, trouble] of TROUBLES) {
+      dice -= weight;
+      if (dice >= 0) continue;
+      const node = this.#someNode();
+      this.#context.note(node.nodeId, name, 0);
+      this.#context.counters.add(`fault.${name}`);
+      this[trouble](node);
+      break;
+    }
+    this.start();
+  }
+
+  #pick<T>(list: readonly T[]): T | undefined {
+    return list[this.#world.random.below(Math.max(1, list.length))];
+  }
+
+  /** The primary of some group is worth more trouble than others. */
+  #someNode(): FabricNode {
+    const { nodes } = this.#context;
+    const primary = this.#someGroup()?.primary;
+    const node = nodes.find((n) => n.nodeId === primary);
+    return node !== undefined && this.#world.chance(50) ? node : (this.#pick(nodes) as FabricNode);
+  }
+
+  #otherThan(node: FabricNode): FabricNode {
+    return this.#pick(this.#context.nodes.filter((n) => n !== node)) as FabricNode;
+  }
+
+  #someGroup(): PortalGroupRecord | undefined {
+    return this.#pick(Object.values(this.#context.newestState()?.portalGroups ?? {}));
+  }
+
+  kill(node: FabricNode): void {
+    node.host.end('kill');
+  }
+
+  /** Two nodes at once. */
+  killTwo(node: FabricNode): void {
+    node.host.end('kill');
+    this.#otherThan(node).host.end('kill');
+  }
+
+  power(node: FabricNode): void {
+    this.#context.powerOff([node]);
+  }
+
+  powerAll(): void {
+    this.#context.powerOff(this.#context.nodes);
+  }
+
+  pause({ host }: FabricNode): void {
+    host.process.pause(this.#world.between(30, this.#world.chance(40) ? 2_500 : 700));
+  }
+
+  cut(node: FabricNode): void {
+    const forMs = this.#world.between(50, 1_500);
+    const other = this.#otherThan(node).nodeId;
+    for (const network of this.#context.networks) network.cut(node.nodeId, other, forMs);
+  }
+
+  hold(node: FabricNode): void {
+    const forMs = this.#world.between(50, 1_200);
+    const other = this.#otherThan(node).nodeId;
+    for (const network of this.#context.networks) network.hold(node.nodeId, other, forMs);
+  }
+
+  isolate(node: FabricNode): void {
+    this.#isolateFrom(node, this.#context.networks);
+  }
+
+  /** It still reaches its backups, and clients reach it, but the cluster does not. */
+  isolateFromCluster(node: FabricNode): void {
+    this.#isolateFrom(node, [this.#context.clusterNetwork]);
+  }
+
+  #isolateFrom(node: FabricNode, networks: readonly Network[]): void {
+    const forMs = this.#world.between(300, 3_000);
+    for (const other of this.#context.nodes) {
+      if (other !== node) for (const network of networks) network.cut(node.nodeId, other.nodeId, forMs);
+    }
+  }
+
+  refuse(): void {
+    const [, data] = this.#context.networks;
+    if (data !== undefined) data.refusalPercent = this.#world.chance(50) ? 3 : 0;
+  }
+
+  badWeather(): void {
+    const { clusterNetwork } = this.#context;
+    clusterNetwork.weather = {
+      lossPercent: this.#world.between(0, 15),
+      doublingPercent: this.#world.between(0, 10),
+      reorderingPercent: this.#world.between(0, 15),
+      strayMs: this.#world.between(5, 300),
+      delayMs: this.#world.between(2, 30),
+    };
+    this.#world.after(this.#world.between(200, 1_500), () => {
+      clusterNetwork.weather = {
+        ...clusterNetwork.weather,
+        lossPercent: 0,
+        reorderingPercent: 0,
+        delayMs: 2,
+      };
+    });
+  }
+
+  slowDisks({ copies }: FabricNode): void {
+    const disks = copies.all;
+    for (const disk of disks) disk.slowMs = this.#world.between(5, 350);
+    this.#world.after(this.#world.between(50, 700), () => {
+      for (const disk of disks) disk.slowMs = 0;
+    });
+  }
+
+  fullDisks({ copies }: FabricNode): void {
+    const disks = copies.all;
+    for (const disk of disks) disk.isFull = true;
+    this.#world.after(this.#world.between(50, 700), () => {
+      for (const disk of disks) disk.isFull = false;
+    });
+  }
+
+  stallLog({ host }: FabricNode): void {
+    host.stall(this.#world.between(50, 1_800));
+  }
+
+  move(node: FabricNode): void {
+    const group = this.#someGroup();
+    const to = this.#pick(group?.inSync.filter((m) => m.nodeId !== group.primary) ?? [])?.nodeId;
+    if (group === undefined || to === undefined) return;
+    this.#propose(node, { type: 'moveGroup', group: group.id, epoch: group.epoch, to });
+  }
+
+  /** One copy less, and soon after one more, there or elsewhere. */
+  changeReplicas(node: FabricNode): void {
+    const group = this.#someGroup();
+    if (group === undefined) return;
+    const drop = this.#pick(group.replicas.filter((id) => id !== group.primary));
+    const add = this.#pick(this.#context.nodes.filter((n) => !group.replicas.includes(n.nodeId)))?.nodeId;
+    const { id, epoch } = group;
+    if (add !== undefined && this.#world.chance(60))
+      this.#propose(node, { type: 'addReplica', group: id, epoch, add });
+    else if (drop !== undefined && group.replicas.length > 2)
+      this.#propose(node, { type: 'dropReplica', group: id, epoch, drop });
+  }
+
+  /** A directory is out of reach for a while; another process of the node finds an empty one in its place. */
+  unmount(node: FabricNode): void {
+    const group = this.#someGroup();
+    if (group === undefined || !group.replicas.includes(node.nodeId) || node.copies.unmounted.length > 0)
+      return;
+    node.host.end('kill');
+    node.copies.unmount(group.id);
+    this.#world.after(this.#world.between(500, 4_000), () => this.#mountAgain(node, group.id));
+  }
+
+  /** What is in its place may be in sync by now: then the old one is of no more use. */
+  #mountAgain(node: FabricNode, group: string): void {
+    if (!node.copies.unmounted.includes(group)) return;
+    const record = this.#context.newestState()?.portalGroups[group];
+    const member = record?.inSync.find((m) => m.nodeId === node.nodeId);
+    if (record === undefined || member?.disk === node.copies.disk(group).id) {
+      if (record === undefined) this.#world.after(200, () => this.#mountAgain(node, group));
+      else node.copies.forget(group);
+      return;
+    }
+    node.host.end('kill');
+    node.copies.mountAgain(group);
+  }
+
+  #propose({ host }: FabricNode, command: Command): void {
+    host.process.enter(() => {
+      // Whatever comes of it.
+      host.node?.propose(command).catch(() => {});
+    });
+  }
+}
+
+type Trouble = Exclude<keyof Troublemaker, 'start' | 'end'>;
+
+const TROUBLES: readonly (readonly [name: string, weight: number, trouble: Trouble])[] = [
+  ['kill', 14, 'kill'],
+  ['kill-two', 5, 'killTwo'],
+  ['power', 7, 'power'],
+  ['power-all', 3, 'powerAll'],
+  ['pause', 10, 'pause'],
+  ['cut', 8, 'cut'],
+  ['held-up', 6, 'hold'],
+  ['isolated', 7, 'isolate'],
+  ['isolated-from-cluster', 8, 'isolateFromCluster'],
+  ['refusals', 3, 'refuse'],
+  ['bad-weather', 4, 'badWeather'],
+  ['slow-disks', 7, 'slowDisks'],
+  ['full-disks', 4, 'fullDisks'],
+  ['stalled-log', 4, 'stallLog'],
+  ['move', 8, 'move'],
+  ['change-replicas', 6, 'changeReplicas'],
+  ['unmount', 4, 'unmount'],
+];
