@@ -13,7 +13,7 @@ import { encodeFrame } from './frame.ts';
 import { decodeLuns, encodeLuns } from './group-meta.ts';
 import type { MemberIdentity, ProposalOutcome } from './group-state.ts';
 import type { ImageWatch } from './image-watch.ts';
-import { MAX_APPEND_RECORDS } from './limits.ts';
+import { FULL_ENOUGH_PART, MAX_APPEND_RECORDS } from './limits.ts';
 import type { LogTrimmer } from './log-trimmer.ts';
 import type { LogWriter } from './log-writer.ts';
 import { appendFrame, commonFields } from './primary-frames.ts';
@@ -248,6 +248,7 @@ export class EffectRunner {
       if (records.length > 0 && isFull) break;
       records.push(payload);
       lengthBytes += payload.length;
+      if (lengthBytes >= maxBytes * FULL_ENOUGH_PART) break;
     }
     return records;
   }

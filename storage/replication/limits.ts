@@ -45,6 +45,8 @@ export const WINDOW_BYTES = 8 * 1024 * 1024;
 /** Records in one message, at most (a single record may be larger). */
 export const MAX_APPEND_BYTES = 1024 * 1024;
 export const MAX_APPEND_RECORDS = 1_024;
+/** A message read from the log goes out this full, rather than have the next part of the file read for the rest. */
+export const FULL_ENOUGH_PART = 0.75;
 /** Newest records a primary keeps in memory to send from. */
 export const TAIL_CACHE_BYTES = 16 * 1024 * 1024;
 /** Writes taken in and not yet committed; further ones wait with their senders. */
