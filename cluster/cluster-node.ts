@@ -217,6 +217,7 @@ export class ClusterNode implements ClusterView {
         lastIndex: 0,
         disk: noWrites,
         refetch,
+        calmNeededMs: undefined,
         members: [],
         peers: [],
       };
@@ -232,6 +233,7 @@ export class ClusterNode implements ClusterView {
       lastIndex: raft.lastIndex,
       disk,
       refetch: undefined,
+      calmNeededMs: raft.role === 'leader' ? this.#placement.calmNeededMs(this.state()) : undefined,
       members: this.#raftMembers(raft.confState),
       peers: this.#peers(raft),
     };

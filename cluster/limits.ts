@@ -91,6 +91,10 @@ export const MEMBERSHIP_RETRY_MS = 500;
 export const RECOVERY_INDEX_STEP = 1_000_000;
 /** Between two steps of the placement of portal groups. */
 export const PLACEMENT_INTERVAL_MS = 250;
+/** Between two steps for the sake of balance: the group that moved last serves again by then. */
+export const BALANCE_PAUSE_MS = 3_000;
+/** A leader that looked after placement longer ago than this has not led meanwhile, and knows of no calm. */
+export const PLACEMENT_GAP_MS = 2_000;
 export const REGISTER_RETRY_MS = 100;
 /** A fencing that has not come about is proposed again after this. */
 export const FENCE_RETRY_MS = 1000;

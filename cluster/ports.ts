@@ -34,6 +34,8 @@ export interface ClusterStatus {
   readonly refetch: RefetchStatus | undefined;
   /** Of Raft, as this node has it; those of the configuration follow when they have the log. */
   readonly members: readonly RaftMemberStatus[];
+  /** How much longer the cluster must be calm before anything is moved for balance; undefined: the leader knows. */
+  readonly calmNeededMs: number | undefined;
   /** On the leader: what it knows of each peer. */
   readonly peers: readonly PeerStatus[];
 }

@@ -7,6 +7,7 @@ import { CounterSet } from '../base/counters.ts';
 import type { ClusterView } from '../cluster/ports.ts';
 import { waitingReason } from '../cluster/state/disks.ts';
 import type { ClusterState, PortalGroupRecord } from '../cluster/state/model.ts';
+import { placementReport } from '../cluster/state/placement-report.ts';
 import type { BootFileStore } from '../storage/image/boot-file-store.ts';
 import type { ImageStore } from '../storage/image/image-store.ts';
 import type { BootPrograms } from './boot-programs.ts';
@@ -86,7 +87,7 @@ export class LocalServices implements NodeServices {
   async status(): Promise<NodeStatusDocument> {
     const { cluster, incarnation, startedAtMs, counters, dataPlane } = this.#options;
     const state = cluster.state();
-    const { nodeId, peers, members, disk, refetch, ...clusterStatus } = cluster.status();
+    const { nodeId, peers, members, disk, refetch, calmNeededMs, ...clusterStatus } = cluster.status();
     const plane = await dataPlane.status();
     return {
       nodeId,
@@ -122,6 +123,7 @@ export class LocalServices implements NodeServices {
           plane.groups.find((g) => g.id === group.id),
         ),
       ),
+      placement: placementDocument(state, calmNeededMs),
       sessions: plane.sessions.map((session) => sessionDocument(state, session)),
       images: await this.#heldImages(state),
       counters: sumOf(counters.snapshot(), plane.counters),
@@ -215,6 +217,20 @@ function groupDocument(
     role: group.primary === nodeId ? 'primary' : isReplica ? 'backup' : 'none',
     serving: here?.serving === true && here.listening,
     catchUp: here?.catchUp === null || here?.catchUp === undefined ? [] : [here.catchUp],
+  };
+}
+
+function placementDocument(
+  state: ClusterState,
+  calmNeededMs: number | undefined,
+): NodeStatusDocument['placement'] {
+  const { doing, next, waitingFor, warnings } = placementReport(state, calmNeededMs);
+  return {
+    rebalance: state.settings.rebalance ?? 'on',
+    doing: [...doing],
+    next: next ?? null,
+    waitingFor: waitingFor ?? null,
+    warnings: [...warnings],
   };
 }
 

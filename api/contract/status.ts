@@ -78,6 +78,17 @@ const portalGroupSchema = Type.Object({
   catchUp: Type.Array(catchUpSchema, { description: 'replicas that this node is bringing up to date' }),
 });
 
+const placementSchema = Type.Object(
+  {
+    rebalance: Type.Union([Type.Literal('on'), Type.Literal('off')]),
+    doing: Type.Array(Type.String(), { description: 'copies on their way, each in words' }),
+    next: nullable(Type.String(), 'what would be done next, and why; null: nothing is left to be done'),
+    waitingFor: nullable(Type.String(), 'what that waits for; null: nothing'),
+    warnings: Type.Array(Type.String(), { description: 'what is not as it ought to be, each in words' }),
+  },
+  { description: 'how portal groups are placed' },
+);
+
 const sessionSchema = Type.Object({
   portalGroup: nullable(Type.String(), 'null: before its login is done'),
   client: nullable(Type.String(), 'null: before its login is done'),
@@ -101,6 +112,7 @@ export const nodeStatusSchema = Type.Object(
     cluster: clusterStatusSchema,
     nodes: Type.Array(memberSchema),
     portalGroups: Type.Array(portalGroupSchema),
+    placement: placementSchema,
     sessions: Type.Array(sessionSchema),
     images: Type.Array(heldImageSchema),
     counters: Type.Record(Type.String(), Type.Number(), {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ClusterState, NodeRecord } from '../../cluster/state/model.ts';
 import { rackOf, weightOf } from '../../cluster/state/node-placement.ts';
-import { obstaclesToRemoval } from '../../cluster/state/placement-plan.ts';
+import { obstaclesToRemoval } from '../../cluster/state/removal.ts';
 import { ApiError } from '../api-error.ts';
 import { checkToken } from '../authentication.ts';
 import { BACKUP_FORMAT_VERSION } from '../contract/limits.ts';

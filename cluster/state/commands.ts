@@ -187,29 +187,37 @@ export type MembershipCommand =
   /** For good: the id is never given again. Refused while data would be lost or is still to be moved. */
   | { readonly type: 'removeNode'; readonly nodeId: NodeId; readonly atMs: number; readonly by: string };
 
+/** What is remembered of a change of placement; absent: nothing. Of version 2. */
+interface Remembered {
+  readonly atMs?: number;
+  readonly why?: string;
+}
+
 /** Where portal groups are; each compares the epoch. */
 export type PlacementCommand =
   /** To another in-sync member. */
-  | {
+  | ({
       readonly type: 'moveGroup';
       readonly group: PortalGroupId;
       readonly epoch: number;
       readonly to: NodeId;
-    }
+    } & Remembered)
   /** A node begins to keep a copy; it joins the in-sync set when it has caught up. */
-  | {
+  | ({
       readonly type: 'addReplica';
       readonly group: PortalGroupId;
       readonly epoch: number;
       readonly add: NodeId;
-    }
+      /** The copy that goes then. Of version 2. */
+      readonly insteadOf?: NodeId;
+    } & Remembered)
   /** Not the primary, nor one that the group cannot do without. */
-  | {
+  | ({
       readonly type: 'dropReplica';
       readonly group: PortalGroupId;
       readonly epoch: number;
       readonly drop: NodeId;
-    };
+    } & Remembered);
 
 export type CommandResult =
   | { readonly ok: true; readonly value: unknown }

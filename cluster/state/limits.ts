@@ -28,6 +28,8 @@ export const DEFAULT_REPLACE_AFTER_MS = 15 * 60_000;
 export const MAX_PLACEMENT_DELAY_MS = 7 * 24 * 3_600_000;
 /** Copies that may be catching up before another one is begun. */
 export const MAX_REPLICAS_IN_MOTION = 2;
+/** Copies that are moved so that one copy too many on a node comes to one with room: two of them at most. */
+export const MAX_STEPS_OF_A_COPY = 2;
 /** Join tokens that have not expired. */
 export const MAX_JOIN_TOKENS = 100;
 /** A join token is good for no longer than this. */

@@ -6,8 +6,8 @@ import type { ClusterState, JoinTokenRecord, NodeEndpoints, NodeId, NodeRecord }
 import { checkName, checkSha256, lookup } from './names.ts';
 import { unknownNode, withoutReplica } from './nodes.ts';
 import { accepted, type Outcome, refused } from './outcome.ts';
-import { obstaclesToRemoval } from './placement-plan.ts';
 import { changeGroups, isLeaving } from './primaries.ts';
+import { obstaclesToRemoval } from './removal.ts';
 import { withRaisedVersion } from './versions.ts';
 
 /** How nodes come and go. Raft's own members follow this list; see ../membership-plan.ts. */

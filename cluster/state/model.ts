@@ -190,6 +190,8 @@ export interface PortalGroupRecord {
   readonly primary?: NodeId;
   readonly inSync: readonly InSyncMember[];
   readonly replicas: readonly NodeId[];
+  /** A copy that is being moved: once the new one is in sync the old one goes. */
+  readonly moving?: { readonly from: NodeId; readonly to: NodeId };
   /** The epoch in which an administrator last had it start from a copy that may have lacked writes. */
   readonly lossAcceptedEpoch?: number;
   /** Writes stall while fewer members than this are in sync. */

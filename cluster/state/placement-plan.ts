@@ -1,172 +1,164 @@
-import type { Command } from './commands.ts';
-import { DEFAULT_REPLICAS_PER_GROUP, MAX_REPLICAS_IN_MOTION } from './limits.ts';
+import { compareBurden, compareRoom, type Share, stepToBalance } from './balance.ts';
+import type { Command, PlacementCommand } from './commands.ts';
+import {
+  candidates,
+  copiesOn,
+  type GivenUp,
+  isCatchingUp,
+  isGoing,
+  isInSync,
+  leadsOf,
+  NOBODY,
+  racksOf,
+  replicasWanted,
+  sharedFates,
+  staying,
+  takers,
+} from './copies.ts';
+import { MAX_REPLICAS_IN_MOTION, MAX_STEPS_OF_A_COPY } from './limits.ts';
 import type { ClusterState, NodeId, PortalGroupRecord } from './model.ts';
 import { compareText } from './names.ts';
+import { rackOf } from './node-placement.ts';
 import { groupsInOrder, isLeaving, isThere, isUp } from './primaries.ts';
+import { obstaclesToRemoval } from './removal.ts';
+import { versionOf } from './versions.ts';
+
+/** One thing to do about the placement of portal groups, and why. */
+export interface PlacementStep {
+  readonly command: Extract<Command, { type: PlacementCommand['type'] | 'removeNode' }>;
+  /** In words. */
+  readonly why: string;
+}
+
+export interface PlacementTerms {
+  /** Whether anything may be moved that is well where it is, but for balance or for racks. */
+  readonly mayBalance: boolean;
+  readonly givenUp: GivenUp;
+}
+
+const ALL_TERMS: PlacementTerms = { mayBalance: true, givenUp: NOBODY };
 
 /**
  * Where portal groups ought to be, as the next single step towards it. Pure: the leader asks again after each
  * step has been applied, so a plan is never older than the state that it is made of.
  *
  * 1. A node being drained or replaced leads nothing as soon as another in-sync member can.
- * 2. Every group has its copies on `replicasPerGroup` nodes that stay, where there are as many.
- * 3. A leaving node's copy goes when all the others are whole; where no other node could take it, it stays.
- * 4. Copies are spread evenly.
- * 5. A node that has been replaced and holds nothing any more is removed.
+ * 2. A leaving node's copy goes when all the others are whole; where no other node could take it, it stays. So does one
+ *    copy more than wanted: that is how a copy moves.
+ * 3. Every group has its copies on `replicasPerGroup` nodes that stay, where there are as many.
+ * 4. A node that has been replaced and holds nothing any more is removed.
+ * 5. For balance, one thing at a time in the whole cluster, and only while all copies of all groups are in sync: copies
+ *    of a group share no rack, where there are enough; copies are spread by weight; so are primaries.
  */
-export function planPlacement(state: ClusterState, nowMs: number): Command | undefined {
+export function planStep(
+  state: ClusterState,
+  nowMs: number,
+  terms: PlacementTerms = ALL_TERMS,
+): PlacementStep | undefined {
   return (
     movePrimaryAway(state) ??
-    dropReplicaNotNeeded(state) ??
-    addMissingReplica(state) ??
-    spreadReplicas(state) ??
-    removeReplaced(state, nowMs)
+    dropReplicaNotNeeded(state, terms.givenUp) ??
+    addMissingReplica(state, terms.givenUp) ??
+    removeReplaced(state, nowMs) ??
+    (terms.mayBalance ? balanceStep(state) : undefined)
   );
 }
 
-/** Why a node cannot be removed at the moment, each in words with its code; empty: it can. */
-export function obstaclesToRemoval(
+/** The command of planStep. */
+export function planPlacement(
   state: ClusterState,
-  nodeId: NodeId,
-): { readonly code: string; readonly reason: string }[] {
-  if (Object.keys(state.nodes).length === 1) {
-    return [{ code: 'last-node', reason: `node ${nodeId} is the only node` }];
-  }
-  const groups = groupsInOrder(state.portalGroups).filter((g) => g.replicas.includes(nodeId));
-  const lost = groups.filter((g) => g.inSync.every((m) => m.nodeId === nodeId));
-  if (lost.length > 0) {
-    const reason = `it is the last in-sync member of portal group ${names(lost)}`;
-    return [{ code: 'last-in-sync', reason }];
-  }
-  return isUp(state.nodes, nodeId) ? obstaclesOfRunning(state, nodeId, groups) : [];
+  nowMs: number,
+  terms: PlacementTerms = ALL_TERMS,
+): Command | undefined {
+  return planStep(state, nowMs, terms)?.command;
 }
 
-function obstaclesOfRunning(
-  state: ClusterState,
-  nodeId: NodeId,
-  groups: readonly PortalGroupRecord[],
-): { readonly code: string; readonly reason: string }[] {
-  const obstacles: { readonly code: string; readonly reason: string }[] = [];
-  const check = (code: string, found: readonly PortalGroupRecord[], reason: string): void => {
-    if (found.length > 0) obstacles.push({ code, reason: `${reason} portal group ${names(found)}` });
-  };
-  check(
-    'still-primary',
-    groups.filter((g) => g.primary === nodeId),
-    'it still leads',
-  );
-  const others = (g: PortalGroupRecord): readonly NodeId[] =>
-    g.replicas.filter((id) => id !== nodeId && !isLeaving(state.nodes, id));
-  check(
-    'not-placed',
-    groups.filter((g) => others(g).length < replicasWanted(state) && candidates(state, g).length > 0),
-    'another node has yet to take its copy of',
-  );
-  check(
-    'catching-up',
-    groups.filter((g) => isInSync(g, nodeId) && others(g).some((id) => isCatchingUp(state, g, id))),
-    'another replica is still catching up in',
-  );
-  check(
-    'too-few-in-sync',
-    groups.filter((g) => isInSync(g, nodeId) && g.inSync.length - 1 < g.minInSync),
-    'too few members would be left in sync in',
-  );
-  const held = onlyHere(state, nodeId);
-  if (held !== undefined) {
-    obstacles.push({ code: 'last-holder', reason: `no other node has a copy of ${held} yet` });
-  }
-  return obstacles;
-}
-
-function onlyHere(state: ClusterState, nodeId: NodeId): string | undefined {
-  const isOnly = (holders: readonly NodeId[]): boolean => holders.length === 1 && holders[0] === nodeId;
-  for (const { name, versions } of Object.values(state.images)) {
-    const version = versions.find((v) => isOnly(v.holders));
-    if (version !== undefined) return `image ${name}, version ${version.version}`;
-  }
-  const file = Object.values(state.bootFiles).find((f) => isOnly(f.holders));
-  return file === undefined ? undefined : `boot file ${file.name}`;
-}
-
-function names(groups: readonly PortalGroupRecord[]): string {
-  return groups.map((g) => g.id).join(', ');
-}
-
-function replicasWanted(state: ClusterState): number {
-  return state.settings.replicasPerGroup ?? DEFAULT_REPLICAS_PER_GROUP;
-}
-
-function isInSync(group: PortalGroupRecord, nodeId: NodeId): boolean {
-  return group.inSync.some((m) => m.nodeId === nodeId);
-}
-
-function isCatchingUp(state: ClusterState, group: PortalGroupRecord, nodeId: NodeId): boolean {
-  return isUp(state.nodes, nodeId) && !isInSync(group, nodeId);
-}
-
-function staying(state: ClusterState, group: PortalGroupRecord): NodeId[] {
-  return group.replicas.filter((id) => !isLeaving(state.nodes, id));
-}
-
-/** How many copies each node keeps. */
-function loads(state: ClusterState): ReadonlyMap<NodeId, number> {
-  const counts = new Map<NodeId, number>(Object.keys(state.nodes).map((id) => [id, 0]));
-  for (const { replicas } of Object.values(state.portalGroups)) {
-    for (const id of replicas) counts.set(id, (counts.get(id) ?? 0) + 1);
-  }
-  return counts;
-}
-
-/** Nodes that could take a copy of the group, the least loaded first. */
-function candidates(state: ClusterState, group: PortalGroupRecord): NodeId[] {
-  const load = loads(state);
-  return Object.keys(state.nodes)
-    .filter((id) => isUp(state.nodes, id) && !isLeaving(state.nodes, id) && !group.replicas.includes(id))
-    .sort((a, b) => (load.get(a) ?? 0) - (load.get(b) ?? 0) || compareText(a, b));
-}
-
-function movePrimaryAway(state: ClusterState): Command | undefined {
-  const leads = (id: NodeId): number =>
-    Object.values(state.portalGroups).filter((g) => g.primary === id).length;
+function movePrimaryAway(state: ClusterState): PlacementStep | undefined {
   for (const group of groupsInOrder(state.portalGroups)) {
     const { primary } = group;
     if (primary === undefined || !isLeaving(state.nodes, primary)) continue;
     const { replacedBy } = state.nodes[primary] ?? {};
-    const first = (id: NodeId): number => (id === replacedBy ? 0 : 1);
-    const to = group.inSync
-      .filter((m) => isThere(state.nodes, m) && !isLeaving(state.nodes, m.nodeId))
-      .map((m) => m.nodeId)
-      .sort((a, b) => first(a) - first(b) || leads(a) - leads(b) || compareText(a, b))[0];
-    if (to !== undefined) return { type: 'moveGroup', group: group.id, epoch: group.epoch, to };
+    const to = successors(state, group, replacedBy)[0];
+    if (to === undefined) continue;
+    const why = replacedBy === undefined ? 'is being drained' : `is being replaced by ${replacedBy}`;
+    return { ...moveTo(group, to), why: `node ${primary} ${why}` };
   }
   return undefined;
 }
 
+function moveTo(group: PortalGroupRecord, to: NodeId): Pick<PlacementStep, 'command'> {
+  return { command: { type: 'moveGroup', group: group.id, epoch: group.epoch, to } };
+}
+
+/** Other in-sync members that are up and stay, the best to lead first. */
+function successors(state: ClusterState, group: PortalGroupRecord, preferred?: NodeId): NodeId[] {
+  const first = (id: NodeId): number => (id === preferred ? 0 : 1);
+  return group.inSync
+    .filter((m) => isThere(state.nodes, m) && !isLeaving(state.nodes, m.nodeId) && m.nodeId !== group.primary)
+    .map(({ nodeId: id }) => ({ id, leads: leadsOf(state, id) }))
+    .sort((a, b) => first(a.id) - first(b.id) || compareRoom(a.leads, b.leads) || compareText(a.id, b.id))
+    .map(({ id }) => id);
+}
+
 /** A copy on a leaving node, or one more than wanted, once all that stay are whole. */
-function dropReplicaNotNeeded(state: ClusterState): Command | undefined {
-  const wanted = replicasWanted(state);
-  const load = loads(state);
+function dropReplicaNotNeeded(state: ClusterState, givenUp: GivenUp): PlacementStep | undefined {
   for (const group of groupsInOrder(state.portalGroups)) {
-    const stay = staying(state, group);
-    const leaving = group.replicas.filter((id) => isLeaving(state.nodes, id));
-    const whole = stay.filter((id) => isInSync(group, id));
-    if (stay.some((id) => isCatchingUp(state, group, id))) continue;
-    if (whole.length < Math.max(1, group.minInSync)) continue;
-    const surplus = stay.length > wanted ? stay : [];
-    const droppable = (stay.length >= wanted ? leaving : []).concat(surplus);
-    const drop = droppable
-      .filter((id) => id !== group.primary)
-      .sort(
-        (a, b) =>
-          Number(isInSync(group, a)) - Number(isInSync(group, b)) ||
-          Number(isLeaving(state.nodes, b)) - Number(isLeaving(state.nodes, a)) ||
-          (load.get(b) ?? 0) - (load.get(a) ?? 0) ||
-          compareText(a, b),
-      )[0];
-    if (drop !== undefined) return { type: 'dropReplica', group: group.id, epoch: group.epoch, drop };
+    const drop = toDrop(state, group, givenUp);
+    if (drop === undefined) continue;
+    const why = whyToDrop(state, drop, givenUp);
+    if (drop !== group.primary) {
+      return { command: { type: 'dropReplica', group: group.id, epoch: group.epoch, drop }, why };
+    }
+    const to = successors(state, group)[0];
+    if (to !== undefined) return { ...moveTo(group, to), why };
   }
   return undefined;
+}
+
+function whyToDrop(state: ClusterState, nodeId: NodeId, givenUp: GivenUp): string {
+  if (isLeaving(state.nodes, nodeId)) return `node ${nodeId} leaves, and other nodes have all copies wanted`;
+  if (isGoing(state, nodeId, givenUp))
+    return `node ${nodeId} has been down for long, and others have all copies wanted`;
+  return `there is one copy more than wanted, and node ${nodeId} is to keep fewer`;
+}
+
+/** The copy that the group is to do without next; it may be the primary's. */
+function toDrop(state: ClusterState, group: PortalGroupRecord, givenUp: GivenUp): NodeId | undefined {
+  const wanted = replicasWanted(state);
+  const stay = staying(state, group, givenUp);
+  const whole = stay.filter((id) => isInSync(group, id));
+  if (stay.some((id) => isCatchingUp(state, group, id))) return undefined;
+  if (whole.length < Math.max(1, group.minInSync)) return undefined;
+  const going = group.replicas.filter((id) => isGoing(state, id, givenUp));
+  const surplus = stay.length > wanted ? stay : [];
+  const { moving } = group;
+  const isSpared = (id: NodeId): boolean =>
+    isInSync(group, id) && group.inSync.length - 1 < Math.max(1, group.minInSync);
+  if (moving !== undefined && surplus.includes(moving.from) && whole.includes(moving.to)) {
+    return isSpared(moving.from) ? undefined : moving.from;
+  }
+  const left = (drop: NodeId): NodeId[] => group.replicas.filter((id) => id !== drop);
+  return (stay.length >= wanted ? going : [])
+    .concat(surplus)
+    .filter((id) => !isSpared(id))
+    .filter((id) => id !== group.primary || surplus.includes(id))
+    .map((id) => ({
+      id,
+      inSync: Number(isInSync(group, id)),
+      stays: Number(!going.includes(id)),
+      fates: sharedFates(state, left(id)),
+      copies: copiesOn(state, id),
+      leads: Number(id === group.primary),
+    }))
+    .sort(
+      (a, b) =>
+        a.inSync - b.inSync ||
+        a.stays - b.stays ||
+        a.fates - b.fates ||
+        compareBurden(a.copies, b.copies) ||
+        a.leads - b.leads ||
+        compareText(a.id, b.id),
+    )[0]?.id;
 }
 
 /** Too many copies on their way at once would only make each slower, and clients with them. */
@@ -178,36 +170,35 @@ function isBusy(state: ClusterState): boolean {
   return count >= MAX_REPLICAS_IN_MOTION;
 }
 
-function addMissingReplica(state: ClusterState): Command | undefined {
+function addMissingReplica(state: ClusterState, givenUp: GivenUp): PlacementStep | undefined {
   if (isBusy(state)) return undefined;
   const wanted = replicasWanted(state);
   for (const group of groupsInOrder(state.portalGroups)) {
-    if (staying(state, group).length >= wanted) continue;
-    const possible = candidates(state, group);
+    const stay = staying(state, group, givenUp);
+    if (stay.length >= wanted) continue;
+    const possible = candidates(state, group, givenUp);
     const replacements = group.replicas.map((id) => state.nodes[id]?.replacedBy);
     const add = possible.find((id) => replacements.includes(id)) ?? possible[0];
-    if (add !== undefined) return { type: 'addReplica', group: group.id, epoch: group.epoch, add };
+    if (add === undefined) continue;
+    return {
+      ...copyTo(state, group, add),
+      why: `it has ${stay.length} of ${wanted} copies on nodes that stay`,
+    };
   }
   return undefined;
 }
 
-/** One copy more on the emptiest node; the group's fullest one then has one too many. */
-function spreadReplicas(state: ClusterState): Command | undefined {
-  if (isBusy(state)) return undefined;
-  const load = loads(state);
-  const wanted = replicasWanted(state);
-  for (const group of groupsInOrder(state.portalGroups)) {
-    const add = candidates(state, group)[0];
-    if (add === undefined || staying(state, group).length > wanted) continue;
-    const movable = staying(state, group).filter((id) => id !== group.primary && isUp(state.nodes, id));
-    const fullest = Math.max(0, ...movable.map((id) => load.get(id) ?? 0));
-    if (fullest - (load.get(add) ?? 0) < 2) continue;
-    return { type: 'addReplica', group: group.id, epoch: group.epoch, add };
-  }
-  return undefined;
+function copyTo(
+  state: ClusterState,
+  group: PortalGroupRecord,
+  add: NodeId,
+  from?: NodeId,
+): Pick<PlacementStep, 'command'> {
+  const insteadOf = from === undefined || versionOf(state) < 2 ? {} : { insteadOf: from };
+  return { command: { type: 'addReplica', group: group.id, epoch: group.epoch, add, ...insteadOf } };
 }
 
-function removeReplaced(state: ClusterState, nowMs: number): Command | undefined {
+function removeReplaced(state: ClusterState, nowMs: number): PlacementStep | undefined {
   const gone = Object.values(state.nodes).find(
     ({ nodeId, replacedBy }) =>
       replacedBy !== undefined &&
@@ -216,5 +207,108 @@ function removeReplaced(state: ClusterState, nowMs: number): Command | undefined
   );
   if (gone === undefined) return undefined;
   const { nodeId, replacedBy = '' } = gone;
-  return { type: 'removeNode', nodeId, atMs: nowMs, by: `its replacement by ${replacedBy}` };
+  const by = `its replacement by ${replacedBy}`;
+  return {
+    command: { type: 'removeNode', nodeId, atMs: nowMs, by },
+    why: `it is replaced by ${replacedBy} and holds nothing any more`,
+  };
+}
+
+/** Why nothing is moved for balance now; undefined: everything is in sync. */
+export function unsettledReason(state: ClusterState): string | undefined {
+  const wanted = Math.min(replicasWanted(state), takers(state).length);
+  for (const group of groupsInOrder(state.portalGroups)) {
+    const { id, primary, replicas } = group;
+    if (primary === undefined || !isUp(state.nodes, primary)) return `nobody serves portal group ${id}`;
+    const behind = replicas.filter((r) => !isInSync(group, r) || !isUp(state.nodes, r));
+    if (behind.length > 0) return `portal group ${id} is not in sync on ${behind.join(', ')}`;
+    const stay = staying(state, group).length;
+    if (stay < wanted) return `portal group ${id} has fewer copies than wanted`;
+    if (stay > wanted) return `portal group ${id} has one copy more than wanted`;
+  }
+  return undefined;
+}
+
+function balanceStep(state: ClusterState): PlacementStep | undefined {
+  if (unsettledReason(state) !== undefined) return undefined;
+  return separateRacks(state) ?? spreadCopies(state) ?? spreadPrimaries(state);
+}
+
+/** One copy more, in a rack that has none; the group then has one too many, of two that share a rack. */
+function separateRacks(state: ClusterState): PlacementStep | undefined {
+  for (const group of groupsInOrder(state.portalGroups)) {
+    const stay = staying(state, group);
+    const add = candidates(state, group)[0];
+    const shared = sharedFates(state, stay);
+    if (add === undefined || shared === 0 || racksOf(state, [...stay, add]) === racksOf(state, stay))
+      continue;
+    const insteadOf = toDrop(state, withCopy(state, group, add), NOBODY);
+    const racks = [...new Set(stay.map((id) => rackOf(state.nodes[id])))].join(', ');
+    return { ...copyTo(state, group, add, insteadOf), why: `its copies are in no other racks than ${racks}` };
+  }
+  return undefined;
+}
+
+/** As it will be once the copy is there and in sync. */
+function withCopy(state: ClusterState, group: PortalGroupRecord, add: NodeId): PortalGroupRecord {
+  const { moving: _, ...rest } = group;
+  const { incarnation = '' } = state.nodes[add] ?? {};
+  return {
+    ...rest,
+    replicas: [...group.replicas, add],
+    inSync: [...group.inSync, { nodeId: add, incarnation }],
+  };
+}
+
+/** One copy more on a node with room; the group then has one too many on the node it comes from. */
+function spreadCopies(state: ClusterState): PlacementStep | undefined {
+  const nodeIds = takers(state);
+  const groups = groupsInOrder(state.portalGroups);
+  const mayMove = (group: PortalGroupRecord, from: NodeId, to: NodeId): boolean => {
+    if (!group.replicas.includes(from) || group.replicas.includes(to)) return false;
+    const stay = staying(state, group);
+    const moved = [...stay.filter((id) => id !== from), to];
+    return sharedFates(state, moved) <= sharedFates(state, stay);
+  };
+  const step = stepToBalance(
+    nodeIds.map((id) => copiesOn(state, id)),
+    (from, to) => groups.some((group) => mayMove(group, from, to)),
+    // What is not remembered of a move could be taken back by the next step, unless each is worth it by itself.
+    versionOf(state) < 2 ? 1 : MAX_STEPS_OF_A_COPY,
+  );
+  if (step === undefined) return undefined;
+  const { from, to } = step;
+  const movable = groups.filter((group) => mayMove(group, from, to));
+  const group = movable.find(({ primary }) => primary !== from) ?? movable[0];
+  if (group === undefined) return undefined;
+  const why = compared('keeps', copiesOn(state, from), copiesOn(state, to));
+  return { ...copyTo(state, group, to, from), why };
+}
+
+function spreadPrimaries(state: ClusterState): PlacementStep | undefined {
+  const nodeIds = takers(state);
+  const groups = groupsInOrder(state.portalGroups);
+  const mayLead = (group: PortalGroupRecord, from: NodeId, to: NodeId): boolean =>
+    group.primary === from && group.inSync.some((m) => m.nodeId === to && isThere(state.nodes, m));
+  const step = stepToBalance(
+    nodeIds.map((id) => leadsOf(state, id)),
+    (from, to) => groups.some((group) => mayLead(group, from, to)),
+    nodeIds.length,
+  );
+  if (step === undefined) return undefined;
+  const { from, to } = step;
+  const group = groups.find((g) => mayLead(g, from, to));
+  if (group === undefined) return undefined;
+  return { ...moveTo(group, to), why: compared('leads', leadsOf(state, from), leadsOf(state, to)) };
+}
+
+function compared(verb: string, from: Share, to: Share): string {
+  const text = ({ nodeId, load, weight }: Share): string => `${nodeId} ${verb} ${load} by weight ${weight}`;
+  return `${text(from)}, ${text(to)}`;
+}
+
+/** Whether a copy is on its way from one node to another. */
+export function isMoving(state: ClusterState): boolean {
+  const wanted = replicasWanted(state);
+  return Object.values(state.portalGroups).some((group) => staying(state, group).length > wanted);
 }

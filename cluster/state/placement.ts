@@ -1,3 +1,4 @@
+import { withAudit } from './audit.ts';
 import type { Command, CommandRefusal } from './commands.ts';
 import type { ClusterState, NodeId, PortalGroupRecord } from './model.ts';
 import { lookup } from './names.ts';
@@ -29,7 +30,8 @@ export function moveGroup(state: ClusterState, command: OfType<'moveGroup'>): Ou
     );
   }
   if (!isThere(state.nodes, member)) return refused(state, notUp(state, to));
-  return withGroup(state, withMembership(group, group.inSync, to));
+  const by = `${group.id} to ${to}`;
+  return withGroup(remembered(state, 'group-moved', by, command), withMembership(group, group.inSync, to));
 }
 
 /** A node begins to keep a copy. It counts once the primary finds it caught up. */
@@ -43,10 +45,41 @@ export function addReplica(state: ClusterState, command: OfType<'addReplica'>): 
     return refused(state, conflict('already-a-replica', message, add, 'a node that is none yet'));
   }
   if (!isUp(state.nodes, add)) return refused(state, notUp(state, add));
-  return withGroup(state, {
-    ...withMembership(group, group.inSync, group.primary),
+  const { insteadOf } = command;
+  if (insteadOf !== undefined && !group.replicas.includes(insteadOf)) {
+    const message = `node ${insteadOf} is no replica of portal group ${group.id}`;
+    return refused(state, conflict('not-a-replica', message, insteadOf, group.replicas.join(', ')));
+  }
+  const other = Object.values(state.portalGroups).find((g) => g.id !== group.id && isUnderWay(g));
+  if (insteadOf !== undefined && other !== undefined) {
+    const message = `a copy of portal group ${other.id} is being moved`;
+    return refused(state, conflict('move-under-way', message, group.id, 'one move at a time'));
+  }
+  const instead = insteadOf === undefined ? '' : ` instead of ${insteadOf}`;
+  const after = remembered(state, 'copy-added', `${group.id} on ${add}${instead}`, command);
+  return withGroup(after, {
+    ...withMembership(withoutMoving(group), group.inSync, group.primary),
     replicas: [...group.replicas, add],
+    ...(insteadOf === undefined ? {} : { moving: { from: insteadOf, to: add } }),
   });
+}
+
+/** Whether a copy of it is being moved, and has not arrived and let the old one go. */
+export function isUnderWay({ moving, replicas }: PortalGroupRecord): boolean {
+  return moving !== undefined && replicas.includes(moving.from) && replicas.includes(moving.to);
+}
+
+function withoutMoving({ moving: _, ...group }: PortalGroupRecord): PortalGroupRecord {
+  return group;
+}
+
+function remembered(
+  state: ClusterState,
+  event: string,
+  what: string,
+  { atMs, why }: { readonly atMs?: number; readonly why?: string },
+): ClusterState {
+  return atMs === undefined || why === undefined ? state : withAudit(state, atMs, event, `${what}: ${why}`);
 }
 
 /** A node keeps no copy any more. */
@@ -70,8 +103,8 @@ export function dropReplica(state: ClusterState, command: OfType<'dropReplica'>)
       conflict('too-few-in-sync', message, drop, 'a replica that is not in sync, or one more first'),
     );
   }
-  return withGroup(state, {
-    ...withMembership(group, inSync, group.primary),
+  return withGroup(remembered(state, 'copy-dropped', `${group.id} on ${drop}`, command), {
+    ...withMembership(withoutMoving(group), inSync, group.primary),
     replicas: group.replicas.filter((id) => id !== drop),
   });
 }

@@ -22,6 +22,21 @@ const OF_VERSION_2: ReadonlySet<string> = new Set<Command['type']>([
   'setCluster',
   'setPortalGroup',
 ]);
+/** Fields that it brought to commands that were there before. */
+const FIELDS_OF_VERSION_2: ReadonlyMap<string, readonly string[]> = new Map<
+  Command['type'],
+  readonly string[]
+>([
+  ['moveGroup', ['atMs', 'why']],
+  ['addReplica', ['insteadOf', 'atMs', 'why']],
+  ['dropReplica', ['atMs', 'why']],
+]);
+
+function isOfVersion2(command: Command): boolean {
+  const fields = FIELDS_OF_VERSION_2.get(command.type) ?? [];
+  return OF_VERSION_2.has(command.type) || fields.some((field) => Object.hasOwn(command, field));
+}
+
 /** The third brought clients with several paths to their disk. */
 const MULTIPATH_VERSION = 3;
 
@@ -29,7 +44,7 @@ const MULTIPATH_VERSION = 3;
 export const STATE_VERSIONS: StateVersions = {
   newest: MULTIPATH_VERSION,
   neededBy: (command) => {
-    if (OF_VERSION_2.has(command.type)) return 2;
+    if (isOfVersion2(command)) return 2;
     const isMultipath =
       command.type === 'setClientMultipath' ||
       (command.type === 'addClient' && command.multipath !== undefined);

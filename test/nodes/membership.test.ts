@@ -107,6 +107,7 @@ beforeAll(async () => {
   await cluster.init();
   cluster.start('n1');
   await cluster.waitUntilServing(1);
+  await cluster.cliJson(['cluster', 'set', '--rebalance-delay', '1']);
   const image = join(directory, 'base.raw');
   await writeDemoImage(image, IMAGE_BLOCKS * BLOCK_BYTES, 16);
   await cluster.cliJson(['image', 'import', 'base', image]);

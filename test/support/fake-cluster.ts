@@ -105,6 +105,7 @@ export class FakeCluster implements ClusterView {
       lastIndex: 7,
       disk: { samples: 3, p50Ms: 0.4, p99Ms: 2.5, underWayMs: 0 },
       refetch: undefined,
+      calmNeededMs: undefined,
       members: NODE_IDS.map((nodeId) => ({ nodeId, role: 'voter' as const })),
       peers: [
         { nodeId: 'n2', linkUp: true, matchIndex: 7, lagEntries: 0, lastContactMs: 12 },

@@ -186,6 +186,13 @@ export const SAMPLE_STATUS: NodeStatusDocument = {
       catchUp: [{ nodeId: 'n3', detail: '120 records behind', bytesPerSecond: 1_000, secondsLeft: 3 }],
     },
   ],
+  placement: {
+    rebalance: 'on',
+    doing: [],
+    next: 'portal group pg2 moves from n1 to n2, since n1 leads 2 by weight 1, n2 leads 0 by weight 1',
+    waitingFor: '12 more of 30 s of calm',
+    warnings: ['portal group pg1 has copies that share a rack: rack a has those of n1 and n2'],
+  },
   sessions: [
     {
       portalGroup: 'pg1',

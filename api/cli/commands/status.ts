@@ -23,6 +23,7 @@ export function statusText(status: NodeStatusDocument): string {
     refetchText(status),
     nodeTable(status),
     groupTable(status),
+    placementText(status),
     sessionTable(status),
     imageTable(status),
   ];
@@ -81,6 +82,18 @@ function groupTable({ portalGroups, nodeId }: NodeStatusDocument): string {
       yesNo(group.serving),
     ]),
   );
+}
+
+function placementText({ placement }: NodeStatusDocument): string {
+  const { rebalance, doing, next, waitingFor, warnings } = placement;
+  const lines = [
+    ...doing.map((what) => `Under way: ${what}\n`),
+    ...(next === null ? [] : [`Next: ${next}\n`]),
+    ...(waitingFor === null ? [] : [`Before anything is moved for balance: ${waitingFor}\n`]),
+    ...(rebalance === 'on' ? [] : ['Rebalancing is off: nothing is moved for balance\n']),
+    ...warnings.map((what) => `WARNING: ${what}\n`),
+  ];
+  return lines.join('');
 }
 
 function sessionTable({ sessions }: NodeStatusDocument): string {

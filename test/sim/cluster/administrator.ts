@@ -2,7 +2,7 @@ import { crc32c } from '../../../base/crc32c.ts';
 import type { JoinedMembers } from '../../../cluster/cluster-node.ts';
 import type { Command, CommandResult } from '../../../cluster/state/commands.ts';
 import type { ClusterState } from '../../../cluster/state/model.ts';
-import { obstaclesToRemoval } from '../../../cluster/state/placement-plan.ts';
+import { obstaclesToRemoval } from '../../../cluster/state/removal.ts';
 import type { World } from '../world.ts';
 import { endpointsOf } from './endpoints.ts';
 import type { Host } from './host.ts';

@@ -16,6 +16,8 @@ export function makeFirstState(nodes: number): ClusterState {
       iqnPrefix: 'iqn.2026-11.net.example:sim',
       fenceAfterMs: 900,
       leaseMs: 600,
+      rebalanceDelayMs: 300,
+      replaceAfterMs: 4_000,
     },
     nodes: ids.map((n) => ({
       nodeId: `n${n}`,

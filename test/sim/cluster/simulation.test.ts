@@ -32,6 +32,7 @@ const MET = [
   'fault.heartbeats-lost',
   'fault.disk-stall-of-followers',
   'fault.kill-after-question',
+  'placement.copies-moved',
   'cluster.log.compacted',
 ];
 

@@ -16,6 +16,7 @@ import { describeMessage } from './describe-message.ts';
 import { makeFirstState } from './first-state.ts';
 import { Host, type HostContext } from './host.ts';
 import { Ledger } from './ledger.ts';
+import { PlacementWatch } from './placement-watch.ts';
 import { Progress } from './progress.ts';
 import { SecondLife } from './second-life.ts';
 import { stateDigest } from './state-digest.ts';
@@ -70,6 +71,7 @@ export class Simulation {
   #ledger: Ledger;
   /** Of the cluster that was lost. */
   #ledgerBefore: Ledger | undefined;
+  readonly #placement: PlacementWatch;
   #clients: Clients;
   readonly #trouble: Troublemaker;
   #administrator: Administrator;
@@ -94,6 +96,10 @@ export class Simulation {
     const fail = (what: string): void => this.#fail(what);
     const note = this.#trace.note.bind(this.#trace);
     const counters = this.#counters;
+    this.#placement = new PlacementWatch({
+      fail: (what) => this.#fail(what),
+      count: (name) => counters.add(name),
+    });
     const first = world.chance(75) ? 3 : 5;
     this.#hostContext = this.#makeHostContext(makeFirstState(first));
     for (const { nodeId, raftId } of Object.values(this.#hostContext.genesis.nodes)) {
@@ -388,7 +394,9 @@ export class Simulation {
       this.#ledger.committedOn(host, status.appliedIndex);
       this.#ledger.agrees(host, seen.appliedIndex + 1, status.appliedIndex);
       seen.appliedIndex = status.appliedIndex;
-      const digest = stateDigest((host.node as { state(): ClusterState }).state());
+      const state = (host.node as { state(): ClusterState }).state();
+      this.#placement.look(status.appliedIndex, state);
+      const digest = stateDigest(state);
       this.#ledger.applied(host, status.appliedIndex, digest);
       this.#trace.note(host.nodeId, 'applied', digest, () => String(status.appliedIndex));
     }

@@ -25,3 +25,24 @@ describe('the status of a node that has lost data', () => {
     expect(statusText(SAMPLE_STATUS)).not.toContain('lost data');
   });
 });
+
+describe('the status of the placement of portal groups', () => {
+  const placed = (placement: Partial<NodeStatusDocument['placement']>): string =>
+    statusText({ ...SAMPLE_STATUS, placement: { ...SAMPLE_STATUS.placement, ...placement } });
+
+  it('says what is done, what comes next and why, what that waits for, and what is not as it ought to be', () => {
+    const text = placed({ doing: ['the copy of portal group pg1 on n1 moves to n4, which is catching up'] });
+    expect(text).toContain(
+      'Under way: the copy of portal group pg1 on n1 moves to n4, which is catching up\n',
+    );
+    expect(text).toContain('Next: portal group pg2 moves from n1 to n2, since n1 leads 2 by weight 1');
+    expect(text).toContain('Before anything is moved for balance: 12 more of 30 s of calm\n');
+    expect(text).toContain('WARNING: portal group pg1 has copies that share a rack');
+  });
+
+  it('says nothing where all is well, and that rebalancing is off where it is', () => {
+    const well = { doing: [], next: null, waitingFor: null, warnings: [] };
+    expect(placed(well)).not.toMatch(/Under way|Next|Before|WARNING|alanc/);
+    expect(placed({ ...well, rebalance: 'off' })).toContain('Rebalancing is off');
+  });
+});

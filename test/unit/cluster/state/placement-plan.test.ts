@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Command } from '../../../../cluster/state/commands.ts';
 import type { ClusterState } from '../../../../cluster/state/model.ts';
-import { obstaclesToRemoval, planPlacement } from '../../../../cluster/state/placement-plan.ts';
+import { planPlacement } from '../../../../cluster/state/placement-plan.ts';
+import { obstaclesToRemoval } from '../../../../cluster/state/removal.ts';
 import { applyAll, endpointsOf, fence, register, runningCluster, sha } from './fixtures.ts';
 
 function withNodes(state: ClusterState, ...numbers: readonly number[]): ClusterState {
@@ -74,6 +75,14 @@ const copies = (state: ClusterState): Record<string, number> => {
   return count;
 };
 
+const leads = (state: ClusterState): Record<string, number> =>
+  Object.fromEntries(
+    Object.keys(state.nodes).map((id) => [
+      id,
+      Object.values(state.portalGroups).filter((g) => g.primary === id).length,
+    ]),
+  );
+
 describe('the plan', () => {
   it('has nothing to do in a cluster as it begins, whether all are up or not', () => {
     for (const nodes of [1, 2, 3]) expect(planPlacement(runningCluster(nodes, 4), 1)).toBeUndefined();
@@ -87,8 +96,8 @@ describe('the plan', () => {
     expect(copies(three)).toEqual({ n1: 4, n2: 4, n3: 4 });
     const five = settle(withNodes(three, 4, 5)).state;
     for (const g of Object.values(five.portalGroups)) expect(g.inSync).toHaveLength(3);
-    // n1 leads all of them, and a primary is not moved for the sake of balance.
-    expect(copies(five)).toMatchObject({ n1: 4, n2: 2, n3: 2, n4: 2, n5: 2 });
+    expect(Object.values(copies(five)).sort()).toEqual([2, 2, 2, 3, 3]);
+    expect(Object.values(leads(five)).sort()).toEqual([0, 1, 1, 1, 1]);
   });
 
   it('begins no more copies at a time than may be on their way', () => {
@@ -103,7 +112,9 @@ describe('the plan', () => {
     const before = settle(withNodes(runningCluster(3, 4), 4)).state;
     const drained = applyAll(before, { type: 'drainNode', nodeId: 'n1', atMs: 1, by: 'a' });
     const { state, steps } = settle(drained);
-    expect(steps.slice(0, 2).map((s) => s.type)).toEqual(['moveGroup', 'moveGroup']);
+    const led = leads(before)['n1'] ?? 0;
+    expect(led).toBeGreaterThan(0);
+    for (const step of steps.slice(0, led)) expect(step.type).toBe('moveGroup');
     expect(copies(state)).toEqual({ n1: 0, n2: 4, n3: 4, n4: 4 });
     for (const g of Object.values(state.portalGroups)) {
       expect(g.primary).not.toBe('n1');
@@ -119,7 +130,9 @@ describe('the plan', () => {
     expect(copies(state)).toEqual({ n1: 3, n2: 3, n3: 3 });
     expect(obstaclesToRemoval(state, 'n3')).toEqual([]);
     const back = applyAll(state, { type: 'undrainNode', nodeId: 'n3', atMs: 1, by: 'a' });
-    expect(planPlacement(back, 1)).toBeUndefined();
+    const still = { mayBalance: false, givenUp: new Set<string>() };
+    expect(planPlacement(back, 1, still)).toBeUndefined();
+    expect(planPlacement(back, 1)).toMatchObject({ type: 'moveGroup', to: 'n3' });
   });
 
   it('does not drop a copy before its successor is in sync', () => {
@@ -145,7 +158,7 @@ describe('the plan', () => {
     });
     const { state, steps } = settle(replaced);
     expect(Object.keys(state.nodes)).toEqual(['n1', 'n3', 'n4', 'n5']);
-    expect(steps.at(-1)).toMatchObject({ type: 'removeNode', nodeId: 'n2' });
+    expect(steps).toContainEqual(expect.objectContaining({ type: 'removeNode', nodeId: 'n2' }));
     const first = steps.find((s) => s.type === 'addReplica');
     expect(first).toMatchObject({ add: 'n5' });
     for (const g of Object.values(state.portalGroups)) expect(g.inSync).toHaveLength(3);
