@@ -40,8 +40,8 @@ export interface LunHost {
   confirmServing(): Promise<void> | undefined;
   /** Whether confirmServing would have nothing to wait for, nor to throw. */
   isCertainlyServing(): boolean;
-  /** Waits until so many bytes may be in flight. @throws DeviceError kind "not-serving" */
-  admit(lengthBytes: number): Promise<void> | undefined;
+  /** Waits until so many bytes of that LUN may be in flight. @throws DeviceError kind "not-serving" */
+  admit(lunId: number, lengthBytes: number): Promise<void> | undefined;
   /** The epoch new records carry. */
   recordEpoch(): number;
   /** Gives the records their places in the log at once; `done` settles as BlockDevice.write does. */
@@ -127,7 +127,7 @@ export class LunDevice implements BlockDevice {
     this.#checkRange(lba, lengthBytes / LOGICAL_BLOCK_BYTES);
     if (lengthBytes === 0) return;
     this.#assertCurrent();
-    const admission = this.#host.admit(lengthBytes);
+    const admission = this.#host.admit(this.#lun.description.lunId, lengthBytes);
     if (admission !== undefined) await admission;
     const startByte = lba * LOGICAL_BLOCK_BYTES;
     const partial = partialBlocks(startByte, startByte + lengthBytes);
@@ -183,7 +183,7 @@ export class LunDevice implements BlockDevice {
   }
 
   async #discardBlocks(firstBlock: number, blockCount: number): Promise<void> {
-    const admission = this.#host.admit(0);
+    const admission = this.#host.admit(this.#lun.description.lunId, 0);
     if (admission !== undefined) await admission;
     this.#assertWritable();
     const { lunId } = this.#lun.description;
@@ -222,7 +222,7 @@ export class LunDevice implements BlockDevice {
 
   async saveServerState(state: Uint8Array): Promise<void> {
     invariant(state.length <= MAX_SERVER_STATE_BYTES, `a server state of ${state.length} bytes`);
-    const admission = this.#host.admit(state.length);
+    const admission = this.#host.admit(this.#lun.description.lunId, state.length);
     if (admission !== undefined) await admission;
     this.#assertWritable();
     const { lunId } = this.#lun.description;

@@ -1,7 +1,8 @@
 import { DeviceError } from '../block-device.ts';
-import { MAX_IN_FLIGHT_BYTES } from './limits.ts';
+import { FairAdmission } from './fair-admission.ts';
 
 interface PendingWrite {
+  readonly lunId: number;
   readonly firstIndex: number;
   readonly endIndex: number;
   readonly lengthBytes: number;
@@ -28,9 +29,8 @@ export class PendingWrites {
   /** In the order of the log. */
   #writes: PendingWrite[] = [];
   #head = 0;
-  #inFlightBytes = 0;
+  readonly #admission = new FairAdmission();
   #durable: DurableWaiter[] = [];
-  #admission: Waiter[] = [];
   #lease: LeaseWaiter[] = [];
 
   get count(): number {
@@ -45,17 +45,15 @@ export class PendingWrites {
     return this.#lease.length > 0;
   }
 
-  /** @returns undefined when there is room now; callers that wait are let in in order */
-  admit(): Promise<void> | undefined {
-    if (this.#admission.length === 0 && this.#inFlightBytes < MAX_IN_FLIGHT_BYTES) return undefined;
-    return new Promise((resolve, reject) => this.#admission.push({ resolve, reject }));
+  /** @returns undefined when there is room now; see FairAdmission */
+  admit(lunId: number, lengthBytes: number): Promise<void> | undefined {
+    return this.#admission.admit(lunId, lengthBytes);
   }
 
-  add(firstIndex: number, endIndex: number, lengthBytes: number, forceUnitAccess: boolean): Promise<void> {
-    this.#inFlightBytes += lengthBytes;
-    return new Promise((resolve, reject) => {
-      this.#writes.push({ firstIndex, endIndex, lengthBytes, forceUnitAccess, resolve, reject });
-    });
+  /** @param write its records' numbers, from the first to the one after the last */
+  add(write: Omit<PendingWrite, 'resolve' | 'reject'>): Promise<void> {
+    this.#admission.began(write.lunId, write.lengthBytes);
+    return new Promise((resolve, reject) => this.#writes.push({ ...write, resolve, reject }));
   }
 
   /** Records below are committed, and readable. */
@@ -64,7 +62,7 @@ export class PendingWrites {
     for (; head < this.#writes.length; head++) {
       const write = this.#writes[head] as PendingWrite;
       if (write.endIndex > commitIndex) break;
-      this.#inFlightBytes -= write.lengthBytes;
+      this.#admission.ended(write.lunId, write.lengthBytes);
       const { endIndex: index, resolve, reject } = write;
       if (write.forceUnitAccess && durableIndex < index) this.#durable.push({ index, resolve, reject });
       else resolve();
@@ -77,16 +75,7 @@ export class PendingWrites {
       this.#writes = this.#writes.slice(head);
       this.#head = 0;
     }
-    this.#letIn();
-  }
-
-  #letIn(): void {
-    // Those let in count from when they are added, a little later; the bound is exceeded by these few at most.
-    let room = MAX_IN_FLIGHT_BYTES - this.#inFlightBytes;
-    while (room > 0 && this.#admission.length > 0) {
-      (this.#admission.shift() as Waiter).resolve();
-      room -= MAX_IN_FLIGHT_BYTES / 64;
-    }
+    this.#admission.letIn();
   }
 
   awaitDurable(index: number): Promise<void> {
@@ -122,26 +111,20 @@ export class PendingWrites {
       const last = this.#writes.at(-1) as PendingWrite;
       if (last.endIndex <= fromIndex) break;
       this.#writes.pop();
-      this.#inFlightBytes -= last.lengthBytes;
+      this.#admission.ended(last.lunId, last.lengthBytes);
       failed.push(last);
     }
     for (const write of failed.reverse()) write.reject(error());
-    this.#letIn();
+    this.#admission.letIn();
   }
 
   failAll(error: () => DeviceError): void {
-    const waiters: Waiter[] = [
-      ...this.#writes.slice(this.#head),
-      ...this.#durable,
-      ...this.#admission,
-      ...this.#lease,
-    ];
+    const waiters: Waiter[] = [...this.#writes.slice(this.#head), ...this.#durable, ...this.#lease];
     this.#writes = [];
     this.#head = 0;
-    this.#inFlightBytes = 0;
     this.#durable = [];
-    this.#admission = [];
     this.#lease = [];
     for (const waiter of waiters) waiter.reject(error());
+    this.#admission.failAll(error);
   }
 }

@@ -1,6 +1,6 @@
 import { invariant } from '../../base/errors.ts';
 import { DeviceError } from '../block-device.ts';
-import { decodeGroupRecord } from '../lun/log-record.ts';
+import { decodeGroupRecord, type GroupRecord } from '../lun/log-record.ts';
 import type { LunHost } from '../lun/lun-device.ts';
 import type { ReadAt } from '../lun/lun-reader.ts';
 import type { Lun, LunTable } from '../lun/lun-table.ts';
@@ -77,11 +77,11 @@ export class WritePath implements LunHost {
   }
 
   /** @throws DeviceError kind "no-space" while only the reserve is left */
-  admit(lengthBytes = 0): Promise<void> | undefined {
+  admit(lunId: number, lengthBytes: number): Promise<void> | undefined {
     if (lengthBytes > 0 && this.#options.isDiskLow()) {
       throw new DeviceError('no-space', 'the disk of the log has only its reserve left');
     }
-    return this.#pending.admit();
+    return this.#pending.admit(lunId, lengthBytes);
   }
 
   recordEpoch(): number {
@@ -111,7 +111,9 @@ export class WritePath implements LunHost {
       lengthBytes += payload.length;
     }
     if (forceUnitAccess) this.#batchWantsSync = true;
-    const done = this.#pending.add(firstIndex, this.nextIndex, lengthBytes, forceUnitAccess);
+    const lunId = lunOf(this.#batch.at(-1)?.record);
+    const endIndex = this.nextIndex;
+    const done = this.#pending.add({ lunId, firstIndex, endIndex, lengthBytes, forceUnitAccess });
     return { firstIndex, done };
   }
 
@@ -173,6 +175,11 @@ export class WritePath implements LunHost {
     this.#batch = [];
     this.#batchWantsSync = false;
   }
+}
+
+/** What belongs to no LUN counts as one of its own. */
+function lunOf(record: GroupRecord | undefined): number {
+  return record !== undefined && 'lunId' in record ? record.lunId : 0;
 }
 
 export function notServing(): DeviceError {

@@ -20,6 +20,8 @@ export class Disk {
   isFull = false;
   /** Bounds of how long an operation takes, in ms. */
   slowMs = 0;
+  /** What writing takes besides. */
+  msPerMib = 0;
 
   constructor(id: string) {
     this.id = id;
@@ -155,9 +157,9 @@ class DiskLog implements RecordLog {
     return this.#disk.durableIndex;
   }
 
-  #operate<T>(lowMs: number, highMs: number, carryOut: () => T): Promise<T> {
+  #operate<T>(lowMs: number, highMs: number, carryOut: () => T, moreMs = 0): Promise<T> {
     return new Promise((resolve, reject) => {
-      const delayMs = this.#process.world.between(lowMs, highMs) + this.#disk.slowMs;
+      const delayMs = this.#process.world.between(lowMs, highMs) + this.#disk.slowMs + moreMs;
       this.#pending.run(delayMs, () => {
         try {
           const result = carryOut();
@@ -170,7 +172,9 @@ class DiskLog implements RecordLog {
   }
 
   append(records: readonly Uint8Array[]): Promise<AppendedRecords> {
-    return this.#operate(0, 1, () => {
+    const lengthBytes = records.reduce((sum, { length }) => sum + length, 0);
+    const moreMs = (lengthBytes / (1024 * 1024)) * this.#disk.msPerMib;
+    const carryOut = (): AppendedRecords => {
       const disk = this.#disk;
       if (disk.isFull) throw new LogFullError('the simulated disk is full');
       const firstIndex = disk.nextIndex;
@@ -181,7 +185,8 @@ class DiskLog implements RecordLog {
         return position;
       });
       return { firstIndex, positions };
-    });
+    };
+    return this.#operate(0, 1, carryOut, moreMs);
   }
 
   sync(): Promise<void> {

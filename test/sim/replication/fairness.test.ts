@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest';
+import type { BlockDevice } from '../../../storage/block-device.ts';
+import { PIPELINE_BYTES, SLOW_MS } from '../../../storage/replication/limits.ts';
+import { QuietFabric } from './quiet-fabric.ts';
+
+/** A disk of 32 MB/s: few writes fill it, so that few have to be simulated. */
+const MS_PER_MIB = 32;
+const TIMEOUT_MS = 120_000;
+const DEPTH = 128;
+const BIG = Buffer.alloc(64 * 1024, 1);
+const SMALL = Buffer.alloc(4096, 2);
+/** What fills the pipeline takes so long on each of primary and backup. */
+const PIPELINE_MS = (PIPELINE_BYTES / 1024 / 1024) * MS_PER_MIB;
+
+const worst = (tookMs: readonly number[]): number => Math.max(...tookMs);
+
+/** As deep as iSCSI lets one session be. */
+function writeGreedily(fabric: QuietFabric, device: BlockDevice): { bytes: () => number } {
+  const writers = Array.from({ length: DEPTH }, (_, i) =>
+    fabric.repeat(() => device.write(i * 128, [BIG], { forceUnitAccess: false })),
+  );
+  return { bytes: () => writers.reduce((sum, { tookMs }) => sum + tookMs.length * BIG.length, 0) };
+}
+
+const writeSmall = (fabric: QuietFabric, device: BlockDevice) =>
+  fabric.repeat(() => device.write(0, [SMALL], { forceUnitAccess: false }), 5);
+
+const readSmall = (fabric: QuietFabric, device: BlockDevice) =>
+  fabric.repeat(async () => {
+    await device.read(8, 8);
+  }, 5);
+
+describe('one machine that writes as much as it can', { timeout: TIMEOUT_MS }, () => {
+  it.each([1, 8])(
+    'delays another that writes a little by what fills the pipeline, be there %i of it',
+    async (greedy) => {
+      const fabric = new QuietFabric(['g'], { msPerMib: MS_PER_MIB });
+      const luns = Array.from({ length: greedy + 1 }, (_, i) => ({ group: 'g', lunId: i + 1 }));
+      await fabric.serve(luns);
+      const [modest, ...others] = luns.map(({ lunId }) => fabric.group('g').openDevice(lunId) as BlockDevice);
+      const alone = writeSmall(fabric, modest as BlockDevice);
+      await fabric.run(1000);
+      alone.stop();
+      const loads = others.map((device) => writeGreedily(fabric, device));
+      await fabric.run(1000);
+      const before = loads.map((load) => load.bytes());
+      const writes = writeSmall(fabric, modest as BlockDevice);
+      const reads = readSmall(fabric, modest as BlockDevice);
+      await fabric.run(3000);
+      expect(writes.tookMs.length).toBeGreaterThan(5);
+      // It lies behind what is in the log already, here and then on the backups.
+      expect(worst(writes.tookMs)).toBeLessThan(worst(alone.tookMs) + 3 * PIPELINE_MS);
+      // Reads wait for no write at all.
+      expect(worst(reads.tookMs)).toBeLessThan(10);
+      const moved = loads.map((load, i) => load.bytes() - (before[i] as number));
+      // The disks are kept busy all the same, and shared alike.
+      const possible = (3000 / MS_PER_MIB) * 1024 * 1024;
+      expect(moved.reduce((sum, bytes) => sum + bytes, 0)).toBeGreaterThan(0.6 * possible);
+      expect(Math.max(...moved)).toBeLessThan(1.5 * Math.min(...moved));
+    },
+  );
+});
+
+describe('a backup whose disk hangs', { timeout: TIMEOUT_MS }, () => {
+  it('delays nobody in another group, and no read of its own', async () => {
+    const fabric = new QuietFabric(['g', 'h'], { msPerMib: MS_PER_MIB });
+    await fabric.serve([
+      { group: 'g', lunId: 1 },
+      { group: 'h', lunId: 2 },
+    ]);
+    const stuck = fabric.group('g').openDevice(1) as BlockDevice;
+    const other = fabric.group('h').openDevice(2) as BlockDevice;
+    const quiet = writeSmall(fabric, other);
+    await fabric.run(1000);
+    quiet.stop();
+    const stuckWrites = writeSmall(fabric, stuck);
+    await fabric.run(100);
+    fabric.disk('n2', 'g').slowMs = 60_000;
+    const reads = readSmall(fabric, stuck);
+    const writes = writeSmall(fabric, other);
+    await fabric.run(3000);
+    expect(worst(writes.tookMs)).toBeLessThanOrEqual(worst(quiet.tookMs) + 2);
+    expect(worst(reads.tookMs)).toBeLessThan(10);
+    // Its own writes wait for it until it is put out of the set, and then no more.
+    expect(fabric.inSync('g')).toEqual(['n1', 'n3']);
+    expect(fabric.inSync('h')).toEqual(['n1', 'n2', 'n3']);
+    expect(worst(stuckWrites.tookMs)).toBeGreaterThan(SLOW_MS / 2);
+    expect(worst(stuckWrites.tookMs)).toBeLessThan(3 * SLOW_MS);
+    expect(stuckWrites.tookMs.length).toBeGreaterThan(50);
+  });
+});

@@ -1,0 +1,174 @@
+import { CounterSet } from '../../../base/counters.ts';
+import { silentLogger } from '../../../base/logger.ts';
+import {
+  type PortalGroup,
+  type PortalGroupState,
+  type ProposalOutcome,
+  ReplicationHost,
+  type ReplicationNode,
+} from '../../../storage/replication/index.ts';
+import { Network } from '../network.ts';
+import { Process, World } from '../world.ts';
+import { Disk } from './disk.ts';
+import { simulatedImages } from './sectors.ts';
+
+const NODES = ['n1', 'n2', 'n3'];
+const LEASE_MS = 600;
+
+/** Three nodes with copies of some groups that n1 leads, in virtual time, where nothing goes wrong by itself. */
+export class QuietFabric {
+  readonly world: World;
+  readonly #hosts = new Map<string, ReplicationHost>();
+  readonly #processes = new Map<string, Process>();
+  readonly #disks = new Map<string, Disk>();
+  readonly #nodes: ReplicationNode[];
+  #groups: PortalGroupState[];
+
+  constructor(
+    groupIds: readonly string[],
+    options: { readonly msPerMib: number; readonly minInSync?: number; readonly seed?: number },
+  ) {
+    const world = new World(options.seed ?? 1);
+    this.world = world;
+    const network = new Network(world);
+    this.#nodes = NODES.map((nodeId) => ({ nodeId, incarnation: `${nodeId}.1`, status: 'up' }));
+    this.#groups = groupIds.map((id) => ({
+      id,
+      epoch: 1,
+      primary: 'n1',
+      inSync: NODES.map((nodeId) => ({ nodeId, incarnation: `${nodeId}.1` })),
+      replicas: NODES,
+      minInSync: options.minInSync ?? 1,
+      durability: 'write-back',
+    }));
+    for (const nodeId of NODES) {
+      const process = new Process(world, nodeId, `${nodeId}.1`);
+      this.#processes.set(nodeId, process);
+      const meta = new Disk(nodeId);
+      for (const id of groupIds) {
+        const disk = new Disk(`${nodeId}/${id}`);
+        disk.msPerMib = options.msPerMib;
+        this.#disks.set(disk.id, disk);
+      }
+      const host = new ReplicationHost({
+        nodeId,
+        incarnation: process.incarnation,
+        transport: network.attach(process),
+        openLog: (groupId) => Promise.resolve(this.disk(nodeId, groupId).openLog(process)),
+        metaDirectory: meta.metaStore(process),
+        images: simulatedImages(world, process),
+        clock: process,
+        timers: process,
+        logger: silentLogger,
+        counters: new CounterSet(),
+        proposeShrink: (group, epoch, remove) => this.#shrink(process, group, epoch, remove),
+        proposeExpand: () => Promise.resolve('refused'),
+        onFatal: (error) => {
+          throw error;
+        },
+      });
+      this.#hosts.set(nodeId, host);
+      void host.start();
+    }
+    this.#tell();
+  }
+
+  disk(nodeId: string, groupId: string): Disk {
+    return this.#disks.get(`${nodeId}/${groupId}`) as Disk;
+  }
+
+  group(groupId: string): PortalGroup {
+    return this.#hosts.get('n1')?.group(groupId) as PortalGroup;
+  }
+
+  inSync(groupId: string): readonly string[] {
+    return (this.#groups.find((g) => g.id === groupId)?.inSync ?? []).map((m) => m.nodeId);
+  }
+
+  /** Takes a member out, or in again, as the cluster would. */
+  setInSync(groupId: string, nodeIds: readonly string[]): void {
+    this.#groups = this.#groups.map((group) =>
+      group.id === groupId
+        ? {
+            ...group,
+            epoch: group.epoch + 1,
+            inSync: nodeIds.map((nodeId) => ({ nodeId, incarnation: `${nodeId}.1` })),
+          }
+        : group,
+    );
+    this.#tell();
+  }
+
+  setMinInSync(groupId: string, minInSync: number): void {
+    this.#groups = this.#groups.map((group) => (group.id === groupId ? { ...group, minInSync } : group));
+    this.#tell();
+  }
+
+  #shrink(process: Process, groupId: string, epoch: number, remove: string): Promise<ProposalOutcome> {
+    return new Promise((resolve) => {
+      this.world.after(5, () => {
+        const group = this.#groups.find((g) => g.id === groupId);
+        const isCurrent = group?.epoch === epoch && group.inSync.length > 1;
+        if (isCurrent)
+          this.setInSync(
+            groupId,
+            this.inSync(groupId).filter((id) => id !== remove),
+          );
+        process.enterAfter(1, () => resolve(isCurrent ? 'applied' : 'refused'));
+      });
+    });
+  }
+
+  #tell(): void {
+    const state = { groups: this.#groups, nodes: this.#nodes, leaseMs: LEASE_MS };
+    for (const [nodeId, host] of this.#hosts) {
+      this.#processes.get(nodeId)?.enterAfter(1, () => host.applyClusterState(state));
+    }
+  }
+
+  async run(forMs: number): Promise<void> {
+    await this.world.runUntil(this.world.nowMs + forMs, () => {});
+  }
+
+  /** Until the groups serve and have these disks. */
+  async serve(disks: readonly { readonly group: string; readonly lunId: number }[]): Promise<void> {
+    const groups = [...new Set(disks.map((d) => d.group))];
+    for (let i = 0; i < 100 && !groups.every((id) => this.group(id)?.isServing()); i++) await this.run(50);
+    const made = disks.map(({ group, lunId }) =>
+      this.group(group).resetLun({ lunId, base: { name: 'image', version: 1 }, lengthBlocks: 65_536 }),
+    );
+    let isDone = false;
+    void Promise.all(made).then(() => {
+      isDone = true;
+    });
+    for (let i = 0; i < 100 && !isDone; i++) await this.run(50);
+    if (!isDone) throw new Error('the disks were not made');
+  }
+
+  /** Calls `work` now in the process of n1, and again as soon as it has ended; tells how long each time took. */
+  repeat(work: () => Promise<void>, pauseMs = 0): { readonly tookMs: number[]; stop(): void } {
+    const tookMs: number[] = [];
+    let isOver = false;
+    const process = this.#processes.get('n1') as Process;
+    const turn = (): void => {
+      if (isOver) return;
+      const beganMs = this.world.nowMs;
+      work().then(
+        () => {
+          tookMs.push(this.world.nowMs - beganMs);
+          process.enterAfter(pauseMs, turn);
+        },
+        (error: unknown) => {
+          if (!isOver) throw error;
+        },
+      );
+    };
+    process.enterAfter(0, turn);
+    return {
+      tookMs,
+      stop: () => {
+        isOver = true;
+      },
+    };
+  }
+}
