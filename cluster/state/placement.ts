@@ -69,8 +69,9 @@ export function isUnderWay({ moving, replicas }: PortalGroupRecord): boolean {
   return moving !== undefined && replicas.includes(moving.from) && replicas.includes(moving.to);
 }
 
-function withoutMoving({ moving: _, ...group }: PortalGroupRecord): PortalGroupRecord {
-  return group;
+function withoutMoving(group: PortalGroupRecord): PortalGroupRecord {
+  const { moving: _, ...rest } = group;
+  return rest;
 }
 
 function remembered(

@@ -20,3 +20,10 @@ function describeRaft(message: Message): string {
   if (reject === true) parts.push('rejected');
   return parts.join(', ');
 }
+
+/** What JSON has no form for, for JSON.stringify. */
+export function asText(_: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return String(value);
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  return value instanceof Map || value instanceof Set ? [...value] : value;
+}

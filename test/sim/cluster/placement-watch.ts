@@ -1,19 +1,16 @@
 import type { ClusterState, PortalGroupRecord } from '../../../cluster/state/model.ts';
 import { isUnderWay } from '../../../cluster/state/placement.ts';
 
-export interface PlacementWatchContext {
-  readonly fail: (what: string) => void;
-  readonly count: (name: string) => void;
-}
-
 /** Looks at each state of the cluster: copies are moved one at a time, and none goes before the new one is in sync. */
 export class PlacementWatch {
-  readonly #context: PlacementWatchContext;
+  readonly #fail: (what: string) => void;
+  readonly #counters: { add(name: string): void };
   #position = -1;
   #before: ClusterState | undefined;
 
-  constructor(context: PlacementWatchContext) {
-    this.#context = context;
+  constructor(fail: (what: string) => void, counters: { add(name: string): void }) {
+    this.#fail = fail;
+    this.#counters = counters;
   }
 
   /** States that some node has been in already say nothing new. */
@@ -23,8 +20,7 @@ export class PlacementWatch {
     this.#position = position;
     this.#before = state;
     const moving = Object.values(state.portalGroups).filter(isUnderWay);
-    if (moving.length > 1)
-      this.#context.fail(`copies of ${moving.map((g) => g.id).join(' and ')} move at once`);
+    if (moving.length > 1) this.#fail(`copies of ${moving.map((g) => g.id).join(' and ')} move at once`);
     if (before === undefined) return;
     for (const group of Object.values(before.portalGroups)) {
       const now = state.portalGroups[group.id];
@@ -39,8 +35,8 @@ export class PlacementWatch {
     if (now.epoch !== before.epoch + 1) return;
     const wasInSync = before.inSync.some((m) => m.nodeId === moving.from);
     if (!now.inSync.some((m) => m.nodeId === moving.to) && wasInSync) {
-      this.#context.fail(`${before.id} gave up its copy on ${moving.from} before ${moving.to} had one`);
+      this.#fail(`${before.id} gave up its copy on ${moving.from} before ${moving.to} had one`);
     }
-    this.#context.count('placement.copies-moved');
+    this.#counters.add('placement.copies-moved');
   }
 }

@@ -12,7 +12,7 @@ import { FAIR_WEATHER, Network } from '../network.ts';
 import { type Process, World } from '../world.ts';
 import { Administrator } from './administrator.ts';
 import { Clients } from './clients.ts';
-import { describeMessage } from './describe-message.ts';
+import { asText, describeMessage } from './describe-message.ts';
 import { makeFirstState } from './first-state.ts';
 import { Host, type HostContext } from './host.ts';
 import { Ledger } from './ledger.ts';
@@ -96,10 +96,7 @@ export class Simulation {
     const fail = (what: string): void => this.#fail(what);
     const note = this.#trace.note.bind(this.#trace);
     const counters = this.#counters;
-    this.#placement = new PlacementWatch({
-      fail: (what) => this.#fail(what),
-      count: (name) => counters.add(name),
-    });
+    this.#placement = new PlacementWatch(fail, counters);
     const first = world.chance(75) ? 3 : 5;
     this.#hostContext = this.#makeHostContext(makeFirstState(first));
     for (const { nodeId, raftId } of Object.values(this.#hostContext.genesis.nodes)) {
@@ -454,10 +451,4 @@ interface Seen {
   appliedIndex: number;
   /** While it leads: how far what it committed has been looked at. */
   leads: { readonly term: number; counted: number } | undefined;
-}
-
-function asText(_: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return String(value);
-  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
-  return value instanceof Map || value instanceof Set ? [...value] : value;
 }

@@ -137,12 +137,12 @@ export class QuietFabric {
     const made = disks.map(({ group, lunId }) =>
       this.group(group).resetLun({ lunId, base: { name: 'image', version: 1 }, lengthBlocks: 65_536 }),
     );
-    let isDone = false;
+    const progress = { isDone: false };
     void Promise.all(made).then(() => {
-      isDone = true;
+      progress.isDone = true;
     });
-    for (let i = 0; i < 100 && !isDone; i++) await this.run(50);
-    if (!isDone) throw new Error('the disks were not made');
+    for (let i = 0; i < 100 && !progress.isDone; i++) await this.run(50);
+    if (!progress.isDone) throw new Error('the disks were not made');
   }
 
   /** Calls `work` now in the process of n1, and again as soon as it has ended; tells how long each time took. */

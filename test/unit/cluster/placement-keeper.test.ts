@@ -123,8 +123,12 @@ describe('the keeper of placement', () => {
     const counts = Object.keys(state.nodes).map(
       (id) => Object.values(state.portalGroups).filter((g) => g.replicas.includes(id)).length,
     );
-    expect(counts.sort()).toEqual([4, 4, 5, 5]);
-    expect(Object.keys(state.nodes).map(led).sort()).toEqual([1, 1, 2, 2]);
+    expect(counts.toSorted((a, b) => a - b)).toEqual([4, 4, 5, 5]);
+    expect(
+      Object.keys(state.nodes)
+        .map(led)
+        .toSorted((a, b) => a - b),
+    ).toEqual([1, 1, 2, 2]);
     expect(await pass(120_000)).toEqual([]);
     const events = state.audit.map((a) => a.event);
     expect(events).toEqual(expect.arrayContaining(['copy-added', 'copy-dropped', 'group-moved']));

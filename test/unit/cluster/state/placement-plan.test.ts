@@ -96,8 +96,8 @@ describe('the plan', () => {
     expect(copies(three)).toEqual({ n1: 4, n2: 4, n3: 4 });
     const five = settle(withNodes(three, 4, 5)).state;
     for (const g of Object.values(five.portalGroups)) expect(g.inSync).toHaveLength(3);
-    expect(Object.values(copies(five)).sort()).toEqual([2, 2, 2, 3, 3]);
-    expect(Object.values(leads(five)).sort()).toEqual([0, 1, 1, 1, 1]);
+    expect(Object.values(copies(five)).toSorted((a, b) => a - b)).toEqual([2, 2, 2, 3, 3]);
+    expect(Object.values(leads(five)).toSorted((a, b) => a - b)).toEqual([0, 1, 1, 1, 1]);
   });
 
   it('begins no more copies at a time than may be on their way', () => {
