@@ -2,6 +2,7 @@ import type { GroupRecord } from '../lun/log-record.ts';
 import { persistEffect, type ReplicaCore, type ReplicaEffect, type ReplicaEvent } from './core.ts';
 import { type EpochEntry, epochAt, epochsBefore, withEpoch } from './epoch-table.ts';
 import type { AppendFrame, PrimaryFrame, ResetFrame, TruncateFrame } from './frame.ts';
+import { withGrant } from './grants.ts';
 import type { MemberIdentity } from './group-state.ts';
 import { CLOCK_DRIFT, FULL_RETRY_MS, LEASE_MARGIN_MS } from './limits.ts';
 
@@ -64,6 +65,10 @@ export function stepBackup(state: BackupState, event: ReplicaEvent, nowMs: numbe
     case 'trimmed':
       log.baseIndex = event.baseIndex;
       return [];
+    case 'letGone':
+      if (event.reign !== state.core.unreleasedReign) return [];
+      state.core.unreleasedReign = 0;
+      return answer(state);
     case 'link':
       if (!event.up && event.peer.nodeId === state.heard?.from) state.heard = undefined;
       return [];
@@ -110,7 +115,7 @@ function onFrame(
   core.leaseMs = frame.leaseMs;
   // Nothing may be said under an epoch, nor a grant given, that a restart could forget.
   if (mustPersist) effects.push(persistEffect(core));
-  core.grantUntilMs = Math.max(core.grantUntilMs, nowMs + grantMs(frame.leaseMs));
+  core.grants = withGrant(core.grants, from, nowMs + grantMs(frame.leaseMs), nowMs);
   const { reign, sentAtMs, leaseMs, commitIndex, syncIndex } = frame;
   state.heard = { from: from.nodeId, reign, sentAtMs, leaseMs, commitIndex, syncIndex };
   if (state.alignedReign !== reign) state.alignedReign = 0;
@@ -321,6 +326,7 @@ function commonFields(state: BackupState, heard: Heard) {
     imagesReady: core.imagesReady,
     full: state.fullSinceMs !== undefined,
     takesVoids: true,
+    released: core.unreleasedReign === 0,
   };
 }
 

@@ -1,6 +1,7 @@
 import type { GroupRecord } from '../lun/log-record.ts';
 import type { EpochEntry } from './epoch-table.ts';
 import type { Frame } from './frame.ts';
+import type { Grant } from './grants.ts';
 import type {
   DeliberateFaults,
   MemberIdentity,
@@ -48,8 +49,13 @@ export interface ReplicaCore {
   leaseMs: number;
   /** What the cluster itself has said last: whether this very process was in sync in that epoch. */
   told: { readonly epoch: number; readonly inSync: boolean };
-  /** Until then another node may be serving on the strength of a grant of ours. */
-  grantUntilMs: number;
+  /** While they last, those they were given to may be serving. */
+  grants: readonly Grant[];
+  /**
+   * The last reign of this process, while something of it may be left: a portal address, a listener. 0 once
+   * nothing is. It is set to another one with each office taken, and this process never serves in an earlier one.
+   */
+  unreleasedReign: number;
   readonly log: LogView;
   readonly links: Map<string, LinkState>;
   imagesReady: boolean;
@@ -84,6 +90,8 @@ export type ReplicaEvent =
   | { readonly kind: 'appendFailed'; readonly cut: number; readonly appendedIndex: number }
   | { readonly kind: 'synced'; readonly cut: number; readonly durableIndex: number }
   | { readonly kind: 'applied' }
+  /** What `letGo` asked for has been done. */
+  | { readonly kind: 'letGone'; readonly reign: number }
   | {
       readonly kind: 'streamed';
       readonly to: MemberIdentity;
@@ -138,6 +146,8 @@ export type ReplicaEffect =
   /** Append the record with which this primary takes office. */
   | { readonly kind: 'beginEpoch'; readonly epoch: number; readonly cut: number; readonly index: number }
   | { readonly kind: 'propose'; readonly change: MembershipChange }
+  /** The office of that reign has ended: give up what the network knows us by. Answered by `letGone`. */
+  | { readonly kind: 'letGo'; readonly reign: number }
   /** Something that must not happen and was not obeyed, or a peer's mistake. */
   | { readonly kind: 'complain'; readonly event: string; readonly fields: Readonly<Record<string, unknown>> };
 

@@ -45,6 +45,7 @@ export interface EffectPorts {
   readonly primary: () => PrimaryState | undefined;
   readonly step: (event: ReplicaEvent) => void;
   readonly propose: (change: MembershipChange) => Promise<ProposalOutcome>;
+  readonly letGo: () => Promise<void>;
   readonly onFailure: (error: unknown) => void;
 }
 
@@ -141,6 +142,9 @@ export class EffectRunner {
       case 'propose':
         this.#propose(effect.change);
         return undefined;
+      case 'letGo':
+        this.#letGo(effect.reign);
+        return undefined;
       case 'complain':
         counters.add(effect.event);
         logger.error(effect.event, { group: groupId, ...effect.fields });
@@ -199,6 +203,11 @@ export class EffectRunner {
       (outcome) => step({ kind: 'proposed', change, outcome }),
       () => step({ kind: 'proposed', change, outcome: 'unknown' }),
     );
+  }
+
+  #letGo(reign: number): void {
+    const { letGo, step, onFailure } = this.#ports;
+    letGo().then(() => step({ kind: 'letGone', reign }), onFailure);
   }
 
   #sendReset(to: string): void {

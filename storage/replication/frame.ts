@@ -66,6 +66,8 @@ interface FromMember {
   readonly full: boolean;
   /** The sender knows records that stand for superseded ones. */
   readonly takesVoids: boolean;
+  /** The sending process serves nothing, and has nothing left, of any reign before the one that it answers to. */
+  readonly released: boolean;
 }
 
 /** The receiver's log is the primary's up to nextIndex. */
@@ -93,6 +95,7 @@ const KIND = { heartbeat: 1, append: 2, truncate: 3, reset: 4, ack: 5, position:
 const FLAG_IMAGES_READY = 1;
 const FLAG_FULL = 2;
 const FLAG_TAKES_VOIDS = 4;
+const FLAG_RELEASED = 8;
 
 /** The frame in parts; the records of an append are the caller's own buffers, not copied. */
 export function encodeFrame(frame: Frame): Uint8Array[] {
@@ -111,11 +114,7 @@ export function encodeFrame(frame: Frame): Uint8Array[] {
       w.u32(frame.leaseMs);
       writeIndex(w, frame.nextIndex);
       writeIndex(w, frame.durableIndex);
-      w.u8(
-        (frame.imagesReady ? FLAG_IMAGES_READY : 0) |
-          (frame.full ? FLAG_FULL : 0) |
-          (frame.takesVoids ? FLAG_TAKES_VOIDS : 0),
-      );
+      w.u8(flagsOf(frame));
       if (frame.kind === 'position') writeEpochs(w, frame.epochs);
       return [w.finish()];
     case 'heartbeat':
@@ -124,6 +123,15 @@ export function encodeFrame(frame: Frame): Uint8Array[] {
     case 'reset':
       return encodePrimaryFrame(w, frame);
   }
+}
+
+function flagsOf({ imagesReady, full, takesVoids, released }: FromMember): number {
+  return (
+    (imagesReady ? FLAG_IMAGES_READY : 0) |
+    (full ? FLAG_FULL : 0) |
+    (takesVoids ? FLAG_TAKES_VOIDS : 0) |
+    (released ? FLAG_RELEASED : 0)
+  );
 }
 
 function encodePrimaryFrame(w: ByteWriter, frame: PrimaryFrame): Uint8Array[] {
@@ -227,6 +235,7 @@ function readFromMember(r: ByteReader): Omit<FromMember, 'group' | 'epoch'> {
     imagesReady: (flags & FLAG_IMAGES_READY) !== 0,
     full: (flags & FLAG_FULL) !== 0,
     takesVoids: (flags & FLAG_TAKES_VOIDS) !== 0,
+    released: (flags & FLAG_RELEASED) !== 0,
   };
 }
 

@@ -24,6 +24,7 @@ import type { ReplicaCore, ReplicaEvent } from './core.ts';
 import type { DiskSpace } from './disk-space.ts';
 import { type EffectPorts, EffectRunner } from './effect-runner.ts';
 import { decodeFrame } from './frame.ts';
+import { forgottenGrant } from './grants.ts';
 import type { DeliberateFaults, MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
 import { ImageWatch } from './image-watch.ts';
 import {
@@ -55,6 +56,8 @@ export interface ReplicaOptions {
   readonly counters: Counters;
   readonly propose: EffectPorts['propose'];
   readonly onServingChange: (serving: boolean) => void;
+  /** Resolves once the portal address is off this node, its office having ended. Never rejects. */
+  readonly letGo: () => Promise<void>;
   readonly onFatal: (error: unknown) => void;
   readonly faults: DeliberateFaults;
   readonly trim: TrimBounds;
@@ -390,7 +393,8 @@ function newCore({ groupId, self, files, clock, faults, trim }: ReplicaOptions):
     primary: '',
     leaseMs,
     told: { epoch: 0, inSync: false },
-    grantUntilMs: files.wasKnown ? clock.monotonicMs() + grantMs(lastLeaseMs) : Number.NEGATIVE_INFINITY,
+    grants: files.wasKnown ? [forgottenGrant(clock.monotonicMs() + grantMs(lastLeaseMs))] : [],
+    unreleasedReign: 0,
     log: files.view(),
     links: new Map(),
     imagesReady: false,

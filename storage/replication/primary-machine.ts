@@ -16,6 +16,7 @@ import {
 } from './core.ts';
 import { divergenceIndex, epochsBefore, withEpoch } from './epoch-table.ts';
 import type { AckFrame, PositionFrame, PrimaryFrame } from './frame.ts';
+import { boundUntilMs, withoutGrant } from './grants.ts';
 import type { MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
 import {
   FULL_RETRY_MS,
@@ -56,6 +57,7 @@ export function takeOffice(
     pace: newPace(nowMs),
     appliedIndex: given.appliedIndex,
   };
+  core.unreleasedReign = state.reign;
   const effects = beginEpoch(state);
   followReplicas(state, nowMs);
   return { state, effects: [...effects, ...heartbeats(state, nowMs)] };
@@ -149,6 +151,8 @@ function onEvent(state: PrimaryState, event: ReplicaEvent, nowMs: number): Repli
     case 'trimmed':
       log.baseIndex = event.baseIndex;
       return [];
+    // An earlier office of this process: by now there is another.
+    case 'letGone':
     case 'applied':
       return [];
     case 'tick':
@@ -221,17 +225,25 @@ function probe(member: Member): void {
   member.inFlightBytes = 0;
 }
 
-function hearFrom(member: Member, frame: AckFrame | PositionFrame, nowMs: number): void {
+/** Answers to this reign only: what is said of the time before it must not be an earlier reign's. */
+function hearFrom(
+  { core }: PrimaryState,
+  member: Member,
+  frame: AckFrame | PositionFrame,
+  nowMs: number,
+): void {
   member.lastHeardMs = nowMs;
   member.leaseUntilMs = Math.max(member.leaseUntilMs, frame.echoMs + frame.leaseMs);
   member.imagesReady = frame.imagesReady;
   member.full = frame.full;
   member.takesVoids = frame.takesVoids;
+  // What we granted was granted before this reign, and that process gives it back.
+  if (frame.released) core.grants = withoutGrant(core.grants, member);
 }
 
 function onAck(state: PrimaryState, member: Member, frame: AckFrame, nowMs: number): ReplicaEffect[] {
   if (frame.reign !== state.reign) return [];
-  hearFrom(member, frame, nowMs);
+  hearFrom(state, member, frame, nowMs);
   const { appendedIndex } = state.core.log;
   if (frame.nextIndex > appendedIndex) {
     const fields = { member: member.nodeId, acked: frame.nextIndex, appended: appendedIndex };
@@ -257,7 +269,7 @@ function onPosition(
   nowMs: number,
 ): ReplicaEffect[] {
   if (frame.reign !== state.reign) return [];
-  hearFrom(member, frame, nowMs);
+  hearFrom(state, member, frame, nowMs);
   const { log } = state.core;
   const agreed = divergenceIndex(
     { epochs: log.epochs, nextIndex: log.appendedIndex },
@@ -403,7 +415,7 @@ function mayServe(state: PrimaryState, nowMs: number): boolean {
   return (
     core.log.commitIndex > state.epochStartIndex &&
     state.appliedIndex > state.epochStartIndex &&
-    (nowMs >= core.grantUntilMs || core.faults.skipLeaseWait === true) &&
+    (nowMs >= boundUntilMs(core.grants) || core.faults.skipLeaseWait === true) &&
     nowMs < leaseUntilMs(state)
   );
 }

@@ -63,8 +63,7 @@ function onState(
     const risen = group.epoch > core.epoch;
     core.epoch = group.epoch;
     if (risen || core.primary === '') core.primary = group.primary ?? '';
-    if (state.primary !== undefined) resign(state);
-    return risen ? [persistEffect(core)] : [];
+    return [...resign(state), ...(risen ? [persistEffect(core)] : [])];
   }
   const lastReign = core.log.epochs.at(-1)?.epoch ?? 0;
   if (lastReign >= group.epoch) {
@@ -91,14 +90,16 @@ function giveWay(state: ReplicaState, event: Extract<ReplicaEvent, { kind: 'fram
     if (frame.primary === core.self.nodeId) return [];
     core.epoch = frame.epoch;
     core.primary = frame.primary;
-    resign(state);
-    return [persistEffect(core)];
+    return [...resign(state), persistEffect(core)];
   }
-  resign(state);
-  return [];
+  return resign(state);
 }
 
-function resign(state: ReplicaState): void {
+/** From here on this process serves nothing in that reign, whatever it is told. */
+function resign(state: ReplicaState): ReplicaEffect[] {
+  const { primary, core } = state;
+  if (primary === undefined) return [];
   state.primary = undefined;
-  state.backup = newBackup(state.core);
+  state.backup = newBackup(core);
+  return [{ kind: 'letGo', reign: primary.reign }];
 }

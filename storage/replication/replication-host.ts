@@ -48,6 +48,11 @@ export interface ReplicationHostOptions {
     add: string,
     incarnation: string,
   ) => Promise<ProposalAnswer>;
+  /**
+   * The group is no longer served here: resolves once its portal address is off this node, never rejects. Its next
+   * primary waits for that, or until the lease has run out. Absent: there is nothing to give up.
+   */
+  readonly letGo?: (groupId: string) => Promise<void>;
   /** Storage failed or we are wrong: the process must end. */
   readonly onFatal: (error: unknown) => void;
   /** Bounds other than the usual ones; tests make them small. */
@@ -187,7 +192,7 @@ export class ReplicationHost {
   }
 
   #makeReplica(groupId: string, files: ReplicaFiles): PortalGroupReplica {
-    const { nodeId, incarnation, faults, trim, diskSpace, checkpoints } = this.#options;
+    const { nodeId, incarnation, faults, trim, diskSpace, checkpoints, letGo } = this.#options;
     return new PortalGroupReplica({
       ...this.#options,
       groupId,
@@ -198,6 +203,7 @@ export class ReplicationHost {
       diskSpace,
       checkpoints,
       propose: (change) => this.#propose(groupId, change),
+      letGo: () => letGo?.(groupId) ?? Promise.resolve(),
       onServingChange: (serving) => {
         for (const handler of this.#servingHandlers) handler(groupId, serving);
       },

@@ -83,7 +83,7 @@ export class Network {
 
   #connectSoon(a: Process, b: Process): void {
     this.#world.after(this.#world.between(5, 40), () => {
-      if (!a.isAlive || !b.isAlive || this.connectionOf(a, b.nodeId) !== undefined) return;
+      if (!this.#isAttached(a) || !this.#isAttached(b) || this.connectionOf(a, b.nodeId) !== undefined) return;
       const cutUntilMs = this.#cuts.get(pairOf(a.nodeId, b.nodeId)) ?? 0;
       if (cutUntilMs > this.#world.nowMs) {
         this.#world.at(cutUntilMs, () => this.#connectSoon(a, b));
@@ -100,6 +100,10 @@ export class Network {
         });
       }
     });
+  }
+
+  #isAttached(process: Process): boolean {
+    return process.isAlive && this.#transports.has(process);
   }
 
   #breakUp(connection: Connection, reconnect: boolean): void {

@@ -62,4 +62,40 @@ export const REPLICATION_EXHIBITS: readonly Exhibit[] = [
     ],
     seeds: 300,
   },
+  {
+    name: 'a release that is taken for one of all other grants as well',
+    story: 'One that gave way before it served hands over, while the one before it still serves.',
+    edits: [
+      {
+        file: 'storage/replication/primary-machine.ts',
+        sound: 'core.grants = withoutGrant(core.grants, member);',
+        faulty: 'core.grants = [];',
+      },
+    ],
+    seeds: 60,
+  },
+  {
+    name: 'a release that is taken from a later process of the same node',
+    story: 'A node is started once more elsewhere while its old process, paused, still believes that it serves.',
+    edits: [
+      {
+        file: 'storage/replication/grants.ts',
+        sound: 'if (grants.every((grant) => !sameMember(grant, by))) return grants;',
+        faulty: 'return grants.filter((grant) => grant.nodeId !== by.nodeId);',
+      },
+    ],
+    seeds: 60,
+  },
+  {
+    name: 'a release that is sent before the address is off the node',
+    story: 'Two nodes answer for one address, and initiators stay with the wrong one.',
+    edits: [
+      {
+        file: 'storage/replication/effect-runner.ts',
+        sound: "letGo().then(() => step({ kind: 'letGone', reign }), onFailure);",
+        faulty: "letGo().catch(onFailure); queueMicrotask(() => step({ kind: 'letGone', reign }));",
+      },
+    ],
+    seeds: 60,
+  },
 ];

@@ -172,13 +172,14 @@ export class Authority {
   }
 
   /** An administrator moves the group to another in-sync member, though nothing is wrong. */
-  move(): void {
+  move(): boolean {
     const group = this.#group;
     const to = this.#choose(group.inSync.filter((m) => m.nodeId !== group.primary));
-    if (to === undefined || group.primary === undefined) return;
+    if (to === undefined || group.primary === undefined) return false;
     this.counts.moves++;
     this.#setMembers(group.inSync, to);
     this.#changed();
+    return true;
   }
 
   /** An administrator takes a copy away from a node, which keeps its files, and gives it back later. */

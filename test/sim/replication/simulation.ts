@@ -3,6 +3,7 @@ import { type Logger, silentLogger } from '../../../base/logger.ts';
 import { type DeliberateFaults, ReplicationHost } from '../../../storage/replication/index.ts';
 import { Network } from '../network.ts';
 import { Process, World } from '../world.ts';
+import { Addresses } from './addresses.ts';
 import { Authority, type Change } from './authority.ts';
 import { Clients, GROUP, isServing } from './clients.ts';
 import { Disk } from './disk.ts';
@@ -12,7 +13,12 @@ import { simulatedImages } from './sectors.ts';
 const NODES = ['n1', 'n2', 'n3'];
 const LEASE_MS = 400;
 const FENCE_AFTER_MS = 450;
+/** A group moved within this time was not waited for until the lease ran out. */
+const QUICK_MOVE_MS = LEASE_MS / 2;
 const CLIENTS = 3;
+
+/** Kind byte of an acknowledgement. */
+const ACK = 5;
 
 /** Complaints that cannot arise while everybody keeps to the protocol. */
 const NEVER = [
@@ -61,6 +67,10 @@ export class Simulation {
   readonly #nodes = new Map<string, Node>();
   readonly #counters = new CounterSet();
   readonly #clients: Clients;
+  readonly #addresses: Addresses;
+  /** Processes whose node has been started once more elsewhere, without their knowing it. */
+  readonly #left = new Set<Node>();
+  #movedMs = Number.NEGATIVE_INFINITY;
   #violation: string | undefined;
   #inTrouble = true;
   #disksMade = 0;
@@ -72,10 +82,14 @@ export class Simulation {
     this.#options = options;
     this.world = new World(options.seed);
     this.#network = new Network(this.world);
+    this.#addresses = new Addresses(this.world, (what) => this.#fail(what));
+    this.#network.onMessage = (what, from, _, message) => {
+      if (what === 'sent') this.#addresses.overhear(from, message);
+    };
     this.#clients = new Clients({
       world: this.world,
       counters: this.#counters,
-      servers: () => Array.from(this.#nodes.values()),
+      servers: () => this.#running(),
       fail: (what) => this.#fail(what),
     });
     const durability = options.durability ?? 'write-back';
@@ -103,6 +117,14 @@ export class Simulation {
       this.#checkJoined(change);
       this.#ambush(change);
     };
+    if (world.chance(40)) {
+      // Answers are the frames that may be lost, doubled and reordered without a link's going down.
+      this.#network.isDatagram = (message) => message[0] === ACK;
+      this.#network.weather = {
+        ...{ lossPercent: 5, doublingPercent: 15, reorderingPercent: 15 },
+        ...{ strayMs: 600, delayMs: 2 },
+      };
+    }
     for (const nodeId of NODES) this.#start(nodeId, this.#newDisk(nodeId), 0);
     this.#clients.start(CLIENTS);
     world.after(50, () => this.#watchNodes());
@@ -112,7 +134,8 @@ export class Simulation {
     this.#inTrouble = false;
     this.#clients.pauseMs = [20, 100];
     this.authority.heal();
-    this.#network.refusalPercent = 0;
+    this.#network.heal();
+    for (const node of this.#left) this.#end(node);
     for (const node of this.#nodes.values()) {
       if (this.#unmounted.has(node.nodeId)) this.#mountAgain(node);
       const { disk } = node;
@@ -136,7 +159,8 @@ export class Simulation {
   }
 
   #allCounts(): Record<string, number> {
-    return { ...this.authority.counts, ...this.#counters.snapshot(), events: this.world.events };
+    const { counts } = this.#addresses;
+    return { ...this.authority.counts, ...counts, ...this.#counters.snapshot(), events: this.world.events };
   }
 
   #fail(what: string): void {
@@ -168,6 +192,7 @@ export class Simulation {
         propose({ kind: 'expand', epoch, primary: nodeId, add, incarnation }),
       onFatal: (error) =>
         process.isAlive && this.#fail(`${process.incarnation} ends: ${(error as Error).stack}`),
+      letGo: () => this.#addresses.follow(process, false),
       trim: {
         checkMs: 100,
         growthBytes: 50_000,
@@ -180,8 +205,10 @@ export class Simulation {
     });
     const node: Node = { nodeId, disk, process, host, starts: starts + 1, lastSeenMs: world.nowMs };
     this.#nodes.set(nodeId, node);
+    host.onServingChange((_, serving) => void this.#addresses.follow(process, serving));
     void host.start();
     authority.listen(process, (state) => {
+      if (this.#left.has(node)) return;
       host.applyClusterState(state);
       const me = state.nodes.find((n) => n.nodeId === nodeId);
       // A node that finds itself fenced ends and starts again.
@@ -246,6 +273,7 @@ export class Simulation {
   #mountAgain(node: Node): void {
     const { nodeId } = node;
     const disk = this.#unmounted.get(nodeId) as Disk;
+    for (const left of this.#left) if (left.nodeId === nodeId) this.#end(left);
     this.#unmounted.delete(nodeId);
     const isInSync = this.authority.group.inSync.some(
       (m) => m.nodeId === nodeId && (m as { disk?: string }).disk !== disk.id,
@@ -269,12 +297,22 @@ export class Simulation {
 
   #checkServing(): void {
     let serving: string | undefined;
-    for (const node of this.#nodes.values()) {
+    for (const node of this.#running()) {
       if (!isServing(node)) continue;
       const { process } = node;
       if (serving !== undefined) this.#fail(`${serving} and ${process.incarnation} both serve`);
       serving = process.incarnation;
+      if (node.nodeId === this.authority.group.primary) this.#noteMoved();
     }
+  }
+
+  #noteMoved(): void {
+    if (this.world.nowMs - this.#movedMs < QUICK_MOVE_MS) this.#counters.add('sim.quick-moves');
+    this.#movedMs = Number.NEGATIVE_INFINITY;
+  }
+
+  #running(): Node[] {
+    return [...this.#nodes.values(), ...this.#left];
   }
 
   #someNode(): Node {
@@ -294,7 +332,7 @@ export class Simulation {
     for (const { nodeId, disk } of this.#nodes.values()) {
       if (!this.#old.has(nodeId) && world.chance(20)) this.#old.set(nodeId, disk.copy());
     }
-    switch (world.random.below(14)) {
+    switch (world.random.below(17)) {
       case 0:
       case 1:
         this.#kill(node, this.#options.durability === 'durable' && world.chance(60) ? 'power' : 'kill');
@@ -333,7 +371,11 @@ export class Simulation {
         this.#network.refusalPercent = world.chance(50) ? 3 : 0;
         break;
       case 9:
-        this.authority.move();
+      case 14:
+        this.#move();
+        break;
+      case 15:
+        this.#leave(node);
         break;
       case 10:
         if (this.authority.dropReplica(other)) {
@@ -344,6 +386,58 @@ export class Simulation {
         this.#isolate(node);
     }
     world.after(world.between(40, 450), () => this.#makeTrouble());
+  }
+
+  /** A planned move, and what may come in its way at any of its steps. */
+  #move(): void {
+    const { world, authority } = this;
+    const from = this.#nodes.get(authority.group.primary ?? '');
+    if (from === undefined || !authority.move()) return;
+    this.#movedMs = world.nowMs;
+    const to = this.#nodes.get(authority.group.primary ?? '');
+    const either = world.chance(50) ? from : to;
+    const forMs = world.between(50, 800);
+    world.after(world.between(0, 60), () => {
+      if (!this.#inTrouble || either === undefined || to === undefined) return;
+      switch (world.random.below(12)) {
+        case 0:
+          return this.#kill(either, 'kill');
+        case 1:
+          return either.process.pause(forMs);
+        case 2:
+          return this.#network.cut(from.nodeId, to.nodeId, forMs);
+        case 3:
+          return this.#network.hold(from.nodeId, to.nodeId, forMs);
+        case 4:
+          return authority.cutOff(either.nodeId, forMs);
+        case 5:
+          return this.#move();
+      }
+    });
+  }
+
+  /**
+   * A process that stands still, or is cut off, is taken for dead, and its node started once more elsewhere over
+   * another disk. It serves on for as long as it believes that it may.
+   */
+  #leave(node: Node): void {
+    const { world, authority } = this;
+    const { inSync } = authority.group;
+    const isMember = inSync.some((m) => m.nodeId === node.nodeId) && inSync.length > 1;
+    if (!isMember || !node.process.isAlive || this.#unmounted.has(node.nodeId)) return;
+    this.#counters.add('sim.left');
+    this.#left.add(node);
+    if (world.chance(50)) node.process.pause(world.between(20, 200));
+    this.#network.detach(node.process);
+    this.#unmounted.set(node.nodeId, node.disk);
+    this.#start(node.nodeId, this.#newDisk(node.nodeId), node.starts);
+    if (world.chance(50)) world.after(world.between(20, 200), () => this.#move());
+    world.after(world.between(100, 900), () => this.#end(node));
+  }
+
+  #end(node: Node): void {
+    this.#left.delete(node);
+    node.process.kill();
   }
 
   /** All others die, and the last one comes back without its disk. */
@@ -385,7 +479,10 @@ export class Simulation {
 
   /** One that is fenced hears of it from nobody for a while, and may think that all is well. */
   #ambushFenced(nodeId: string): void {
-    if (!this.#inTrouble || !this.world.chance(40)) return;
+    if (!this.#inTrouble) return;
+    // The new primary is not in office yet, and the one before it may still be serving.
+    if (this.world.chance(30)) this.world.after(this.world.between(1, 120), () => this.#move());
+    if (!this.world.chance(40)) return;
     const forMs = this.world.between(200, 800);
     this.authority.cutOff(nodeId, forMs);
     for (const other of NODES) {

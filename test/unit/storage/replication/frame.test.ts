@@ -23,6 +23,7 @@ const fromMember = {
   imagesReady: true,
   full: false,
   takesVoids: true,
+  released: false,
 };
 const epochs = [
   { epoch: 2, startIndex: 1 },
@@ -40,6 +41,7 @@ const frames: Frame[] = [
   { kind: 'truncate', ...fromPrimary, fromIndex: 9 },
   { kind: 'reset', ...fromPrimary, baseIndex: 40, epochs, snapshot: Buffer.from('[]') },
   { kind: 'ack', ...fromMember },
+  { kind: 'ack', ...fromMember, imagesReady: false, released: true },
   { kind: 'position', ...fromMember, full: true, epochs },
   { kind: 'reject', group: 'pg1', epoch: 9, primary: 'n2' },
 ];
@@ -55,7 +57,7 @@ describe('replication frames', () => {
         '0000000100000001' +
         '0000000000000007',
     );
-    expect(bytesOf(frames[6] as Frame).toString('hex')).toBe('070370673100000009026e32');
+    expect(bytesOf(frames[7] as Frame).toString('hex')).toBe('070370673100000009026e32');
   });
 
   it('decode to what was encoded', () => {

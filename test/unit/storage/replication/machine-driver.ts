@@ -37,7 +37,8 @@ export class Driver {
       primary: '',
       leaseMs: LEASE_MS,
       told: { epoch: 0, inSync: false },
-      grantUntilMs: Number.NEGATIVE_INFINITY,
+      grants: [],
+      unreleasedReign: 0,
       log: {
         baseIndex: 1,
         nextIndex,
@@ -107,6 +108,7 @@ export class Driver {
       imagesReady: true,
       full: false,
       takesVoids: false,
+      released: false,
       ...more,
     } as Frame;
     return this.frame(from, frame);

@@ -3,6 +3,7 @@ import { encodeControlRecord } from '../../../../storage/lun/log-record.ts';
 import { grantMs } from '../../../../storage/replication/backup-machine.ts';
 import type { MembershipChange } from '../../../../storage/replication/core.ts';
 import type { Frame, PrimaryFrame } from '../../../../storage/replication/frame.ts';
+import { boundUntilMs } from '../../../../storage/replication/grants.ts';
 import { SLOW_MS, TICK_MS } from '../../../../storage/replication/limits.ts';
 import { isServing, leaseUntilMs, type PrimaryState } from '../../../../storage/replication/primary-state.ts';
 import { Driver, group, identity, LEASE_MS } from './machine-driver.ts';
@@ -36,7 +37,7 @@ describe('a backup', () => {
     expect(kinds).toEqual(['persist', 'send']);
     driver.frame('c', heartbeat(3, 3));
     expect(driver.sent('reject')).toEqual([{ kind: 'reject', group: 'g', epoch: 4, primary: 'b' }]);
-    expect(driver.core.grantUntilMs).toBeCloseTo(driver.nowMs + grantMs(LEASE_MS), 6);
+    expect(boundUntilMs(driver.core.grants)).toBeCloseTo(driver.nowMs + grantMs(LEASE_MS), 6);
   });
 
   it('acknowledges only a log that was compared with the primary', () => {
@@ -238,7 +239,7 @@ describe('a primary', () => {
     const driver = servingPrimary();
     driver.frame('b', { kind: 'reject', group: 'g', epoch: 7, primary: 'b' });
     expect(driver.primary).toBeUndefined();
-    expect(driver.effects.map((e) => e.kind)).toEqual(['persist']);
+    expect(driver.effects.map((e) => e.kind)).toEqual(['letGo', 'persist']);
     driver.state(group(4, 'a', ['a', 'b']));
     expect(driver.primary).toBeUndefined();
   });
