@@ -83,7 +83,8 @@ export class Network {
 
   #connectSoon(a: Process, b: Process): void {
     this.#world.after(this.#world.between(5, 40), () => {
-      if (!this.#isAttached(a) || !this.#isAttached(b) || this.connectionOf(a, b.nodeId) !== undefined) return;
+      if (!this.#isAttached(a) || !this.#isAttached(b) || this.connectionOf(a, b.nodeId) !== undefined)
+        return;
       const cutUntilMs = this.#cuts.get(pairOf(a.nodeId, b.nodeId)) ?? 0;
       if (cutUntilMs > this.#world.nowMs) {
         this.#world.at(cutUntilMs, () => this.#connectSoon(a, b));

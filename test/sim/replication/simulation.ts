@@ -234,10 +234,25 @@ export class Simulation {
     });
   }
 
+  readonly #disks = new Map<string, Disk>();
   readonly #nextDisk = new Map<string, Disk>();
 
   #newDisk(nodeId: string): Disk {
-    return new Disk(`${nodeId}-disk-${++this.#disksMade}`);
+    const disk = new Disk(`${nodeId}-disk-${++this.#disksMade}`);
+    this.#disks.set(disk.id, disk);
+    return disk;
+  }
+
+  /** Once all is over, whoever has taken the last copy away by mistake brings it back. */
+  #mountLast(): void {
+    const { inSync, primary } = this.authority.group;
+    const [last] = inSync as readonly { nodeId: string; disk?: string }[];
+    const node = this.#nodes.get(last?.nodeId ?? '');
+    const disk = this.#disks.get(last?.disk ?? '');
+    if (primary !== undefined || inSync.length !== 1 || node === undefined || disk === undefined) return;
+    if (node.disk.id === disk.id || !node.process.isAlive) return;
+    this.#nextDisk.set(node.nodeId, disk);
+    this.#kill(node, 'exit');
   }
 
   /** The node comes back over another disk than it had. */
@@ -285,6 +300,7 @@ export class Simulation {
 
   #watchNodes(): void {
     const { world, authority } = this;
+    if (!this.#inTrouble) this.#mountLast();
     for (const node of this.#nodes.values()) {
       const { process } = node;
       const isSeen = process.isAlive && !process.isPaused && !authority.isCutOff(node.nodeId);
