@@ -8,8 +8,8 @@ import type { RecordLog } from '../base/record-log.ts';
 import type { AppliedStore } from './applied-store.ts';
 import { encodeCommand } from './command-codec.ts';
 import { DiskRegistration, type GroupDisks } from './disk-registration.ts';
-import { nodesToFence } from './fencing.ts';
-import { FENCE_RETRY_MS, READ_TIMEOUT_MS, REGISTER_RETRY_MS } from './limits.ts';
+import { Fencing } from './fencing.ts';
+import { READ_TIMEOUT_MS, REGISTER_RETRY_MS } from './limits.ts';
 import { type MemberAddress, Membership } from './membership.ts';
 import { NodeDescription } from './node-description.ts';
 import { PlacementKeeper } from './placement-keeper.ts';
@@ -92,12 +92,12 @@ export class ClusterNode implements ClusterView {
   #isRegistered = false;
   #isFenced = false;
   #isRemoved = false;
+  #isLeaving = false;
   /** What onPeersChange was told last. */
   #peersTold = '';
   #stopped = false;
   #cancelRetry: CancelTimer = () => {};
-  /** When each fencing was proposed, by node and incarnation. */
-  readonly #fencing = new Map<string, number>();
+  readonly #fencing: Fencing;
 
   constructor(options: ClusterNodeOptions) {
     this.#options = options;
@@ -121,6 +121,7 @@ export class ClusterNode implements ClusterView {
       members: this.#membership.list(genesis),
       onTick: () => this.#tick(),
     });
+    this.#fencing = new Fencing({ ...options, contacts: this.#log.contacts, propose });
     this.registered = new Promise((resolve, reject) => {
       this.#markRegistered = resolve;
       this.#failRegistered = reject;
@@ -155,6 +156,27 @@ export class ClusterNode implements ClusterView {
     this.#followMembers();
     await this.#log.start(machine);
     this.#register();
+  }
+
+  /**
+   * Tells the cluster that this process is about to stop: one entry, by which its groups have other primaries and count
+   * on it no longer. It must then stop, though not at once: to hand things over it is still there.
+   * @throws OperationError where the cluster could not be told; it will find out by itself
+   */
+  async leave(): Promise<void> {
+    const { incarnation, logger } = this.#options;
+    if (Object.keys(this.state().nodes).length === 1) return;
+    this.#isLeaving = true;
+    const command = {
+      type: 'fenceNode',
+      nodeId: this.nodeId,
+      incarnation,
+      reason: 'it is stopping',
+    } as const;
+    const result = await this.propose(command);
+    if (!result.ok) throw new OperationError(result.error.message, result.error);
+    logger.info('cluster.left', { incarnation });
+    await this.#log.handOn();
   }
 
   /** Takes no further part; what is under way ends as unavailable or of unknown outcome. */
@@ -336,7 +358,7 @@ export class ClusterNode implements ClusterView {
   }
 
   #tick(): void {
-    this.#fenceSilentNodes();
+    this.#fencing.tick(this.state());
     this.#tellPeers();
     const status = this.#log.status();
     if (status?.role === 'leader') this.#placement.tick(this.state());
@@ -361,35 +383,9 @@ export class ClusterNode implements ClusterView {
   }
 
   #fenced(): void {
-    if (this.#isFenced || this.#stopped) return;
+    if (this.#isFenced || this.#isLeaving || this.#stopped) return;
     this.#isFenced = true;
     this.#options.logger.warn('cluster.fenced', { incarnation: this.#options.incarnation });
     this.#options.onFenced();
-  }
-
-  #fenceSilentNodes(): void {
-    const { contacts } = this.#log;
-    const nowMs = this.#options.clock.monotonicMs();
-    const { transport } = this.#options;
-    const silent = nodesToFence(
-      this.state(),
-      this.nodeId,
-      (id, inc) => contacts.silentMs(id, inc),
-      (id) => transport.isAbsent(id),
-    );
-    for (const { nodeId, incarnation } of silent) {
-      const key = `${nodeId} ${incarnation}`;
-      if (nowMs - (this.#fencing.get(key) ?? Number.NEGATIVE_INFINITY) < FENCE_RETRY_MS) continue;
-      this.#fencing.set(key, nowMs);
-      const silentMs = Math.round(contacts.silentMs(nodeId, incarnation || undefined) ?? 0);
-      const reason = `not heard from for ${silentMs} ms${transport.isAbsent(nodeId) ? ', its process is gone' : ''}`;
-      this.#options.logger.warn('cluster.fencing', { nodeId, incarnation, reason });
-      this.propose({ type: 'fenceNode', nodeId, incarnation, reason }).catch((error: unknown) => {
-        if (!(error instanceof OperationError)) throw error;
-        this.#options.logger.warn('cluster.fencing-failed', { nodeId, message: error.message });
-      });
-    }
-    // Fencings of incarnations gone by are of no further use.
-    if (silent.length === 0) this.#fencing.clear();
   }
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AppendThread } from './append-thread.ts';
+import { mostAdvanced, otherVoters } from './hand-on.ts';
 import { DISK_RESIGN_MS, DISK_STALL_MS, MAX_OBSERVED_TICK_MS } from './limits.ts';
 import { NO_NODE, type RawNode } from './raft/index.ts';
 
@@ -42,19 +43,19 @@ export class DiskWatch {
     const stalledMs = Math.round(this.#stalledMs);
     if (!this.#reported) this.#logger.error('cluster.log.stalled', { stalledMs });
     this.#reported = true;
-    const { id, role, progress, leadTransferee } = this.#raw.status();
+    const status = this.#raw.status();
+    const { role, leadTransferee } = status;
     if (role !== 'leader') return;
-    const others = progress.filter((p) => p.id !== id && !p.isLearner);
     // Where nobody else may lead, there is nobody to be held back.
-    if (others.length === 0) return;
+    if (otherVoters(status).length === 0) return;
     if (this.#stalledMs >= DISK_RESIGN_MS) {
       this.#logger.error('cluster.log.resigned', { stalledMs });
       this.#raw.resign();
       return;
     }
     if (leadTransferee !== NO_NODE) return;
-    const best = others.filter((p) => p.recentActive).sort((a, b) => b.match - a.match)[0];
-    if (best !== undefined) this.#raw.transferLeader(best.id);
+    const best = mostAdvanced(status);
+    if (best !== undefined) this.#raw.transferLeader(best);
   }
 
   #observe(): void {

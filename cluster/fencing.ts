@@ -1,4 +1,15 @@
-import { ABSENT_FENCE_AFTER_MS, FIRST_START_GRACE_MS, IDLE_FENCE_AFTER_MS } from './limits.ts';
+import type { Clock } from '../base/clock.ts';
+import { OperationError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { PeerTransport } from '../base/peer-transport.ts';
+import type { Contacts } from './contacts.ts';
+import {
+  ABSENT_FENCE_AFTER_MS,
+  FENCE_RETRY_MS,
+  FIRST_START_GRACE_MS,
+  IDLE_FENCE_AFTER_MS,
+} from './limits.ts';
+import type { Command } from './state/commands.ts';
 import type { ClusterState, NodeId, NodeRecord } from './state/model.ts';
 
 /**
@@ -34,4 +45,55 @@ function othersTakeOver(state: ClusterState, nodeId: NodeId): boolean {
   return Object.values(state.portalGroups).some(
     ({ inSync }) => inSync.length > 1 && inSync.some((member) => member.nodeId === nodeId),
   );
+}
+
+interface FencingContext {
+  readonly nodeId: string;
+  readonly contacts: Contacts;
+  readonly transport: PeerTransport;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly propose: (command: Command) => Promise<unknown>;
+}
+
+/** The leader's part in having nodes fenced that have fallen silent. */
+export class Fencing {
+  readonly #context: FencingContext;
+  /** When each was proposed, by node and incarnation. */
+  readonly #proposedMs = new Map<string, number>();
+
+  constructor(context: FencingContext) {
+    this.#context = context;
+  }
+
+  /** To be called often; does nothing where this node does not lead. */
+  tick(state: ClusterState): void {
+    const { nodeId: self, contacts, transport, clock } = this.#context;
+    const nowMs = clock.monotonicMs();
+    const silent = nodesToFence(
+      state,
+      self,
+      (id, incarnation) => contacts.silentMs(id, incarnation),
+      (id) => transport.isAbsent(id),
+    );
+    for (const node of silent) {
+      const key = `${node.nodeId} ${node.incarnation}`;
+      if (nowMs - (this.#proposedMs.get(key) ?? Number.NEGATIVE_INFINITY) < FENCE_RETRY_MS) continue;
+      this.#proposedMs.set(key, nowMs);
+      this.#fence(node);
+    }
+    // Fencings of incarnations gone by are of no further use.
+    if (silent.length === 0) this.#proposedMs.clear();
+  }
+
+  #fence({ nodeId, incarnation }: NodeRecord): void {
+    const { contacts, transport, logger, propose } = this.#context;
+    const silentMs = Math.round(contacts.silentMs(nodeId, incarnation || undefined) ?? 0);
+    const reason = `not heard from for ${silentMs} ms${transport.isAbsent(nodeId) ? ', its process is gone' : ''}`;
+    logger.warn('cluster.fencing', { nodeId, incarnation, reason });
+    propose({ type: 'fenceNode', nodeId, incarnation, reason }).catch((error: unknown) => {
+      if (!(error instanceof OperationError)) throw error;
+      logger.warn('cluster.fencing-failed', { nodeId, message: error.message });
+    });
+  }
 }

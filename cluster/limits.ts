@@ -75,6 +75,9 @@ export const DISK_LATENCY_SAMPLES = 512;
 export const DISK_STALL_MS = 2 * ELECTION_TICKS * TICK_MS;
 /** It resigns when it still leads after this: a transfer that takes an election timeout has failed. */
 export const DISK_RESIGN_MS = DISK_STALL_MS + ELECTION_TICKS * TICK_MS;
+/** A leader that stops waits so long for another one, looking as often as this. */
+export const HAND_ON_MS = 500;
+export const HAND_ON_CHECK_MS = 10;
 
 // The applied state on disk.
 /** Changes applied within this time share one write; the log keeps what a crash takes of them. */

@@ -9,6 +9,7 @@ import { Contacts } from './contacts.ts';
 import type { DiskLatency } from './disk-latency.ts';
 import { DiskWatch } from './disk-watch.ts';
 import { EntryFeed } from './entry-feed.ts';
+import { handOn } from './hand-on.ts';
 import { LeaderLoss } from './leader-loss.ts';
 import { TICK_MS } from './limits.ts';
 import type { LogConsumer, LogPosition, ReplicatedLog } from './log.ts';
@@ -186,6 +187,12 @@ export class RaftLog implements ReplicatedLog {
     if (from === undefined || this.#stopped) return;
     raw.step({ type: 'MsgSnap', to: this.#raftId, from, term: offer.term, snapshot });
     this.#queueDrain();
+  }
+
+  /** Lets another member lead, if this one does. */
+  async handOn(): Promise<void> {
+    const raw = this.#running?.raw;
+    if (raw !== undefined && !this.#stopped) await handOn(raw, this.#options, () => this.#queueDrain());
   }
 
   async stop(): Promise<void> {

@@ -122,6 +122,28 @@ describe('three nodes', () => {
     }
   });
 
+  it('let one go that says so: its groups move on, another leads, and it is still there to help', async () => {
+    await make().startAll();
+    await cluster.converged();
+    const leader = await cluster.agreedLeader();
+    const { node } = cluster.get(leader);
+    await node.leave();
+    expect(node.status().role).not.toBe('leader');
+    const state = node.state();
+    expect(state.nodes[leader]?.status).toBe('fenced');
+    for (const group of Object.values(state.portalGroups)) {
+      expect(group.primary).not.toBe(leader);
+      expect(group.inSync.map((m) => m.nodeId)).not.toContain(leader);
+      expect(group.inSync).toHaveLength(2);
+    }
+    expect(cluster.get(leader).fenced).toBe(false);
+    expect(await cluster.propose(leader, addVersion(1))).toMatchObject({ ok: true });
+    await cluster.crash(leader);
+    await cluster.start(leader);
+    await cluster.get(leader).node.registered;
+    expect(cluster.get(leader).node.state().nodes[leader]?.status).toBe('up');
+  });
+
   it('lose nothing acknowledged when all of them crash at once, again and again', async () => {
     await make().startAll();
     const acknowledged: number[] = [];
