@@ -27,6 +27,8 @@ const EXIT_OF_CAUSE = {
   bug: EXIT_CODE.again,
 } as const;
 const INCARNATION_BYTES = 8;
+/** A node that is told to stop takes this long at most to have others take over. */
+const HAND_OVER_TIMEOUT_MS = 2_000;
 const BYTES_PER_MIB = 1024 * 1024;
 
 export interface StartOptions {
@@ -219,16 +221,38 @@ function startApi(
   });
 }
 
-async function stopAll(
-  parts: ClusterParts & {
-    worker: WorkerClient;
-    content: ContentParts;
-    api: ApiServer;
-    servers: BootServers;
-    log: Logger;
-  },
-): Promise<void> {
+interface RunningParts extends ClusterParts {
+  readonly worker: WorkerClient;
+  readonly content: ContentParts;
+  readonly api: ApiServer;
+  readonly servers: BootServers;
+  readonly log: Logger;
+}
+
+/** Has others serve what is served here while this node can still help them to begin; they would do so in any case. */
+async function handOver({
+  cluster,
+  worker,
+  log,
+}: Pick<RunningParts, 'cluster' | 'worker' | 'log'>): Promise<void> {
+  const tooLong = new Promise<'too-long'>((resolve) =>
+    systemTimers.setTimer(HAND_OVER_TIMEOUT_MS, () => resolve('too-long')),
+  );
+  try {
+    const done = (async () => {
+      await cluster.leave();
+      await worker.handedOver();
+    })();
+    if ((await Promise.race([done, tooLong])) === 'too-long') log.warn('node.handover-too-long', {});
+  } catch (error) {
+    if (!(error instanceof OperationError)) throw error;
+    log.warn('node.not-handed-over', { reason: error.message });
+  }
+}
+
+async function stopAll(parts: RunningParts): Promise<void> {
   parts.log.info('node.stopping');
+  await handOver(parts);
   await parts.servers.close();
   await parts.api.close();
   // Addresses and sessions go while the cluster log still runs, so that others can take over at once.

@@ -40,6 +40,8 @@ export interface ConnectionHost {
   authenticationForDiscovery(initiator: InitiatorIdentity): Authentication | undefined;
   /** Makes the session of a finished login, once any session it replaces has ended; undefined when it cannot. */
   establish(connection: Connection, login: CompletedLogin): Promise<Session | undefined>;
+  /** Whether a target that is not served here is by now at the same address elsewhere. */
+  hasMoved(targetName: string): boolean;
   /** Called once, after the socket has closed. */
   closed(connection: Connection): void;
 }
@@ -66,6 +68,8 @@ export class Connection implements SessionTransport {
   #pingedMs: number | undefined;
   #paused = false;
   #ended = false;
+  /** Since when its target has been elsewhere: it is neither answered nor closed. */
+  #movedMs: number | undefined;
 
   constructor(socket: Socket, host: ConnectionHost) {
     this.#socket = socket;
@@ -102,7 +106,7 @@ export class Connection implements SessionTransport {
   }
 
   send(header: Buffer, data: readonly Uint8Array[], dataLengthBytes: number): void {
-    if (!this.#ended) this.#outbox.send(header, data, dataLengthBytes);
+    if (!this.#ended && this.#movedMs === undefined) this.#outbox.send(header, data, dataLengthBytes);
   }
 
   end(): void {
@@ -125,10 +129,27 @@ export class Connection implements SessionTransport {
     else this.#socket.resetAndDestroy();
   }
 
+  get hasMoved(): boolean {
+    return this.#movedMs !== undefined;
+  }
+
+  notServing(): void {
+    if (this.#targetName === undefined || !this.#host.hasMoved(this.#targetName)) {
+      this.destroy('not-serving');
+    } else if (this.#movedMs === undefined && !this.#ended) {
+      this.#movedMs = this.#host.clock.monotonicMs();
+      this.#pause();
+    }
+  }
+
   /** Asks a silent initiator for a sign of life, and gives up one that is gone or stalls. */
   checkAlive(nowMs: number, limits: PortalLimits): void {
     const session = this.#session;
     if (session === undefined || this.#ended) return;
+    if (this.#movedMs !== undefined) {
+      if (nowMs - this.#movedMs >= limits.movedTimeoutMs) this.destroy('moved');
+      return;
+    }
     if (this.#outbox.queuedBytes === 0) this.#lastTakenMs = nowMs;
     const silentMs = nowMs - this.#lastHeardMs;
     if (nowMs - this.#lastTakenMs >= limits.stallTimeoutMs) this.destroy('answers-not-taken');
@@ -158,7 +179,7 @@ export class Connection implements SessionTransport {
   /** Takes PDUs as long as there are whole ones and nothing holds the connection back. */
   #pump(): void {
     try {
-      while (!this.#ended) {
+      while (!this.#ended && this.#movedMs === undefined) {
         const session = this.#session;
         if (session === undefined) {
           if (!this.#pumpLogin()) return;
@@ -200,7 +221,7 @@ export class Connection implements SessionTransport {
 
   /** Goes on where it was held back; may be held back again at once. */
   #resume(): void {
-    if (!this.#paused || this.#ended) return;
+    if (!this.#paused || this.#ended || this.#movedMs !== undefined) return;
     this.#paused = false;
     // Not a silence of the initiator's.
     this.#lastHeardMs = this.#host.clock.monotonicMs();

@@ -52,6 +52,8 @@ export interface PortalLimits {
   readonly stallTimeoutMs: number;
   /** Data held for all initiators together: received, read, and on its way out. Above it sockets are not read. */
   readonly memoryBytes: number;
+  /** How long a connection to a target that has moved is kept without an answer, at most. */
+  readonly movedTimeoutMs: number;
   /** Silence after which TCP itself probes the peer; finds initiators that were replaced by an OS. */
   readonly tcpKeepAliveMs: number;
   /** How long a login waits for the writes of the session that it replaces. */
@@ -66,6 +68,7 @@ export const DEFAULT_PORTAL_LIMITS: PortalLimits = {
   staleIdleMs: 3_600_000,
   stallTimeoutMs: 60_000,
   memoryBytes: 256 * 1_048_576,
+  movedTimeoutMs: 3_000,
   tcpKeepAliveMs: 10_000,
   reinstatementTimeoutMs: 10_000,
 };

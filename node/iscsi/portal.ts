@@ -38,6 +38,8 @@ export interface IscsiPortalOptions {
   readonly limits?: Partial<PortalLimits>;
   /** Shared with other portals of this node by which the same targets are reached; its own unless given. */
   readonly targets?: TargetSessions;
+  /** A session has begun or ended. */
+  readonly onSessionsChange?: () => void;
 }
 
 /** One session as shown to people. */
@@ -100,6 +102,7 @@ export class IscsiPortal {
       }),
       decide: (request) => this.#decide(request),
       establish: (connection, login) => this.#establish(connection, login),
+      hasMoved: (targetName) => options.directory.hasMoved?.(targetName) === true,
       closed: (connection) => this.#onConnectionClosed(connection),
     };
     this.#scheduleAliveCheck();
@@ -157,6 +160,13 @@ export class IscsiPortal {
   closeTarget(targetName: string): void {
     for (const connection of this.#connections.keys()) {
       if (connection.targetName === targetName) connection.destroy('target-closed');
+    }
+  }
+
+  /** Drops what was kept of a target while it was elsewhere, as when it has come back. */
+  closeMoved(targetName: string): void {
+    for (const connection of this.#connections.keys()) {
+      if (connection.targetName === targetName && connection.hasMoved) connection.destroy('moved');
     }
   }
 
@@ -229,6 +239,7 @@ export class IscsiPortal {
     if (granted !== undefined) this.#targets.join(granted.targetName, session);
     const sinceWallMs = this.#options.clock.wallMs();
     this.#sessions.set(tsih, { session, connection, sinceWallMs });
+    this.#options.onSessionsChange?.();
     this.#options.logger.info('iscsi.session.started', {
       initiatorName,
       targetName: granted?.targetName,
@@ -298,6 +309,7 @@ export class IscsiPortal {
     const { initiatorName, targetName } = session.options;
     const ended = session.close().then(() => {
       this.#sessions.delete(tsih);
+      this.#options.onSessionsChange?.();
       this.#ending.delete(ended);
       if (targetName !== undefined) this.#targets.leave(targetName, session);
       this.#options.logger.info('iscsi.session.ended', { initiatorName, targetName, ...session.traffic });

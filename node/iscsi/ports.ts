@@ -8,6 +8,11 @@ export interface TargetDirectory {
   /** What an initiator has to prove before it is told of its targets; absent or undefined: nothing. */
   authenticationForDiscovery?(initiator: InitiatorIdentity): Authentication | undefined;
   login(request: LoginRequestInfo): Promise<LoginDecision>;
+  /**
+   * Whether a target that is not served here is served elsewhere, at the same address. Its connections then stay, without
+   * an answer, until closeTarget: initiators that a reset sends there too soon find nobody. Absent: never.
+   */
+  hasMoved?(targetName: string): boolean;
 }
 
 export interface TargetListing {

@@ -22,6 +22,8 @@ export interface SessionTransport extends PduSink {
   end(): void;
   /** Closes at once; what has not left is lost. */
   destroy(reason: string): void;
+  /** The device is served here no longer: nothing more may be answered. */
+  notServing(): void;
 }
 
 export interface SessionOptions {
@@ -78,7 +80,7 @@ export class Session {
       window: this.#window,
       responder: this.#responder,
       counters: options.counters,
-      onNotServing: () => transport.destroy('not-serving'),
+      onNotServing: () => transport.notServing(),
     });
   }
 

@@ -1,5 +1,6 @@
 import type { CancelTimer, Timers } from '../../base/clock.ts';
-import { describeError } from '../../base/errors.ts';
+import { describeError, ProtocolError } from '../../base/errors.ts';
+import { parseIpv4 } from '../../base/ipv4.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { ClientRecord, ClusterState } from '../../cluster/state/model.ts';
 import { type BlockDevice, DeviceError } from '../../storage/block-device.ts';
@@ -7,19 +8,24 @@ import type { ReplicationHost } from '../../storage/replication/index.ts';
 import type { CatchUpStatus, PortalGroup } from '../../storage/replication/portal-group.ts';
 import type { IscsiPortal } from '../iscsi/portal.ts';
 import type { TargetSessions } from '../iscsi/target-sessions.ts';
+import type { Endpoint } from '../net/tcp-nudge.ts';
 import type { TargetPaths } from '../scsi/access-state.ts';
 import { chooseBootImage, lunLengthBlocks } from './boot-image.ts';
 import { isBarred, losesPathAt } from './client-access.ts';
 import type { ServedGroups } from './group-directory.ts';
 import { GroupPaths } from './group-paths.ts';
-import { GUARDIAN_RENEW_EVERY_MS, LAPSE_GRACE_MS } from './limits.ts';
+import { GUARDIAN_RENEW_EVERY_MS, HANDOVER_CHECK_MS, LAPSE_GRACE_MS } from './limits.ts';
 import { PortalAddress, type PortalAddressPorts } from './portal-address.ts';
+import { decodeNotice, encodeNotice, endpointOf, type PortalNotice } from './portal-notice.ts';
 import type { BeginBootAnswer, DataPlaneStatus } from './worker-protocol.ts';
 
 export interface DataPlaneOptions {
   readonly nodeId: string;
   readonly replication: ReplicationHost;
-  readonly addressPorts: Omit<PortalAddressPorts, 'isServing'>;
+  readonly addressPorts: Omit<PortalAddressPorts, 'isServing' | 'taken'> & {
+    /** Lets initiators with connections to the portal's earlier place notice that it is here; not on loopback. */
+    nudge(portal: Endpoint, initiators: readonly Endpoint[]): void;
+  };
   /** Tells the guardian that this event loop is alive. */
   readonly renewAddresses: () => void;
   readonly timers: Timers;
@@ -27,6 +33,12 @@ export interface DataPlaneOptions {
   readonly counters: { snapshot(): Record<string, number> };
   /** What sessions share, by whichever of the node's portals they came. */
   readonly targets: TargetSessions;
+}
+
+interface Lapse {
+  readonly cancel: CancelTimer;
+  /** Another node is primary; else only the lease has lapsed, and may be renewed. */
+  readonly hasMoved: boolean;
 }
 
 interface NodePortals {
@@ -47,8 +59,11 @@ export class DataPlane implements ServedGroups {
   #portals: NodePortals | undefined;
   /** Disks being made, so that two logins at once make one. */
   readonly #making = new Map<number, Promise<void>>();
-  /** Groups whose lease has lapsed; each ends the wait of its sessions when called. */
-  readonly #lapses = new Map<string, CancelTimer>();
+  /** Groups that are served here no more, whose sessions wait for what comes of it. */
+  readonly #lapses = new Map<string, Lapse>();
+  /** The initiators of each group, as its primary's node has told. */
+  readonly #initiators = new Map<string, readonly Endpoint[]>();
+  #areSessionsNew = false;
   #state: ClusterState | undefined;
   #cancelRenewal: CancelTimer | undefined;
 
@@ -56,7 +71,7 @@ export class DataPlane implements ServedGroups {
     this.#options = options;
     this.#paths = new GroupPaths({
       nodeId: options.nodeId,
-      isActive: (groupId) => this.isServing(groupId) || this.#lapses.has(groupId),
+      isActive: (groupId) => this.isServing(groupId) || this.#lapses.get(groupId)?.hasMoved === false,
       onChange: (groupId) => this.#tellOfPaths(groupId),
     });
     options.replication.onServingChange((groupId, serving) => this.#servingChanged(groupId, serving));
@@ -70,6 +85,7 @@ export class DataPlane implements ServedGroups {
   start(): void {
     const renew = (): void => {
       this.#options.renewAddresses();
+      if (this.#areSessionsNew) this.#publishAll();
       this.#cancelRenewal = this.#options.timers.setTimer(GUARDIAN_RENEW_EVERY_MS, renew);
     };
     renew();
@@ -77,7 +93,7 @@ export class DataPlane implements ServedGroups {
 
   stop(): void {
     this.#cancelRenewal?.();
-    for (const cancel of this.#lapses.values()) cancel();
+    for (const { cancel } of this.#lapses.values()) cancel();
     for (const address of this.#addresses.values()) address.setWanted(false);
   }
 
@@ -105,8 +121,46 @@ export class DataPlane implements ServedGroups {
     for (const group of Object.values(state.portalGroups)) this.#dropLunsWithoutClient(group.id, state);
   }
 
+  /** Resolves once no session waits any more for another node to take over. */
+  async handedOver(): Promise<void> {
+    while (this.#lapses.size > 0) {
+      await new Promise<void>((resolve) => this.#options.timers.setTimer(HANDOVER_CHECK_MS, resolve));
+    }
+  }
+
   isServing(groupId: string): boolean {
     return this.#options.replication.group(groupId)?.isServing() ?? false;
+  }
+
+  hasMoved(groupId: string): boolean {
+    return this.#options.replication.group(groupId)?.status().role !== 'primary';
+  }
+
+  /** This node's office in the group has ended. @returns when its address is off this node */
+  letGo(groupId: string): Promise<void> {
+    const address = this.#addresses.get(groupId);
+    address?.setWanted(false);
+    return address?.whenReleased() ?? Promise.resolve();
+  }
+
+  /** What the node of the group's primary tells the others. */
+  heard(groupId: string, bytes: Uint8Array): void {
+    let notice: PortalNotice;
+    try {
+      notice = decodeNotice(bytes);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#options.logger.warn('portal.bad-notice', { group: groupId, reason: describeError(error) });
+      return;
+    }
+    this.#initiators.set(groupId, notice.initiators);
+    // Whoever is told to come again now is let in there.
+    if (notice.isOpen) this.#endLapse(groupId);
+  }
+
+  /** To be told to the other members, with whatever else changes at about the same time. */
+  sessionsChanged(): void {
+    this.#areSessionsNew = true;
   }
 
   async device(groupId: string, client: ClientRecord): Promise<BlockDevice | undefined> {
@@ -229,34 +283,32 @@ export class DataPlane implements ServedGroups {
   }
 
   /**
-   * The address follows at once. Sessions end when another node takes over; while only the lease has lapsed they
-   * wait for it, unanswered, since to initiators a reset is far worse than a moment's silence.
+   * The address follows at once. Sessions wait, unanswered: for the lease to be renewed, or for another node to have
+   * taken over. A reset before that would only send their initiators to where nobody is.
    */
   #servingChanged(groupId: string, serving: boolean): void {
     const group = this.#state?.portalGroups[groupId];
     if (group === undefined) return;
     this.#addressOf(groupId, group).setWanted(serving);
-    this.#lapses.get(groupId)?.();
+    this.#lapses.get(groupId)?.cancel();
     this.#lapses.delete(groupId);
     if (serving) {
+      for (const name of this.#targetsOf(groupId)) this.#portals?.movable.closeMoved(name);
       this.#paths.refresh(groupId);
       if (this.#state !== undefined) this.#dropLunsWithoutClient(groupId, this.#state);
       return;
     }
-    if (this.#options.replication.group(groupId)?.status().role !== 'primary') this.#endService(groupId);
-    else {
-      const end = (): void => {
-        this.#lapses.delete(groupId);
-        this.#endService(groupId);
-      };
-      this.#lapses.set(groupId, this.#options.timers.setTimer(LAPSE_GRACE_MS, end));
+    const end = (): void => this.#endLapse(groupId);
+    const cancel = this.#options.timers.setTimer(LAPSE_GRACE_MS, end);
+    if (this.hasMoved(groupId)) {
+      // At fixed portals what was asked of this node while it served the disk is answered by a reset, and at once: there
+      // initiators come again to this very node.
+      for (const name of this.#targetsOf(groupId)) this.#portals?.fixed.closeTarget(name);
+      this.#lapses.set(groupId, { cancel, hasMoved: true });
+      this.#paths.refresh(groupId);
+    } else {
+      this.#lapses.set(groupId, { cancel, hasMoved: false });
     }
-  }
-
-  /** At fixed portals too: what was asked of this node while it served the disk is answered by a reset alone. */
-  #endService(groupId: string): void {
-    this.#closeTargetsOf(groupId);
-    this.#paths.refresh(groupId);
   }
 
   #tellOfPaths(groupId: string): void {
@@ -266,10 +318,42 @@ export class DataPlane implements ServedGroups {
     }
   }
 
-  #closeTargetsOf(groupId: string): void {
-    for (const client of Object.values(this.#state?.clients ?? {})) {
-      if (client.portalGroup === groupId) this.#closeTarget(client.targetName);
+  #endLapse(groupId: string): void {
+    const lapse = this.#lapses.get(groupId);
+    if (lapse === undefined) return;
+    lapse.cancel();
+    this.#lapses.delete(groupId);
+    for (const name of this.#targetsOf(groupId)) {
+      if (lapse.hasMoved) this.#portals?.movable.closeTarget(name);
+      else this.#closeTarget(name);
     }
+    this.#paths.refresh(groupId);
+  }
+
+  #targetsOf(groupId: string): string[] {
+    const clients = Object.values(this.#state?.clients ?? {});
+    return clients.filter((c) => c.portalGroup === groupId).map((c) => c.targetName);
+  }
+
+  #publishAll(): void {
+    this.#areSessionsNew = false;
+    for (const [groupId, address] of this.#addresses) if (address.listening) this.#publish(groupId);
+  }
+
+  #publish(groupId: string): void {
+    const targets = new Set(this.#targetsOf(groupId));
+    const sessions = this.#portals?.movable.sessions() ?? [];
+    const initiators = sessions.flatMap(({ targetName, remote }) =>
+      targets.has(targetName ?? '') ? (endpointOf(remote) ?? []) : [],
+    );
+    this.#options.replication.group(groupId)?.publish(encodeNotice({ isOpen: true, initiators }));
+  }
+
+  /** Tells the network, and the initiators of whoever held the address before. */
+  #announce(groupId: string, group: { address: string; port: number }): void {
+    this.#options.addressPorts.announce(group.address);
+    const portal = { address: parseIpv4(group.address), port: group.port };
+    this.#options.addressPorts.nudge(portal, this.#initiators.get(groupId) ?? []);
   }
 
   #addressOf(groupId: string, group: { address: string; port: number }): PortalAddress {
@@ -278,7 +362,12 @@ export class DataPlane implements ServedGroups {
       address = new PortalAddress({
         address: group.address,
         port: group.port,
-        ports: { ...this.#options.addressPorts, isServing: () => this.isServing(groupId) },
+        ports: {
+          ...this.#options.addressPorts,
+          isServing: () => this.isServing(groupId),
+          announce: () => this.#announce(groupId, group),
+          taken: () => this.#publish(groupId),
+        },
         timers: this.#options.timers,
         logger: this.#options.logger,
       });

@@ -15,6 +15,8 @@ import { lunIdentity } from './lun-identity.ts';
 /** What the directory needs of the portal groups on this node. */
 export interface ServedGroups {
   isServing(groupId: string): boolean;
+  /** Another node is the group's primary, so that it is or soon will be served there. */
+  hasMoved(groupId: string): boolean;
   /**
    * The client's disk, made over its current image where it has none yet.
    * @returns undefined when it cannot be served here now
@@ -64,6 +66,13 @@ export class GroupDirectory implements TargetDirectory {
     const state = this.#state();
     const client = state === undefined ? undefined : clientsOf(state, initiator)[0];
     return client === undefined ? undefined : authenticationOf(client);
+  }
+
+  hasMoved(targetName: string): boolean {
+    // Initiators come back to a fixed portal where it is.
+    if (this.#fixedAt !== undefined) return false;
+    const client = Object.values(this.#state()?.clients ?? {}).find((c) => c.targetName === targetName);
+    return client !== undefined && this.#groups.hasMoved(client.portalGroup);
   }
 
   async login(request: LoginRequestInfo): Promise<LoginDecision> {

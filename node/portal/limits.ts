@@ -10,8 +10,9 @@ export const REMOVE_RETRY_MS = 500;
 /** The same for the first order, for which the process must start; on a busy host that takes seconds. */
 export const GUARDIAN_START_TIMEOUT_MS = 20_000;
 /**
- * A lapsed lease is often renewed at once, as when a member has just died or this thread was held up. Sessions
- * are kept this long, unanswered; a reset would cost their initiators seconds.
+ * A lapsed lease is often renewed at once, as when a member has just died or this thread was held up, and a group that
+ * has moved is soon served elsewhere. Sessions are kept this long, unanswered; a reset would cost their initiators
+ * seconds.
  */
 export const LAPSE_GRACE_MS = 1_500;
 /**
@@ -33,3 +34,7 @@ export const ANNOUNCE_AT_MS: readonly number[] = [0, 100, 300, 1_000, 3_000];
 /** Requests from the main thread under way in the worker at once. */
 export const MAX_WORKER_REQUESTS = 256;
 export const WORKER_REQUEST_TIMEOUT_MS = 10_000;
+/** Initiators at one portal group that its other members are told of. */
+export const MAX_NOTICE_ENDPOINTS = 4_096;
+/** A node that stops looks this often whether its groups have been taken over. */
+export const HANDOVER_CHECK_MS = 10;

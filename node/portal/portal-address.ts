@@ -12,6 +12,8 @@ export interface PortalAddressPorts {
   listen(address: string, port: number): Promise<() => Promise<void>>;
   /** Tells the network where the address now is (gratuitous ARP); does nothing on loopback. */
   announce(address: string): void;
+  /** The address is here and listened on. */
+  taken(): void;
   /** Whether the group is served here at this very moment. */
   isServing(): boolean;
 }
@@ -31,6 +33,7 @@ export class PortalAddress {
   #working = false;
   #close: (() => Promise<void>) | undefined;
   #announcements: CancelTimer[] = [];
+  #waitingForRelease: (() => void)[] = [];
 
   constructor(options: {
     address: string;
@@ -54,6 +57,15 @@ export class PortalAddress {
   setWanted(wanted: boolean): void {
     this.#wanted = wanted;
     this.#follow();
+  }
+
+  /**
+   * Resolves once the address is off this node and nobody listens there: at once when that is so already, else after
+   * the next release, however many tries that takes.
+   */
+  whenReleased(): Promise<void> {
+    if (!this.#working && !this.listening && !this.#mayBeHeld) return Promise.resolve();
+    return new Promise((resolve) => this.#waitingForRelease.push(resolve));
   }
 
   /** The guardian took the address away; it is asked for again while it is still wanted. */
@@ -91,6 +103,7 @@ export class PortalAddress {
       throw error;
     }
     this.#announce();
+    this.#ports.taken();
     this.#logger.info('portal.address.taken', { address: this.address, port: this.port });
   }
 
@@ -105,6 +118,7 @@ export class PortalAddress {
       await close?.();
     }
     this.#logger.info('portal.address.released', { address: this.address });
+    for (const resolve of this.#waitingForRelease.splice(0)) resolve();
   }
 
   async #drop(): Promise<void> {

@@ -78,6 +78,11 @@ export class WorkerClient {
     return this.#request({ method: 'status' }) as Promise<DataPlaneStatus>;
   }
 
+  /** Resolves once what was served here is served elsewhere, as far as that is to be. */
+  async handedOver(): Promise<void> {
+    await this.#request({ method: 'handedOver' });
+  }
+
   /** Lets go of every address and session, then ends the thread. */
   async stop(): Promise<void> {
     this.#stopping = true;

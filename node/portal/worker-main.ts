@@ -19,6 +19,7 @@ import { setAsideCopy } from '../../storage/replication/set-aside.ts';
 import { IscsiPortal } from '../iscsi/portal.ts';
 import { TargetSessions } from '../iscsi/target-sessions.ts';
 import { announceAddress } from '../net/gratuitous-arp.ts';
+import { type Endpoint, nudgeConnections } from '../net/tcp-nudge.ts';
 import type { PeerAddress } from '../peer/outbound-link.ts';
 import { PeerMesh } from '../peer/peer-mesh.ts';
 import { systemClock, systemLogger, systemRandom, systemTimers } from '../system.ts';
@@ -110,6 +111,8 @@ const replication = new ReplicationHost({
   timers: systemTimers,
   logger: logger('replication'),
   counters,
+  letGo: (groupId) => plane.letGo(groupId),
+  onNotice: (groupId, notice) => plane.heard(groupId, notice),
   proposeShrink: (group, epoch, remove) =>
     propose({ type: 'shrinkInSync', group, epoch, primary: config.nodeId, remove }),
   proposeExpand: (group, epoch, add, incarnation) =>
@@ -146,6 +149,9 @@ const plane: DataPlane = new DataPlane({
     announce: (address) => {
       if (config.portalInterface !== null) announce(address, config.portalInterface);
     },
+    nudge: (portal, initiators) => {
+      if (config.portalInterface !== null) nudge(portal, initiators);
+    },
   },
   renewAddresses: () => guardian.renew(),
   timers: systemTimers,
@@ -161,6 +167,7 @@ function makePortal(fixedAt: string | undefined): IscsiPortal {
       state: () => plane.state(),
       groups: {
         isServing: (groupId) => plane.isServing(groupId),
+        hasMoved: (groupId) => plane.hasMoved(groupId),
         device: (groupId, client) => plane.device(groupId, client),
         standbyDevice: (groupId, client) => plane.standbyDevice(groupId, client),
         paths: (groupId, tag) => plane.paths(groupId, tag),
@@ -173,6 +180,7 @@ function makePortal(fixedAt: string | undefined): IscsiPortal {
     random: systemRandom,
     logger: logger('iscsi'),
     counters,
+    ...(fixedAt === undefined ? { onSessionsChange: () => plane.sessionsChanged() } : {}),
   });
 }
 
@@ -182,6 +190,16 @@ function announce(address: string, interfaceName: string): void {
     announceAddress(parseIpv4(address), interfaceName);
   } catch (error) {
     logger('data-plane').warn('portal.address.not-announced', { address, reason: describeError(error) });
+  }
+}
+
+/** A failure costs initiators a moment until they find out by themselves. */
+function nudge(portal: Endpoint, initiators: readonly Endpoint[]): void {
+  try {
+    nudgeConnections(portal, initiators);
+    counters.add('portal.nudged', initiators.length);
+  } catch (error) {
+    logger('data-plane').warn('portal.not-nudged', { ...portal, reason: describeError(error) });
   }
 }
 
@@ -199,6 +217,8 @@ async function answer(request: WorkerRequest): Promise<unknown> {
       return plane.beginBoot(request.client);
     case 'status':
       return plane.status();
+    case 'handedOver':
+      return plane.handedOver();
   }
 }
 

@@ -33,7 +33,9 @@ export type ToWorker =
 
 export type WorkerRequest =
   | { readonly method: 'beginBoot'; readonly client: string }
-  | { readonly method: 'status' };
+  | { readonly method: 'status' }
+  /** Answered once everything that was served here is served elsewhere, or has been waited for long enough. */
+  | { readonly method: 'handedOver' };
 
 export type FromWorker =
   | { readonly type: 'ready' }

@@ -103,6 +103,15 @@ export class ChaosFabric {
     return await this.cluster.waitForStatus('every portal group whole', isWhole, timeoutMs);
   }
 
+  /** An administrator's move; one that is refused since the node is no longer in sync is none. */
+  async moveGroup(group: string, to: string): Promise<void> {
+    try {
+      await this.cluster.admin(['portal-group', 'move', group, to]);
+    } catch (error) {
+      if (!/not-in-sync|not-up|already-primary|stale-epoch/.test(String(error))) throw error;
+    }
+  }
+
   /** Makes every sync of a node's take `delayMs` longer, until told otherwise. */
   slowDisk(node: string, delayMs: number): void {
     const pid = this.cluster.processId(node);

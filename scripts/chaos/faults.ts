@@ -32,6 +32,7 @@ const SLOW_MS = 2000;
 const SLOW_BY_MS = 150;
 const FILLER_CHUNK_BYTES = 1024 * 1024;
 const DRAINED_MS = 1500;
+const STATUS_TIMEOUT_MS = 60_000;
 const DAMAGED_BYTES = 16;
 
 export const FAULTS: readonly Fault[] = [
@@ -120,6 +121,18 @@ export const FAULTS: readonly Fault[] = [
       await fabric.cluster.killNode(node);
       rmSync(join(fabric.dataOf(node), 'groups'), { recursive: true, force: true });
       fabric.cluster.startNode(node);
+    },
+  },
+  {
+    kind: 'move',
+    weight: 2,
+    inflict: async (fabric, node, random) => {
+      const { portalGroups } = await fabric.cluster.waitForStatus('an answer', () => true, STATUS_TIMEOUT_MS);
+      for (const { id, primary, inSync } of portalGroups) {
+        const others = inSync.filter((member) => member !== node);
+        const to = others[random.below(Math.max(1, others.length))];
+        if (primary === node && to !== undefined) await fabric.moveGroup(id, to);
+      }
     },
   },
   {

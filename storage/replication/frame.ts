@@ -2,10 +2,10 @@ import { ByteReader } from '../../base/byte-reader.ts';
 import { ByteWriter } from '../../base/byte-writer.ts';
 import { invariant, ProtocolError } from '../../base/errors.ts';
 import type { EpochEntry } from './epoch-table.ts';
-import { MAX_APPEND_RECORDS, MAX_EPOCH_ENTRIES, MAX_SNAPSHOT_BYTES } from './limits.ts';
+import { MAX_APPEND_RECORDS, MAX_EPOCH_ENTRIES, MAX_NOTICE_BYTES, MAX_SNAPSHOT_BYTES } from './limits.ts';
 
 /** What members of a portal group say to each other. Numbers of records are safe integers. */
-export type Frame = PrimaryFrame | MemberFrame;
+export type Frame = PrimaryFrame | MemberFrame | NoticeFrame;
 
 interface FromPrimary {
   readonly group: string;
@@ -89,9 +89,20 @@ export interface RejectFrame {
   readonly primary: string;
 }
 
+/** Something that the primary's node lets those of the other members know. Nothing here rests on it. */
+export interface NoticeFrame {
+  readonly kind: 'notice';
+  readonly group: string;
+  readonly epoch: number;
+  readonly notice: Uint8Array;
+}
+
 export type MemberFrame = AckFrame | PositionFrame | RejectFrame;
 
-const KIND = { heartbeat: 1, append: 2, truncate: 3, reset: 4, ack: 5, position: 6, reject: 7 } as const;
+const KIND = {
+  ...{ heartbeat: 1, append: 2, truncate: 3, reset: 4 },
+  ...{ ack: 5, position: 6, reject: 7, notice: 8 },
+} as const;
 const FLAG_IMAGES_READY = 1;
 const FLAG_FULL = 2;
 const FLAG_TAKES_VOIDS = 4;
@@ -106,6 +117,10 @@ export function encodeFrame(frame: Frame): Uint8Array[] {
   switch (frame.kind) {
     case 'reject':
       writeText(w, frame.primary);
+      return [w.finish()];
+    case 'notice':
+      invariant(frame.notice.length <= MAX_NOTICE_BYTES, 'a notice fits its bound');
+      w.u32(frame.notice.length).bytes(frame.notice);
       return [w.finish()];
     case 'ack':
     case 'position':
@@ -186,6 +201,8 @@ function decodeBody(r: ByteReader, kind: number, group: string, epoch: number): 
   switch (kind) {
     case KIND.reject:
       return { kind: 'reject', group, epoch, primary: readText(r) };
+    case KIND.notice:
+      return { kind: 'notice', group, epoch, notice: readNotice(r) };
     case KIND.ack:
       return { kind: 'ack', group, epoch, ...readFromMember(r) };
     case KIND.position:
@@ -217,6 +234,12 @@ function decodeBody(r: ByteReader, kind: number, group: string, epoch: number): 
     default:
       throw badFrame(`kind ${kind}`, kind);
   }
+}
+
+function readNotice(r: ByteReader): Uint8Array {
+  const length = r.u32();
+  if (length > MAX_NOTICE_BYTES) throw badFrame(`a notice of ${length} bytes`, length);
+  return r.bytes(length);
 }
 
 function readFromMember(r: ByteReader): Omit<FromMember, 'group' | 'epoch'> {

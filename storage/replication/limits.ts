@@ -122,3 +122,6 @@ export const CHECKPOINT_LOG_RATIO = 8;
 export const CHECKPOINT_BYTES_PER_SECOND = 64 * 1024 * 1024;
 /** Pause after a checkpoint that could not be written. */
 export const CHECKPOINT_RETRY_MS = 30_000;
+/** What the primary's node may have the others told, and how often it is repeated. */
+export const MAX_NOTICE_BYTES = 64 * 1024;
+export const NOTICE_REPEAT_MS = 1_000;

@@ -23,7 +23,7 @@ import { Compactor } from './compactor.ts';
 import type { ReplicaCore, ReplicaEvent } from './core.ts';
 import type { DiskSpace } from './disk-space.ts';
 import { type EffectPorts, EffectRunner } from './effect-runner.ts';
-import { decodeFrame } from './frame.ts';
+import { decodeFrame, encodeFrame, type NoticeFrame } from './frame.ts';
 import { forgottenGrant } from './grants.ts';
 import type { DeliberateFaults, MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
 import { ImageWatch } from './image-watch.ts';
@@ -32,6 +32,7 @@ import {
   CHECKPOINT_GROWTH_BYTES,
   COMPACT_SLACK_BYTES,
   DEFAULT_LEASE_MS,
+  NOTICE_REPEAT_MS,
   TICK_MS,
 } from './limits.ts';
 import { LogTrimmer, type TrimBounds } from './log-trimmer.ts';
@@ -58,6 +59,7 @@ export interface ReplicaOptions {
   readonly onServingChange: (serving: boolean) => void;
   /** Resolves once the portal address is off this node, its office having ended. Never rejects. */
   readonly letGo: () => Promise<void>;
+  readonly onNotice: (notice: Uint8Array) => void;
   readonly onFatal: (error: unknown) => void;
   readonly faults: DeliberateFaults;
   readonly trim: TrimBounds;
@@ -82,6 +84,8 @@ export class PortalGroupReplica implements PortalGroup {
   readonly #checkpointer: Checkpointer | undefined;
   #durability: PortalGroupState['durability'] = 'write-back';
   #wasServing = false;
+  #notice: Uint8Array | undefined;
+  #noticeSentMs = Number.NEGATIVE_INFINITY;
   #cancelTick: CancelTimer | undefined;
   #isStopped = false;
 
@@ -241,6 +245,7 @@ export class PortalGroupReplica implements PortalGroup {
   #leaveOffice(): void {
     this.#writes.failAll();
     this.#tail.clear();
+    this.#notice = undefined;
   }
 
   #tick(): void {
@@ -254,6 +259,7 @@ export class PortalGroupReplica implements PortalGroup {
     this.#compactor.tick(nowMs);
     this.#checkpointer?.tick(nowMs);
     this.#effects.maybeTrim(nowMs);
+    if (nowMs - this.#noticeSentMs >= NOTICE_REPEAT_MS) this.#sendNotice();
     this.#cancelTick = this.#options.timers.setTimer(TICK_MS, () => this.#tick());
   }
 
@@ -279,6 +285,10 @@ export class PortalGroupReplica implements PortalGroup {
   receive(from: MemberIdentity, message: Uint8Array): void {
     try {
       const frame = decodeFrame(message);
+      if (frame.kind === 'notice') {
+        this.#takeNotice(from, frame);
+        return;
+      }
       const records: GroupRecord[] = frame.kind === 'append' ? frame.records.map(decodeIntact) : [];
       this.step({ kind: 'frame', from, frame, records });
     } catch (error) {
@@ -286,6 +296,29 @@ export class PortalGroupReplica implements PortalGroup {
       this.#options.counters.add(`replication.${error.code}`);
       this.#warn('replication.bad-message', error);
     }
+  }
+
+  publish(notice: Uint8Array): void {
+    if (this.#state.primary === undefined) return;
+    this.#notice = notice;
+    this.#sendNotice();
+  }
+
+  #sendNotice(): void {
+    const { primary } = this.#state;
+    const notice = this.#notice;
+    if (primary === undefined || notice === undefined) return;
+    this.#noticeSentMs = this.#options.clock.monotonicMs();
+    const { groupId: group, epoch } = this.#core;
+    const frame = encodeFrame({ kind: 'notice', group, epoch, notice });
+    for (const { nodeId, linkUp } of primary.members.values()) {
+      if (linkUp) this.#options.transport.send(nodeId, frame);
+    }
+  }
+
+  #takeNotice(from: MemberIdentity, { epoch, notice }: NoticeFrame): void {
+    const isPrimarys = epoch >= this.#core.epoch && this.#core.primary === from.nodeId;
+    if (isPrimarys && this.#state.primary === undefined) this.#options.onNotice(notice);
   }
 
   isServing(): boolean {

@@ -23,6 +23,8 @@ export interface PortalGroup {
    * serving. Undefined when this member has no such LUN.
    */
   standbyDevice(lunId: number): BlockDevice | undefined;
+  /** Has the nodes of the other members told, now and again; on a primary only, until it is one no more. */
+  publish(notice: Uint8Array): void;
   status(): PortalGroupStatus;
 }
 

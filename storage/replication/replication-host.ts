@@ -53,6 +53,8 @@ export interface ReplicationHostOptions {
    * primary waits for that, or until the lease has run out. Absent: there is nothing to give up.
    */
   readonly letGo?: (groupId: string) => Promise<void>;
+  /** The node of the group's primary lets those of its other members know something; see PortalGroup.publish. */
+  readonly onNotice?: (groupId: string, notice: Uint8Array) => void;
   /** Storage failed or we are wrong: the process must end. */
   readonly onFatal: (error: unknown) => void;
   /** Bounds other than the usual ones; tests make them small. */
@@ -192,7 +194,7 @@ export class ReplicationHost {
   }
 
   #makeReplica(groupId: string, files: ReplicaFiles): PortalGroupReplica {
-    const { nodeId, incarnation, faults, trim, diskSpace, checkpoints, letGo } = this.#options;
+    const { nodeId, incarnation, faults, trim, diskSpace, checkpoints, letGo, onNotice } = this.#options;
     return new PortalGroupReplica({
       ...this.#options,
       groupId,
@@ -203,6 +205,7 @@ export class ReplicationHost {
       diskSpace,
       checkpoints,
       propose: (change) => this.#propose(groupId, change),
+      onNotice: (notice) => onNotice?.(groupId, notice),
       letGo: () => letGo?.(groupId) ?? Promise.resolve(),
       onServingChange: (serving) => {
         for (const handler of this.#servingHandlers) handler(groupId, serving);

@@ -76,7 +76,8 @@ export const REPLICATION_EXHIBITS: readonly Exhibit[] = [
   },
   {
     name: 'a release that is taken from a later process of the same node',
-    story: 'A node is started once more elsewhere while its old process, paused, still believes that it serves.',
+    story:
+      'A node is started once more elsewhere while its old process, paused, still believes that it serves.',
     edits: [
       {
         file: 'storage/replication/grants.ts',

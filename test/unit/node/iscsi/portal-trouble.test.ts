@@ -129,6 +129,38 @@ describe('a node that may not serve any more', () => {
     expect(target.counters.get('iscsi.connection.dropped.not-serving')).toBe(1);
   });
 
+  test('of a target that has moved keeps its connections, unanswered, until told to close them', async () => {
+    const initiator = await attach();
+    let isOpen = true;
+    initiator.onClose(() => (isOpen = false));
+    target.hasMoved = true;
+    target.device.failure = new DeviceError('not-serving', 'the group has moved');
+    const write = initiator.write(0, block(1));
+    const outcome = write.then(
+      () => 'answered',
+      () => 'lost',
+    );
+    const { writes } = target.device.calls;
+    await until(() => target.device.calls.writes > writes);
+    const ping = initiator.ping().catch(() => 'lost');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(isOpen).toBe(true);
+    target.portal.closeMoved(TARGET);
+    expect(await outcome).toBe('lost');
+    expect(await ping).toBe('lost');
+    await until(() => target.portal.sessions().length === 0);
+    expect(target.counters.get('iscsi.connection.dropped.moved')).toBe(1);
+  });
+
+  test('closes connections that nobody has it close after a while', async () => {
+    await target.portal.close();
+    target = await startTarget({ limits: { movedTimeoutMs: 1 } });
+    const initiator = await attach();
+    target.hasMoved = true;
+    target.device.failure = new DeviceError('not-serving', 'the group has moved');
+    await expect(initiator.write(0, block(1))).rejects.toThrow(/connection lost/);
+  });
+
   test('closeTarget drops the sessions of that target; writes on their way reject', async () => {
     const initiator = await attach();
     const release = holdWrites();

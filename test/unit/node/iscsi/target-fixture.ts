@@ -43,6 +43,8 @@ export interface TestTarget {
   decide: ((request: LoginRequestInfo) => Promise<LoginDecision>) | undefined;
   discovery: ((initiatorName: string) => Authentication | undefined) | undefined;
   listings: (initiatorName: string) => readonly TargetListing[];
+  /** The target is by now elsewhere at the same address. */
+  hasMoved: boolean;
 }
 
 export function grant(luns: ReadonlyMap<number, BlockDevice>, targetName = TARGET): LoginGranted {
@@ -62,15 +64,17 @@ export async function startTarget(
   const device = new MemoryDevice(options.lengthBlocks ?? 65_536);
   const counters = new CounterSet();
   const clock = options.clock ?? systemClock;
-  const settings: Pick<TestTarget, 'decide' | 'discovery' | 'listings'> = {
+  const settings: Pick<TestTarget, 'decide' | 'discovery' | 'listings' | 'hasMoved'> = {
     decide: undefined,
     discovery: undefined,
+    hasMoved: false,
     listings: () => [{ targetName: TARGET, portals: [address] }],
   };
   const portal = new IscsiPortal({
     directory: {
       list: ({ initiatorName }) => target.listings(initiatorName),
       authenticationForDiscovery: ({ initiatorName }) => target.discovery?.(initiatorName),
+      hasMoved: () => target.hasMoved,
       login: async (request) => {
         if (target.decide !== undefined) return target.decide(request);
         if (request.targetName !== TARGET) return { kind: 'refused', reason: 'not-found' };

@@ -12,6 +12,7 @@ interface Where {
   readonly fixedAt?: string;
   readonly serves?: boolean;
   readonly hasCopy?: boolean;
+  hasMoved?: boolean;
 }
 
 function directoryWith(changes: Partial<ClientRecord>, where: Where = {}) {
@@ -26,6 +27,7 @@ function directoryWith(changes: Partial<ClientRecord>, where: Where = {}) {
   const state: ClusterState = { ...before, clients: { ...before.clients, pc1: client } };
   const groups = {
     isServing: () => where.serves ?? true,
+    hasMoved: () => where.hasMoved ?? false,
     device: async () => new MemoryDevice(64),
     standbyDevice: () => (where.hasCopy === false ? undefined : new MemoryDevice(32)),
     paths: (_groupId: string, ownPort: number) => ({ ...SINGLE_PATH, ownPort }),
@@ -117,4 +119,12 @@ test.each([
 ])('it is to come again at %s', async (_name, where) => {
   const { login } = directoryWith({ multipath: true }, where);
   expect(await login('192.0.2.9')).toEqual({ kind: 'refused', reason: 'unavailable' });
+});
+
+test('a disk that another node serves by now has moved, but not at a fixed portal', () => {
+  const { directory, targetName } = directoryWith({}, { hasMoved: true });
+  expect(directory.hasMoved(targetName)).toBe(true);
+  expect(directory.hasMoved('iqn.2026-11.net.example:nobody')).toBe(false);
+  expect(directoryWith({}, {}).directory.hasMoved(targetName)).toBe(false);
+  expect(directoryWith({}, { hasMoved: true, fixedAt: 'n1' }).directory.hasMoved(targetName)).toBe(false);
 });

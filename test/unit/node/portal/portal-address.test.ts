@@ -39,6 +39,7 @@ function makeWorld(options: { bindFailures?: number } = {}) {
         };
       },
       announce: () => calls.push('announce'),
+      taken: () => calls.push('taken'),
       isServing: () => serving.now,
     },
   });
@@ -52,10 +53,10 @@ describe('a portal address', () => {
     await settle();
     expect(world.address.listening).toBe(true);
     world.clock.advance(0);
-    expect(world.calls).toEqual(['hold', 'listen', 'announce']);
+    expect(world.calls).toEqual(['hold', 'listen', 'taken', 'announce']);
     world.address.setWanted(false);
     await settle();
-    expect(world.calls).toEqual(['hold', 'listen', 'announce', 'drop', 'close']);
+    expect(world.calls).toEqual(['hold', 'listen', 'taken', 'announce', 'drop', 'close']);
     world.clock.advance(10_000);
     expect(world.calls.filter((c) => c === 'announce')).toHaveLength(1);
   });
@@ -88,7 +89,7 @@ describe('a portal address', () => {
     await settle();
     world.address.lost();
     await settle();
-    expect(world.calls).toEqual(['hold', 'listen', 'hold']);
+    expect(world.calls).toEqual(['hold', 'listen', 'taken', 'hold', 'taken']);
     expect(world.address.listening).toBe(true);
   });
 
@@ -115,5 +116,33 @@ describe('a portal address', () => {
     world.serving.now = false;
     world.clock.advance(10_000);
     expect(world.calls).not.toContain('announce');
+  });
+
+  it('says when it is off this node, at once where it never was', async () => {
+    const world = makeWorld();
+    await world.address.whenReleased();
+    world.address.setWanted(true);
+    await settle();
+    world.failing.drops = 1;
+    world.address.setWanted(false);
+    let isReleased = false;
+    void world.address.whenReleased().then(() => (isReleased = true));
+    await settle();
+    expect(isReleased).toBe(false);
+    world.clock.advance(BIND_RETRY_MS);
+    await settle();
+    expect(isReleased).toBe(true);
+    expect(world.held.size).toBe(0);
+  });
+
+  it('given up while it is being taken is said to be off only once it is', async () => {
+    const world = makeWorld();
+    world.gate.closed = true;
+    world.address.setWanted(true);
+    world.address.setWanted(false);
+    const released = world.address.whenReleased().then(() => world.calls.push('released'));
+    world.release();
+    await released;
+    expect(world.calls).toEqual(['hold', 'drop', 'released']);
   });
 });
