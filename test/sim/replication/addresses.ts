@@ -1,8 +1,23 @@
 import { decodeFrame } from '../../../storage/replication/frame.ts';
+import type { Weather } from '../network.ts';
 import type { Process, World } from '../world.ts';
 
-/** Kind byte of the frames by which members answer a primary. */
-const ANSWERS: readonly number[] = [5, 6];
+/** Kind bytes of the frames by which members answer a primary. */
+const ACK = 5;
+const POSITION = 6;
+
+/** The frames that may be lost, doubled and reordered without a link's going down. */
+export function isAcknowledgement(message: Uint8Array): boolean {
+  return message[0] === ACK;
+}
+
+export const ACKNOWLEDGEMENT_WEATHER: Weather = {
+  lossPercent: 5,
+  doublingPercent: 15,
+  reorderingPercent: 15,
+  strayMs: 600,
+  delayMs: 2,
+};
 
 /**
  * Stands in for the portal address: each process puts it on and takes it off in its own time. Whoever says that it
@@ -47,7 +62,7 @@ export class Addresses {
 
   /** Looks at what a process says before it leaves. */
   overhear(process: Process, message: Uint8Array): void {
-    if (!ANSWERS.includes(message[0] as number)) return;
+    if (message[0] !== ACK && message[0] !== POSITION) return;
     const frame = decodeFrame(message);
     if (!('released' in frame) || !frame.released) return;
     this.counts.releases++;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { DeliberateFaults } from '../../../storage/replication/index.ts';
-import { Simulation, type SimulationOptions } from './simulation.ts';
+import { Simulation } from './simulation.ts';
+import type { SimulationOptions } from './simulation-options.ts';
 
 const SEEDS = 120;
 const DURABLE_SEEDS = 60;

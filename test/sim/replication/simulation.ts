@@ -1,14 +1,17 @@
 import { CounterSet } from '../../../base/counters.ts';
-import { type Logger, silentLogger } from '../../../base/logger.ts';
-import { type DeliberateFaults, ReplicationHost } from '../../../storage/replication/index.ts';
+import { silentLogger } from '../../../base/logger.ts';
+import { ReplicationHost } from '../../../storage/replication/index.ts';
 import { Network } from '../network.ts';
 import { Process, World } from '../world.ts';
-import { Addresses } from './addresses.ts';
+import { ACKNOWLEDGEMENT_WEATHER, Addresses, isAcknowledgement } from './addresses.ts';
 import { Authority, type Change } from './authority.ts';
 import { Clients, GROUP, isServing } from './clients.ts';
-import { Disk } from './disk.ts';
+import { NEVER } from './complaints.ts';
+import type { Disk } from './disk.ts';
 import { contentOf, differenceBetween } from './disk-content.ts';
+import { Drives } from './drives.ts';
 import { simulatedImages } from './sectors.ts';
+import type { SimulationOptions, SimulationResult } from './simulation-options.ts';
 
 const NODES = ['n1', 'n2', 'n3'];
 const LEASE_MS = 400;
@@ -16,38 +19,6 @@ const FENCE_AFTER_MS = 450;
 /** A group moved within this time was not waited for until the lease ran out. */
 const QUICK_MOVE_MS = LEASE_MS / 2;
 const CLIENTS = 3;
-
-/** Kind byte of an acknowledgement. */
-const ACK = 5;
-
-/** Complaints that cannot arise while everybody keeps to the protocol. */
-const NEVER = [
-  'replication.second-primary',
-  'replication.bad-record',
-  'replication.bad-frame',
-  'replication.bad-checksum',
-  'replication.refused-truncate',
-  'replication.refused-reset',
-  'replication.ack-past-end',
-  'replication.epoch-reused',
-];
-
-export interface SimulationOptions {
-  readonly seed: number;
-  readonly faults?: DeliberateFaults;
-  /** The cluster takes any disk for the one that was in sync. */
-  readonly ignoresDisks?: boolean;
-  readonly durability?: 'write-back' | 'durable';
-  readonly troubleMs?: number;
-  readonly logger?: (nodeId: string) => Logger;
-}
-
-export interface SimulationResult {
-  readonly violation: string | undefined;
-  readonly counts: Readonly<Record<string, number>>;
-  /** Differs if anything at all went differently. */
-  readonly trace: string;
-}
 
 interface Node {
   readonly nodeId: string;
@@ -73,15 +44,13 @@ export class Simulation {
   #movedMs = Number.NEGATIVE_INFINITY;
   #violation: string | undefined;
   #inTrouble = true;
-  #disksMade = 0;
-  /** Disks that a node is without for now, and what each held some time ago. */
-  readonly #unmounted = new Map<string, Disk>();
-  readonly #old = new Map<string, Disk>();
+  readonly #drives: Drives;
 
   constructor(options: SimulationOptions) {
     this.#options = options;
     this.world = new World(options.seed);
     this.#network = new Network(this.world);
+    this.#drives = new Drives(this.world);
     this.#addresses = new Addresses(this.world, (what) => this.#fail(what));
     this.#network.onMessage = (what, from, _, message) => {
       if (what === 'sent') this.#addresses.overhear(from, message);
@@ -118,14 +87,10 @@ export class Simulation {
       this.#ambush(change);
     };
     if (world.chance(40)) {
-      // Answers are the frames that may be lost, doubled and reordered without a link's going down.
-      this.#network.isDatagram = (message) => message[0] === ACK;
-      this.#network.weather = {
-        ...{ lossPercent: 5, doublingPercent: 15, reorderingPercent: 15 },
-        ...{ strayMs: 600, delayMs: 2 },
-      };
+      this.#network.isDatagram = isAcknowledgement;
+      this.#network.weather = ACKNOWLEDGEMENT_WEATHER;
     }
-    for (const nodeId of NODES) this.#start(nodeId, this.#newDisk(nodeId), 0);
+    for (const nodeId of NODES) this.#start(nodeId, this.#drives.make(nodeId), 0);
     this.#clients.start(CLIENTS);
     world.after(50, () => this.#watchNodes());
     world.after(300, () => this.#makeTrouble());
@@ -137,7 +102,7 @@ export class Simulation {
     this.#network.heal();
     for (const node of this.#left) this.#end(node);
     for (const node of this.#nodes.values()) {
-      if (this.#unmounted.has(node.nodeId)) this.#mountAgain(node);
+      if (this.#drives.isUnmounted(node.nodeId)) this.#mountAgain(node);
       const { disk } = node;
       disk.isFull = false;
       disk.slowMs = 0;
@@ -159,8 +124,12 @@ export class Simulation {
   }
 
   #allCounts(): Record<string, number> {
-    const { counts } = this.#addresses;
-    return { ...this.authority.counts, ...counts, ...this.#counters.snapshot(), events: this.world.events };
+    return {
+      ...this.authority.counts,
+      ...this.#addresses.counts,
+      ...this.#counters.snapshot(),
+      events: this.world.events,
+    };
   }
 
   #fail(what: string): void {
@@ -229,73 +198,35 @@ export class Simulation {
     this.#network.detach(node.process);
     if (how === 'power') node.disk.losePower();
     this.world.after(this.world.between(30, 700), () => {
-      this.#start(node.nodeId, this.#nextDisk.get(node.nodeId) ?? node.disk, node.starts);
-      this.#nextDisk.delete(node.nodeId);
+      this.#start(node.nodeId, this.#drives.take(node.nodeId) ?? node.disk, node.starts);
     });
-  }
-
-  readonly #disks = new Map<string, Disk>();
-  readonly #nextDisk = new Map<string, Disk>();
-
-  #newDisk(nodeId: string): Disk {
-    const disk = new Disk(`${nodeId}-disk-${++this.#disksMade}`);
-    this.#disks.set(disk.id, disk);
-    return disk;
-  }
-
-  /** Once all is over, whoever has taken the last copy away by mistake brings it back. */
-  #mountLast(): void {
-    const { inSync, primary } = this.authority.group;
-    const [last] = inSync as readonly { nodeId: string; disk?: string }[];
-    const node = this.#nodes.get(last?.nodeId ?? '');
-    const disk = this.#disks.get(last?.disk ?? '');
-    if (primary !== undefined || inSync.length !== 1 || node === undefined || disk === undefined) return;
-    if (node.disk.id === disk.id || !node.process.isAlive) return;
-    this.#nextDisk.set(node.nodeId, disk);
-    this.#kill(node, 'exit');
   }
 
   /** The node comes back over another disk than it had. */
   #exchangeDisk(node: Node): void {
     const { nodeId } = node;
-    if (!node.process.isAlive || this.#nextDisk.has(nodeId)) return;
-    const isNeeded = this.authority.group.inSync.some((m) => m.nodeId === nodeId);
-    const old = this.#old.get(nodeId);
-    if (this.#unmounted.has(nodeId)) {
+    if (!node.process.isAlive || this.#drives.isExchanging(nodeId)) return;
+    if (this.#drives.isUnmounted(nodeId)) {
       this.#mountAgain(node);
       return;
     }
-    if (isNeeded) {
-      // It may turn out to be the last copy: so it is only out of reach for a while.
-      this.#counters.add('sim.unmounted');
-      this.#unmounted.set(nodeId, node.disk);
-      this.#nextDisk.set(nodeId, this.#newDisk(nodeId));
-    } else if (old !== undefined && this.world.chance(50)) {
-      this.#counters.add('sim.old-disks');
-      this.#nextDisk.set(nodeId, old.copy());
-    } else {
-      this.#counters.add('sim.wiped');
-      this.#nextDisk.set(nodeId, this.#newDisk(nodeId));
-    }
-    this.#old.delete(nodeId);
+    const isNeeded = this.authority.group.inSync.some((m) => m.nodeId === nodeId);
+    this.#counters.add(`sim.${this.#drives.exchange(node, isNeeded)}`);
     this.#kill(node, 'kill');
   }
 
-  /**
-   * The disk that was out of reach is back, unless what has been in its place is in sync by now: then the old one is
-   * of no more use, and is never seen again.
-   */
   #mountAgain(node: Node): void {
-    const { nodeId } = node;
-    const disk = this.#unmounted.get(nodeId) as Disk;
-    for (const left of this.#left) if (left.nodeId === nodeId) this.#end(left);
-    this.#unmounted.delete(nodeId);
-    const isInSync = this.authority.group.inSync.some(
-      (m) => m.nodeId === nodeId && (m as { disk?: string }).disk !== disk.id,
-    );
-    if (isInSync) return;
-    this.#nextDisk.set(nodeId, disk);
-    this.#kill(node, 'kill');
+    for (const left of this.#left) if (left.nodeId === node.nodeId) this.#end(left);
+    if (this.#drives.mountAgain(node.nodeId, this.authority.group.inSync)) this.#kill(node, 'kill');
+  }
+
+  /** Once all is over, whoever has taken the last copy away by mistake brings it back. */
+  #mountLast(): void {
+    const { inSync, primary } = this.authority.group;
+    const [last] = inSync;
+    const node = this.#nodes.get(last?.nodeId ?? '');
+    if (primary !== undefined || last === undefined || inSync.length > 1 || node === undefined) return;
+    if (node.process.isAlive && this.#drives.mountOf(last, node.disk)) this.#kill(node, 'exit');
   }
 
   #watchNodes(): void {
@@ -345,9 +276,7 @@ export class Simulation {
     const { world } = this;
     const node = this.#someNode();
     const other = NODES[world.random.below(NODES.length)] as string;
-    for (const { nodeId, disk } of this.#nodes.values()) {
-      if (!this.#old.has(nodeId) && world.chance(20)) this.#old.set(nodeId, disk.copy());
-    }
+    for (const { nodeId, disk } of this.#nodes.values()) this.#drives.maybeCopy(nodeId, disk);
     switch (world.random.below(17)) {
       case 0:
       case 1:
@@ -440,13 +369,13 @@ export class Simulation {
     const { world, authority } = this;
     const { inSync } = authority.group;
     const isMember = inSync.some((m) => m.nodeId === node.nodeId) && inSync.length > 1;
-    if (!isMember || !node.process.isAlive || this.#unmounted.has(node.nodeId)) return;
+    if (!isMember || !node.process.isAlive || this.#drives.isUnmounted(node.nodeId)) return;
     this.#counters.add('sim.left');
     this.#left.add(node);
     if (world.chance(50)) node.process.pause(world.between(20, 200));
     this.#network.detach(node.process);
-    this.#unmounted.set(node.nodeId, node.disk);
-    this.#start(node.nodeId, this.#newDisk(node.nodeId), node.starts);
+    this.#drives.unmount(node);
+    this.#start(node.nodeId, this.#drives.make(node.nodeId), node.starts);
     if (world.chance(50)) world.after(world.between(20, 200), () => this.#move());
     world.after(world.between(100, 900), () => this.#end(node));
   }

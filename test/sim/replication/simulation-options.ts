@@ -1,0 +1,19 @@
+import type { Logger } from '../../../base/logger.ts';
+import type { DeliberateFaults } from '../../../storage/replication/index.ts';
+
+export interface SimulationOptions {
+  readonly seed: number;
+  readonly faults?: DeliberateFaults;
+  /** The cluster takes any disk for the one that was in sync. */
+  readonly ignoresDisks?: boolean;
+  readonly durability?: 'write-back' | 'durable';
+  readonly troubleMs?: number;
+  readonly logger?: (nodeId: string) => Logger;
+}
+
+export interface SimulationResult {
+  readonly violation: string | undefined;
+  readonly counts: Readonly<Record<string, number>>;
+  /** Differs if anything at all went differently. */
+  readonly trace: string;
+}
