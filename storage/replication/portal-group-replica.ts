@@ -23,7 +23,7 @@ import { Compactor } from './compactor.ts';
 import type { ReplicaCore, ReplicaEvent } from './core.ts';
 import type { DiskSpace } from './disk-space.ts';
 import { type EffectPorts, EffectRunner } from './effect-runner.ts';
-import { decodeFrame, encodeFrame, type NoticeFrame } from './frame.ts';
+import { decodeFrame } from './frame.ts';
 import { forgottenGrant } from './grants.ts';
 import type { DeliberateFaults, MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
 import { ImageWatch } from './image-watch.ts';
@@ -32,11 +32,11 @@ import {
   CHECKPOINT_GROWTH_BYTES,
   COMPACT_SLACK_BYTES,
   DEFAULT_LEASE_MS,
-  NOTICE_REPEAT_MS,
   TICK_MS,
 } from './limits.ts';
 import { LogTrimmer, type TrimBounds } from './log-trimmer.ts';
 import { LogWriter } from './log-writer.ts';
+import { Notices } from './notices.ts';
 import type { LunInfo, PortalGroup, PortalGroupStatus } from './portal-group.ts';
 import { isServing, leaseUntilMs } from './primary-state.ts';
 import type { ReplicaFiles } from './replica-files.ts';
@@ -84,8 +84,7 @@ export class PortalGroupReplica implements PortalGroup {
   readonly #checkpointer: Checkpointer | undefined;
   #durability: PortalGroupState['durability'] = 'write-back';
   #wasServing = false;
-  #notice: Uint8Array | undefined;
-  #noticeSentMs = Number.NEGATIVE_INFINITY;
+  readonly #notices: Notices;
   #cancelTick: CancelTimer | undefined;
   #isStopped = false;
 
@@ -94,6 +93,7 @@ export class PortalGroupReplica implements PortalGroup {
     const { files, clock } = options;
     this.#core = newCore(options);
     this.#state = newReplica(this.#core);
+    this.#notices = new Notices({ ...options, core: this.#core, primary: () => this.#state.primary });
     const view = this.#core.log;
     this.#table = new LunTable(options.images, (lun) => {
       this.#trimmer.wake();
@@ -245,7 +245,7 @@ export class PortalGroupReplica implements PortalGroup {
   #leaveOffice(): void {
     this.#writes.failAll();
     this.#tail.clear();
-    this.#notice = undefined;
+    this.#notices.forget();
   }
 
   #tick(): void {
@@ -259,7 +259,7 @@ export class PortalGroupReplica implements PortalGroup {
     this.#compactor.tick(nowMs);
     this.#checkpointer?.tick(nowMs);
     this.#effects.maybeTrim(nowMs);
-    if (nowMs - this.#noticeSentMs >= NOTICE_REPEAT_MS) this.#sendNotice();
+    this.#notices.tick(nowMs);
     this.#cancelTick = this.#options.timers.setTimer(TICK_MS, () => this.#tick());
   }
 
@@ -285,10 +285,7 @@ export class PortalGroupReplica implements PortalGroup {
   receive(from: MemberIdentity, message: Uint8Array): void {
     try {
       const frame = decodeFrame(message);
-      if (frame.kind === 'notice') {
-        this.#takeNotice(from, frame);
-        return;
-      }
+      if (frame.kind === 'notice') return this.#notices.take(from, frame);
       const records: GroupRecord[] = frame.kind === 'append' ? frame.records.map(decodeIntact) : [];
       this.step({ kind: 'frame', from, frame, records });
     } catch (error) {
@@ -299,26 +296,7 @@ export class PortalGroupReplica implements PortalGroup {
   }
 
   publish(notice: Uint8Array): void {
-    if (this.#state.primary === undefined) return;
-    this.#notice = notice;
-    this.#sendNotice();
-  }
-
-  #sendNotice(): void {
-    const { primary } = this.#state;
-    const notice = this.#notice;
-    if (primary === undefined || notice === undefined) return;
-    this.#noticeSentMs = this.#options.clock.monotonicMs();
-    const { groupId: group, epoch } = this.#core;
-    const frame = encodeFrame({ kind: 'notice', group, epoch, notice });
-    for (const { nodeId, linkUp } of primary.members.values()) {
-      if (linkUp) this.#options.transport.send(nodeId, frame);
-    }
-  }
-
-  #takeNotice(from: MemberIdentity, { epoch, notice }: NoticeFrame): void {
-    const isPrimarys = epoch >= this.#core.epoch && this.#core.primary === from.nodeId;
-    if (isPrimarys && this.#state.primary === undefined) this.#options.onNotice(notice);
+    this.#notices.publish(notice);
   }
 
   isServing(): boolean {

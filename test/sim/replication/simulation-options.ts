@@ -1,5 +1,7 @@
 import type { Logger } from '../../../base/logger.ts';
-import type { DeliberateFaults } from '../../../storage/replication/index.ts';
+import type { DeliberateFaults, ReplicationHost } from '../../../storage/replication/index.ts';
+import type { Process } from '../world.ts';
+import type { Disk } from './disk.ts';
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -16,4 +18,13 @@ export interface SimulationResult {
   readonly counts: Readonly<Record<string, number>>;
   /** Differs if anything at all went differently. */
   readonly trace: string;
+}
+
+export interface Node {
+  readonly nodeId: string;
+  readonly disk: Disk;
+  process: Process;
+  host: ReplicationHost;
+  starts: number;
+  lastSeenMs: number;
 }

@@ -11,7 +11,8 @@ import type { Disk } from './disk.ts';
 import { contentOf, differenceBetween } from './disk-content.ts';
 import { Drives } from './drives.ts';
 import { simulatedImages } from './sectors.ts';
-import type { SimulationOptions, SimulationResult } from './simulation-options.ts';
+import type { Node, SimulationOptions, SimulationResult } from './simulation-options.ts';
+import { disturb, fillUp, slowDown } from './trouble.ts';
 
 const NODES = ['n1', 'n2', 'n3'];
 const LEASE_MS = 400;
@@ -19,15 +20,6 @@ const FENCE_AFTER_MS = 450;
 /** A group moved within this time was not waited for until the lease ran out. */
 const QUICK_MOVE_MS = LEASE_MS / 2;
 const CLIENTS = 3;
-
-interface Node {
-  readonly nodeId: string;
-  readonly disk: Disk;
-  process: Process;
-  host: ReplicationHost;
-  starts: number;
-  lastSeenMs: number;
-}
 
 /** Three members of one portal group, clients that use it, and trouble, all from one seed. */
 export class Simulation {
@@ -295,16 +287,10 @@ export class Simulation {
         this.authority.cutOff(node.nodeId, world.between(50, 1_500));
         break;
       case 6:
-        node.disk.slowMs = world.between(5, 350);
-        world.after(world.between(50, 500), () => {
-          node.disk.slowMs = 0;
-        });
+        slowDown(world, node.disk);
         break;
       case 7:
-        node.disk.isFull = true;
-        world.after(world.between(50, 500), () => {
-          node.disk.isFull = false;
-        });
+        fillUp(world, node.disk);
         break;
       case 11:
         this.#exchangeDisk(node);
@@ -340,24 +326,14 @@ export class Simulation {
     if (from === undefined || !authority.move()) return;
     this.#movedMs = world.nowMs;
     const to = this.#nodes.get(authority.group.primary ?? '');
-    const either = world.chance(50) ? from : to;
-    const forMs = world.between(50, 800);
+    if (to === undefined) return;
     world.after(world.between(0, 60), () => {
-      if (!this.#inTrouble || either === undefined || to === undefined) return;
-      switch (world.random.below(12)) {
-        case 0:
-          return this.#kill(either, 'kill');
-        case 1:
-          return either.process.pause(forMs);
-        case 2:
-          return this.#network.cut(from.nodeId, to.nodeId, forMs);
-        case 3:
-          return this.#network.hold(from.nodeId, to.nodeId, forMs);
-        case 4:
-          return authority.cutOff(either.nodeId, forMs);
-        case 5:
-          return this.#move();
-      }
+      if (!this.#inTrouble) return;
+      const either = world.chance(50) ? from : to;
+      const trouble = world.random.below(12);
+      if (trouble === 0) this.#kill(either, 'kill');
+      else if (trouble === 1) this.#move();
+      else disturb(trouble, { world, authority, network: this.#network, from, to, either });
     });
   }
 

@@ -1,0 +1,49 @@
+import type { Network } from '../network.ts';
+import type { Process, World } from '../world.ts';
+import type { Authority } from './authority.ts';
+import type { Disk } from './disk.ts';
+
+export function slowDown(world: World, disk: Disk): void {
+  disk.slowMs = world.between(5, 350);
+  world.after(world.between(50, 500), () => {
+    disk.slowMs = 0;
+  });
+}
+
+export function fillUp(world: World, disk: Disk): void {
+  disk.isFull = true;
+  world.after(world.between(50, 500), () => {
+    disk.isFull = false;
+  });
+}
+
+interface Side {
+  readonly nodeId: string;
+  readonly process: Process;
+}
+
+/** What may come in the way of a group on its way from one node to another, between these or at one of them. */
+export function disturb(
+  trouble: number,
+  given: {
+    readonly world: World;
+    readonly authority: Authority;
+    readonly network: Network;
+    readonly from: Side;
+    readonly to: Side;
+    readonly either: Side;
+  },
+): void {
+  const { world, authority, network, from, to, either } = given;
+  const forMs = world.between(50, 800);
+  switch (trouble) {
+    case 2:
+      return either.process.pause(forMs);
+    case 3:
+      return network.cut(from.nodeId, to.nodeId, forMs);
+    case 4:
+      return network.hold(from.nodeId, to.nodeId, forMs);
+    case 5:
+      return authority.cutOff(either.nodeId, forMs);
+  }
+}
