@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { Simulation as ClusterLogSimulation, type SimulationResult } from '../test/sim/cluster/simulation.ts';
-import { Simulation as FabricSimulation } from '../test/sim/fabric/simulation.ts';
+import type { Simulation as FabricSimulation } from '../test/sim/fabric/simulation.ts';
 
 const HELP = `Usage: npm run simulate -- [--seed N] [--count N] [OPTION ...]
 
@@ -50,7 +50,10 @@ async function main(): Promise<number> {
   const first = wholeNumber('--seed', values.seed);
   const count = wholeNumber('--count', values.count);
   const troubleMs = values.trouble === undefined ? undefined : wholeNumber('--trouble', values.trouble);
-  const Simulation = values.fabric ? FabricSimulation : ClusterLogSimulation;
+  // Only when asked for: copies made to be damaged have nothing but the cluster log.
+  const Simulation = values.fabric
+    ? (await import('../test/sim/fabric/simulation.ts')).Simulation
+    : ClusterLogSimulation;
   let running: FabricSimulation | ClusterLogSimulation | undefined;
   const uncaught = (error: unknown): void => running?.uncaught(error);
   process.on('uncaughtException', uncaught);
