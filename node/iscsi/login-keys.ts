@@ -35,8 +35,8 @@ export interface LoginKeyRow {
 
 const MAX_24_BITS = 0xff_ffff;
 const MAX_16_BITS = 0xffff;
-/** RFC 7143 alone; level 2 would promise what RFC 7144 adds, the functions that query tasks among it. */
-const PROTOCOL_LEVEL = 1;
+/** RFC 7143 is level 1, RFC 7144 adds the functions that query tasks. */
+const PROTOCOL_LEVEL = 2;
 
 const digest = {
   rule: 'list',
@@ -210,6 +210,8 @@ export interface SessionParameters {
   readonly firstBurstBytes: number;
   /** The initiator asked for immediate data, which iPXE never does. */
   readonly offeredImmediateData: boolean;
+  /** iSCSIProtocolLevel. */
+  readonly protocolLevel: number;
 }
 
 /** Parameters from negotiated values, with defaults for what was never mentioned. */
@@ -226,5 +228,6 @@ export function sessionParameters(values: KeyValues, maxSendBytes: number): Sess
     // FirstBurstLength must not exceed MaxBurstLength (RFC 7143 §13.14).
     firstBurstBytes: Math.min(Number(get('FirstBurstLength')), maxBurstBytes),
     offeredImmediateData: values.get('ImmediateData') === 1,
+    protocolLevel: Number(get('iSCSIProtocolLevel')),
   };
 }

@@ -63,11 +63,12 @@ export const taskManagementRequest = layout('Task Management Function Request', 
   refCmdSN: u32(32),
 });
 
-/** §11.6 */
+/** §11.6; the information is RFC 7144's (§4.2). */
 export const taskManagementResponse = layout('Task Management Function Response', HEADER_BYTES, {
   ...common,
   ...final,
   response: u8(2),
+  additionalInformation: bytes(8, 3),
   ...statusNumbers,
 });
 

@@ -186,10 +186,12 @@ export class Responder {
     this.#sink.send(header, NO_DATA, 0);
   }
 
-  taskManagement(initiatorTaskTag: number, response: number): void {
+  /** @param additionalInformation three bytes, of a query of unit attentions alone */
+  taskManagement(initiatorTaskTag: number, response: number, additionalInformation?: Uint8Array): void {
     const header = this.#sink.header();
     const fields = { opcode: opcode.taskManagementResponse, final: true, initiatorTaskTag, response };
-    pdu.taskManagementResponse.encode({ ...fields, ...this.#status() }, header);
+    const additional = additionalInformation === undefined ? {} : { additionalInformation };
+    pdu.taskManagementResponse.encode({ ...fields, ...additional, ...this.#status() }, header);
     this.#sink.send(header, NO_DATA, 0);
   }
 

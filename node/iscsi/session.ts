@@ -1,8 +1,7 @@
 import type { Counters } from '../../base/counters.ts';
 import { ProtocolError } from '../../base/errors.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
-import { decodeLun } from '../scsi/parameter-command.ts';
-import { type Sense, sense } from '../scsi/sense.ts';
+import type { Sense } from '../scsi/sense.ts';
 import { CommandWindow } from './command-window.ts';
 import { answerTextRequest } from './discovery.ts';
 import type { PduFrame } from './framer.ts';
@@ -12,7 +11,8 @@ import { opcode, RESERVED_TAG, rejectReason } from './opcode.ts';
 import * as pdu from './pdu.ts';
 import type { TargetListing } from './ports.ts';
 import { type PduSink, Responder } from './responder.ts';
-import { planTaskManagement, type TaskManagementPlan, taskResponse } from './task-management.ts';
+import { planTaskManagement, taskResponse } from './task-management.ts';
+import { type ManagedSession, manageTasks } from './task-manager.ts';
 import { TaskSet, type Traffic } from './task-set.ts';
 import { decodeTextKeys } from './text-keys.ts';
 
@@ -59,6 +59,7 @@ export class Session {
   readonly #window: CommandWindow;
   readonly #responder: Responder;
   readonly #tasks: TaskSet;
+  readonly #managed: ManagedSession;
   /** Commands ahead of a gap in CmdSN; as many as the window is wide. */
   readonly #held = new Map<number, PduFrame>();
   #aheadBytes = 0;
@@ -82,6 +83,13 @@ export class Session {
       counters: options.counters,
       onNotServing: () => transport.notServing(),
     });
+    this.#managed = {
+      units: options.units,
+      tasks: this.#tasks,
+      endTasks: (attention, lun) => this.endTasks(attention, lun),
+      others: () => [...options.sessionsOfTarget()].filter((session) => session !== this),
+      skip: (refCmdSN) => this.#skip(refCmdSN),
+    };
   }
 
   get traffic(): Traffic {
@@ -214,62 +222,21 @@ export class Session {
       return;
     }
     this.options.counters.add(`iscsi.task-management.${fields.function}`);
-    const plan = planTaskManagement(fields.function);
-    void this.#manageTasks(plan, fields).then((response) => {
+    const plan = planTaskManagement(fields.function, this.options.parameters.protocolLevel);
+    void manageTasks(plan, fields, this.#managed).then(({ response, information }) => {
       if (this.#closing !== undefined) return;
-      this.#responder.taskManagement(fields.initiatorTaskTag, response);
+      this.#responder.taskManagement(fields.initiatorTaskTag, response, information);
       if (plan.kind === 'target' && plan.cold && response === taskResponse.complete) {
         for (const session of this.options.sessionsOfTarget()) session.options.transport.end();
       }
     });
   }
 
-  async #manageTasks(
-    plan: TaskManagementPlan,
-    fields: ReturnType<typeof pdu.taskManagementRequest.decode>,
-  ): Promise<number> {
-    switch (plan.kind) {
-      case 'answer':
-        return plan.response;
-      case 'abort-task':
-        return this.#abortTask(fields);
-      case 'logical-unit': {
-        const lun = decodeLun(fields.lunHigh, fields.lunLow);
-        const unit = this.options.units.get(lun);
-        if (unit === undefined) return taskResponse.lunDoesNotExist;
-        // The tasks of other initiators are where the unit is active.
-        if (plan.everyInitiator && !unit.isActive) return taskResponse.rejected;
-        if (plan.reset) unit.resetReservation();
-        const sessions = plan.everyInitiator ? [...this.options.sessionsOfTarget()] : [this];
-        await Promise.all(
-          sessions.map((session) =>
-            session.endTasks(session === this && !plan.reset ? undefined : plan.attention, lun),
-          ),
-        );
-        return taskResponse.complete;
-      }
-      case 'target': {
-        if ([...this.options.units.values()].some((unit) => !unit.isActive)) return taskResponse.rejected;
-        for (const unit of this.options.units.values()) unit.resetReservation();
-        const sessions = [...this.options.sessionsOfTarget()];
-        await Promise.all(sessions.map((session) => session.endTasks(sense.busReset)));
-        return taskResponse.complete;
-      }
-    }
-  }
-
-  async #abortTask(fields: ReturnType<typeof pdu.taskManagementRequest.decode>): Promise<number> {
-    const lun = decodeLun(fields.lunHigh, fields.lunLow);
-    if (this.#tasks.has(fields.referencedTaskTag, lun)) {
-      await this.#tasks.abort(fields.referencedTaskTag);
-      return taskResponse.complete;
-    }
-    // A command that is yet to come counts as received, and is ignored when it does (§11.5.5).
-    if (this.#window.skip(fields.refCmdSN)) {
-      this.#deliverHeld();
-      return taskResponse.complete;
-    }
-    return taskResponse.taskDoesNotExist;
+  /** A command that is yet to come counts as received, and is ignored when it does (§11.5.5). */
+  #skip(refCmdSN: number): boolean {
+    if (!this.#window.skip(refCmdSN)) return false;
+    this.#deliverHeld();
+    return true;
   }
 
   /** Ends tasks of one LUN or all, without responses, and tells the initiator by `attention` that it happened. */

@@ -1,6 +1,6 @@
 import { type Sense, sense } from '../scsi/sense.ts';
 
-/** Task management (RFC 7143 §11.5, §11.6). */
+/** Task management (RFC 7143 §11.5, §11.6; from queryTask on RFC 7144 §4). */
 export const taskFunction = {
   abortTask: 1,
   abortTaskSet: 2,
@@ -10,6 +10,10 @@ export const taskFunction = {
   targetWarmReset: 6,
   targetColdReset: 7,
   taskReassign: 8,
+  queryTask: 9,
+  queryTaskSet: 10,
+  nexusReset: 11,
+  queryAsynchronousEvent: 12,
 } as const;
 
 export const taskResponse = {
@@ -18,6 +22,8 @@ export const taskResponse = {
   lunDoesNotExist: 2,
   reassignNotSupported: 4,
   notSupported: 5,
+  /** What a query asks after is there; "complete" says that it is not. */
+  succeeded: 7,
   rejected: 255,
 } as const;
 
@@ -25,6 +31,9 @@ export const taskResponse = {
 export type TaskManagementPlan =
   | { readonly kind: 'answer'; readonly response: number }
   | { readonly kind: 'abort-task' }
+  | { readonly kind: 'query-task' | 'query-task-set' | 'query-attentions' }
+  /** As if the session had been lost and come again (SAM-5 §6.3.4), but for the connection. */
+  | { readonly kind: 'nexus-reset' }
   /** Ends the tasks of a logical unit: this initiator's, or with `everyInitiator` all. */
   | {
       readonly kind: 'logical-unit';
@@ -36,7 +45,14 @@ export type TaskManagementPlan =
   /** Ends all tasks of the target; with `cold` also every session. */
   | { readonly kind: 'target'; readonly cold: boolean };
 
-export function planTaskManagement(code: number): TaskManagementPlan {
+/** The iSCSIProtocolLevel that brought the functions from queryTask on. */
+const LEVEL_OF_QUERIES = 2;
+
+/** @param protocolLevel as negotiated for the session */
+export function planTaskManagement(code: number, protocolLevel: number): TaskManagementPlan {
+  if (code >= taskFunction.queryTask && protocolLevel < LEVEL_OF_QUERIES) {
+    return { kind: 'answer', response: taskResponse.notSupported };
+  }
   switch (code) {
     case taskFunction.abortTask:
       return { kind: 'abort-task' };
@@ -52,6 +68,14 @@ export function planTaskManagement(code: number): TaskManagementPlan {
       return { kind: 'target', cold: true };
     case taskFunction.taskReassign:
       return { kind: 'answer', response: taskResponse.reassignNotSupported };
+    case taskFunction.queryTask:
+      return { kind: 'query-task' };
+    case taskFunction.queryTaskSet:
+      return { kind: 'query-task-set' };
+    case taskFunction.nexusReset:
+      return { kind: 'nexus-reset' };
+    case taskFunction.queryAsynchronousEvent:
+      return { kind: 'query-attentions' };
     default:
       return { kind: 'answer', response: taskResponse.notSupported };
   }

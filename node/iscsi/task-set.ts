@@ -299,6 +299,11 @@ export class TaskSet {
     return this.#tasks.get(initiatorTaskTag)?.lun === lun;
   }
 
+  hasAny(lun: number): boolean {
+    for (const task of this.#tasks.values()) if (task.lun === lun) return true;
+    return false;
+  }
+
   /** Ends one task without a response; resolves once the device has let go of it. */
   abort(initiatorTaskTag: number): Promise<void> {
     const task = this.#tasks.get(initiatorTaskTag);

@@ -104,6 +104,11 @@ export class LogicalUnit implements CommandContext, Nexus {
     if (this.isActive) this.state.resume();
   }
 
+  /** The attention it will be told of next, which stays pending, and how many there are. */
+  get pendingAttentions(): { readonly next: Sense | undefined; readonly count: number } {
+    return { next: this.#attentions.next, count: this.#attentions.count };
+  }
+
   takeAttention(): Sense | undefined {
     return this.#attentions.take();
   }

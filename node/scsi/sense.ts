@@ -70,6 +70,7 @@ export const sense = {
   powerOn: { key: senseKey.unitAttention, asc: 0x29, ascq: 0x00 },
   busReset: { key: senseKey.unitAttention, asc: 0x29, ascq: 0x02 },
   deviceReset: { key: senseKey.unitAttention, asc: 0x29, ascq: 0x03 },
+  nexusLost: { key: senseKey.unitAttention, asc: 0x29, ascq: 0x07 },
   commandsCleared: { key: senseKey.unitAttention, asc: 0x2f, ascq: 0 },
   modeParametersChanged: { key: senseKey.unitAttention, asc: 0x2a, ascq: 0x01 },
   reservationsPreempted: { key: senseKey.unitAttention, asc: 0x2a, ascq: 0x03 },

@@ -76,14 +76,19 @@ function encodeTimeouts(out: ByteWriter): void {
   out.u16(TIMEOUTS_DESCRIPTOR_BYTES - 2).zeros(TIMEOUTS_DESCRIPTOR_BYTES - 2);
 }
 
-/** ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, target reset. */
-const TASK_MANAGEMENT = 0xda;
+/** ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, QUERY TASK, target reset. */
+const TASK_MANAGEMENT = 0xde;
+/** QUERY ASYNCHRONOUS EVENT, QUERY TASK SET, I_T NEXUS RESET. */
+const MORE_TASK_MANAGEMENT = 0x07;
 
 /** REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4 §6.35). */
 export function prepareReportSupportedTaskManagement(cdb: Uint8Array, at: number): PreparedCommand {
   const { extended, allocationLength } = reportSupportedTaskManagementCdb.decode(cdb, at);
   if (allocationLength < 4) return refuse(invalidCdbField(6));
   // The extended form adds timeouts, none of which is indicated.
-  if (!extended) return answer(Uint8Array.of(TASK_MANAGEMENT, 0, 0, 0), allocationLength);
-  return answer(new ByteWriter(16).u8(TASK_MANAGEMENT).u16(0).u8(12).zeros(12).finish(), allocationLength);
+  if (!extended) return answer(Uint8Array.of(TASK_MANAGEMENT, MORE_TASK_MANAGEMENT, 0, 0), allocationLength);
+  return answer(
+    new ByteWriter(16).u8(TASK_MANAGEMENT).u8(MORE_TASK_MANAGEMENT).u8(0).u8(12).zeros(12).finish(),
+    allocationLength,
+  );
 }

@@ -13,6 +13,10 @@ export class UnitAttentions {
     return this.#pending.length;
   }
 
+  get next(): Sense | undefined {
+    return this.#pending[0];
+  }
+
   raise(attention: Sense): void {
     if (this.#pending.some((a) => a.asc === attention.asc && a.ascq === attention.ascq)) return;
     if (this.#pending.length >= MAX_PENDING_ATTENTIONS) this.#pending.pop();

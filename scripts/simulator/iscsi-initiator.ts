@@ -266,32 +266,27 @@ export class Initiator {
     return Buffer.concat((await frame).data);
   }
 
-  /**
-   * A task management function on the LUN; resolves with the response code. Commands it ends stay pending
-   * here until abandon() or the end of the connection.
-   */
-  async taskManagement(code: number, referencedTaskTag = RESERVED_TAG, refCmdSN = 0): Promise<number> {
+  /** A task management function on the LUN. Commands it ends stay pending here until abandon() or the end. */
+  async taskManagement(code: number, taskTag = RESERVED_TAG, refCmdSN = 0): Promise<number> {
+    return (await this.taskManagementReply(code, taskTag, refCmdSN)).response;
+  }
+
+  async taskManagementReply(code: number, referencedTaskTag = RESERVED_TAG, refCmdSN = 0) {
     const tag = this.#takeTag();
     const header = this.#wire.header();
-    pdu.taskManagementRequest.encode(
-      {
-        opcode: opcode.taskManagementRequest,
-        immediate: true,
-        final: true,
-        function: code,
-        lunHigh: (this.#options.lun ?? 0) << 16,
-        initiatorTaskTag: tag,
-        referencedTaskTag,
-        cmdSN: this.#cmdSN,
-        expStatSN: this.#expStatSN,
-        refCmdSN,
-      },
-      header,
-    );
+    const fields = { opcode: opcode.taskManagementRequest, immediate: true, final: true, function: code };
+    const task = {
+      lunHigh: (this.#options.lun ?? 0) << 16,
+      initiatorTaskTag: tag,
+      referencedTaskTag,
+      refCmdSN,
+    };
+    const numbers = { cmdSN: this.#cmdSN, expStatSN: this.#expStatSN };
+    pdu.taskManagementRequest.encode({ ...fields, ...task, ...numbers }, header);
     const frame = this.#answer(tag);
     this.#wire.send(header);
     const { header: bytes, at } = await frame;
-    return pdu.taskManagementResponse.decode(bytes, at).response;
+    return pdu.taskManagementResponse.decode(bytes, at);
   }
 
   /** Initiator task tags of commands in flight, oldest first. */

@@ -81,8 +81,8 @@ const cases: Record<(typeof loginKeyTable)[number]['name'], [string, string | un
     ['FastAbort', 'Reject'],
   ],
   iSCSIProtocolLevel: [
-    ['2', '1'],
-    ['31', '1'],
+    ['2', '2'],
+    ['31', '2'],
     ['1', '1'],
     ['0', '0'],
     ['32', 'Reject'],
@@ -148,6 +148,7 @@ test('what was never mentioned has its default', () => {
     maxBurstBytes: 262_144,
     firstBurstBytes: 65_536,
     offeredImmediateData: false,
+    protocolLevel: 1,
   });
 });
 

@@ -1,0 +1,132 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { taskFunction, taskResponse } from '../../../../node/iscsi/task-management.ts';
+import {
+  connectInitiator,
+  Initiator,
+  type InitiatorOptions,
+} from '../../../../scripts/simulator/iscsi-initiator.ts';
+import { login } from '../../../../scripts/simulator/iscsi-wire.ts';
+import { INITIATOR, startTarget, TARGET, type TestTarget } from './target-fixture.ts';
+
+/** What RFC 7144 adds, in sessions that agreed to level 2 of the protocol. */
+const LEVEL_2 = { iSCSIProtocolLevel: '2' };
+const NEW_FUNCTIONS = ['queryTask', 'queryTaskSet', 'nexusReset', 'queryAsynchronousEvent'] as const;
+let target: TestTarget;
+const initiators: Initiator[] = [];
+
+beforeEach(async () => {
+  target = await startTarget();
+});
+
+afterEach(async () => {
+  for (const initiator of initiators.splice(0)) initiator.destroy();
+  await target.portal.close();
+});
+
+function optionsOf(changes: Partial<InitiatorOptions>): InitiatorOptions {
+  const { host, port } = target;
+  return { host, port, initiatorName: INITIATOR, targetName: TARGET, keys: LEVEL_2, ...changes };
+}
+
+async function attach(changes: Partial<InitiatorOptions> = {}): Promise<Initiator> {
+  const initiator = await connectInitiator(optionsOf(changes));
+  initiators.push(initiator);
+  return initiator;
+}
+
+/** Holds the device until it is let go. */
+function holdWrites(): () => void {
+  let release = (): void => undefined;
+  target.device.gate = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  return () => {
+    target.device.gate = undefined;
+    release();
+  };
+}
+
+describe('the functions of RFC 7144', () => {
+  test.each(NEW_FUNCTIONS)('%s is not supported in a session of level 1', async (name) => {
+    const initiator = await attach({ keys: { iSCSIProtocolLevel: '1' } });
+    expect(await initiator.taskManagement(taskFunction[name])).toBe(taskResponse.notSupported);
+    const silent = await attach({ keys: {}, isid: '400000000002' });
+    expect(await silent.taskManagement(taskFunction[name])).toBe(taskResponse.notSupported);
+  });
+
+  test.each(['queryTask', 'queryTaskSet', 'queryAsynchronousEvent'] as const)(
+    '%s of a LUN that is not there says so',
+    async (name) => {
+      const options = optionsOf({ lun: 7 });
+      const initiator = new Initiator(await login(options), options);
+      initiators.push(initiator);
+      expect(await initiator.taskManagement(taskFunction[name])).toBe(taskResponse.lunDoesNotExist);
+    },
+  );
+
+  test('QUERY TASK and QUERY TASK SET tell whether there is such a task, and end none', async () => {
+    const one = await attach();
+    const other = await attach({ isid: '400000000002' });
+    expect(await one.taskManagement(taskFunction.queryTaskSet)).toBe(taskResponse.complete);
+    const release = holdWrites();
+    const write = one.write(0, Buffer.alloc(512, 3));
+    while (target.device.calls.writes === 0) await new Promise((resolve) => setImmediate(resolve));
+    const found = async (): Promise<number[]> => {
+      const tags = Array.from({ length: 40 }, (_, i) => i + 1);
+      const answers = await Promise.all(tags.map((tag) => one.taskManagement(taskFunction.queryTask, tag)));
+      expect(answers.every((a) => a === taskResponse.succeeded || a === taskResponse.complete)).toBe(true);
+      return tags.filter((_, i) => answers[i] === taskResponse.succeeded);
+    };
+    expect(await found(), 'the one that writes').toHaveLength(1);
+    expect(await one.taskManagement(taskFunction.queryTaskSet)).toBe(taskResponse.succeeded);
+    expect(await other.taskManagement(taskFunction.queryTaskSet), "only the asker's").toBe(
+      taskResponse.complete,
+    );
+    release();
+    await write;
+    expect(target.device.bytes[0]).toBe(3);
+    expect(await found()).toEqual([]);
+  });
+
+  test('QUERY ASYNCHRONOUS EVENT tells of the next unit attention, which stays', async () => {
+    const options = optionsOf({});
+    const fresh = new Initiator(await login(options), options);
+    initiators.push(fresh);
+    const query = () => fresh.taskManagementReply(taskFunction.queryAsynchronousEvent);
+    const seen = async (): Promise<[number, string]> => {
+      const { response, additionalInformation } = await query();
+      return [response, Buffer.from(additionalInformation).toString('hex')];
+    };
+    // UADE DEPTH 1, UNIT ATTENTION, POWER ON.
+    expect(await seen()).toEqual([taskResponse.succeeded, '162900']);
+    const other = await attach({ isid: '400000000002' });
+    await other.taskManagement(taskFunction.logicalUnitReset);
+    expect(await seen(), 'there are two now').toEqual([taskResponse.succeeded, '262900']);
+    const { sense } = await fresh.command({ cdb: new Uint8Array(6) });
+    expect([sense[12], sense[13]]).toEqual([0x29, 0x00]);
+    expect(await seen()).toEqual([taskResponse.succeeded, '162903']);
+    await fresh.command({ cdb: new Uint8Array(6) });
+    expect(await seen()).toEqual([taskResponse.complete, '000000']);
+  });
+
+  test("I_T NEXUS RESET ends the asker's tasks and reservation, and nobody else's", async () => {
+    const one = await attach();
+    const other = await attach({ isid: '400000000002' });
+    expect((await one.command({ cdb: Uint8Array.of(0x16, 0, 0, 0, 0, 0) })).status).toBe(0);
+    expect((await other.command({ cdb: new Uint8Array(6) })).status, 'reserved').toBe(0x18);
+    const release = holdWrites();
+    const write = one.write(0, Buffer.alloc(512, 3)).catch(() => 'ended');
+    while (target.device.calls.writes === 0) await new Promise((resolve) => setImmediate(resolve));
+    const reset = one.taskManagement(taskFunction.nexusReset);
+    const counter = `iscsi.task-management.${taskFunction.nexusReset}`;
+    while (target.counters.get(counter) === 0) await new Promise((resolve) => setImmediate(resolve));
+    release();
+    expect(await reset).toBe(taskResponse.complete);
+    one.abandon();
+    expect(await write).toBe('ended');
+    expect((await other.command({ cdb: new Uint8Array(6) })).status).toBe(0);
+    const { sense } = await one.command({ cdb: new Uint8Array(6) });
+    expect([sense[2], sense[12], sense[13]]).toEqual([6, 0x29, 0x07]);
+    expect((await one.command({ cdb: new Uint8Array(6) })).status, 'the session goes on').toBe(0);
+  });
+});
