@@ -23,6 +23,8 @@ export const MAX_SOLICITED_BYTES = 32 * 1_048_576;
 export const MAX_DATA_AHEAD_BYTES = 1_048_576;
 /** What one connection may always hold, however much the others do. */
 export const MIN_SHARE_BYTES = 262_144;
+/** What that may come to for all of them; with more than 256 each may always hold less. */
+export const MAX_SHARES_TOGETHER_BYTES = 64 * 1_048_576;
 /**
  * Connections that may go on taking PDUs while the portal's memory is used up, so that a half-received write can
  * be finished; the others wait.
@@ -50,7 +52,7 @@ export interface PortalLimits {
   readonly staleIdleMs: number;
   /** How long an initiator may leave its answers unread, or data that it was asked for unsent. */
   readonly stallTimeoutMs: number;
-  /** Data held for all initiators together: received, read, and on its way out. Above it sockets are not read. */
+  /** Data held for all initiators of all portals that share a budget: received, read, and on its way out. Above it sockets are not read. */
   readonly memoryBytes: number;
   /** How long a connection to a target that has moved is kept without an answer, at most. */
   readonly movedTimeoutMs: number;

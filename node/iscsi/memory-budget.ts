@@ -1,15 +1,19 @@
+import { MAX_OVERDRAWN_CONNECTIONS, MAX_SHARES_TOGETHER_BYTES, MIN_SHARE_BYTES } from './limits.ts';
+
 /** Bounds of a budget, all in bytes but the count. */
 export interface BudgetLimits {
   /** What all connections may hold together. */
   readonly limitBytes: number;
   /** A connection that holds no more than this never waits, so that heavy ones cannot starve light ones. */
   readonly floorBytes: number;
+  /** What these floors may come to together: each is smaller where there are many connections. */
+  readonly floorsTogetherBytes: number;
   /** Connections that may go on above the limit to finish writes. */
   readonly maxOverdrawn: number;
 }
 
 /**
- * The memory that the connections of one portal share. A connection tells what it holds each time it is about to
+ * The memory that the connections of a node share. A connection tells what it holds each time it is about to
  * take another PDU; above the limit it has to wait, which TCP passes on to the initiator. Nothing is refused.
  *
  * What is held drains by itself, but for writes whose data has come in part: it takes more PDUs to end those. So
@@ -20,6 +24,7 @@ export class MemoryBudget {
   readonly limits: BudgetLimits;
   readonly #resumeBytes: number;
   #heldBytes = 0;
+  #shareCount = 0;
   readonly #waiting = new Set<BudgetShare>();
   readonly #overdrawn = new Set<BudgetShare>();
 
@@ -38,7 +43,14 @@ export class MemoryBudget {
 
   /** @param wake told that a share that had to wait may try again; must not call back before it returns */
   join(wake: () => void): BudgetShare {
+    this.#shareCount++;
     return new BudgetShare(this, wake);
+  }
+
+  /** What each connection may hold without waiting, now that there are so many. */
+  get floorBytes(): number {
+    const { floorBytes, floorsTogetherBytes } = this.limits;
+    return Math.min(floorBytes, floorsTogetherBytes / Math.max(1, this.#shareCount));
   }
 
   /** Only for shares. */
@@ -49,7 +61,7 @@ export class MemoryBudget {
 
   /** Only for shares. @returns whether the share may take another PDU */
   admit(share: BudgetShare, heldBytes: number, mustFinish: () => boolean): boolean {
-    if (this.#heldBytes <= this.limits.limitBytes || heldBytes <= this.limits.floorBytes) {
+    if (this.#heldBytes <= this.limits.limitBytes || heldBytes <= this.floorBytes) {
       if (this.#overdrawn.size > 0) this.#settle(share);
       return true;
     }
@@ -65,6 +77,7 @@ export class MemoryBudget {
 
   /** Only for shares. */
   leave(share: BudgetShare): void {
+    this.#shareCount--;
     this.#waiting.delete(share);
     this.#settle(share);
   }
@@ -86,6 +99,7 @@ export class BudgetShare {
   readonly #budget: MemoryBudget;
   readonly wake: () => void;
   #heldBytes = 0;
+  #left = false;
 
   constructor(budget: MemoryBudget, wake: () => void) {
     this.#budget = budget;
@@ -111,7 +125,19 @@ export class BudgetShare {
 
   /** The connection is gone, and with it what it held. */
   leave(): void {
+    if (this.#left) return;
+    this.#left = true;
     this.update(0);
     this.#budget.leave(this);
   }
+}
+
+/** The budget of a node, or of a portal that has one of its own. @param limitBytes PortalLimits.memoryBytes */
+export function sessionMemory(limitBytes: number): MemoryBudget {
+  return new MemoryBudget({
+    limitBytes,
+    floorBytes: MIN_SHARE_BYTES,
+    floorsTogetherBytes: MAX_SHARES_TOGETHER_BYTES,
+    maxOverdrawn: MAX_OVERDRAWN_CONNECTIONS,
+  });
 }

@@ -8,15 +8,13 @@ import { LogicalUnit } from '../scsi/logical-unit.ts';
 import { Connection, type ConnectionHost } from './connection.ts';
 import {
   DEFAULT_PORTAL_LIMITS,
-  MAX_OVERDRAWN_CONNECTIONS,
   MAX_SEND_DATA_SEGMENT_BYTES,
-  MIN_SHARE_BYTES,
   type PortalLimits,
   SOCKET_READ_BUFFER_BYTES,
 } from './limits.ts';
 import { sessionParameters } from './login-keys.ts';
 import type { CompletedLogin } from './login-machine.ts';
-import { MemoryBudget } from './memory-budget.ts';
+import { type MemoryBudget, sessionMemory } from './memory-budget.ts';
 import type {
   LoginDecision,
   LoginGranted,
@@ -36,6 +34,8 @@ export interface IscsiPortalOptions {
   readonly logger: Logger;
   readonly counters: Counters;
   readonly limits?: Partial<PortalLimits>;
+  /** Shared with other portals of this node; its own, of `limits.memoryBytes`, unless given. */
+  readonly budget?: MemoryBudget;
   /** Shared with other portals of this node by which the same targets are reached; its own unless given. */
   readonly targets?: TargetSessions;
   /** A session has begun or ended. */
@@ -95,11 +95,7 @@ export class IscsiPortal {
       counters: options.counters,
       random: options.random,
       authenticationForDiscovery: (initiator) => options.directory.authenticationForDiscovery?.(initiator),
-      budget: new MemoryBudget({
-        limitBytes: this.#limits.memoryBytes,
-        floorBytes: MIN_SHARE_BYTES,
-        maxOverdrawn: MAX_OVERDRAWN_CONNECTIONS,
-      }),
+      budget: options.budget ?? sessionMemory(this.#limits.memoryBytes),
       decide: (request) => this.#decide(request),
       establish: (connection, login) => this.#establish(connection, login),
       hasMoved: (targetName) => options.directory.hasMoved?.(targetName) === true,

@@ -16,6 +16,8 @@ import { DiskSpace } from '../../storage/replication/disk-space.ts';
 import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
 import { DamagedCopyError, ReplicationHost } from '../../storage/replication/index.ts';
 import { setAsideCopy } from '../../storage/replication/set-aside.ts';
+import { DEFAULT_PORTAL_LIMITS } from '../iscsi/limits.ts';
+import { sessionMemory } from '../iscsi/memory-budget.ts';
 import { IscsiPortal } from '../iscsi/portal.ts';
 import { TargetSessions } from '../iscsi/target-sessions.ts';
 import { announceAddress } from '../net/gratuitous-arp.ts';
@@ -133,6 +135,7 @@ const guardian = new GuardianClient({
 });
 
 const targets = new TargetSessions({ timers: systemTimers, logger: logger('iscsi') });
+const budget = sessionMemory(DEFAULT_PORTAL_LIMITS.memoryBytes);
 const movablePortal = makePortal(undefined);
 const fixedPortal = makePortal(config.nodeId);
 
@@ -175,6 +178,7 @@ function makePortal(fixedAt: string | undefined): IscsiPortal {
       ...(fixedAt === undefined ? {} : { fixedAt }),
     }),
     targets,
+    budget,
     clock: systemClock,
     timers: systemTimers,
     random: systemRandom,

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type BudgetShare, MemoryBudget } from '../../../../node/iscsi/memory-budget.ts';
 
-const limits = { limitBytes: 1000, floorBytes: 10, maxOverdrawn: 1 };
+const limits = { limitBytes: 1000, floorBytes: 10, floorsTogetherBytes: 100, maxOverdrawn: 1 };
 const never = (): boolean => false;
 const always = (): boolean => true;
 
@@ -25,6 +25,23 @@ test('whoever holds little never waits', () => {
   const budget = new MemoryBudget(limits);
   budget.join(() => {}).update(5000);
   expect(budget.join(() => {}).mayTake(10, never)).toBe(true);
+});
+
+test('the many together hold no more than all floors may come to, beside the limit', () => {
+  const budget = new MemoryBudget(limits);
+  const heavy = budget.join(() => {});
+  heavy.update(1001);
+  const shares = Array.from({ length: 99 }, () => budget.join(() => {}));
+  for (const share of shares) {
+    // Each takes a byte more as long as it may.
+    let heldBytes = 0;
+    while (heldBytes < 50 && share.mayTake(heldBytes, never)) heldBytes++;
+  }
+  expect(budget.heldBytes - 1001).toBeLessThanOrEqual(limits.floorsTogetherBytes + shares.length);
+  for (const share of shares.slice(5)) share.leave();
+  shares[90]?.leave();
+  expect(budget.floorBytes, 'with six left each has its floor again').toBe(10);
+  expect(shares[0]?.mayTake(10, never)).toBe(true);
 });
 
 test('a few may go on to finish writes; when one has, the next may', () => {
