@@ -66,6 +66,7 @@ export type DeviceErrorKind =
   | 'out-of-range'
   | 'read-only'
   | 'no-space'
+  | 'too-few-copies' // writes wait until more members are in sync, and have waited long enough
   | 'medium-error'; // the data is damaged here and was not repaired
 
 export class DeviceError extends Error {

@@ -59,6 +59,7 @@ export class LogicalUnit implements CommandContext, Nexus {
   readonly #attentions = new UnitAttentions(sense.powerOn);
   #lengthBlocks: number;
   #spaceWasLow = false;
+  #hadWriteCache: boolean;
   #failures = 0;
   #abortTasks: (() => Promise<void>) | undefined;
 
@@ -71,6 +72,7 @@ export class LogicalUnit implements CommandContext, Nexus {
     this.port = nexusName(options.initiatorPort, this.paths.ownPort);
     this.#logger = options.logger;
     this.#lengthBlocks = options.device.lengthBlocks;
+    this.#hadWriteCache = options.device.writeCacheEnabled;
     this.state.attach(this, this.device);
     if (this.isActive) this.state.resume();
   }
@@ -141,12 +143,19 @@ export class LogicalUnit implements CommandContext, Nexus {
   #prepare(cdb: Uint8Array, at: number): PreparedCommand {
     if (this.device.lengthBlocks !== this.#lengthBlocks) this.#noteResize();
     if (this.device.spaceIsLow !== this.#spaceWasLow) this.#noteSpace(cdb, at);
+    if (this.device.writeCacheEnabled !== this.#hadWriteCache) this.#noteWriteCache();
     // READ and WRITE come by the hundred thousand; they need no row once nothing stands in their way.
     if (this.#attentions.count === 0 && !this.state.isGuarded && this.isActive) {
       const command = this.#prepareFast(cdb, at);
       if (command !== undefined) return command;
     }
     return this.#inFormat(this.#prepareByTable(cdb, at));
+  }
+
+  /** An administrator has changed when writes are acknowledged, and with it WCE of the caching mode page. */
+  #noteWriteCache(): void {
+    this.#hadWriteCache = this.device.writeCacheEnabled;
+    this.raiseAttention(sense.modeParametersChanged);
   }
 
   #noteResize(): void {
@@ -386,6 +395,9 @@ function outcomeOf(error: DeviceError, command: PreparedCommand): ScsiOutcome {
       return checkCondition({ ...sense.lbaOutOfRange, ...information });
     case 'read-only':
       return checkCondition(sense.writeProtected);
+    // It may write again without anybody doing anything about it here: initiators try again.
+    case 'too-few-copies':
+      return checkCondition(sense.becomingReady);
     case 'no-space':
       return checkCondition(sense.spaceAllocationFailed);
     case 'medium-error': {

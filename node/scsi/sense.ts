@@ -45,6 +45,7 @@ export const sense = {
   writeError: { key: senseKey.mediumError, asc: 0x0c, ascq: 0 },
   unrecoveredReadError: { key: senseKey.mediumError, asc: 0x11, ascq: 0 },
   /** Asymmetric access states other than the active ones. */
+  becomingReady: { key: senseKey.notReady, asc: 0x04, ascq: 0x01 },
   stateTransition: { key: senseKey.notReady, asc: 0x04, ascq: 0x0a },
   portInStandby: { key: senseKey.notReady, asc: 0x04, ascq: 0x0b },
   portUnavailable: { key: senseKey.notReady, asc: 0x04, ascq: 0x0c },

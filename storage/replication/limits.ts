@@ -28,6 +28,11 @@ export const LEASE_MARGIN_MS = 50;
 export const DEFAULT_LEASE_MS = 800;
 /** A read or an acknowledgement waits this long for a lapsed lease to be renewed. */
 export const LEASE_WAIT_MS = 1_000;
+/**
+ * With fewer members in sync than minInSync a write waits this long for more, as after the restart of a node, before it
+ * is refused. What is in the log by then is waited for.
+ */
+export const TOO_FEW_WAIT_MS = 5_000;
 /** Between two tries to have the in-sync set changed. */
 export const PROPOSAL_RETRY_MS = 100;
 /** A change that was accepted should show in the state by then; else it is proposed again. */

@@ -20,7 +20,7 @@ interface DurableWaiter extends Waiter {
   readonly index: number;
 }
 
-interface LeaseWaiter extends Waiter {
+interface DeadlineWaiter extends Waiter {
   readonly deadlineMs: number;
 }
 
@@ -31,7 +31,8 @@ export class PendingWrites {
   #head = 0;
   readonly #admission = new FairAdmission();
   #durable: DurableWaiter[] = [];
-  #lease: LeaseWaiter[] = [];
+  #lease: DeadlineWaiter[] = [];
+  #copies: DeadlineWaiter[] = [];
 
   get count(): number {
     return this.#writes.length - this.#head;
@@ -39,6 +40,10 @@ export class PendingWrites {
 
   get hasDurableWaiters(): boolean {
     return this.#durable.length > 0;
+  }
+
+  get hasCopiesWaiters(): boolean {
+    return this.#copies.length > 0;
   }
 
   get hasLeaseWaiters(): boolean {
@@ -104,6 +109,21 @@ export class PendingWrites {
     }
   }
 
+  /** Until enough members are in sync. @throws DeviceError kind "too-few-copies" after the deadline */
+  awaitCopies(deadlineMs: number): Promise<void> {
+    return new Promise((resolve, reject) => this.#copies.push({ deadlineMs, resolve, reject }));
+  }
+
+  onCopies(areEnough: boolean, nowMs: number): void {
+    const waiting = this.#copies;
+    this.#copies = [];
+    for (const waiter of waiting) {
+      if (areEnough) waiter.resolve();
+      else if (nowMs < waiter.deadlineMs) this.#copies.push(waiter);
+      else waiter.reject(new DeviceError('too-few-copies', 'fewer copies are in sync than writes need'));
+    }
+  }
+
   /** Records from `fromIndex` on were not appended. */
   failFrom(fromIndex: number, error: () => DeviceError): void {
     const failed: PendingWrite[] = [];
@@ -119,11 +139,17 @@ export class PendingWrites {
   }
 
   failAll(error: () => DeviceError): void {
-    const waiters: Waiter[] = [...this.#writes.slice(this.#head), ...this.#durable, ...this.#lease];
+    const waiters: Waiter[] = [
+      ...this.#writes.slice(this.#head),
+      ...this.#durable,
+      ...this.#lease,
+      ...this.#copies,
+    ];
     this.#writes = [];
     this.#head = 0;
     this.#durable = [];
     this.#lease = [];
+    this.#copies = [];
     for (const waiter of waiters) waiter.reject(error());
     this.#admission.failAll(error);
   }

@@ -5,7 +5,7 @@ import type { LunHost } from '../lun/lun-device.ts';
 import type { ReadAt } from '../lun/lun-reader.ts';
 import type { Lun, LunTable } from '../lun/lun-table.ts';
 import type { LogView, ReplicaEvent } from './core.ts';
-import { LEASE_WAIT_MS } from './limits.ts';
+import { LEASE_WAIT_MS, TOO_FEW_WAIT_MS } from './limits.ts';
 import type { LoggedRecord, LogWriter } from './log-writer.ts';
 import { PendingWrites } from './pending-writes.ts';
 import { durableEverywhere, isServing, type PrimaryState } from './primary-state.ts';
@@ -76,12 +76,28 @@ export class WritePath implements LunHost {
     return primary !== undefined && isServing(primary, this.#options.nowMs());
   }
 
-  /** @throws DeviceError kind "no-space" while only the reserve is left */
+  /**
+   * @throws DeviceError kind "no-space" while only the reserve is left, "too-few-copies" where writes need more members in
+   *   sync than there are and have waited for them
+   */
   admit(lunId: number, lengthBytes: number): Promise<void> | undefined {
     if (lengthBytes > 0 && this.#options.isDiskLow()) {
       throw new DeviceError('no-space', 'the disk of the log has only its reserve left');
     }
+    if (this.#hasTooFewCopies()) return this.#admitWithCopies(lunId, lengthBytes);
     return this.#pending.admit(lunId, lengthBytes);
+  }
+
+  async #admitWithCopies(lunId: number, lengthBytes: number): Promise<void> {
+    while (this.#hasTooFewCopies()) {
+      await this.#pending.awaitCopies(this.#options.nowMs() + TOO_FEW_WAIT_MS);
+    }
+    await this.#pending.admit(lunId, lengthBytes);
+  }
+
+  #hasTooFewCopies(): boolean {
+    const group = this.#options.primary()?.group;
+    return group !== undefined && group.inSync.length < group.minInSync;
   }
 
   recordEpoch(): number {
@@ -150,6 +166,9 @@ export class WritePath implements LunHost {
     const durableIndex = durableEverywhere(primary);
     this.#pending.onCommitted(Math.min(view.commitIndex, table.appliedIndex), durableIndex);
     if (this.#pending.hasDurableWaiters) this.#pending.onDurable(durableIndex);
+    if (this.#pending.hasCopiesWaiters) {
+      this.#pending.onCopies(!this.#hasTooFewCopies(), this.#options.nowMs());
+    }
     if (this.#pending.hasLeaseWaiters) {
       const nowMs = this.#options.nowMs();
       this.#pending.onLease(isServing(primary, nowMs), nowMs);

@@ -90,7 +90,7 @@ const joining = (n: number): Command[] => [
 const led = (nodeId: string): number =>
   Object.values(state.portalGroups).filter((g) => g.primary === nodeId).length;
 
-describe('the keeper of placement', () => {
+describe('the keeper of placement', { timeout: 120_000 }, () => {
   it('does nothing where all is well', async () => {
     expect(await pass(3 * DEFAULT_REBALANCE_DELAY_MS)).toEqual([]);
     expect(placementReport(state, keeper.calmNeededMs(state))).toEqual({
@@ -191,12 +191,15 @@ describe('the keeper of placement', () => {
   });
 
   it('makes the copies of a node anew that is down for long, and not before', async () => {
-    state = applyAll(state, ...joining(4), ...joining(5));
+    const replaceAfterMs = 60_000;
+    expect(replaceAfterMs).toBeLessThan(DEFAULT_REPLACE_AFTER_MS);
+    const soon: Command = { type: 'setCluster', replaceAfterMs, atMs: 1, by: 'a' };
+    state = applyAll(state, soon, ...joining(4), ...joining(5));
     await pass(120_000);
     const kept = Object.values(state.portalGroups).filter((g) => g.replicas.includes('n1'));
     expect(kept.length).toBeGreaterThan(0);
     state = applyAll(state, fence(1, 'a'));
-    expect(await pass(DEFAULT_REPLACE_AFTER_MS - 1000)).toEqual([]);
+    expect(await pass(replaceAfterMs - 1000)).toEqual([]);
     await pass(120_000);
     for (const { inSync, replicas } of Object.values(state.portalGroups)) {
       expect(replicas).not.toContain('n1');

@@ -119,7 +119,7 @@ function leastSquares(weights: readonly number[], units: number, most: number): 
 const copiesIn = (state: ClusterState) => Object.keys(state.nodes).map((id) => copiesOn(state, id));
 const leadsIn = (state: ClusterState) => Object.keys(state.nodes).map((id) => leadsOf(state, id));
 
-describe('the plan, from any placement', () => {
+describe('the plan, from any placement', { timeout: 120_000 }, () => {
   it('comes to an end as well while not every node knows how to remember a move', () => {
     fc.assert(
       fc.property(cluster({ racks: true, weights: true }), (drawn) => {

@@ -158,6 +158,8 @@ describe('commands', () => {
     expect((await dataOf(unit, '1a080800ff')).toString('hex')).toBe(`17001000881204${'00'.repeat(17)}`);
     device.writeCacheEnabled = false;
     device.readOnly = true;
+    // An administrator has changed it, which initiators are told.
+    expect(await senseOf(unit, '1a080800ff')).toEqual(sense.modeParametersChanged);
     expect((await dataOf(unit, '1a080800ff')).toString('hex')).toBe(`17009000881200${'00'.repeat(17)}`);
     expect((await dataOf(unit, '1a003f00ff')).subarray(0, 12).toString('hex')).toBe(
       '430090080000040000000200',

@@ -77,6 +77,7 @@ describe('MODE SELECT', () => {
     expect(await senseOf(unit, `15000000 10 00`, control('00', '08'))).toEqual(invalidCdbField(1, 4));
     expect(fixture.device.serverState).toBeUndefined();
     fixture.device.writeCacheEnabled = false;
+    expect(await senseOf(unit, '000000000000')).toEqual(sense.modeParametersChanged);
     expect(await senseOf(unit, select(caching('04')), caching('04'))).toMatchObject(
       sense.invalidFieldInParameterList,
     );
