@@ -2,7 +2,7 @@
 # The guest's whole system: obeys commands on the serial console, a line each, and answers in lines that
 # begin with BOOTFABRIC-GUEST. Blocks written and their numbers are the tester's; nothing here decides
 # whether a test passed.
-export PATH=/bin:/sbin
+export PATH=/bin:/sbin LD_LIBRARY_PATH=/lib
 DATA=/var/lib/guest/stamps
 MARKER=/var/lib/guest/marker
 SLOTS=2048
@@ -43,6 +43,53 @@ read_disk() {
   say "read ${digest%% *}"
 }
 
+# fio-start: rounds of fio in the background, over and over, each with data of its own: random blocks, half of them past
+# the page cache and several at once, half of them through it, flushed all the while; then all are read back and checked.
+FIO_STOP=/run/fio-stop
+FIO_DONE=/run/fio-done
+fio_round() {
+  common="--thread --rw=randwrite --bs=4k --verify=crc32c --verify_fatal=1 --randrepeat=1 --randseed=$1"
+  shift
+  fio --output=/run/fio.out --name=direct --filename=/var/lib/guest/fio-direct --size=2m $common \
+    --ioengine=libaio --iodepth=8 --direct=1 --fdatasync=8 "$@" \
+    --name=buffered --filename=/var/lib/guest/fio-buffered --size=1m $common --ioengine=psync --fsync=1 "$@"
+}
+fio_rounds() {
+  round=1
+  outcome=ok
+  until [ "$round" -gt 1 ] && [ -e "$FIO_STOP" ]; do
+    if ! fio_round "$round" 2>/run/fio.err; then
+      outcome=wrong
+      break
+    fi
+    round=$((round + 1))
+  done
+  echo "$((round - 1)) $outcome" >"$FIO_DONE"
+}
+
+# fio-stop: ends them and reads the last round's blocks once more. Where a round found something wrong, that is told.
+fio_stop() {
+  touch "$FIO_STOP"
+  until [ -s "$FIO_DONE" ]; do sleep 1; done
+  read -r rounds outcome <"$FIO_DONE"
+  if [ "$outcome" = ok ]; then
+    sync
+    echo 3 >/proc/sys/vm/drop_caches
+    if fio_round "$rounds" --verify_only 2>/run/fio.err; then
+      say "fio rounds=$rounds verified"
+      return
+    fi
+  fi
+  cat /run/fio.err /run/fio.out
+  say "fio rounds=$rounds WRONG"
+}
+
+# still: nothing of the root is written any more; it is as after an orderly end.
+still() {
+  sync
+  if mount -o remount,ro / 2>/run/still.err; then say still; else say "not-still $(cat /run/still.err)"; fi
+}
+
 report() {
   uptime_now
   marker=absent
@@ -58,6 +105,9 @@ while read -r command first second; do
   read) read_disk "$first" "$second" ;;
   mark) echo marked >"$MARKER" && sync && say marked ;;
   status) report status ;;
+  fio-start) fio_rounds </dev/null >/dev/null & say fio-started ;;
+  fio-stop) fio_stop ;;
+  still) still ;;
   log) dmesg | tail -n "${first:-40}"; say "log-end" ;;
   reboot) say rebooting; reboot -f ;;
   '') ;;

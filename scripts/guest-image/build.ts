@@ -43,7 +43,7 @@ export function guestImage(options: GuestImageOptions = {}): string {
     const kernelFile = join(unpacked, 'boot', `vmlinuz-${kernelVersion(unpacked)}`);
     const initramfs = makeInitramfs(unpacked, sources, folder);
     const disk = join(folder, 'disk.raw');
-    makeDisk(disk, { kernelFile, initramfs, agentFile: join(sources, 'agent.sh') }, folder);
+    makeDisk(disk, { kernelFile, initramfs, agentFile: join(sources, 'agent.sh'), unpacked }, folder);
     renameSync(disk, finished);
   } finally {
     rmSync(folder, { recursive: true, force: true });

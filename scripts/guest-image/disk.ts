@@ -12,18 +12,22 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { detachLibraries } from './elf-detach.ts';
+import { copyLibraries } from './libraries.ts';
 import { run } from './run.ts';
 
 const SECTOR_BYTES = 512;
 const MIB = 1024 * 1024;
 const EMBEDDING_START_BYTES = SECTOR_BYTES;
 const ESP = { startBytes: 1 * MIB, sizeBytes: 16 * MIB, type: 0xef };
-const ROOT = { startBytes: 17 * MIB, sizeBytes: 79 * MIB, type: 0x83 };
+/** The ext4 that is the system's root. */
+export const ROOT_PARTITION = { startBytes: 17 * MIB, sizeBytes: 79 * MIB, type: 0x83 };
 export const DISK_SIZE_BYTES = 96 * MIB;
 
 const LABEL = 'bootfabric';
 const ROOT_UUID = '6d0f9a52-30d5-4f2b-9b0c-2f6f1b7f0001';
 const DATA_SIZE_BYTES = 2048 * 4096;
+const FIO_KEEPS = /^lib(aio|c|m|numa|z)\.so\./;
 const CORE_MODULES = [
   'part_msdos',
   'ext2',
@@ -46,6 +50,8 @@ export interface SystemFiles {
   readonly kernelFile: string;
   readonly initramfs: Uint8Array;
   readonly agentFile: string;
+  /** Where fio and its libraries are, as their packages have them. */
+  readonly unpacked: string;
 }
 
 /** An MBR disk that starts under BIOS (GRUB in the gap) and under UEFI (GRUB on the EFI system partition). */
@@ -63,7 +69,7 @@ export function makeDisk(file: string, system: SystemFiles, folder: string): voi
     const parts: readonly (readonly [string, number])[] = [
       [core, EMBEDDING_START_BYTES],
       [esp, ESP.startBytes],
-      [root, ROOT.startBytes],
+      [root, ROOT_PARTITION.startBytes],
     ];
     for (const [path, offsetBytes] of parts) {
       const bytes = readFileSync(path);
@@ -80,7 +86,7 @@ function masterBootRecord(): Uint8Array {
   sector.set(readFileSync('/usr/lib/grub/i386-pc/boot.img').subarray(0, 440));
   const view = new DataView(sector.buffer);
   view.setUint32(440, 0xb007fab1, true);
-  [ESP, ROOT].forEach((partition, index) => {
+  [ESP, ROOT_PARTITION].forEach((partition, index) => {
     const entry = 446 + index * 16;
     // Cylinders, heads and sectors out of range: only the linear numbers count.
     sector.set([0x00, 0xfe, 0xff, 0xff, partition.type, 0xfe, 0xff, 0xff], entry);
@@ -113,7 +119,19 @@ function makeEsp(folder: string): string {
 
 function makeRoot(system: SystemFiles, folder: string): string {
   const tree = join(folder, 'root');
-  for (const name of ['bin', 'sbin', 'boot/grub', 'proc', 'sys', 'dev', 'run', 'tmp', 'var/lib/guest']) {
+  for (const name of [
+    'bin',
+    'sbin',
+    'lib',
+    'lib64',
+    'boot/grub',
+    'proc',
+    'sys',
+    'dev',
+    'run',
+    'tmp',
+    'var/lib/guest',
+  ]) {
     mkdirSync(join(tree, name), { recursive: true });
   }
   copyFileSync(system.kernelFile, join(tree, 'boot/vmlinuz'));
@@ -125,13 +143,25 @@ function makeRoot(system: SystemFiles, folder: string): string {
   }
   copyFileSync(system.agentFile, join(tree, 'sbin/agent'));
   chmodSync(join(tree, 'sbin/agent'), 0o755);
+  addFio(system.unpacked, tree);
   writeFileSync(join(tree, 'var/lib/guest/stamps'), '');
   truncateSync(join(tree, 'var/lib/guest/stamps'), DATA_SIZE_BYTES);
   const file = join(folder, 'root.img');
-  const size = `${ROOT.sizeBytes / 1024}k`;
+  const size = `${ROOT_PARTITION.sizeBytes / 1024}k`;
   const extended = `hash_seed=${ROOT_UUID},root_owner=0:0`;
   run('mke2fs', ['-q', '-t', 'ext4', '-d', tree, '-L', LABEL, '-U', ROOT_UUID, '-E', extended, file, size], {
     env: { E2FSPROGS_FAKE_TIME: '1' },
   });
   return file;
+}
+
+/** fio without the engines that reach for other storage, whose libraries are eighty times its size. */
+function addFio(unpacked: string, tree: string): void {
+  const program = join(tree, 'bin/fio');
+  writeFileSync(
+    program,
+    detachLibraries(readFileSync(join(unpacked, 'usr/bin/fio')), (name) => FIO_KEEPS.test(name)),
+  );
+  chmodSync(program, 0o755);
+  copyLibraries(program, unpacked, tree);
 }

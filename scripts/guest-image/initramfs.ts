@@ -1,6 +1,7 @@
 import { chmodSync, copyFileSync, cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { copyLibraries } from './libraries.ts';
 import { run, runForBytes } from './run.ts';
 
 const MODULES = ['virtio_pci', 'virtio_net', 'iscsi_tcp', 'iscsi_ibft', 'sd_mod', 'crc32c_generic', 'ext4'];
@@ -31,7 +32,10 @@ export function makeInitramfs(unpacked: string, sources: string, folder: string)
   // iscsid looks up the name of the user that talks to it.
   writeFileSync(join(tree, 'etc/passwd'), 'root:x:0:0:root:/:/bin/sh\n');
   copyModules(unpacked, tree);
-  copyPrograms(unpacked, tree);
+  for (const program of PROGRAMS) {
+    copyFileSync(join(unpacked, 'sbin', program), join(tree, 'sbin', program));
+    copyLibraries(join(tree, 'sbin', program), unpacked, tree);
+  }
   run('touch', ['--no-dereference', '--date=@0', ...allPaths(tree)]);
   const names = Buffer.from(run('find', ['.'], { cwd: tree }).trim().split('\n').sort().join('\n'));
   const archive = runForBytes('cpio', ['--quiet', '-o', '-H', 'newc', '--reproducible', '-R', '0:0'], {
@@ -59,26 +63,6 @@ function copyModules(unpacked: string, tree: string): void {
   const wanted = [...paths].filter((path) => !path.includes('/arch/x86/crypto/'));
   for (const path of wanted) copyFileSync(path, join(tree, 'modules', basename(path)));
   writeFileSync(join(tree, 'modules/order'), `${wanted.map((path) => basename(path)).join('\n')}\n`);
-}
-
-function copyPrograms(unpacked: string, tree: string): void {
-  const folders = ['lib', 'usr/lib'].flatMap((lib) =>
-    readdirSync(join(unpacked, lib))
-      .filter((name) => name.endsWith('-linux-gnu'))
-      .map((n) => join(unpacked, lib, n)),
-  );
-  const libraries = new Set<string>();
-  for (const program of PROGRAMS) {
-    const path = join(unpacked, 'sbin', program);
-    copyFileSync(path, join(tree, 'sbin', program));
-    const lines = run('ldd', [path], { env: { LD_LIBRARY_PATH: folders.join(':') } });
-    if (lines.includes('not found')) throw new Error(`${program} lacks a library:\n${lines}`);
-    for (const match of lines.matchAll(/(\/\S+) \(0x/g)) libraries.add(match[1] ?? '');
-  }
-  for (const library of libraries) {
-    const isLoader = basename(dirname(library)) === 'lib64';
-    cpSync(library, join(tree, isLoader ? 'lib64' : 'lib', basename(library)), { dereference: true });
-  }
 }
 
 function allPaths(tree: string): string[] {

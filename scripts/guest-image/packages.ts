@@ -2,6 +2,9 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from './run.ts';
 
+/** What fio needs to write to files; further engines would bring a whole storage cluster's libraries. */
+const FIO_LIBRARIES = /^(libaio|libc6$|libnuma|zlib)/;
+
 /**
  * Debian packages whose files the guest is made of, unpacked but never installed: a kernel must not be
  * installed on the machine that only builds an image, nor a service started there.
@@ -12,7 +15,7 @@ export function unpackGuestPackages(folder: string): string {
   mkdirSync(downloads, { recursive: true });
   mkdirSync(unpacked, { recursive: true });
   const packages = [...dependencies('linux-image-amd64', /^linux-image-/), 'open-iscsi'];
-  packages.push(...dependencies('open-iscsi', /^lib/));
+  packages.push(...dependencies('open-iscsi', /^lib/), 'fio', ...dependencies('fio', FIO_LIBRARIES));
   run('apt-get', ['download', '-qq', ...packages], { cwd: downloads });
   for (const file of readdirSync(downloads)) run('dpkg', ['-x', join(downloads, file), unpacked]);
   return unpacked;

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Console } from './console.ts';
+import { Console, type ConsoleMatch } from './console.ts';
 import { type Lab, TAP } from './lab.ts';
 import { kill } from './process-run.ts';
 
@@ -41,6 +41,12 @@ export class Machine {
     const text = line.match[1] ?? '';
     if (!text.startsWith('ready')) throw new Error(`the guest says: ${text}\n${this.console.tail()}`);
     return { ...parseReport(text), sinceStartMs: line.atMs - startMs };
+  }
+
+  /** Sends the agent a line and waits for its answer. */
+  async ask(line: string, answer: RegExp, timeoutMs: number): Promise<ConsoleMatch> {
+    this.console.send(line);
+    return await this.console.waitFor(answer, timeoutMs);
   }
 
   async status(): Promise<GuestReport> {
