@@ -21,8 +21,13 @@ function makeTable(): Uint32Array {
 /** @param previous the CRC of what comes before, to go on from it */
 export function crc32c(input: Uint8Array, previous = 0): number {
   if (input.length >= NATIVE_FROM_BYTES) return nativeCrc32c(input, previous);
+  return crc32cWithin(input, 0, input.length, previous);
+}
+
+/** The same over a short part, without a view of it. */
+export function crc32cWithin(input: Uint8Array, from: number, to: number, previous = 0): number {
   let c = ~previous;
-  for (let i = 0; i < input.length; i++) {
+  for (let i = from; i < to; i++) {
     c = (TABLE[(c ^ (input[i] as number)) & 0xff] as number) ^ (c >>> 8);
   }
   return ~c >>> 0;

@@ -15,10 +15,14 @@ export interface RecordLog {
   readonly durableNextIndex: number;
   /**
    * Adds records at the end; resolves once they are written to the operating system (not yet durable).
+   * @param checksums CRC32C of each record, where the caller knows it. A wrong one makes a record that cannot be read.
    * @throws LogFullError when the file system is full; nothing was added and the log stays usable
    * @throws LogFailure when the device failed
    */
-  append(records: readonly Uint8Array[]): Promise<AppendedRecords>;
+  append(
+    records: readonly Uint8Array[],
+    checksums?: readonly (number | undefined)[],
+  ): Promise<AppendedRecords>;
   /** Makes everything appended before the call durable; concurrent calls share one fdatasync. */
   sync(): Promise<void>;
   /**

@@ -32,6 +32,7 @@ export interface SegmentedLogParts {
 interface WaitingAppend {
   readonly kind: 'append';
   readonly records: readonly Uint8Array[];
+  readonly checksums: readonly (number | undefined)[];
   readonly sizeBytes: number;
   readonly resolve: (appended: AppendedRecords) => void;
   readonly reject: (error: Error) => void;
@@ -111,7 +112,10 @@ export class SegmentedLog implements MendableLog {
   }
 
   /** When it fails with LogFullError, so do all appends called before it was known. */
-  append(records: readonly Uint8Array[]): Promise<AppendedRecords> {
+  append(
+    records: readonly Uint8Array[],
+    checksums: readonly (number | undefined)[] = records.map(() => undefined),
+  ): Promise<AppendedRecords> {
     const sizeBytes = records.reduce((sum, record) => sum + recordSizeBytes(record.length), 0);
     invariant(sizeBytes <= MAX_APPEND_BYTES, `an append of ${sizeBytes} bytes; ${MAX_APPEND_BYTES} at most`);
     for (const { length } of records) {
@@ -120,7 +124,7 @@ export class SegmentedLog implements MendableLog {
     return new Promise((resolve, reject) => {
       if (!this.#mayEnter(reject)) return;
       this.#nextIndex += records.length;
-      this.#enter({ kind: 'append', records, sizeBytes, resolve, reject });
+      this.#enter({ kind: 'append', records, checksums, sizeBytes, resolve, reject });
     });
   }
 
@@ -333,7 +337,8 @@ export class SegmentedLog implements MendableLog {
   async #write(group: readonly WaitingAppend[]): Promise<void> {
     let firstIndex = this.#writtenNextIndex;
     const records = group.flatMap((append) => append.records);
-    const positions = await this.#tail.write(records, this.#durableNextIndex);
+    const checksums = group.flatMap((append) => append.checksums);
+    const positions = await this.#tail.write(records, checksums, this.#durableNextIndex);
     this.#writtenNextIndex = this.#tail.nextIndex;
     this.#leave(group);
     let at = 0;

@@ -34,18 +34,24 @@ export class LogTail {
 
   /**
    * Adds records in one write.
+   * @param checksums see RecordLog.append
    * @param durableNextIndex every record below it is known to be durable
    * @returns positions of their payloads
    * @throws whatever the file system does; when it is full, nothing was added
    */
-  async write(records: readonly Uint8Array[], durableNextIndex: number): Promise<number[]> {
+  async write(
+    records: readonly Uint8Array[],
+    checksums: readonly (number | undefined)[],
+    durableNextIndex: number,
+  ): Promise<number[]> {
     const segment = this.#segments.last;
-    const { parts, sizeBytes, offsets } = frameRecords(records, {
+    const context = {
       seed: segment.seed,
       offset: segment.endOffset,
       firstRelativeIndex: segment.recordCount,
       durableEnd: this.#durableEnd(durableNextIndex),
-    });
+    };
+    const { parts, sizeBytes, offsets } = frameRecords(records, context, checksums);
     if (sizeBytes > 0) await this.#writeOrUndo(parts, segment.endOffset);
     segment.endOffset += sizeBytes;
     segment.recordCount += offsets.length;

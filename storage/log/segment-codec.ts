@@ -1,4 +1,4 @@
-import { crc32c } from '../../base/crc32c.ts';
+import { crc32c, crc32cWithin, crc32cPast } from '../../base/crc32c.ts';
 import { bytes, layout, u32, u64 } from '../../base/layout.ts';
 import { COPY_BELOW_BYTES, MAX_RECORD_BYTES } from './limits.ts';
 
@@ -103,7 +103,12 @@ export interface FramedRecords {
   readonly offsets: readonly number[];
 }
 
-export function frameRecords(payloads: readonly Uint8Array[], context: FrameContext): FramedRecords {
+/** @param checksums CRC32C of the payloads, as far as the caller knows them; they are not computed again then */
+export function frameRecords(
+  payloads: readonly Uint8Array[],
+  context: FrameContext,
+  checksums: readonly (number | undefined)[] = [],
+): FramedRecords {
   const arena = Buffer.allocUnsafe(arenaBytes(payloads));
   const parts: Uint8Array[] = [];
   const offsets: number[] = [];
@@ -112,7 +117,7 @@ export function frameRecords(payloads: readonly Uint8Array[], context: FrameCont
   let flushed = 0;
   for (const [i, payload] of payloads.entries()) {
     offsets.push(at);
-    encodeRecordHeader(arena, used, payload, context, context.firstRelativeIndex + i);
+    encodeRecordHeader(arena, used, payload, context, context.firstRelativeIndex + i, checksums[i]);
     used += RECORD_HEADER_BYTES;
     if (payload.length < COPY_BELOW_BYTES) {
       arena.set(payload, used);
@@ -145,11 +150,15 @@ function encodeRecordHeader(
   payload: Uint8Array,
   context: FrameContext,
   relativeIndex: number,
+  checksum: number | undefined,
 ): void {
   out.writeUInt32BE(payload.length, at);
   out.writeUInt32BE(context.durableEnd, at + 8);
   out.writeUInt32BE(relativeIndex, at + 12);
-  out.writeUInt32BE(recordChecksum(out, at, payload, context.seed), at + 4);
+  const overHeader = checksumBeforePayload(out, at, context.seed);
+  const crc =
+    checksum === undefined ? crc32c(payload, overHeader) : crc32cPast(overHeader, checksum, payload.length);
+  out.writeUInt32BE(crc, at + 4);
 }
 
 function recordChecksum(header: Uint8Array, at: number, payload: Uint8Array, seed: number): number {
@@ -158,8 +167,8 @@ function recordChecksum(header: Uint8Array, at: number, payload: Uint8Array, see
 
 /** The checksum of a record, from which it goes on over the payload. */
 export function checksumBeforePayload(header: Uint8Array, at: number, seed: number): number {
-  const overLength = crc32c(header.subarray(at, at + 4), seed);
-  return crc32c(header.subarray(at + 8, at + RECORD_HEADER_BYTES), overLength);
+  const overLength = crc32cWithin(header, at, at + 4, seed);
+  return crc32cWithin(header, at + 8, at + RECORD_HEADER_BYTES, overLength);
 }
 
 export type DecodedRecord =
@@ -194,7 +203,7 @@ export function decodeRecord(
   const sizeBytes = recordSizeBytes(lengthBytes);
   if (available < sizeBytes) return { kind: 'incomplete', neededBytes: sizeBytes };
   const payload = input.subarray(at + RECORD_HEADER_BYTES, at + RECORD_HEADER_BYTES + lengthBytes);
-  if (recordChecksum(input, at, payload, seed) !== readU32(input, at + 4)) {
+  if (crc32c(payload, checksumBeforePayload(input, at, seed)) !== readU32(input, at + 4)) {
     return { kind: 'bad', reason: 'the record does not match its checksum' };
   }
   return { kind: 'record', payload, relativeIndex, durableEnd: readU32(input, at + 8), sizeBytes };

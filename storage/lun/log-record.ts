@@ -101,6 +101,13 @@ const KIND = {
   serverState: 6,
   void: 7,
 } as const;
+/** A record as it is handed to the log. */
+export interface LoggedRecord {
+  readonly payload: Uint8Array;
+  readonly record: GroupRecord;
+  /** CRC32C of the payload, where it is known. */
+  readonly checksum?: number;
+}
 
 const recordHeader = layout('log record', 16, {
   kind: u8(0),
@@ -144,32 +151,39 @@ export function crcOfWrite(payload: Uint8Array, i: number): number {
 /**
  * Completes a write record whose data has been put in place: `payload` has writeRecordBytes(blockCount)
  * bytes, the last blockCount * 4096 of which are the data.
+ * @returns CRC32C of the whole payload, got from those of the blocks: each byte is gone through once
  */
 export function sealWriteRecord(
   payload: Uint8Array,
   fields: { epoch: number; lunId: number; firstBlock: number; blockCount: number },
-): void {
+): number {
   const { blockCount } = fields;
   invariant(blockCount >= 1 && blockCount <= MAX_BLOCKS_PER_RECORD, `a record of ${blockCount} blocks`);
   invariant(payload.length === writeRecordBytes(blockCount), 'a write record has the size of its blocks');
   recordHeader.encode({ ...fields, kind: KIND.write }, payload);
   let at = recordHeader.sizeBytes;
+  let overBlocks = 0;
   for (let i = 0; i < blockCount; i++) {
     const crc = crc32c(blockOfWrite(payload, blockCount, i));
     payload[at++] = crc >>> 24;
     payload[at++] = crc >>> 16;
     payload[at++] = crc >>> 8;
     payload[at++] = crc;
+    overBlocks = i === 0 ? crc : crc32cPast(overBlocks, crc, STORED_BLOCK_BYTES);
   }
+  return crc32cPast(crc32c(payload.subarray(0, at)), overBlocks, blockCount * STORED_BLOCK_BYTES);
 }
 
-/** Whether every block of a write record matches its checksum. */
-export function writeRecordIsIntact(record: WriteRecord): boolean {
-  for (let i = 0; i < record.blockCount; i++) {
-    const block = blockOfWrite(record.payload, record.blockCount, i);
-    if (crc32c(block) !== crcOfWrite(record.payload, i)) return false;
+/** @returns CRC32C of a write record's payload; undefined when a block does not match the checksum stated for it */
+export function checksumOfIntact({ blockCount, payload }: WriteRecord): number | undefined {
+  let overBlocks = 0;
+  for (let i = 0; i < blockCount; i++) {
+    const crc = crc32c(blockOfWrite(payload, blockCount, i));
+    if (crc !== crcOfWrite(payload, i)) return undefined;
+    overBlocks = i === 0 ? crc : crc32cPast(overBlocks, crc, STORED_BLOCK_BYTES);
   }
-  return true;
+  const overHeader = crc32c(payload.subarray(0, writeHeaderBytes(blockCount)));
+  return crc32cPast(overHeader, overBlocks, blockCount * STORED_BLOCK_BYTES);
 }
 
 /**

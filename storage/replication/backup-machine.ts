@@ -1,4 +1,4 @@
-import type { GroupRecord } from '../lun/log-record.ts';
+import type { LoggedRecord } from '../lun/log-record.ts';
 import { persistEffect, type ReplicaCore, type ReplicaEffect, type ReplicaEvent } from './core.ts';
 import { type EpochEntry, epochAt, epochsBefore, withEpoch } from './epoch-table.ts';
 import type { AppendFrame, PrimaryFrame, ResetFrame, TruncateFrame } from './frame.ts';
@@ -97,7 +97,7 @@ function onFrame(
   state: BackupState,
   from: MemberIdentity,
   frame: PrimaryFrame,
-  records: readonly GroupRecord[],
+  records: readonly LoggedRecord[],
   nowMs: number,
 ): ReplicaEffect[] {
   const { core } = state;
@@ -128,7 +128,7 @@ function onFrame(
 function onAccepted(
   state: BackupState,
   frame: PrimaryFrame,
-  records: readonly GroupRecord[],
+  records: readonly LoggedRecord[],
 ): ReplicaEffect[] {
   switch (frame.kind) {
     case 'heartbeat':
@@ -142,7 +142,7 @@ function onAccepted(
   }
 }
 
-function onAppend(state: BackupState, frame: AppendFrame, records: readonly GroupRecord[]): ReplicaEffect[] {
+function onAppend(state: BackupState, frame: AppendFrame, records: readonly LoggedRecord[]): ReplicaEffect[] {
   const { core } = state;
   const { log } = core;
   if (state.alignedReign === 0) {
@@ -171,7 +171,7 @@ function onAppend(state: BackupState, frame: AppendFrame, records: readonly Grou
     kind: 'append',
     cut: log.cut,
     firstIndex,
-    records: fresh.map((record, i) => ({ record, payload: frame.records[known + i] as Uint8Array })),
+    records: fresh,
   });
   return effects;
 }
@@ -180,10 +180,10 @@ function onAppend(state: BackupState, frame: AppendFrame, records: readonly Grou
 function epochsAfter(
   epochs: readonly EpochEntry[],
   firstIndex: number,
-  records: readonly GroupRecord[],
+  records: readonly LoggedRecord[],
 ): readonly EpochEntry[] | undefined {
   let table = epochs;
-  for (const [i, record] of records.entries()) {
+  for (const [i, { record }] of records.entries()) {
     const last = table.at(-1)?.epoch ?? 0;
     if (record.kind === 'epochStart') {
       if (record.epoch <= last) return undefined;

@@ -1,4 +1,4 @@
-import type { GroupRecord } from '../lun/log-record.ts';
+import type { LoggedRecord } from '../lun/log-record.ts';
 import type { EpochEntry } from './epoch-table.ts';
 import type { Frame } from './frame.ts';
 import type { Grant } from './grants.ts';
@@ -82,7 +82,7 @@ export type ReplicaEvent =
       readonly kind: 'frame';
       readonly from: MemberIdentity;
       readonly frame: Frame;
-      readonly records: readonly GroupRecord[];
+      readonly records: readonly LoggedRecord[];
     }
   | { readonly kind: 'assigned'; readonly nextIndex: number }
   | { readonly kind: 'appended'; readonly cut: number; readonly appendedIndex: number }
@@ -132,7 +132,7 @@ export type ReplicaEffect =
       readonly kind: 'append';
       readonly cut: number;
       readonly firstIndex: number;
-      readonly records: readonly { readonly payload: Uint8Array; readonly record: GroupRecord }[];
+      readonly records: readonly LoggedRecord[];
     }
   | { readonly kind: 'sync' }
   | { readonly kind: 'truncate'; readonly fromIndex: number }

@@ -1,12 +1,7 @@
 import { invariant } from '../../base/errors.ts';
 import { LogFullError, type RecordLog } from '../../base/record-log.ts';
-import type { GroupRecord } from '../lun/log-record.ts';
+import type { LoggedRecord } from '../lun/log-record.ts';
 import { MAX_APPEND_RECORDS, WINDOW_BYTES } from './limits.ts';
-
-export interface LoggedRecord {
-  readonly payload: Uint8Array;
-  readonly record: GroupRecord;
-}
 
 export interface LogWriterEvents {
   /** Before `appended`: where each record came to lie. */
@@ -71,7 +66,10 @@ export class LogWriter {
 
   async #append(batch: readonly LoggedRecord[], cut: number): Promise<void> {
     try {
-      const { firstIndex, positions } = await this.#log.append(batch.map((r) => r.payload));
+      const { firstIndex, positions } = await this.#log.append(
+        batch.map((logged) => logged.payload),
+        batch.map((logged) => logged.checksum),
+      );
       this.#appending = undefined;
       for (const [i, logged] of batch.entries()) {
         this.#events.onPlaced(firstIndex + i, positions[i] as number, logged);

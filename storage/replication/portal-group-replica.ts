@@ -8,10 +8,10 @@ import type { BlockDevice } from '../block-device.ts';
 import type { ImageSource, ImageVersionRef } from '../image/image-source.ts';
 import { STORED_BLOCK_BYTES } from '../lun/limits.ts';
 import {
+  checksumOfIntact,
   decodeGroupRecord,
   encodeControlRecord,
-  type GroupRecord,
-  writeRecordIsIntact,
+  type LoggedRecord,
 } from '../lun/log-record.ts';
 import { LunDevice } from '../lun/lun-device.ts';
 import { LunTable } from '../lun/lun-table.ts';
@@ -286,7 +286,7 @@ export class PortalGroupReplica implements PortalGroup {
     try {
       const frame = decodeFrame(message);
       if (frame.kind === 'notice') return this.#notices.take(from, frame);
-      const records: GroupRecord[] = frame.kind === 'append' ? frame.records.map(decodeIntact) : [];
+      const records: LoggedRecord[] = frame.kind === 'append' ? frame.records.map(decodeIntact) : [];
       this.step({ kind: 'frame', from, frame, records });
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
@@ -414,10 +414,12 @@ function newCore({ groupId, self, files, clock, faults, trim }: ReplicaOptions):
   };
 }
 
-function decodeIntact(payload: Uint8Array): GroupRecord {
+function decodeIntact(payload: Uint8Array): LoggedRecord {
   const record = decodeGroupRecord(payload);
-  if (record.kind === 'write' && !writeRecordIsIntact(record)) {
+  if (record.kind !== 'write') return { payload, record };
+  const checksum = checksumOfIntact(record);
+  if (checksum === undefined) {
     throw new ProtocolError('a replicated block does not match its checksum', { code: 'bad-checksum' });
   }
-  return record;
+  return { payload, record, checksum };
 }

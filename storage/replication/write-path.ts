@@ -1,12 +1,12 @@
 import { invariant } from '../../base/errors.ts';
 import { DeviceError } from '../block-device.ts';
-import { decodeGroupRecord, type GroupRecord } from '../lun/log-record.ts';
+import { decodeGroupRecord, type GroupRecord, type LoggedRecord } from '../lun/log-record.ts';
 import type { LunHost } from '../lun/lun-device.ts';
 import type { ReadAt } from '../lun/lun-reader.ts';
 import type { Lun, LunTable } from '../lun/lun-table.ts';
 import type { LogView, ReplicaEvent } from './core.ts';
 import { LEASE_WAIT_MS, TOO_FEW_WAIT_MS } from './limits.ts';
-import type { LoggedRecord, LogWriter } from './log-writer.ts';
+import type { LogWriter } from './log-writer.ts';
 import { PendingWrites } from './pending-writes.ts';
 import { durableEverywhere, isServing, type PrimaryState } from './primary-state.ts';
 

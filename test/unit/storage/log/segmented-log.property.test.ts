@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { CounterSet } from '../../../../base/counters.ts';
+import { crc32c } from '../../../../base/crc32c.ts';
 import { silentLogger } from '../../../../base/logger.ts';
 import { SeededRandom } from '../../../../base/random.ts';
 import { LogFullError, type RecordLog } from '../../../../base/record-log.ts';
@@ -73,7 +74,9 @@ function carryOut(log: RecordLog, step: Step, now: Expected): { done: Promise<un
   switch (step.do) {
     case 'append': {
       const payloads = step.sizes.map(payload);
-      const done = log.append(payloads.map((p) => Buffer.from(p)));
+      const records = payloads.map((p) => Buffer.from(p));
+      const checksums = records.map((record, i) => (i % 2 === 0 ? crc32c(record) : undefined));
+      const done = log.append(records, checksums);
       return { done, after: { ...now, payloads: [...now.payloads, ...payloads] } };
     }
     case 'sync':

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CounterSet } from '../../../../base/counters.ts';
+import { crc32c } from '../../../../base/crc32c.ts';
 import { silentLogger } from '../../../../base/logger.ts';
 import { SeededRandom } from '../../../../base/random.ts';
 import {
@@ -67,6 +68,18 @@ describe('SegmentedLog', () => {
     expect(again.report.records).toBe(2);
     expect(await contents(again.log)).toEqual(['1:a', '2:bb']);
     await again.log.close();
+  });
+
+  it('takes the checksums it is given, and finds a record to which a wrong one was given', async () => {
+    const disk = newDisk();
+    const { log } = await open(disk);
+    const records = text('short', 'x'.repeat(300), '', 'no checksum');
+    const known = records.map((record, i) => (i === 3 ? undefined : crc32c(record)));
+    await log.append(records, known);
+    expect(await contents(log)).toEqual(records.map((record, i) => `${i + 1}:${Buffer.from(record)}`));
+    await log.append(text('wrong'), [crc32c(Buffer.from('wrong')) ^ 1]);
+    await expect(log.read(5)).rejects.toThrow(LogCorruptionError);
+    expect(Buffer.from(await log.read(2)).toString()).toBe('x'.repeat(300));
   });
 
   it('reads payload bytes at the positions it gave, across segments', async () => {

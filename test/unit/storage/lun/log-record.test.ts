@@ -4,18 +4,19 @@ import { crc32c } from '../../../../base/crc32c.ts';
 import { ProtocolError } from '../../../../base/errors.ts';
 import {
   blockOfWrite,
+  checksumOfIntact,
   crcOfWrite,
   decodeGroupRecord,
   encodeControlRecord,
   sealWriteRecord,
   type WriteRecord,
   writeRecordBytes,
-  writeRecordIsIntact,
 } from '../../../../storage/lun/log-record.ts';
 
 function writeRecord(firstBlock: number, blockCount: number, fill: number): Uint8Array {
   const payload = new Uint8Array(writeRecordBytes(blockCount)).fill(fill);
-  sealWriteRecord(payload, { epoch: 7, lunId: 3, firstBlock, blockCount });
+  const checksum = sealWriteRecord(payload, { epoch: 7, lunId: 3, firstBlock, blockCount });
+  expect(checksum).toBe(crc32c(payload));
   return payload;
 }
 
@@ -88,9 +89,9 @@ describe('log records', () => {
     const record = decodeGroupRecord(payload) as WriteRecord;
     expect(record).toMatchObject({ kind: 'write', epoch: 7, lunId: 3, firstBlock: 100, blockCount: 3 });
     expect(crcOfWrite(payload, 2)).toBe(crc32c(blockOfWrite(payload, 3, 2)));
-    expect(writeRecordIsIntact(record)).toBe(true);
+    expect(checksumOfIntact(record)).toBe(crc32c(payload));
     blockOfWrite(payload, 3, 1)[17] = 0;
-    expect(writeRecordIsIntact(record)).toBe(false);
+    expect(checksumOfIntact(record)).toBeUndefined();
   });
 
   it('are refused when cut short at any byte, or too long', () => {

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import type { AppendedRecords, RecordLog } from '../../../../base/record-log.ts';
-import { encodeControlRecord } from '../../../../storage/lun/log-record.ts';
-import { type LoggedRecord, LogWriter } from '../../../../storage/replication/log-writer.ts';
+import { encodeControlRecord, type LoggedRecord } from '../../../../storage/lun/log-record.ts';
+import { LogWriter } from '../../../../storage/replication/log-writer.ts';
 
 /** A log whose nextIndex counts what was called, as a real one's does, and whose appends end when told to. */
 class SlowLog {

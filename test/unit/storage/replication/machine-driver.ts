@@ -89,7 +89,8 @@ export class Driver {
   }
 
   frame(from: string, frame: Frame): ReplicaEffect[] {
-    const records = frame.kind === 'append' ? frame.records.map(decodeGroupRecord) : [];
+    const payloads = frame.kind === 'append' ? frame.records : [];
+    const records = payloads.map((payload) => ({ payload, record: decodeGroupRecord(payload) }));
     return this.step({ kind: 'frame', from: identity(from), frame, records });
   }
 
