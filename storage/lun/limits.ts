@@ -24,3 +24,5 @@ export const MAX_ALLOCATION_BLOCKS = 1_048_576;
 export const CHECKPOINT_CHUNK_BYTES = 1024 * 1024;
 /** What describes a checkpoint before its entries: LUNs, counts of leaves, runs of blocks given up. */
 export const MAX_CHECKPOINT_HEADER_BYTES = 256 * 1024 * 1024;
+/** Places of records that have taken effect, kept at the front of the list of those in flight. */
+export const MAX_SETTLED_RECORDS = 1024;

@@ -6,6 +6,7 @@ import {
   LOGICAL_BLOCK_BYTES,
   MAX_SERVER_STATE_BYTES,
 } from '../block-device.ts';
+import { contentOf, type InFlightRecord } from './in-flight.ts';
 import {
   LOGICAL_PER_STORED,
   MAX_ALLOCATION_BLOCKS,
@@ -58,12 +59,13 @@ export interface LunHost {
 interface Underlay {
   readonly block: number;
   readonly position: number;
+  /** Where the content was in flight: the record that has it. */
+  readonly record: InFlightRecord | undefined;
   readonly bytes: Uint8Array;
 }
 
 /** A position no block has. */
 const NOWHERE = Number.NaN;
-const ZERO_BLOCK = new Uint8Array(STORED_BLOCK_BYTES);
 const ZERO_PAIR = new Uint8Array(2 * STORED_BLOCK_BYTES);
 
 /** One generation of a LUN as a disk. */
@@ -190,9 +192,7 @@ export class LunDevice implements BlockDevice {
     const epoch = this.#host.recordEpoch();
     const record = encodeControlRecord({ kind: 'discard', epoch, lunId, firstBlock, blockCount });
     const { firstIndex, done } = this.#host.submit([record], false);
-    for (let block = firstBlock; block < firstBlock + blockCount; block++) {
-      this.#lun.noteInFlight(block, firstIndex, ZERO_BLOCK);
-    }
+    this.#lun.inFlight.note({ index: firstIndex, firstBlock, blockCount, payload: undefined });
     await this.#settled(done);
   }
 
@@ -273,15 +273,15 @@ export class LunDevice implements BlockDevice {
 
   async #readUnderlay(block: number): Promise<Underlay> {
     const position = this.#lun.blocks.position(block);
-    const inFlight = this.#lun.inFlight.get(block);
+    const inFlight = this.#lun.inFlight.newest(block);
     // Should it never be appended, it was not the content after all: no position matches, so it is read again.
-    if (inFlight !== undefined) return { block, position: NOWHERE, bytes: inFlight.bytes };
+    if (inFlight !== undefined) return inFlightUnderlay(block, inFlight);
     const readEnds = this.#host.readBegins();
     const startByte = block * STORED_BLOCK_BYTES;
     try {
       const endByte = startByte + STORED_BLOCK_BYTES;
       const parts = await readCommitted(this.#lun, this.#host.readAt, startByte, endByte);
-      return { block, position, bytes: parts[0] as Uint8Array };
+      return { block, position, record: undefined, bytes: parts[0] as Uint8Array };
     } finally {
       readEnds();
     }
@@ -295,13 +295,11 @@ export class LunDevice implements BlockDevice {
   #newest(underlays: readonly Underlay[]): readonly Underlay[] | undefined {
     let newest = underlays;
     for (const underlay of underlays) {
-      const { block, position, bytes } = underlay;
-      const inFlight = this.#lun.inFlight.get(block)?.bytes;
+      const { block, position, record } = underlay;
+      const inFlight = this.#lun.inFlight.newest(block);
       if (inFlight === undefined && this.#lun.blocks.position(block) !== position) return undefined;
-      if (inFlight === undefined || inFlight === bytes) continue;
-      newest = newest.map((other) =>
-        other === underlay ? { block, position: NOWHERE, bytes: inFlight } : other,
-      );
+      if (inFlight === undefined || inFlight === record) continue;
+      newest = newest.map((other) => (other === underlay ? inFlightUnderlay(block, inFlight) : other));
     }
     return newest;
   }
@@ -341,12 +339,14 @@ export class LunDevice implements BlockDevice {
     let block = firstBlock;
     for (const [n, payload] of payloads.entries()) {
       const blockCount = recordBlockCount(payload);
-      for (let i = 0; i < blockCount; i++) {
-        const bytes = blockOfWrite(payload, blockCount, i);
-        this.#lun.noteInFlight(block++, firstIndex + n, bytes);
-      }
+      this.#lun.inFlight.note({ index: firstIndex + n, firstBlock: block, blockCount, payload });
+      block += blockCount;
     }
   }
+}
+
+function inFlightUnderlay(block: number, record: InFlightRecord): Underlay {
+  return { block, position: NOWHERE, record, bytes: contentOf(record, block) };
 }
 
 function recordBlockCount(payload: Uint8Array): number {

@@ -2,26 +2,18 @@ import { invariant } from '../../base/errors.ts';
 import type { LogRecord } from '../../base/record-log.ts';
 import type { ImageSource, OpenImage } from '../image/image-source.ts';
 import { BlockIndex } from './block-index.ts';
+import { InFlightRecords } from './in-flight.ts';
 import { POSITION_SAMPLE_BYTES, POSITION_SAMPLE_RECORDS, STORED_BLOCK_BYTES } from './limits.ts';
 import { crcOfWrite, decodeGroupRecord, type GroupRecord, writeHeaderBytes } from './log-record.ts';
 import type { LunDescription, PositionSample, RestoredTable, TableSnapshot } from './table-snapshot.ts';
 
 export type { LunDescription } from './table-snapshot.ts';
 
-/** A block that has been given its place in the log and is not committed yet. */
-export interface InFlightBlock {
-  readonly index: number;
-  readonly bytes: Uint8Array;
-  /** What is in flight underneath: it counts again should this one never be appended. */
-  older: InFlightBlock | undefined;
-}
-
 /** One generation of a LUN. A reset makes a new one; the old then no longer stands in the table. */
 export class Lun {
   readonly description: LunDescription;
   readonly blocks = new BlockIndex();
-  /** The newest content of blocks in flight; only a primary has any. */
-  readonly inFlight = new Map<number, InFlightBlock>();
+  readonly inFlight = new InFlightRecords();
   /** Number of the first later reset or drop that has a place in the log: no write may come after it. */
   endingIndex = Number.POSITIVE_INFINITY;
   /** As of the applied records; see BlockDevice. */
@@ -41,33 +33,6 @@ export class Lun {
   describe(): LunDescription {
     if (this.serverState === undefined) return this.description;
     return { ...this.description, serverState: Buffer.from(this.serverState).toString('base64') };
-  }
-
-  /** A record with this content of a block has been given number `index`. */
-  noteInFlight(block: number, index: number, bytes: Uint8Array): void {
-    this.inFlight.set(block, { index, bytes, older: this.inFlight.get(block) });
-  }
-
-  /** Record `index` has taken effect: what is in flight is above it. */
-  settleInFlight(block: number, index: number): void {
-    let above = this.inFlight.get(block);
-    if (above === undefined) return;
-    if (above.index <= index) {
-      this.inFlight.delete(block);
-      return;
-    }
-    while (above.older !== undefined && above.older.index > index) above = above.older;
-    above.older = undefined;
-  }
-
-  /** Records from `fromIndex` on will not be appended. */
-  forgetInFlight(fromIndex: number): void {
-    for (const [block, newest] of this.inFlight) {
-      let left: InFlightBlock | undefined = newest;
-      while (left !== undefined && left.index >= fromIndex) left = left.older;
-      if (left === undefined) this.inFlight.delete(block);
-      else if (left !== newest) this.inFlight.set(block, left);
-    }
   }
 
   /** @returns undefined while this node does not hold the image; asks anew at the next call */
@@ -301,8 +266,8 @@ export class LunTable {
         for (let i = 0; i < record.blockCount; i++) {
           const block = record.firstBlock + i;
           lun.blocks.set(block, dataAt + i * STORED_BLOCK_BYTES, crcOfWrite(record.payload, i));
-          lun.settleInFlight(block, index);
         }
+        lun.inFlight.settle(index);
         return;
       }
       case 'resetLun': {
@@ -327,9 +292,7 @@ export class LunTable {
         const lun = this.#luns.get(record.lunId);
         if (lun === undefined || index < lun.description.generation) return;
         lun.blocks.discard(record.firstBlock, record.blockCount, position);
-        for (let i = 0; i < record.blockCount && lun.inFlight.size > 0; i++) {
-          lun.settleInFlight(record.firstBlock + i, index);
-        }
+        lun.inFlight.settle(index);
         return;
       }
       case 'serverState': {
@@ -342,7 +305,7 @@ export class LunTable {
 
   /** Records from `fromIndex` on were never appended, or are no longer ours to follow. */
   forgetInFlight(fromIndex = 0): void {
-    for (const lun of this.#luns.values()) lun.forgetInFlight(fromIndex);
+    for (const lun of this.#luns.values()) lun.inFlight.forget(fromIndex);
     for (const lunId of Array.from(this.#endings.keys()))
       this.#keepEndings(lunId, (index) => index < fromIndex);
   }

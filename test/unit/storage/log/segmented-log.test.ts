@@ -76,8 +76,11 @@ describe('SegmentedLog', () => {
     const records = text('short', 'x'.repeat(300), '', 'no checksum');
     const known = records.map((record, i) => (i === 3 ? undefined : crc32c(record)));
     await log.append(records, known);
-    expect(await contents(log)).toEqual(records.map((record, i) => `${i + 1}:${Buffer.from(record)}`));
-    await log.append(text('wrong'), [crc32c(Buffer.from('wrong')) ^ 1]);
+    expect(await contents(log)).toEqual(
+      records.map((record, i) => `${i + 1}:${Buffer.from(record).toString()}`),
+    );
+    const wrong = crc32c(Buffer.from('wrong')) ^ 1;
+    await log.append(text('wrong'), [wrong]);
     await expect(log.read(5)).rejects.toThrow(LogCorruptionError);
     expect(Buffer.from(await log.read(2)).toString()).toBe('x'.repeat(300));
   });
