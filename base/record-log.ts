@@ -23,6 +23,15 @@ export interface RecordLog {
     records: readonly Uint8Array[],
     checksums?: readonly (number | undefined)[],
   ): Promise<AppendedRecords>;
+  /**
+   * The same as append, done before it returns.
+   * @returns undefined where that cannot be, or not without a wait that may be long; nothing was added then
+   * @throws LogFailure when the device failed
+   */
+  appendNow?(
+    records: readonly Uint8Array[],
+    checksums?: readonly (number | undefined)[],
+  ): AppendedRecords | undefined;
   /** Makes everything appended before the call durable; concurrent calls share one fdatasync. */
   sync(): Promise<void>;
   /**

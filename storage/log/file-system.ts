@@ -32,6 +32,11 @@ export interface OpenFile {
   read(into: Uint8Array, offsetBytes: number): Promise<number>;
   /** Writes all parts one after another. When it fails, any part of them may have been written. */
   write(parts: readonly Uint8Array[], offsetBytes: number): Promise<void>;
+  /**
+   * The same before it returns, where that is likely to take microseconds; left out where there is no such way.
+   * @returns false when nothing was written, since it may take longer
+   */
+  writeNow?(parts: readonly Uint8Array[], offsetBytes: number): boolean;
   truncate(sizeBytes: number): Promise<void>;
   /** fdatasync: the data, and the size needed to find it. */
   syncData(): Promise<void>;
@@ -108,21 +113,30 @@ class NodeFile implements OpenFile {
   }
 
   async write(parts: readonly Uint8Array[], offsetBytes: number): Promise<void> {
+    if (this.writeNow(parts, offsetBytes)) return;
     let left = parts.filter((part) => part.length > 0);
     let at = offsetBytes;
-    const sizeBytes = left.reduce((sum, part) => sum + part.length, 0);
-    if (sizeBytes > 0 && pace.mayWriteAtOnce(sizeBytes)) {
-      const sinceMs = performance.now();
-      const written = writevSync(this.#handle.fd, left, at);
-      pace.wroteAtOnce(sinceMs);
-      at += written;
-      left = dropFront(left, written);
-    }
     while (left.length > 0) {
       const written = await this.#writeSome(left, at);
       at += written;
       left = dropFront(left, written);
     }
+  }
+
+  writeNow(parts: readonly Uint8Array[], offsetBytes: number): boolean {
+    let sizeBytes = 0;
+    for (const { length } of parts) sizeBytes += length;
+    if (sizeBytes === 0 || !pace.mayWriteAtOnce(sizeBytes)) return false;
+    const { fd } = this.#handle;
+    const sinceMs = performance.now();
+    let left = parts;
+    for (let done = 0; done < sizeBytes; ) {
+      const written = writevSync(fd, left, offsetBytes + done);
+      done += written;
+      if (done < sizeBytes) left = dropFront(left, written);
+    }
+    pace.wroteAtOnce(sinceMs);
+    return true;
   }
 
   async #writeSome(parts: readonly Uint8Array[], at: number): Promise<number> {

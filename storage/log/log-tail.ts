@@ -2,7 +2,7 @@ import type { Counters } from '../../base/counters.ts';
 import { describeError } from '../../base/errors.ts';
 import { LogFailure } from '../../base/record-log.ts';
 import { isNoSpace, type OpenFile } from './file-system.ts';
-import { frameRecords, RECORD_HEADER_BYTES } from './segment-codec.ts';
+import { type FramedRecords, frameRecords, RECORD_HEADER_BYTES } from './segment-codec.ts';
 import type { SegmentSet } from './segment-set.ts';
 
 /** The end of the log: the file that records are added to. One call at a time, but for sync beside write. */
@@ -44,15 +44,46 @@ export class LogTail {
     checksums: readonly (number | undefined)[],
     durableNextIndex: number,
   ): Promise<number[]> {
+    const framed = this.#frame(records, checksums, durableNextIndex);
+    if (framed.sizeBytes > 0) await this.#writeOrUndo(framed.parts, this.#segments.last.endOffset);
+    return this.#added(framed);
+  }
+
+  /**
+   * The same before it returns.
+   * @returns undefined when nothing was added: there is no way to do so now, or no space, which write() will find as
+   *   well, over whatever part of it may have been written
+   */
+  writeNow(
+    records: readonly Uint8Array[],
+    checksums: readonly (number | undefined)[],
+    durableNextIndex: number,
+  ): number[] | undefined {
+    if (this.#file.writeNow === undefined) return undefined;
+    const framed = this.#frame(records, checksums, durableNextIndex);
+    try {
+      if (!this.#file.writeNow(framed.parts, this.#segments.last.endOffset)) return undefined;
+    } catch (error) {
+      if (isNoSpace(error)) return undefined;
+      throw error;
+    }
+    this.#counters.add('log.writes.at-once');
+    return this.#added(framed);
+  }
+
+  #frame(
+    records: readonly Uint8Array[],
+    checksums: readonly (number | undefined)[],
+    durableNextIndex: number,
+  ): FramedRecords {
+    const { seed, endOffset: offset, recordCount: firstRelativeIndex } = this.#segments.last;
+    const durableEnd = this.#durableEnd(durableNextIndex);
+    return frameRecords(records, { seed, offset, firstRelativeIndex, durableEnd }, checksums);
+  }
+
+  /** The records are in the file. @returns positions of their payloads */
+  #added({ sizeBytes, offsets }: FramedRecords): number[] {
     const segment = this.#segments.last;
-    const context = {
-      seed: segment.seed,
-      offset: segment.endOffset,
-      firstRelativeIndex: segment.recordCount,
-      durableEnd: this.#durableEnd(durableNextIndex),
-    };
-    const { parts, sizeBytes, offsets } = frameRecords(records, context, checksums);
-    if (sizeBytes > 0) await this.#writeOrUndo(parts, segment.endOffset);
     segment.endOffset += sizeBytes;
     segment.recordCount += offsets.length;
     for (const offset of offsets) segment.offsets?.push(offset);

@@ -1,4 +1,5 @@
 import { crc32c, crc32cWithin, crc32cPast } from '../../base/crc32c.ts';
+import { invariant } from '../../base/errors.ts';
 import { bytes, layout, u32, u64 } from '../../base/layout.ts';
 import { COPY_BELOW_BYTES, MAX_RECORD_BYTES } from './limits.ts';
 
@@ -81,6 +82,16 @@ export function segmentSeed(basePosition: number): number {
 /** Bytes a record takes in the file. */
 export function recordSizeBytes(payloadBytes: number): number {
   return RECORD_HEADER_BYTES + aligned(payloadBytes);
+}
+
+/** The same of several, each of which must be within its bound. */
+export function recordsSizeBytes(payloads: readonly Uint8Array[]): number {
+  let sizeBytes = 0;
+  for (const { length } of payloads) {
+    invariant(length <= MAX_RECORD_BYTES, `a record of ${length} bytes; ${MAX_RECORD_BYTES} at most`);
+    sizeBytes += recordSizeBytes(length);
+  }
+  return sizeBytes;
 }
 
 function aligned(lengthBytes: number): number {

@@ -1,5 +1,5 @@
 import { invariant } from '../../base/errors.ts';
-import { LogFullError, type RecordLog } from '../../base/record-log.ts';
+import { type AppendedRecords, LogFullError, type RecordLog } from '../../base/record-log.ts';
 import type { LoggedRecord } from '../lun/log-record.ts';
 import { MAX_APPEND_RECORDS, WINDOW_BYTES } from './limits.ts';
 
@@ -18,7 +18,7 @@ export interface LogWriterEvents {
 /**
  * Appends in order, one call at a time: what arrives during a call goes out together in the next. Were two
  * calls under way, the second could succeed after the first found no space, and records would lie under
- * wrong numbers.
+ * wrong numbers. Whatever the log can append at once is appended before append() returns.
  */
 export class LogWriter {
   readonly #log: RecordLog;
@@ -61,28 +61,53 @@ export class LogWriter {
     invariant(nextIndex === this.#waitingIndex, `record ${this.#waitingIndex} would be number ${nextIndex}`);
     this.#waitingIndex += count;
     const batch = this.#waiting.splice(0, count);
-    this.#appending = this.#append(batch, this.#cut);
+    const cut = this.#cut;
+    const payloads = batch.map((logged) => logged.payload);
+    const checksums = batch.map((logged) => logged.checksum);
+    // Where more waits, the log is not keeping up: nothing is gained by waiting for it here.
+    const appended = this.#waiting.length === 0 ? this.#appendNow(payloads, checksums, cut) : undefined;
+    if (appended !== undefined) this.#appended(batch, appended, cut);
+    else if (!this.#stopped) this.#appending = this.#append(batch, payloads, checksums, cut);
   }
 
-  async #append(batch: readonly LoggedRecord[], cut: number): Promise<void> {
+  #appendNow(
+    payloads: readonly Uint8Array[],
+    checksums: readonly (number | undefined)[],
+    cut: number,
+  ): AppendedRecords | undefined {
     try {
-      const { firstIndex, positions } = await this.#log.append(
-        batch.map((logged) => logged.payload),
-        batch.map((logged) => logged.checksum),
-      );
+      return this.#log.appendNow?.(payloads, checksums);
+    } catch (error) {
+      this.#onError(error, cut);
+      return undefined;
+    }
+  }
+
+  async #append(
+    batch: readonly LoggedRecord[],
+    payloads: readonly Uint8Array[],
+    checksums: readonly (number | undefined)[],
+    cut: number,
+  ): Promise<void> {
+    try {
+      const appended = await this.#log.append(payloads, checksums);
       this.#appending = undefined;
-      for (const [i, logged] of batch.entries()) {
-        this.#events.onPlaced(firstIndex + i, positions[i] as number, logged);
-      }
-      // The next batch is on its way to the file while the others hear of this one.
-      this.#next();
-      this.#events.onAppended(cut, firstIndex + batch.length);
-      // A segment that was sealed was made durable, though nobody asked for it.
-      if (this.#log.durableNextIndex > this.#reportedDurable) this.#synced(cut);
+      this.#appended(batch, appended, cut);
     } catch (error) {
       this.#appending = undefined;
       this.#onError(error, cut);
     }
+  }
+
+  #appended(batch: readonly LoggedRecord[], { firstIndex, positions }: AppendedRecords, cut: number): void {
+    for (let i = 0; i < batch.length; i++) {
+      this.#events.onPlaced(firstIndex + i, positions[i] as number, batch[i] as LoggedRecord);
+    }
+    // The next batch may be in the file before #next returns, and must not be heard of before this one.
+    this.#events.onAppended(cut, firstIndex + batch.length);
+    // A segment that was sealed was made durable, though nobody asked for it.
+    if (this.#log.durableNextIndex > this.#reportedDurable) this.#synced(cut);
+    this.#next();
   }
 
   #onError(error: unknown, cut: number): void {

@@ -27,6 +27,8 @@ export class FaultyDisk {
   capacityBytes = Number.MAX_SAFE_INTEGER;
   /** Consulted before every operation; what it returns is thrown. */
   fault: (operation: string, path: string) => Error | undefined = () => undefined;
+  /** Whether there is a way to write before the call returns. */
+  mayWriteNow = true;
   /** Names of operations, as "write durable.marker". */
   readonly operations: string[] = [];
   readonly crashCounts: CrashCounts = {
@@ -139,6 +141,15 @@ export class FaultyDisk {
     if (error !== undefined) throw error;
   }
 
+  /** For what is done before it returns. @returns false when that life is over, and nothing is to be done */
+  enterNow(life: number, operation: string, path: string): boolean {
+    if (life !== this.#life) return false;
+    this.operations.push(`${operation} ${basename(path)}`);
+    const error = this.fault(operation, path);
+    if (error !== undefined) throw error;
+    return true;
+  }
+
   async leave(life: number, operation: string, path: string, pace: Pace | undefined): Promise<void> {
     if (pace === undefined) return;
     if (life === this.#life) await pace(operation, path);
@@ -248,6 +259,14 @@ class Mount implements FileSystem {
         }),
       write: (parts, offsetBytes) =>
         operate('write', () => this.#disk.write(file, Buffer.concat(parts), offsetBytes)),
+      // Where operations take time, none is done at once.
+      ...(this.#pace === undefined && {
+        writeNow: (parts: readonly Uint8Array[], offsetBytes: number): boolean => {
+          if (!this.#disk.mayWriteNow || !this.#disk.enterNow(this.#life, 'writeNow', path)) return false;
+          this.#disk.write(file, Buffer.concat(parts), offsetBytes);
+          return true;
+        },
+      }),
       truncate: (sizeBytes) =>
         operate('truncate', () => {
           file.visible = resized(file.visible, sizeBytes);

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import { ManualClock } from '../../../../base/clock.ts';
 import { CounterSet } from '../../../../base/counters.ts';
 import { crc32c } from '../../../../base/crc32c.ts';
 import { silentLogger } from '../../../../base/logger.ts';
@@ -23,7 +24,7 @@ interface Expected {
 }
 
 type Step =
-  | { readonly do: 'append'; readonly sizes: readonly number[] }
+  | { readonly do: 'append'; readonly sizes: readonly number[]; readonly atOnce: boolean }
   | { readonly do: 'sync' }
   | { readonly do: 'truncate' | 'trim'; readonly at: number }
   | { readonly do: 'reset'; readonly to: number };
@@ -42,6 +43,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant('append' as const),
       sizes: fc.array(fc.oneof(fc.nat(30), fc.integer({ min: 0, max: 3000 })), { maxLength: 5 }),
+      atOnce: fc.boolean(),
     }),
   },
   { weight: 4, arbitrary: fc.constant({ do: 'sync' as const }) },
@@ -76,7 +78,8 @@ function carryOut(log: RecordLog, step: Step, now: Expected): { done: Promise<un
       const payloads = step.sizes.map(payload);
       const records = payloads.map((p) => Buffer.from(p));
       const checksums = records.map((record, i) => (i % 2 === 0 ? crc32c(record) : undefined));
-      const done = log.append(records, checksums);
+      const appended = step.atOnce ? log.appendNow?.(records, checksums) : undefined;
+      const done = appended === undefined ? log.append(records, checksums) : Promise.resolve(appended);
       return { done, after: { ...now, payloads: [...now.payloads, ...payloads] } };
     }
     case 'sync':
@@ -155,7 +158,8 @@ async function live(disk: FaultyDisk, log: RecordLog, life: Life, before: Expect
 
 async function run(seed: number, lives: readonly Life[]): Promise<void> {
   const disk = new FaultyDisk(new SeededRandom(seed));
-  const options = { directory: '/log', segmentSizeBytes: 2048, logger: silentLogger };
+  const clock = new ManualClock();
+  const options = { directory: '/log', segmentSizeBytes: 2048, clock, logger: silentLogger };
   let possible: Expected[] = [{ trimmedBefore: 1, start: 1, payloads: [], durableNext: 1 }];
   for (const life of [...lives, undefined]) {
     disk.capacityBytes = Number.MAX_SAFE_INTEGER;

@@ -66,6 +66,7 @@ export class LoneGroup {
           directory: join(options.directory, groupId, 'log'),
           fileSystem: options.fileSystem ?? nodeFileSystem,
           segmentSizeBytes: options.segmentSizeBytes,
+          clock: realTime,
           logger: options.logger ?? silentLogger,
           counters: this.counters,
         });
