@@ -89,7 +89,6 @@ const replication = new ReplicationHost({
       verifyFrom: verifyFrom ?? 0,
       directory: join(config.groupsDirectory, groupId, 'log'),
       fileSystem: nodeFileSystem,
-      clock: systemClock,
       logger: logger('portal-group-log'),
       counters,
     });

@@ -22,11 +22,17 @@ export const MAX_OPEN_SEGMENTS = 128;
 export const MAX_LOADED_OFFSET_TABLES = 256;
 /** Bytes that the search for records behind a damaged one may put through CRC32C before it gives up. */
 export const MAX_RESYNC_CHECKSUM_BYTES = 4 * 1024 * 1024 * 1024;
-/** A write no larger than this may be carried out at once, on the calling thread; see WritePace. */
-export const MAX_AT_ONCE_BYTES = 128 * 1024;
-/** A write that kept its thread for longer than this was held up by the disk. */
+/** A write no larger than this may be carried out at once, on the calling thread: some 200 us; see WritePace. */
+export const MAX_AT_ONCE_BYTES = 1024 * 1024;
+/** A write that kept its thread for longer than this was held up, by the disk or for want of a processor. */
 export const SLOW_AT_ONCE_WRITE_MS = 5;
+/** When such writes have taken so much together, none is carried out at once. One that takes it all is enough. */
+export const MAX_HELD_UP_MS = 250;
+/** What is forgotten of that in each millisecond: the part of its time that a thread may be held up for ever. */
+export const HELD_UP_LEAK = 0.4;
 /** How long after that no other is carried out at once. */
-export const AT_ONCE_PAUSE_MS = 1000;
+export const AT_ONCE_PAUSE_MS = 5_000;
 /** A sync that takes longer than this says that the disk is busy enough to hold up writes. */
 export const SLOW_DATA_SYNC_MS = 50;
+/** For how long after it no write is carried out at once, unless a quicker sync comes first. */
+export const AFTER_SLOW_SYNC_MS = 1_000;

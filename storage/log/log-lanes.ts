@@ -17,6 +17,7 @@ import { LogCare, type LogCareOptions } from './log-care.ts';
 import { LogTail } from './log-tail.ts';
 import { RECORD_HEADER_BYTES, recordsSizeBytes } from './segment-codec.ts';
 import type { SegmentSet } from './segment-set.ts';
+import type { WaitingAppend, WaitingTask } from './waiting-calls.ts';
 
 export interface SegmentedLogParts {
   readonly segments: SegmentSet;
@@ -27,25 +28,6 @@ export interface SegmentedLogParts {
   readonly care: LogCareOptions;
   readonly logger: Logger;
   readonly counters: Counters;
-}
-
-interface WaitingAppend {
-  readonly kind: 'append';
-  readonly records: readonly Uint8Array[];
-  readonly checksums: readonly (number | undefined)[];
-  readonly sizeBytes: number;
-  readonly resolve: (appended: AppendedRecords) => void;
-  readonly reject: (error: Error) => void;
-}
-
-/** Anything else that must happen in order with the appends. */
-interface WaitingTask {
-  readonly kind: 'task';
-  readonly run: () => Promise<void>;
-  /** What the next index is once the task is done, given what it was before. */
-  readonly nextIndexAfter: (before: number) => number;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { crc32c, crc32cWithin, crc32cPast } from '../../base/crc32c.ts';
+import { crc32c, crc32cPast, crc32cWithin } from '../../base/crc32c.ts';
 import { invariant } from '../../base/errors.ts';
 import { bytes, layout, u32, u64 } from '../../base/layout.ts';
 import { COPY_BELOW_BYTES, MAX_RECORD_BYTES } from './limits.ts';
@@ -170,10 +170,6 @@ function encodeRecordHeader(
   const crc =
     checksum === undefined ? crc32c(payload, overHeader) : crc32cPast(overHeader, checksum, payload.length);
   out.writeUInt32BE(crc, at + 4);
-}
-
-function recordChecksum(header: Uint8Array, at: number, payload: Uint8Array, seed: number): number {
-  return crc32c(payload, checksumBeforePayload(header, at, seed));
 }
 
 /** The checksum of a record, from which it goes on over the payload. */

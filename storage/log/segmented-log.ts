@@ -1,4 +1,3 @@
-import type { Clock } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
 import type { Logger } from '../../base/logger.ts';
 import { DurableMarker } from './durable-marker.ts';
@@ -42,7 +41,7 @@ export interface SegmentedLogOptions {
 export async function openSegmentedLog(
   options: SegmentedLogOptions,
 ): Promise<{ log: SegmentedLog; report: LogOpenReport }> {
-  const { fileSystem, directory, clock, logger, counters } = options;
+  const { fileSystem, directory, logger, counters } = options;
   await fileSystem.makeDirectory(directory);
   const recovered = await recoverSegments({
     fileSystem,

@@ -68,7 +68,7 @@ export function makeHost(
     ...self,
     transport: exchange.transport(self),
     openLog: async (groupId) => {
-      const options = { fileSystem: nodeFileSystem, clock, logger: silentLogger, counters };
+      const options = { fileSystem: nodeFileSystem, logger: silentLogger, counters };
       return (await openSegmentedLog({ directory: join(directory, self.nodeId, groupId), ...options })).log;
     },
     metaDirectory: join(directory, self.nodeId),

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { ManualClock } from '../../../../base/clock.ts';
 import { CounterSet } from '../../../../base/counters.ts';
 import { crc32c } from '../../../../base/crc32c.ts';
 import { silentLogger } from '../../../../base/logger.ts';
@@ -158,8 +157,7 @@ async function live(disk: FaultyDisk, log: RecordLog, life: Life, before: Expect
 
 async function run(seed: number, lives: readonly Life[]): Promise<void> {
   const disk = new FaultyDisk(new SeededRandom(seed));
-  const clock = new ManualClock();
-  const options = { directory: '/log', segmentSizeBytes: 2048, clock, logger: silentLogger };
+  const options = { directory: '/log', segmentSizeBytes: 2048, logger: silentLogger };
   let possible: Expected[] = [{ trimmedBefore: 1, start: 1, payloads: [], durableNext: 1 }];
   for (const life of [...lives, undefined]) {
     disk.capacityBytes = Number.MAX_SAFE_INTEGER;

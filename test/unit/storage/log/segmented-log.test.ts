@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { ManualClock } from '../../../../base/clock.ts';
 import { CounterSet } from '../../../../base/counters.ts';
 import { crc32c } from '../../../../base/crc32c.ts';
 import { silentLogger } from '../../../../base/logger.ts';
@@ -12,7 +11,6 @@ import {
   type RecordLog,
 } from '../../../../base/record-log.ts';
 import { MARKER_FILE } from '../../../../storage/log/durable-marker.ts';
-import { SLOW_APPEND_MS, SLOW_APPEND_PAUSE_MS } from '../../../../storage/log/limits.ts';
 import { openSegmentedLog } from '../../../../storage/log/segmented-log.ts';
 import { FaultyDisk, systemError } from '../../../support/faulty-disk.ts';
 
@@ -85,72 +83,6 @@ describe('SegmentedLog', () => {
     await log.append(text('wrong'), [wrong]);
     await expect(log.read(5)).rejects.toThrow(LogCorruptionError);
     expect(Buffer.from(await log.read(2)).toString()).toBe('x'.repeat(300));
-  });
-
-  describe('appends at once', () => {
-    function openTimed(disk: FaultyDisk, clock: ManualClock) {
-      const options = { directory: DIRECTORY, fileSystem: disk.mount(), segmentSizeBytes: 1024 };
-      return openSegmentedLog({ ...options, clock, logger: silentLogger, counters: new CounterSet() });
-    }
-
-    it('what is short, in order with what takes its time', async () => {
-      const disk = newDisk();
-      const { log } = await openTimed(disk, new ManualClock());
-      expect(log.appendNow(text('a', 'b'))).toMatchObject({ firstIndex: 1 });
-      expect(log.nextIndex).toBe(3);
-      const slow = log.append(text('c'));
-      expect(log.appendNow(text('not before c'))).toBeUndefined();
-      await slow;
-      await log.sync();
-      const last = log.appendNow(text('d'));
-      expect(last?.firstIndex).toBe(4);
-      const at = await log.readAt(last?.positions[0] as number, 1);
-      expect(Buffer.from(at).toString()).toBe('d');
-      expect(log.durableNextIndex).toBe(4);
-      expect(await contents(log)).toEqual(['1:a', '2:b', '3:c', '4:d']);
-      await log.close();
-      expect(await contents((await openTimed(disk, new ManualClock())).log)).toHaveLength(4);
-    });
-
-    it('nothing during a sync, nor past the end of a segment, nor where nobody can tell the time', async () => {
-      const { log } = await openTimed(newDisk(), new ManualClock());
-      await log.append(text('a'));
-      const synced = log.sync();
-      expect(log.appendNow(text('b'))).toBeUndefined();
-      await synced;
-      expect(log.appendNow(text('x'.repeat(1000)))).toBeUndefined();
-      expect((await open(newDisk())).log.appendNow(text('a'))).toBeUndefined();
-    });
-
-    it('nothing for a while after one that took long', async () => {
-      const disk = newDisk();
-      const clock = new ManualClock();
-      const { log } = await openTimed(disk, clock);
-      disk.fault = (operation) => {
-        if (operation === 'writeNow') clock.advance(SLOW_APPEND_MS);
-        return undefined;
-      };
-      expect(log.appendNow(text('a'))).toMatchObject({ firstIndex: 1 });
-      expect(log.appendNow(text('b'))).toBeUndefined();
-      await log.append(text('b'));
-      clock.advance(SLOW_APPEND_PAUSE_MS);
-      expect(log.appendNow(text('c'))).toMatchObject({ firstIndex: 3 });
-    });
-
-    it('nothing of what finds no space, and fails with the device', async () => {
-      const disk = newDisk();
-      const { log } = await openTimed(disk, new ManualClock());
-      disk.capacityBytes = disk.usedBytes + 20;
-      expect(log.appendNow(text('a'.repeat(50)))).toBeUndefined();
-      expect(log.nextIndex).toBe(1);
-      await expect(log.append(text('a'.repeat(50)))).rejects.toThrow(LogFullError);
-      disk.capacityBytes = Number.MAX_SAFE_INTEGER;
-      expect(log.appendNow(text('b'))).toMatchObject({ firstIndex: 1 });
-      disk.fault = () => systemError('EIO');
-      expect(() => log.appendNow(text('c'))).toThrow(LogFailure);
-      await expect(log.append(text('d'))).rejects.toThrow(LogFailure);
-      expect(log.appendNow(text('e'))).toBeUndefined();
-    });
   });
 
   it('reads payload bytes at the positions it gave, across segments', async () => {

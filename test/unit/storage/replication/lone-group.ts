@@ -66,7 +66,6 @@ export class LoneGroup {
           directory: join(options.directory, groupId, 'log'),
           fileSystem: options.fileSystem ?? nodeFileSystem,
           segmentSizeBytes: options.segmentSizeBytes,
-          clock: realTime,
           logger: options.logger ?? silentLogger,
           counters: this.counters,
         });
