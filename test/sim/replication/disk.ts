@@ -188,7 +188,12 @@ class DiskLog implements RecordLog {
   /** Two of three times that there is nothing to wait for. */
   appendNow(records: readonly Uint8Array[]): AppendedRecords | undefined {
     const disk = this.#disk;
-    const isFree = this.#process.isAlive && this.#pending.isEmpty && disk.slowMs === 0 && disk.msPerMib === 0 && !disk.isFull;
+    const isFree =
+      this.#process.isAlive &&
+      this.#pending.isEmpty &&
+      disk.slowMs === 0 &&
+      disk.msPerMib === 0 &&
+      !disk.isFull;
     return isFree && disk.nextIndex % 3 !== 0 ? this.#add(records) : undefined;
   }
 
