@@ -206,8 +206,8 @@ export const LOG_EXHIBITS: readonly Exhibit[] = [
     edits: [
       {
         file: 'storage/log/segment-codec.ts',
-        sound: 'if (recordChecksum(input, at, payload, seed) !== readU32(input, at + 4)) {',
-        faulty: 'if (recordChecksum(input, at, payload, seed) === -1) {',
+        sound: 'if (crc32c(payload, checksumBeforePayload(input, at, seed)) !== readU32(input, at + 4)) {',
+        faulty: 'if (crc32c(payload, checksumBeforePayload(input, at, seed)) === -1) {',
       },
     ],
     seeds: 60,
