@@ -65,7 +65,7 @@ export const FAIR_FLOOR_BYTES = 256 * 1024;
 export const FAIR_TURN_BYTES = 64 * 1024;
 /** All writes taken in and not yet committed. */
 export const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
-/** Longest wait before a primary that found its log full tries again to begin its epoch. */
+/** Longest wait before what found the log full is tried again: beginning an epoch, cutting the log, emptying it. */
 export const FULL_RETRY_MS = 1_000;
 /** Pause before a meta file that found no space is written again. */
 export const META_FULL_RETRY_MS = 250;

@@ -1,7 +1,8 @@
+import type { Timers } from '../../base/clock.ts';
 import { invariant } from '../../base/errors.ts';
 import { type AppendedRecords, LogFullError, type RecordLog } from '../../base/record-log.ts';
 import type { LoggedRecord } from '../lun/log-record.ts';
-import { MAX_APPEND_RECORDS, WINDOW_BYTES } from './limits.ts';
+import { FULL_RETRY_MS, MAX_APPEND_RECORDS, WINDOW_BYTES } from './limits.ts';
 
 export interface LogWriterEvents {
   /** Before `appended`: where each record came to lie. */
@@ -11,6 +12,8 @@ export interface LogWriterEvents {
   /** No space: neither those records nor any waiting behind them were added. */
   onFull(cut: number): void;
   onSynced(cut: number): void;
+  /** There is no room even for cutting the log; it is tried again after a while. */
+  onCutFull(): void;
   /** The device failed. Final. */
   onFailure(error: unknown): void;
 }
@@ -23,6 +26,7 @@ export interface LogWriterEvents {
 export class LogWriter {
   readonly #log: RecordLog;
   readonly #events: LogWriterEvents;
+  readonly #timers: Timers;
   #waiting: LoggedRecord[] = [];
   /** The number the first of those waiting must get. */
   #waitingIndex = 0;
@@ -32,10 +36,12 @@ export class LogWriter {
   #reportedDurable = 0;
   #syncAgain = false;
   #stopped = false;
+  #endPause: () => void = () => {};
 
-  constructor(log: RecordLog, events: LogWriterEvents) {
+  constructor(log: RecordLog, events: LogWriterEvents, timers: Timers) {
     this.#log = log;
     this.#events = events;
+    this.#timers = timers;
   }
 
   /** @param firstIndex the number the first of them must get */
@@ -153,17 +159,41 @@ export class LogWriter {
     );
   }
 
-  /** Takes off records from `fromIndex` on, and all that were waiting. */
+  /** Takes off records from `fromIndex` on, and all that were waiting. Waits for space, of which it needs a little. */
   async truncate(cut: number, fromIndex: number): Promise<void> {
     await this.#settle(cut);
-    if (this.#log.nextIndex > fromIndex) await this.#log.truncateFrom(fromIndex);
+    if (this.#log.nextIndex > fromIndex) await this.#patiently(() => this.#log.truncateFrom(fromIndex));
     this.#reportedDurable = this.#log.durableNextIndex;
   }
 
+  /** As truncate. */
   async reset(cut: number, baseIndex: number): Promise<void> {
     await this.#settle(cut);
-    await this.#log.resetTo(baseIndex);
+    await this.#patiently(() => this.#log.resetTo(baseIndex));
     this.#reportedDurable = this.#log.durableNextIndex;
+  }
+
+  /**
+   * Nothing else of the group goes on meanwhile, and its other members go on without this one.
+   * @throws LogFullError when it is stopped while there is no space
+   */
+  async #patiently(change: () => Promise<void>): Promise<void> {
+    for (let isFirst = true; ; isFirst = false) {
+      try {
+        await change();
+        return;
+      } catch (error) {
+        if (!(error instanceof LogFullError) || this.#stopped) throw error;
+        if (isFirst) this.#events.onCutFull();
+        await new Promise<void>((resolve) => {
+          const cancel = this.#timers.setTimer(FULL_RETRY_MS, resolve);
+          this.#endPause = () => {
+            cancel();
+            resolve();
+          };
+        });
+      }
+    }
   }
 
   async #settle(cut: number): Promise<void> {
@@ -176,6 +206,7 @@ export class LogWriter {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#waiting = [];
+    this.#endPause();
     await this.#appending;
   }
 }

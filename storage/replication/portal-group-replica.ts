@@ -35,7 +35,7 @@ import {
   TICK_MS,
 } from './limits.ts';
 import { LogTrimmer, type TrimBounds } from './log-trimmer.ts';
-import { LogWriter } from './log-writer.ts';
+import { LogWriter, type LogWriterEvents } from './log-writer.ts';
 import { Notices } from './notices.ts';
 import type { LunInfo, PortalGroup, PortalGroupStatus } from './portal-group.ts';
 import { isServing, leaseUntilMs } from './primary-state.ts';
@@ -201,8 +201,9 @@ export class PortalGroupReplica implements PortalGroup {
 
   #makeWriter(): LogWriter {
     const view = this.#core.log;
-    const { log } = this.#options.files;
-    return new LogWriter(log, {
+    const { files, groupId, logger, timers } = this.#options;
+    const { log } = files;
+    const events: LogWriterEvents = {
       onPlaced: (index, position, { payload, record }) => {
         this.#table.hold(index, position, record);
         this.#trimmer.grew(payload.length);
@@ -212,13 +213,15 @@ export class PortalGroupReplica implements PortalGroup {
       },
       onAppended: (cut, appendedIndex) => this.step({ kind: 'appended', cut, appendedIndex }),
       onFull: (cut) => {
-        this.#options.logger.error('replication.log-full', { group: this.#options.groupId });
+        logger.error('replication.log-full', { group: groupId });
         if (cut === view.cut) this.#writes.failUnappended(log.nextIndex);
         this.step({ kind: 'appendFailed', cut, appendedIndex: log.nextIndex });
       },
       onSynced: (cut) => this.step({ kind: 'synced', cut, durableIndex: log.durableNextIndex }),
+      onCutFull: () => logger.error('replication.cut-full', { group: groupId }),
       onFailure: (error) => this.#fail(error),
-    });
+    };
+    return new LogWriter(log, events, timers);
   }
 
   start(): void {

@@ -1,6 +1,8 @@
 import { expect, it } from 'vitest';
-import type { AppendedRecords, RecordLog } from '../../../../base/record-log.ts';
+import { ManualClock } from '../../../../base/clock.ts';
+import { type AppendedRecords, LogFullError, type RecordLog } from '../../../../base/record-log.ts';
 import { encodeControlRecord, type LoggedRecord } from '../../../../storage/lun/log-record.ts';
+import { FULL_RETRY_MS } from '../../../../storage/replication/limits.ts';
 import { LogWriter } from '../../../../storage/replication/log-writer.ts';
 
 /** A log whose nextIndex counts what was called, as a real one's does, and whose appends end when told to. */
@@ -32,13 +34,15 @@ it('says of records that they are in the log only once their own call has ended'
   const fail = (error: unknown): void => {
     throw error;
   };
-  const writer = new LogWriter(log as unknown as RecordLog, {
-    onPlaced: (index) => placed.push(index),
-    onAppended: (_, appendedIndex) => told.push(appendedIndex),
+  const events = {
+    onPlaced: (index: number) => placed.push(index),
+    onAppended: (_: number, appendedIndex: number) => told.push(appendedIndex),
     onFull: () => {},
     onSynced: () => {},
+    onCutFull: () => {},
     onFailure: fail,
-  });
+  };
+  const writer = new LogWriter(log as unknown as RecordLog, events, new ManualClock());
   writer.append(0, 1, records(2));
   writer.append(0, 3, records(3));
   log.finish[0]?.();
@@ -51,3 +55,60 @@ it('says of records that they are in the log only once their own call has ended'
   await new Promise((resolve) => setImmediate(resolve));
   expect(told).toEqual([3, 6]);
 });
+
+/** A log that has no room for a new segment until it is given some. */
+class FullLog {
+  nextIndex = 9;
+  durableNextIndex = 9;
+  isFull = true;
+
+  truncateFrom(index: number): Promise<void> {
+    if (this.isFull) return Promise.reject(new LogFullError('no room'));
+    this.nextIndex = index;
+    return Promise.resolve();
+  }
+
+  resetTo(index: number): Promise<void> {
+    return this.truncateFrom(index);
+  }
+}
+
+const turns = async (): Promise<void> => {
+  for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
+};
+
+it.each(['truncate', 'reset'] as const)(
+  'waits for room to %s the log, and fails when it is stopped',
+  async (change) => {
+    const log = new FullLog();
+    const clock = new ManualClock();
+    let complaints = 0;
+    const events = {
+      onPlaced: () => {},
+      onAppended: () => {},
+      onFull: () => {},
+      onSynced: () => {},
+      onCutFull: () => complaints++,
+      onFailure: () => {},
+    };
+    const writer = new LogWriter(log as unknown as RecordLog, events, clock);
+    let isDone = false;
+    const done = writer[change](1, 5).then(() => {
+      isDone = true;
+    });
+    await turns();
+    clock.advance(FULL_RETRY_MS);
+    await turns();
+    expect([isDone, complaints, log.nextIndex]).toEqual([false, 1, 9]);
+    log.isFull = false;
+    clock.advance(FULL_RETRY_MS);
+    await done;
+    expect(log.nextIndex).toBe(5);
+    log.isFull = true;
+    log.nextIndex = 9;
+    const refused = expect(writer[change](2, 3)).rejects.toThrow('no room');
+    await turns();
+    await writer.stop();
+    await refused;
+  },
+);
