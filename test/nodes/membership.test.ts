@@ -196,6 +196,11 @@ describe('a cluster of real nodes, used all the while', () => {
       const victim = portalGroups[0]?.inSync.find((id) => id !== portalGroups[0]?.primary) ?? 'n2';
       await cluster.kill(victim);
       await comesIn('n6');
+      // Whoever is not up yet is not waited for: its copies would go where there is room.
+      await until('n6 is up', async () => {
+        const { status } = (await nodes()).nodes.find((n) => n.nodeId === 'n6') ?? {};
+        return status === 'up';
+      });
       await cluster.cliJson(['node', 'replace', victim, '--with', 'n6']);
       const list = await nodes();
       expect(list.nodes.map((n) => n.nodeId)).not.toContain(victim);
