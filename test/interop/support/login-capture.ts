@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Lab } from '../../../scripts/lab/lab.ts';
 import { loginTranscript, type Piece } from './login-transcript.ts';
 
@@ -14,6 +15,9 @@ const SNAP_BYTES = 2048;
 const LONGEST_LOGIN_FRAME_BYTES = 1200;
 /** What the system keeps until tcpdump comes to it. */
 const CAPTURE_BUFFER_KIB = 16_384;
+/** How often, and how many times at most, it is looked whether the file still grows before the capture ends. */
+const CATCH_UP_LOOK_MS = 300;
+const CATCH_UP_LOOKS = 10;
 
 /** Captures iSCSI on the bridge and decodes how every connection logged in. */
 export class LoginCapture {
@@ -26,7 +30,9 @@ export class LoginCapture {
     this.#file = file;
     const filter = `tcp port ${ISCSI_PORT} and less ${LONGEST_LOGIN_FRAME_BYTES}`;
     const sizes = ['-s', String(SNAP_BYTES), '-B', String(CAPTURE_BUFFER_KIB)];
-    const options = ['-i', 'br0', ...sizes, '-w', file, filter];
+    // Otherwise frames are handed over a second late, and those of the last second not at all when it ends.
+    const atOnce = ['--immediate-mode', '-U'];
+    const options = ['-i', 'br0', ...atOnce, ...sizes, '-w', file, filter];
     this.#process = lab.spawnOnBridge('tcpdump', ['-Z', 'root', ...options], ['ignore', 'ignore', 'pipe']);
     this.#closed = once(this.#process, 'close');
     this.#listening = new Promise((resolve, reject) => {
@@ -45,11 +51,23 @@ export class LoginCapture {
 
   /** @returns the logins, in the order of their connections. May be called again. */
   async stop(): Promise<string[]> {
+    await this.#caughtUp();
     this.#process.kill('SIGINT');
     await this.#closed;
     return [...connectionsOf(readFileSync(this.#file)).values()]
       .map(loginTranscript)
       .filter((transcript) => transcript !== '');
+  }
+
+  /** When it is told to end, tcpdump leaves what it has not come to yet: so it is let come to it. */
+  async #caughtUp(): Promise<void> {
+    let sizeBytes = -1;
+    for (let look = 0; look < CATCH_UP_LOOKS && this.#process.exitCode === null; look++) {
+      const nowBytes = statSync(this.#file).size;
+      if (nowBytes === sizeBytes) return;
+      sizeBytes = nowBytes;
+      await sleep(CATCH_UP_LOOK_MS);
+    }
   }
 }
 
