@@ -188,10 +188,13 @@ export class RaftStore implements RaftStorage {
     for (const write of writes) {
       hardState = write.hardState ?? hardState;
       const { snapshot, entries } = write;
-      // The term comes before the entries of that term, so that a torn write cannot leave only these.
-      if (isPromise(recorded, hardState) || (entries.length > 0 && recorded.commit !== hardState.commit)) {
-        records.push({ kind: 'hardState', hardState });
-        recorded = hardState;
+      // The term comes before the entries of that term, so that a torn write cannot leave only these. Nor may it leave
+      // a commit index that speaks of them, for there may be others in their places that they were to replace.
+      const commit = Math.min(hardState.commit, (entries[0]?.index ?? Number.POSITIVE_INFINITY) - 1);
+      const safe = { ...hardState, commit: Math.max(commit, recorded.commit) };
+      if (isPromise(recorded, hardState) || (entries.length > 0 && recorded.commit !== safe.commit)) {
+        records.push({ kind: 'hardState', hardState: safe });
+        recorded = safe;
       }
       if (snapshot !== undefined) {
         contentRecord = this.#isKept(snapshot) ? this.#spool?.firstRecord : undefined;

@@ -131,6 +131,25 @@ describe('the Raft store', () => {
     }
   });
 
+  it('takes no entry for committed that a torn write was to replace', async () => {
+    for (let keep = 0; keep < 3; keep++) {
+      disk = new MemoryDisk();
+      const store = await open();
+      await store.persist([append(1, 5, 1)], true);
+      const replacing = { entries: entries(3, 8, 3), hardState: { term: 3, vote: 2, commit: 7 } };
+      await store.persist([replacing], false);
+      expect(store.initialState().hardState.commit).toBe(7);
+      disk.crash(keep);
+      const after = await open();
+      // What is told is true of the entries that are there: of those before the third, or of all that were written.
+      const { commit } = after.initialState().hardState;
+      expect(after.term(after.lastIndex()) === 1 ? commit <= 2 : commit <= 7, `${keep} records kept`).toBe(
+        true,
+      );
+      if (keep === 1) expect([after.lastIndex(), commit]).toEqual([5, 2]);
+    }
+  });
+
   it('splits what is too large for one record', async () => {
     const store = await open();
     const big = entries(1, 5, 1, MAX_RECORD_PAYLOAD_BYTES / 2);
