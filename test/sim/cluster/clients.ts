@@ -74,6 +74,8 @@ interface Call {
 /** Machines are added and removed and looked up by several clients at once, through every node. */
 export class Clients {
   readonly #context: ClientsContext;
+  /** Gives up the calls that are under way. */
+  readonly #open = new Set<() => void>();
   #stamp = 0;
   #values = 0;
   #generation = 0;
@@ -245,6 +247,7 @@ export class Clients {
     const close = (what: string, finish: () => void): void => {
       if (!isOpen) return;
       isOpen = false;
+      this.#open.delete(lost);
       this.#stamp++;
       finish();
       note(client, what, this.#stamp, () => text());
@@ -255,6 +258,7 @@ export class Clients {
         counters.add('op.lost');
         on.lost(call);
       });
+    this.#open.add(lost);
     const failed = (host: Host, error: unknown): void => {
       if (!(error instanceof OperationError)) {
         this.#context.fail(`${host.nodeId} answers with ${String(error)}`);
@@ -298,8 +302,9 @@ export class Clients {
     if (isSpent && this.#names[slot] === name) this.#names[slot] = this.#newName();
   }
 
-  /** At the end: whether all answers can be explained. */
+  /** At the end: whether all answers can be explained. What has not been answered may have been done. */
   check(): void {
+    for (const lost of Array.from(this.#open)) lost();
     for (const [name, { ops }] of this.#histories) {
       const verdict = checkLinearizable(oneName, ops);
       this.#context.counters.add(verdict.kind === 'undecided' ? 'history.undecided' : 'history.checked');
