@@ -69,6 +69,10 @@ export class Simulation {
   readonly #servedBy = new Map<string, string>();
   /** By group and incarnation: in-sync members whose copy has been without power since they were in sync. */
   readonly #poweredOff = new Set<string>();
+  /** In-sync sets whose loss of power has been accounted for. */
+  readonly #losses = new Set<string>();
+  /** The newest state that has been looked at. */
+  #stateSeen: ClusterState | undefined;
   #violation: string | undefined;
 
   constructor(options: SimulationOptions) {
@@ -178,7 +182,13 @@ export class Simulation {
   async run(): Promise<SimulationResult> {
     const world = this.#world;
     const troubleMs = this.#options.troubleMs ?? TROUBLE_MS;
-    const look = (): void => this.#checkServing();
+    const look = (): void => {
+      const state = this.#newestState();
+      // Whoever is left in sync when another one is fenced may have been without power before.
+      if (state !== undefined && state !== this.#stateSeen) this.#somebodyDied(state);
+      this.#stateSeen = state;
+      this.#checkServing();
+    };
     for (const { host } of this.#nodes) world.after(world.between(0, 100), () => host.start());
     await world.runUntil(SETTLING_MS, look);
     for (const clients of this.#clients.values()) clients.start(CLIENTS_PER_GROUP);
@@ -261,6 +271,9 @@ export class Simulation {
     for (const { id, durability, inSync } of Object.values(state?.portalGroups ?? {})) {
       if (durability === 'durable' || inSync.some((m) => alive.has(m.incarnation))) continue;
       if (!inSync.some((m) => this.#poweredOff.has(`${id} ${m.incarnation}`))) continue;
+      const loss = `${id} ${inSync.map((m) => m.incarnation).join(' ')}`;
+      if (this.#losses.has(loss)) continue;
+      this.#losses.add(loss);
       this.#counters.add('sim.power-lost-everywhere');
       this.#clients.get(id)?.powerLost();
     }
