@@ -3,7 +3,7 @@ import type { Command, CommandRefusal } from './commands.ts';
 import type { ClusterState, NodeRecord, PortalGroupRecord } from './model.ts';
 import { lookup } from './names.ts';
 import { unknownNode } from './nodes.ts';
-import { accepted, type Outcome, refused } from './outcome.ts';
+import { accepted, type Outcome, refused, unknownGroup } from './outcome.ts';
 import { isUp, memberOf, withMembership } from './primaries.ts';
 
 /** Which directories hold the copies of portal groups, and what is done when the one that counts is gone. */
@@ -86,16 +86,6 @@ export function waitingReason(state: ClusterState, group: PortalGroupRecord): st
     `node ${last.nodeId}, its last in-sync member, is up without the disk that was in sync: bring that disk ` +
     'back and start the node again, or give up what only it holds with "bootfabric portal-group start-from"'
   );
-}
-
-function unknownGroup(state: ClusterState, groupId: string): Outcome {
-  return refused(state, {
-    kind: 'not-found',
-    code: 'unknown-portal-group',
-    message: `there is no portal group "${groupId}"`,
-    got: groupId,
-    accepted: Object.keys(state.portalGroups).join(', '),
-  });
 }
 
 function conflict(code: string, message: string, got: unknown, accepted: string): CommandRefusal {

@@ -1,7 +1,7 @@
 import type { Command } from './commands.ts';
 import type { ClusterState, InSyncMember, NodeId, NodeRecord, PortalGroupRecord } from './model.ts';
 import { lookup } from './names.ts';
-import { accepted, type Outcome, refused } from './outcome.ts';
+import { accepted, type Outcome, refused, unknownGroup } from './outcome.ts';
 import { changeGroups, choosePrimary, memberOf, withMembership } from './primaries.ts';
 import { FIRST_STATE_VERSION, versionOf, withRaisedVersion } from './versions.ts';
 
@@ -247,15 +247,7 @@ function comparedGroup(
   command: { readonly group: string; readonly epoch: number; readonly primary: NodeId },
 ): PortalGroupRecord | Outcome {
   const group = lookup(state.portalGroups, command.group);
-  if (group === undefined) {
-    return refused(state, {
-      kind: 'not-found',
-      code: 'unknown-portal-group',
-      message: `there is no portal group "${command.group}"`,
-      got: command.group,
-      accepted: Object.keys(state.portalGroups).join(', '),
-    });
-  }
+  if (group === undefined) return unknownGroup(state, command.group);
   if (group.epoch !== command.epoch || group.primary !== command.primary) {
     return refused(state, {
       kind: 'conflict',

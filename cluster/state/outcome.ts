@@ -1,5 +1,5 @@
 import type { CommandRefusal, CommandResult } from './commands.ts';
-import type { ClusterState } from './model.ts';
+import type { ClusterState, PortalGroupId } from './model.ts';
 
 /** What applying one command gives. A refused command leaves the state the very same object. */
 export interface Outcome {
@@ -13,4 +13,14 @@ export function accepted(state: ClusterState, value: unknown): Outcome {
 
 export function refused(state: ClusterState, refusal: CommandRefusal): Outcome {
   return { state, result: { ok: false, error: refusal } };
+}
+
+export function unknownGroup(state: ClusterState, groupId: PortalGroupId): Outcome {
+  return refused(state, {
+    kind: 'not-found',
+    code: 'unknown-portal-group',
+    message: `there is no portal group "${groupId}"`,
+    got: groupId,
+    accepted: Object.keys(state.portalGroups).join(', '),
+  });
 }

@@ -3,7 +3,7 @@ import type { Command, CommandRefusal } from './commands.ts';
 import type { ClusterState, NodeId, PortalGroupRecord } from './model.ts';
 import { lookup } from './names.ts';
 import { unknownNode } from './nodes.ts';
-import { accepted, type Outcome, refused } from './outcome.ts';
+import { accepted, type Outcome, refused, unknownGroup } from './outcome.ts';
 import { isThere, isUp, withMembership } from './primaries.ts';
 
 /** Commands that say where portal groups are. Which of them are wanted is decided in placement-plan.ts. */
@@ -115,15 +115,7 @@ function comparedGroup(
   command: { readonly group: string; readonly epoch: number },
 ): PortalGroupRecord | Outcome {
   const group = lookup(state.portalGroups, command.group);
-  if (group === undefined) {
-    return refused(state, {
-      kind: 'not-found',
-      code: 'unknown-portal-group',
-      message: `there is no portal group "${command.group}"`,
-      got: command.group,
-      accepted: Object.keys(state.portalGroups).join(', '),
-    });
-  }
+  if (group === undefined) return unknownGroup(state, command.group);
   if (group.epoch === command.epoch) return group;
   return refused(
     state,

@@ -1,10 +1,11 @@
 import { withAudit } from './audit.ts';
 import type { Command, CommandRefusal } from './commands.ts';
-import { DEFAULT_REPLICAS_PER_GROUP, MAX_NODE_WEIGHT, MAX_NODES, MAX_PLACEMENT_DELAY_MS } from './limits.ts';
+import { replicasWanted } from './copies.ts';
+import { MAX_NODE_WEIGHT, MAX_NODES, MAX_PLACEMENT_DELAY_MS } from './limits.ts';
 import type { ClusterState, NodePlacement } from './model.ts';
 import { checkName, lookup } from './names.ts';
 import { unknownNode } from './nodes.ts';
-import { accepted, type Outcome, refused } from './outcome.ts';
+import { accepted, type Outcome, refused, unknownGroup } from './outcome.ts';
 
 /** What is said of how things are to be: of nodes, of the cluster as a whole, of single portal groups. */
 
@@ -106,16 +107,8 @@ function checkDelays(given: {
 export function setPortalGroup(state: ClusterState, command: OfType<'setPortalGroup'>): Outcome {
   const { group: groupId, minInSync, durability, atMs, by } = command;
   const group = lookup(state.portalGroups, groupId);
-  if (group === undefined) {
-    return refused(state, {
-      kind: 'not-found',
-      code: 'unknown-portal-group',
-      message: `there is no portal group "${groupId}"`,
-      got: groupId,
-      accepted: Object.keys(state.portalGroups).join(', '),
-    });
-  }
-  const copies = state.settings.replicasPerGroup ?? DEFAULT_REPLICAS_PER_GROUP;
+  if (group === undefined) return unknownGroup(state, groupId);
+  const copies = replicasWanted(state);
   if (minInSync !== undefined && (minInSync < 1 || minInSync > copies)) {
     const message = `portal group ${groupId} cannot have ${minInSync} copies in sync, since it has ${copies} at most`;
     return refused(state, invalid('bad-min-in-sync', message, minInSync, `1 to ${copies}`));
