@@ -32,6 +32,8 @@ export interface OpenFile {
   read(into: Uint8Array, offsetBytes: number): Promise<number>;
   /** Writes all parts one after another. When it fails, any part of them may have been written. */
   write(parts: readonly Uint8Array[], offsetBytes: number): Promise<void>;
+  /** Whether writeNow would write so many bytes now: to be asked before a write is put together for it. */
+  mayWriteNow?(sizeBytes: number): boolean;
   /**
    * The same before it returns, where that is likely to take microseconds; left out where there is no such way.
    * @returns false when nothing was written, since it may take longer
@@ -123,10 +125,14 @@ class NodeFile implements OpenFile {
     }
   }
 
+  mayWriteNow(sizeBytes: number): boolean {
+    return sizeBytes > 0 && pace.mayWriteAtOnce(sizeBytes);
+  }
+
   writeNow(parts: readonly Uint8Array[], offsetBytes: number): boolean {
     let sizeBytes = 0;
     for (const { length } of parts) sizeBytes += length;
-    if (sizeBytes === 0 || !pace.mayWriteAtOnce(sizeBytes)) return false;
+    if (!this.mayWriteNow(sizeBytes)) return false;
     const { fd } = this.#handle;
     const sinceMs = performance.now();
     let left = parts;

@@ -2,7 +2,7 @@ import type { Counters } from '../../base/counters.ts';
 import { describeError } from '../../base/errors.ts';
 import { LogFailure } from '../../base/record-log.ts';
 import { isNoSpace, type OpenFile } from './file-system.ts';
-import { type FramedRecords, frameRecords, RECORD_HEADER_BYTES } from './segment-codec.ts';
+import { type FramedRecords, frameRecords, RECORD_HEADER_BYTES, recordsSizeBytes } from './segment-codec.ts';
 import type { SegmentSet } from './segment-set.ts';
 
 /** The end of the log: the file that records are added to. One call at a time, but for sync beside write. */
@@ -60,6 +60,8 @@ export class LogTail {
     durableNextIndex: number,
   ): number[] | undefined {
     if (this.#file.writeNow === undefined) return undefined;
+    // Framing goes over every byte, and write() would have to do it once more.
+    if (this.#file.mayWriteNow?.(recordsSizeBytes(records)) === false) return undefined;
     const framed = this.#frame(records, checksums, durableNextIndex);
     try {
       if (!this.#file.writeNow(framed.parts, this.#segments.last.endOffset)) return undefined;
