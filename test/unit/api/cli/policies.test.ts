@@ -1,56 +1,17 @@
-import { randomUUID } from 'node:crypto';
-import { rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { runCli } from '../../../../api/cli/program.ts';
 import type { NodeListDocument } from '../../../../api/contract/nodes.ts';
-import { ManualClock } from '../../../../base/clock.ts';
-import { type ApiFixture, authority, startApiFixture } from '../../../support/api-fixture.ts';
-import { CLUSTER_ID, TOKEN } from '../../../support/fake-cluster.ts';
+import type { ApiFixture } from '../../../support/api-fixture.ts';
+import { type CliOutcome, errorOf, startCliSession } from '../../../support/cli-session.ts';
 
 let api: ApiFixture;
-let profile: string;
+let cli: (...args: readonly string[]) => Promise<CliOutcome>;
 
 beforeEach(async () => {
-  api = await startApiFixture('n1');
-  profile = join(tmpdir(), `bootfabric-${randomUUID()}.json`);
-  const document = {
-    clusterName: 'lab',
-    clusterId: CLUSTER_ID,
-    apiUrls: [`https://127.0.0.1:${api.server.port}`],
-    caCertificate: authority.certificatePem,
-    token: TOKEN,
-  };
-  await writeFile(profile, JSON.stringify(document));
-  return async () => {
-    await api.server.close();
-    await rm(profile);
-  };
+  const session = await startCliSession();
+  api = session.api;
+  cli = (...args) => session.run(args);
+  return session.close;
 });
-
-async function cli(...args: readonly string[]) {
-  let out = '';
-  let err = '';
-  const clock = new ManualClock();
-  const code = await runCli(args, {
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    errIsTerminal: false,
-    profileVariable: profile,
-    homeDirectory: tmpdir(),
-    clock,
-    sleep: async (ms) => clock.advance(ms),
-    runNode: () => Promise.resolve(17),
-  });
-  return { code, out, err };
-}
-
-const errorOf = (text: string) => (JSON.parse(text) as { error: Record<string, unknown> }).error;
 
 describe('node set', () => {
   it('says how much a node is to hold and what fails together with it, and takes that back', async () => {
