@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
-import { Simulation as ClusterLogSimulation, type SimulationResult } from '../test/sim/cluster/simulation.ts';
+import { Simulation as ClusterLogSimulation } from '../test/sim/cluster/simulation.ts';
 import type { Simulation as FabricSimulation } from '../test/sim/fabric/simulation.ts';
+import type { SimulationResult } from '../test/sim/run.ts';
 
 const HELP = `Usage: npm run simulate -- [--seed N] [--count N] [OPTION ...]
 

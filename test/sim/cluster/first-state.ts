@@ -1,14 +1,18 @@
 import { apply } from '../../../cluster/state/apply.ts';
 import type { Command } from '../../../cluster/state/commands.ts';
 import { makeGenesis } from '../../../cluster/state/genesis.ts';
-import type { ClusterState } from '../../../cluster/state/model.ts';
+import type { ClusterSettings, ClusterState } from '../../../cluster/state/model.ts';
 import { IMAGE } from './clients.ts';
 import { endpointsOf } from './endpoints.ts';
 
-/** The state a cluster begins with: some nodes, two portal groups and an image that all nodes hold. */
-export function makeFirstState(nodes: number): ClusterState {
+/** A cluster of some nodes and these portal groups, before its first command. */
+export function simulatedGenesis(
+  nodes: number,
+  groups: readonly string[],
+  settings: Partial<ClusterSettings>,
+): ClusterState {
   const ids = Array.from({ length: nodes }, (_, i) => i + 1);
-  let state = makeGenesis({
+  return makeGenesis({
     clusterId: 'c0ffee00c0ffee00c0ffee00c0ffee00',
     clusterName: 'simulated',
     settings: {
@@ -16,17 +20,22 @@ export function makeFirstState(nodes: number): ClusterState {
       iqnPrefix: 'iqn.2026-11.net.example:sim',
       fenceAfterMs: 900,
       leaseMs: 600,
-      rebalanceDelayMs: 300,
-      replaceAfterMs: 4_000,
+      ...settings,
     },
     nodes: ids.map((n) => ({
       nodeId: `n${n}`,
       raftId: n,
       endpoints: endpointsOf(`n${n}`),
     })),
-    portalGroups: ['pg1', 'pg2'].map((id, i) => ({ id, address: `192.0.2.${10 + i}`, port: 3260 })),
+    portalGroups: groups.map((id, i) => ({ id, address: `192.0.2.${10 + i}`, port: 3260 })),
     tokens: [],
   });
+}
+
+/** The state a cluster begins with: some nodes, two portal groups and an image that all nodes hold. */
+export function makeFirstState(nodes: number): ClusterState {
+  let state = simulatedGenesis(nodes, ['pg1', 'pg2'], { rebalanceDelayMs: 300, replaceAfterMs: 4_000 });
+  const others = Array.from({ length: nodes - 1 }, (_, i) => `n${i + 2}`);
   const commands: Command[] = [
     {
       type: 'addImageVersion',
@@ -37,7 +46,7 @@ export function makeFirstState(nodes: number): ClusterState {
       holder: 'n1',
       atMs: 0,
     },
-    ...ids.slice(1).map((n): Command => ({ type: 'imageHeld', image: IMAGE, version: 1, holder: `n${n}` })),
+    ...others.map((holder): Command => ({ type: 'imageHeld', image: IMAGE, version: 1, holder })),
   ];
   for (const command of commands) ({ state } = apply(state, command));
   return state;

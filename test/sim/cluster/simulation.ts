@@ -3,12 +3,13 @@ import { crc32c } from '../../../base/crc32c.ts';
 import { describeError } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/logger.ts';
 import type { JoinedMembers } from '../../../cluster/cluster-node.ts';
-import { decodePeerMessage } from '../../../cluster/peer-message.ts';
+import { decodePeerMessage, RAFT_KIND } from '../../../cluster/peer-message.ts';
 import type { ClusterStatus } from '../../../cluster/ports.ts';
 import type { ConfState } from '../../../cluster/raft/index.ts';
 import { completeState } from '../../../cluster/state/genesis.ts';
 import type { ClusterState } from '../../../cluster/state/model.ts';
 import { FAIR_WEATHER, Network } from '../network.ts';
+import type { SimulationOptions, SimulationResult } from '../run.ts';
 import { type Process, World } from '../world.ts';
 import { Administrator } from './administrator.ts';
 import { Clients } from './clients.ts';
@@ -35,33 +36,15 @@ const SECOND_LIFE_MS = 5_000;
 const SECOND_LIFE_NODES = 100;
 const CLIENTS = 4;
 const MEMBERS_ASKED_EVERY_MS = 1_000;
-const RAFT_KIND = 1;
 
-export interface SimulationOptions {
-  readonly seed: number;
-  /** How long trouble lasts, in simulated ms. */
-  readonly troubleMs?: number;
+export interface ClusterSimulationOptions extends SimulationOptions {
   /** How many runs of a hundred lose a majority of their nodes for good; default 25. */
   readonly recoversPercent?: number;
-  /** Given each line of the trace. */
-  readonly print?: (line: string) => void;
-}
-
-export interface SimulationResult {
-  readonly seed: number;
-  /** What went wrong first; undefined: nothing. */
-  readonly violation: string | undefined;
-  readonly counts: Readonly<Record<string, number>>;
-  readonly simulatedMs: number;
-  readonly operations: number;
-  readonly events: number;
-  /** Differs if anything at all went differently. */
-  readonly traceHash: string;
 }
 
 /** Servers of one cluster, clients that use it and trouble, all in one thread and from one seed. */
 export class Simulation {
-  readonly #options: SimulationOptions;
+  readonly #options: ClusterSimulationOptions;
   readonly #world: World;
   readonly #network: Network;
   readonly #trace: Trace;
@@ -87,7 +70,7 @@ export class Simulation {
   readonly #askedMembersAtMs = new Map<Process, number>();
   #violation: string | undefined;
 
-  constructor(options: SimulationOptions) {
+  constructor(options: ClusterSimulationOptions) {
     this.#options = options;
     const world = new World(options.seed);
     this.#world = world;
@@ -120,7 +103,7 @@ export class Simulation {
     this.#administrator = this.#makeAdministrator(first);
     this.#network.swallows = (from, _to, message) => this.#trouble.swallows(from, message);
     this.#network.tellsAbsence = true;
-    this.#network.isDatagram = (message) => message[0] === RAFT_KIND;
+    this.#network.isDatagram = (message) => message[0] === RAFT_KIND[0];
     this.#network.onMessage = (what, from, to, message) => this.#message(what, from, to, message);
   }
 

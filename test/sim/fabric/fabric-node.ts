@@ -17,6 +17,8 @@ export interface FabricNodeContext {
   attach(process: Process): PeerTransport;
   logger(nodeId: string): Logger;
   fail(what: string): void;
+  /** A node has applied something. */
+  stateChanged(): void;
 }
 
 /** The data plane of one server, beside its part in the cluster log: as node/portal puts the two together. */
@@ -77,6 +79,7 @@ export class FabricNode {
     };
     const changed = (state: ClusterState): void => {
       latest = state;
+      this.#context.stateChanged();
       if (!isTold) return;
       isTold = false;
       process.enterAfter(world.between(0, 3), tell);

@@ -1,14 +1,16 @@
 import { CounterSet } from '../../../base/counters.ts';
 import { describeError } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/logger.ts';
-import { makeGenesis } from '../../../cluster/state/genesis.ts';
+import { RAFT_KIND } from '../../../cluster/peer-message.ts';
 import type { ClusterState, PortalGroupRecord } from '../../../cluster/state/model.ts';
-import { endpointsOf } from '../cluster/endpoints.ts';
+import { simulatedGenesis } from '../cluster/first-state.ts';
 import { Host, type HostContext } from '../cluster/host.ts';
 import { Trace } from '../cluster/trace.ts';
 import { Network } from '../network.ts';
 import { Clients, isServing, type Server } from '../replication/clients.ts';
+import { NEVER } from '../replication/complaints.ts';
 import type { Disk } from '../replication/disk.ts';
+import type { SimulationOptions, SimulationResult } from '../run.ts';
 import { type Process, World } from '../world.ts';
 import { FabricNode, type FabricNodeContext } from './fabric-node.ts';
 import { Troublemaker } from './trouble.ts';
@@ -19,39 +21,6 @@ const SETTLING_MS = 1_500;
 const TROUBLE_MS = 10_000;
 /** What a healed fabric is given to have every copy in sync again. */
 const HEALING_MS = 30_000;
-const RAFT_KIND = 1;
-
-/** Complaints that cannot arise while everybody keeps to the protocol. */
-const NEVER = [
-  'replication.second-primary',
-  'replication.bad-record',
-  'replication.bad-frame',
-  'replication.bad-checksum',
-  'replication.refused-truncate',
-  'replication.refused-reset',
-  'replication.ack-past-end',
-  'replication.epoch-reused',
-];
-
-export interface SimulationOptions {
-  readonly seed: number;
-  /** How long trouble lasts, in simulated ms. */
-  readonly troubleMs?: number;
-  /** Given each line of the trace. */
-  readonly print?: (line: string) => void;
-}
-
-export interface SimulationResult {
-  readonly seed: number;
-  /** What went wrong first; undefined: nothing. */
-  readonly violation: string | undefined;
-  readonly counts: Readonly<Record<string, number>>;
-  readonly simulatedMs: number;
-  readonly operations: number;
-  readonly events: number;
-  /** Differs if anything at all went differently. */
-  readonly traceHash: string;
-}
 
 /** Whole nodes: the cluster log and several portal groups on it, clients of each group, and trouble, from one seed. */
 export class Simulation {
@@ -71,8 +40,8 @@ export class Simulation {
   readonly #poweredOff = new Set<string>();
   /** In-sync sets whose loss of power has been accounted for. */
   readonly #losses = new Set<string>();
-  /** The newest state that has been looked at. */
-  #stateSeen: ClusterState | undefined;
+  /** Since it was looked at last, on some node. */
+  #stateChanged = false;
   #violation: string | undefined;
 
   constructor(options: SimulationOptions) {
@@ -82,7 +51,7 @@ export class Simulation {
     this.#trace = new Trace(world, options.print);
     this.#clusterNetwork = new Network(world);
     this.#clusterNetwork.tellsAbsence = true;
-    this.#clusterNetwork.isDatagram = (message) => message[0] === RAFT_KIND;
+    this.#clusterNetwork.isDatagram = (message) => message[0] === RAFT_KIND[0];
     this.#dataNetwork = new Network(world);
     const genesis = this.#makeFirstState();
     const hostContext = this.#makeHostContext(genesis);
@@ -95,6 +64,9 @@ export class Simulation {
       },
       logger: (nodeId) => this.#logger(nodeId),
       fail: (what) => this.#fail(what),
+      stateChanged: () => {
+        this.#stateChanged = true;
+      },
     };
     for (const { nodeId, raftId } of Object.values(genesis.nodes)) {
       this.#nodes.push(new FabricNode(nodeContext, new Host(hostContext, nodeId, raftId)));
@@ -115,21 +87,7 @@ export class Simulation {
   #makeFirstState(): ClusterState {
     const world = this.#world;
     const count = world.chance(60) ? 3 : 5;
-    const ids = Array.from({ length: count }, (_, i) => i + 1);
-    const state = makeGenesis({
-      clusterId: 'c0ffee00c0ffee00c0ffee00c0ffee00',
-      clusterName: 'simulated',
-      settings: {
-        dhcp: { mode: 'off', leaseSeconds: 3600 },
-        iqnPrefix: 'iqn.2026-11.net.example:sim',
-        fenceAfterMs: 900,
-        leaseMs: 600,
-        replicasPerGroup: world.chance(40) ? 2 : 3,
-      },
-      nodes: ids.map((n) => ({ nodeId: `n${n}`, raftId: n, endpoints: endpointsOf(`n${n}`) })),
-      portalGroups: GROUPS.map((id, i) => ({ id, address: `192.0.2.${10 + i}`, port: 3260 })),
-      tokens: [],
-    });
+    const state = simulatedGenesis(count, GROUPS, { replicasPerGroup: world.chance(40) ? 2 : 3 });
     const portalGroups = Object.fromEntries(
       Object.values(state.portalGroups).map((group): [string, PortalGroupRecord] => [
         group.id,
@@ -183,10 +141,9 @@ export class Simulation {
     const world = this.#world;
     const troubleMs = this.#options.troubleMs ?? TROUBLE_MS;
     const look = (): void => {
-      const state = this.#newestState();
       // Whoever is left in sync when another one is fenced may have been without power before.
-      if (state !== undefined && state !== this.#stateSeen) this.#somebodyDied(state);
-      this.#stateSeen = state;
+      if (this.#stateChanged) this.#somebodyDied();
+      this.#stateChanged = false;
       this.#checkServing();
     };
     for (const { host } of this.#nodes) world.after(world.between(0, 100), () => host.start());

@@ -1,0 +1,21 @@
+/** What a simulation is told, and what has come of it. */
+
+export interface SimulationOptions {
+  readonly seed: number;
+  /** How long trouble lasts, in simulated ms. */
+  readonly troubleMs?: number;
+  /** Given each line of the trace. */
+  readonly print?: (line: string) => void;
+}
+
+export interface SimulationResult {
+  readonly seed: number;
+  /** What went wrong first; undefined: nothing. */
+  readonly violation: string | undefined;
+  readonly counts: Readonly<Record<string, number>>;
+  readonly simulatedMs: number;
+  readonly operations: number;
+  readonly events: number;
+  /** Differs if anything at all went differently. */
+  readonly traceHash: string;
+}
