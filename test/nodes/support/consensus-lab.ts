@@ -40,6 +40,11 @@ export interface ChaosOutcome {
   readonly undecided: number;
 }
 
+export interface ConsensusLabOptions {
+  /** Addresses of portal groups. */
+  readonly portals?: readonly string[];
+}
+
 /** Three real nodes with a network of their own; this process is a station of it until it is removed. */
 export class ConsensusLab {
   readonly lab: Lab;
@@ -54,14 +59,14 @@ export class ConsensusLab {
     this.#folder = folder;
   }
 
-  static async start(): Promise<ConsensusLab> {
+  static async start({ portals = ['10.77.0.101'] }: ConsensusLabOptions = {}): Promise<ConsensusLab> {
     const folder = mkdtempSync(join(tmpdir(), 'bootfabric-consensus-'));
     const stations = NODES.map(({ id, address }) => ({ name: id, address }));
     const lab = new Lab([...stations, { name: SITE, address: SITE_ADDRESS }]);
     const cluster = new TestCluster({
       folder,
       nodes: NODES,
-      portals: ['10.77.0.101'],
+      portals,
       initArguments: ['--portal-interface', 'eth0'],
       commandAt: (node, command, args) => lab.commandAt(node ?? SITE, command, args),
     });
