@@ -71,10 +71,13 @@ export type DeviceErrorKind =
 
 export class DeviceError extends Error {
   readonly kind: DeviceErrorKind;
+  /** The first logical block that is the reason, where that is known. */
+  readonly lba: number | undefined;
 
-  constructor(kind: DeviceErrorKind, message: string, options?: ErrorOptions) {
+  constructor(kind: DeviceErrorKind, message: string, options?: ErrorOptions & { readonly lba?: number }) {
     super(message, options);
     this.name = 'DeviceError';
     this.kind = kind;
+    this.lba = options?.lba;
   }
 }

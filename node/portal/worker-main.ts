@@ -10,6 +10,7 @@ import { ImageCache } from '../../storage/image/image-cache.ts';
 import { ImageStore } from '../../storage/image/image-store.ts';
 import { nodeFileSystem } from '../../storage/log/file-system.ts';
 import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
+import { isDamagedInBlocksAlone } from '../../storage/lun/log-record.ts';
 import { CheckpointDirectory } from '../../storage/replication/checkpoint-store.ts';
 import { DiskIdentities } from '../../storage/replication/disk-identity.ts';
 import { DiskSpace } from '../../storage/replication/disk-space.ts';
@@ -87,6 +88,7 @@ const replication = new ReplicationHost({
     const opened = await openSegmentedLog({
       mustExist,
       verifyFrom: verifyFrom ?? 0,
+      salvage: isDamagedInBlocksAlone,
       directory: join(config.groupsDirectory, groupId, 'log'),
       fileSystem: nodeFileSystem,
       logger: logger('portal-group-log'),

@@ -386,7 +386,9 @@ function refuseUnusedBits({ usage }: CommandRow, cdb: Uint8Array, at: number): P
 }
 
 function outcomeOf(error: DeviceError, command: PreparedCommand): ScsiOutcome {
-  const lba = 'lba' in command ? command.lba : undefined;
+  const first = 'lba' in command ? command.lba : undefined;
+  // The damage may begin before what was asked for: blocks are kept in larger ones (SPC-4 4.5.2.2).
+  const lba = first === undefined ? undefined : Math.max(first, error.lba ?? first);
   const information = lba === undefined ? {} : { information: lba };
   switch (error.kind) {
     case 'not-serving':

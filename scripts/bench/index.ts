@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { CounterSet } from '../../base/counters.ts';
 import { silentLogger } from '../../base/logger.ts';
 import { SeededRandom } from '../../base/random.ts';
-import type { RecordLog } from '../../base/record-log.ts';
+import type { MendableLog } from '../../base/record-log.ts';
 import { systemTimers } from '../../node/system.ts';
 import { nodeFileSystem } from '../../storage/log/file-system.ts';
 import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
@@ -89,7 +89,7 @@ class Bench {
     this.#store = new CheckpointDirectory(nodeFileSystem, directory, () => Promise.resolve('bench'));
   }
 
-  async #openLog(verifyFrom = 0): Promise<RecordLog> {
+  async #openLog(verifyFrom = 0): Promise<MendableLog> {
     const { log } = await openSegmentedLog({
       directory: join(this.#directory, GROUP, 'log'),
       fileSystem: nodeFileSystem,
@@ -133,7 +133,7 @@ class Bench {
     return sizeBytes;
   }
 
-  async #write(log: RecordLog, table: LunTable, from: number, to: number): Promise<void> {
+  async #write(log: MendableLog, table: LunTable, from: number, to: number): Promise<void> {
     const fill = new SeededRandom(1).bytes(4096);
     for (let n = from; n < to; n += BATCH_RECORDS) {
       const count = Math.min(BATCH_RECORDS, to - n);
@@ -191,7 +191,7 @@ function newTable(): LunTable {
   return new LunTable({ open: () => Promise.resolve(undefined) }, () => {});
 }
 
-async function append(log: RecordLog, table: LunTable, payloads: readonly Uint8Array[]): Promise<void> {
+async function append(log: MendableLog, table: LunTable, payloads: readonly Uint8Array[]): Promise<void> {
   const { firstIndex, positions } = await log.append(payloads);
   for (const [i, payload] of payloads.entries()) {
     table.hold(firstIndex + i, positions[i] as number, decodeGroupRecord(payload));

@@ -167,19 +167,19 @@ export class SegmentedLog implements MendableLog {
     return this.#segments.readPosition(position, lengthBytes);
   }
 
-  verify(fromIndex: number, untilIndex: number, maxBytes: number): Promise<VerifiedPart> {
+  async verify(fromIndex: number, untilIndex: number, maxBytes: number): Promise<VerifiedPart> {
     this.#throwIfUnusable();
-    return this.#care.verify(fromIndex, untilIndex, maxBytes);
+    return await this.#care.verify(fromIndex, untilIndex, maxBytes);
   }
 
-  locate(position: number): Promise<LocatedRecords | undefined> {
+  async locate(position: number): Promise<LocatedRecords | undefined> {
     this.#throwIfUnusable();
-    return this.#care.locate(position);
+    return await this.#care.locate(position);
   }
 
-  mend(firstIndex: number, payloads: readonly Uint8Array[]): Promise<boolean> {
+  async mend(firstIndex: number, payloads: readonly Uint8Array[]): Promise<boolean> {
     this.#throwIfUnusable();
-    return this.#care.mend(firstIndex, payloads);
+    return await this.#care.mend(firstIndex, payloads);
   }
 
   /**

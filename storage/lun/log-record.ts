@@ -210,6 +210,14 @@ export function damagedBlocksOf(
   return crc === checksum.whole && damaged.length > 0 ? damaged : undefined;
 }
 
+/** For a log of such records: one that is damaged in blocks alone can be lived with, see Salvage. */
+export function isDamagedInBlocksAlone(
+  payload: Uint8Array,
+  checksum: { readonly before: number; readonly whole: number },
+): boolean {
+  return damagedBlocksOf(payload, checksum) !== undefined;
+}
+
 /** Encodes the records that carry no blocks; those that do are built in place (sealWriteRecord). */
 export function encodeControlRecord(record: ControlRecord): Uint8Array {
   const writer = new ByteWriter(64);

@@ -21,14 +21,13 @@ import {
   writeHeaderBytes,
   writeRecordBytes,
 } from './log-record.ts';
-import { type ReadAt, readCommitted, readImageNow } from './lun-reader.ts';
+import { type LogBlocks, readCommitted, readImageNow } from './lun-reader.ts';
 import type { Lun } from './lun-table.ts';
 
 /** What a device needs of the portal group it belongs to. */
-export interface LunHost {
+export interface LunHost extends LogBlocks {
   readonly writeCacheEnabled: boolean;
   readonly spaceIsLow: boolean;
-  readonly readAt: ReadAt;
   /** Whether `lun` is still the present generation. */
   isCurrent(lun: Lun): boolean;
   /** @throws DeviceError kind "not-serving" unless this node is the serving primary */
@@ -96,7 +95,7 @@ export class LunDevice implements BlockDevice {
     const readEnds = this.#host.readBegins();
     try {
       const endByte = startByte + lengthBlocks * LOGICAL_BLOCK_BYTES;
-      const parts = await readCommitted(this.#lun, this.#host.readAt, startByte, endByte);
+      const parts = await readCommitted(this.#lun, this.#host, startByte, endByte);
       const confirmation = this.#host.confirmServing();
       if (confirmation !== undefined) await confirmation;
       this.#assertCurrent();
@@ -280,7 +279,7 @@ export class LunDevice implements BlockDevice {
     const startByte = block * STORED_BLOCK_BYTES;
     try {
       const endByte = startByte + STORED_BLOCK_BYTES;
-      const parts = await readCommitted(this.#lun, this.#host.readAt, startByte, endByte);
+      const parts = await readCommitted(this.#lun, this.#host, startByte, endByte);
       return { block, position, record: undefined, bytes: parts[0] as Uint8Array };
     } finally {
       readEnds();

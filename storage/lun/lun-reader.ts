@@ -1,11 +1,22 @@
 import { crc32c } from '../../base/crc32c.ts';
 import { describeError, InvariantError } from '../../base/errors.ts';
+import { LogCorruptionError } from '../../base/record-log.ts';
 import { DeviceError, LOGICAL_BLOCK_BYTES } from '../block-device.ts';
 import { MAX_READ_RUN_BLOCKS, STORED_BLOCK_BYTES } from './limits.ts';
 import type { Lun } from './lun-table.ts';
 
 /** Reads bytes of the log at positions taken from an index. */
 export type ReadAt = (position: number, lengthBytes: number) => Promise<Uint8Array>;
+
+/** What a reader needs of the log. */
+export interface LogBlocks {
+  readonly readAt: ReadAt;
+  /**
+   * A block that is damaged at its place in the log, from another copy of it.
+   * @returns undefined when there is none to be had
+   */
+  soundBlock(position: number, crc: number): Promise<Uint8Array | undefined>;
+}
 
 /** Neighbouring blocks that one read can fetch. */
 interface Run {
@@ -61,12 +72,12 @@ export function readImageNow(
 /**
  * The committed content of a byte range, as views whose lengths add up to it. Where each block is read from
  * is settled before the first wait, so the answer is the content as of the call.
- * @throws DeviceError kind "medium-error" for a block that does not match its checksum, and where the log or
+ * @throws DeviceError kind "medium-error" for a block that matches its checksum nowhere, and where the log or
  *   the base image cannot be opened or read; "not-serving" when the base image is not on this node
  */
 export async function readCommitted(
   lun: Lun,
-  readAt: ReadAt,
+  log: LogBlocks,
   startByte: number,
   endByte: number,
 ): Promise<Uint8Array[]> {
@@ -86,7 +97,7 @@ export async function readCommitted(
       if (run.position < 0) return Promise.resolve(ZEROS.subarray(0, to - from));
       return run.position === 0
         ? readImage(lun, from, to - from)
-        : readLogged(run, crcs, readAt).then((bytes) => bytes.subarray(from - runStart, to - runStart));
+        : readLogged(run, crcs, log).then((bytes) => bytes.subarray(from - runStart, to - runStart));
     }),
   );
 }
@@ -108,20 +119,34 @@ function mediumError(source: string, cause: unknown): DeviceError {
   return new DeviceError('medium-error', `${source} cannot be read: ${describeError(cause)}`, { cause });
 }
 
-async function readLogged(run: Run, crcs: readonly number[], readAt: ReadAt): Promise<Uint8Array> {
+async function readLogged(run: Run, crcs: readonly number[], log: LogBlocks): Promise<Uint8Array> {
   let bytes: Uint8Array;
   try {
-    bytes = await readAt(run.position, run.blockCount * STORED_BLOCK_BYTES);
+    bytes = await log.readAt(run.position, run.blockCount * STORED_BLOCK_BYTES);
   } catch (error) {
     // Even what the log takes for a bug: it may be closed or emptied under a read of one that serves no more.
-    throw mediumError('the log', error);
+    if (!(error instanceof LogCorruptionError)) throw mediumError('the log', error);
+    bytes = new Uint8Array(run.blockCount * STORED_BLOCK_BYTES);
   }
+  let sound = bytes;
   for (let i = 0; i < run.blockCount; i++) {
     const block = bytes.subarray(i * STORED_BLOCK_BYTES, (i + 1) * STORED_BLOCK_BYTES);
-    if (block.length !== STORED_BLOCK_BYTES || crc32c(block) !== crcs[i]) {
+    if (crc32c(block) === crcs[i]) continue;
+    const found = await soundBlock(log, run.position + i * STORED_BLOCK_BYTES, crcs[i] as number);
+    if (found === undefined) {
       const lba = ((run.firstBlock + i) * STORED_BLOCK_BYTES) / LOGICAL_BLOCK_BYTES;
-      throw new DeviceError('medium-error', `the data at LBA ${lba} does not match its checksum`);
+      throw new DeviceError('medium-error', `the data at LBA ${lba} does not match its checksum`, { lba });
     }
+    if (sound === bytes) sound = Uint8Array.from(bytes);
+    sound.set(found, i * STORED_BLOCK_BYTES);
   }
-  return bytes;
+  return sound;
+}
+
+async function soundBlock(log: LogBlocks, position: number, crc: number): Promise<Uint8Array | undefined> {
+  try {
+    return await log.soundBlock(position, crc);
+  } catch (error) {
+    throw mediumError('the log', error);
+  }
 }

@@ -9,7 +9,7 @@ import { epochAt } from './epoch-table.ts';
  * normal running, and by reading them back from the log after a restart.
  */
 export class CommitApplier {
-  readonly #log: RecordLog;
+  readonly #log: Pick<RecordLog, 'scan'>;
   readonly #view: LogView;
   readonly #table: LunTable;
   readonly #onApplied: () => void;
@@ -18,7 +18,7 @@ export class CommitApplier {
   #stop = false;
 
   constructor(
-    log: RecordLog,
+    log: Pick<RecordLog, 'scan'>,
     view: LogView,
     table: LunTable,
     events: { onApplied: () => void; onFailure: (error: unknown) => void },

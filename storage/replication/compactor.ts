@@ -14,7 +14,7 @@ import {
 } from './limits.ts';
 
 export interface CompactorPorts {
-  readonly log: RecordLog;
+  readonly log: Pick<RecordLog, 'scan'>;
   readonly table: LunTable;
   /** Records below are gone already. */
   readonly baseIndex: () => number;

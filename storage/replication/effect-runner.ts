@@ -2,6 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { PeerTransport } from '../../base/peer-transport.ts';
+import { LogCorruptionError, type RecordLog } from '../../base/record-log.ts';
 import { decodeGroupRecord, encodeControlRecord } from '../lun/log-record.ts';
 import type { LunTable } from '../lun/lun-table.ts';
 import { type DurableEnd, voidFor } from '../lun/superseded.ts';
@@ -42,6 +43,7 @@ export interface EffectPorts {
   readonly holdMs: number;
   readonly isDiskLow: () => boolean;
   readonly trimmer: LogTrimmer;
+  readonly scan: RecordLog['scan'];
   readonly primary: () => PrimaryState | undefined;
   readonly step: (event: ReplicaEvent) => void;
   readonly propose: (change: MembershipChange) => Promise<ProposalOutcome>;
@@ -239,25 +241,31 @@ export class EffectRunner {
     );
   }
 
+  /** Ends before a damaged record: it is sent when it has been mended, but for one that a void can stand in for. */
   async #readRecords({
     fromIndex,
     maxBytes,
     elideBelow,
   }: Extract<ReplicaEffect, { kind: 'stream' }>): Promise<Uint8Array[]> {
-    const { table, files, counters } = this.#ports;
+    const { table, scan, counters } = this.#ports;
     const records: Uint8Array[] = [];
     let lengthBytes = 0;
     const until = elideBelow > fromIndex ? await this.#endBefore(elideBelow) : undefined;
-    for await (const scanned of files.log.scan(fromIndex)) {
-      const elided =
-        until !== undefined && scanned.index < elideBelow ? voidFor(table, scanned, until) : undefined;
-      if (elided !== undefined) counters.add('replication.elided-bytes', scanned.payload.length);
-      const payload = elided ?? scanned.payload;
-      const isFull = records.length === MAX_APPEND_RECORDS || lengthBytes + payload.length > maxBytes;
-      if (records.length > 0 && isFull) break;
-      records.push(payload);
-      lengthBytes += payload.length;
-      if (lengthBytes >= maxBytes * FULL_ENOUGH_PART) break;
+    try {
+      for await (const scanned of scan(fromIndex)) {
+        const elided =
+          until !== undefined && scanned.index < elideBelow ? voidFor(table, scanned, until) : undefined;
+        if (scanned.isDamaged === true && elided === undefined) break;
+        if (elided !== undefined) counters.add('replication.elided-bytes', scanned.payload.length);
+        const payload = elided ?? scanned.payload;
+        const isFull = records.length === MAX_APPEND_RECORDS || lengthBytes + payload.length > maxBytes;
+        if (records.length > 0 && isFull) break;
+        records.push(payload);
+        lengthBytes += payload.length;
+        if (lengthBytes >= maxBytes * FULL_ENOUGH_PART) break;
+      }
+    } catch (error) {
+      if (!(error instanceof LogCorruptionError)) throw error;
     }
     return records;
   }

@@ -5,7 +5,7 @@ import type { EpochEntry } from './epoch-table.ts';
 import { MAX_APPEND_RECORDS, MAX_EPOCH_ENTRIES, MAX_NOTICE_BYTES, MAX_SNAPSHOT_BYTES } from './limits.ts';
 
 /** What members of a portal group say to each other. Numbers of records are safe integers. */
-export type Frame = PrimaryFrame | MemberFrame | NoticeFrame;
+export type Frame = PrimaryFrame | MemberFrame | NoticeFrame | RecordRequestFrame | RecordFrame;
 
 interface FromPrimary {
   readonly group: string;
@@ -99,9 +99,29 @@ export interface NoticeFrame {
 
 export type MemberFrame = AckFrame | PositionFrame | RejectFrame;
 
+/** Asks any other member for a record. The epoch is the one in which its primary took office. */
+export interface RecordRequestFrame {
+  readonly kind: 'recordRequest';
+  readonly group: string;
+  readonly epoch: number;
+  readonly index: number;
+}
+
+/** The answer; no payload where it is not to be had. */
+export interface RecordFrame {
+  readonly kind: 'record';
+  readonly group: string;
+  readonly epoch: number;
+  readonly index: number;
+  readonly payload: Uint8Array | undefined;
+  /** CRC32C of the payload, from when it was read and compared with the log's own checksum. */
+  readonly crc: number;
+}
+
 const KIND = {
   ...{ heartbeat: 1, append: 2, truncate: 3, reset: 4 },
   ...{ ack: 5, position: 6, reject: 7, notice: 8 },
+  ...{ recordRequest: 9, record: 10 },
 } as const;
 const FLAG_IMAGES_READY = 1;
 const FLAG_FULL = 2;
@@ -132,6 +152,13 @@ export function encodeFrame(frame: Frame): Uint8Array[] {
       w.u8(flagsOf(frame));
       if (frame.kind === 'position') writeEpochs(w, frame.epochs);
       return [w.finish()];
+    case 'recordRequest':
+      writeIndex(w, frame.index);
+      return [w.finish()];
+    case 'record':
+      writeIndex(w, frame.index);
+      w.u32(frame.crc).u8(frame.payload === undefined ? 0 : 1);
+      return frame.payload === undefined ? [w.finish()] : [w.finish(), frame.payload];
     case 'heartbeat':
     case 'append':
     case 'truncate':
@@ -207,6 +234,15 @@ function decodeBody(r: ByteReader, kind: number, group: string, epoch: number): 
       return { kind: 'ack', group, epoch, ...readFromMember(r) };
     case KIND.position:
       return { kind: 'position', group, epoch, ...readFromMember(r), epochs: readEpochs(r) };
+    case KIND.recordRequest:
+      return { kind: 'recordRequest', group, epoch, index: readIndex(r) };
+    case KIND.record: {
+      const index = readIndex(r);
+      const crc = r.u32();
+      const isThere = r.u8() === 1;
+      const payload = isThere ? r.bytes(r.remaining) : undefined;
+      return { kind: 'record', group, epoch, index, payload, crc };
+    }
     case KIND.heartbeat:
       return { kind: 'heartbeat', group, epoch, ...readFromPrimary(r) };
     case KIND.truncate:

@@ -130,3 +130,17 @@ export const CHECKPOINT_RETRY_MS = 30_000;
 /** What the primary's node may have the others told, and how often it is repeated. */
 export const MAX_NOTICE_BYTES = 64 * 1024;
 export const NOTICE_REPEAT_MS = 1_000;
+/** Another member that is asked for a record has this long to give it. */
+export const RECORD_ANSWER_MS = 1_500;
+/** All are asked so often, with a pause between, before a client is told that the data is lost. */
+export const RECORD_ROUNDS = 3;
+export const RECORD_ROUND_MS = 500;
+/** Pause before members are asked again for records that none could give. */
+export const MEND_RETRY_MS = 5_000;
+/** Records that lie side by side in one damaged place and are mended together; beyond it the copy is. */
+export const MAX_MENDED_RECORDS = 1_024;
+/** Damaged places in one log that are known at a time; the next look finds the others. */
+export const MAX_DAMAGED_SPANS = 1_024;
+/** A committed record that cannot be read back is tried again so often, and given up after so long. */
+export const APPLY_RETRY_MS = 500;
+export const APPLY_PATIENCE_MS = 15_000;

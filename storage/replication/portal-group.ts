@@ -1,5 +1,6 @@
 import type { BlockDevice } from '../block-device.ts';
 import type { ImageVersionRef } from '../image/image-source.ts';
+import type { DamageStatus } from './record-mender.ts';
 
 /** What the rest of a node may do with one of its portal groups. */
 export interface PortalGroup {
@@ -26,6 +27,13 @@ export interface PortalGroup {
   /** Has the nodes of the other members told, now and again; on a primary only, until it is one no more. */
   publish(notice: Uint8Array): void;
   status(): PortalGroupStatus;
+  /** See PortalGroupReplica.verifyPart. */
+  verifyPart(
+    fromIndex: number,
+    maxBytes: number,
+  ): Promise<{ nextIndex: number; endIndex: number; readBytes: number }>;
+  /** What was found damaged in this copy since the start. */
+  damage(): DamageStatus;
 }
 
 export interface LunInfo {

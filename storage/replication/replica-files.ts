@@ -1,6 +1,6 @@
 import { crc32c } from '../../base/crc32c.ts';
 import { describeError, ProtocolError } from '../../base/errors.ts';
-import type { RecordLog } from '../../base/record-log.ts';
+import type { MendableLog } from '../../base/record-log.ts';
 import { decodeCheckpoint, type LoadedCheckpoint } from '../lun/index-checkpoint.ts';
 import type { LunDescription } from '../lun/lun-table.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
@@ -12,7 +12,7 @@ import { decodeGroupMeta, encodeGroupMeta, type GroupMeta, type MetaStore } from
  * @param mustExist it was here before: that nothing of it is found is damage
  * @param verifyFrom records below need not be read: their content is known, with checksums
  */
-export type OpenLog = (groupId: string, mustExist: boolean, verifyFrom?: number) => Promise<RecordLog>;
+export type OpenLog = (groupId: string, mustExist: boolean, verifyFrom?: number) => Promise<MendableLog>;
 
 /** Checkpoints of the index, and what to do about one that cannot be used. */
 export interface CheckpointSource {
@@ -22,7 +22,7 @@ export interface CheckpointSource {
 
 /** What one member has on disk: its log, and beside it the meta file. */
 export class ReplicaFiles {
-  readonly log: RecordLog;
+  readonly log: MendableLog;
   /** The index as of some record of this log, to start from; gone once it has been taken. */
   #checkpoint: LoadedCheckpoint | undefined;
   readonly #groupId: string;
@@ -31,7 +31,13 @@ export class ReplicaFiles {
   /** Whether there was a meta file when this was opened: the member has been here before. */
   readonly wasKnown: boolean;
 
-  private constructor(groupId: string, store: MetaStore, log: RecordLog, meta: GroupMeta, wasKnown: boolean) {
+  private constructor(
+    groupId: string,
+    store: MetaStore,
+    log: MendableLog,
+    meta: GroupMeta,
+    wasKnown: boolean,
+  ) {
     this.#groupId = groupId;
     this.#store = store;
     this.log = log;
@@ -181,7 +187,7 @@ function sameEnd(a: readonly EpochEntry[], b: readonly EpochEntry[], count: numb
  * Why a checkpoint is not of this log as it now is. A log loses records only from its ends, and never gives the place
  * of a durable record to another one. So if the last record of the checkpoint is where it was, all before it are.
  */
-async function whyOfAnotherLog({ origin }: LoadedCheckpoint, log: RecordLog): Promise<string | undefined> {
+async function whyOfAnotherLog({ origin }: LoadedCheckpoint, log: MendableLog): Promise<string | undefined> {
   const lastIndex = origin.index - 1;
   if (lastIndex < log.firstIndex || lastIndex >= log.nextIndex) return `the log has no record ${lastIndex}`;
   try {

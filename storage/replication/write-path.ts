@@ -2,7 +2,7 @@ import { invariant } from '../../base/errors.ts';
 import { DeviceError } from '../block-device.ts';
 import { decodeGroupRecord, type GroupRecord, type LoggedRecord } from '../lun/log-record.ts';
 import type { LunHost } from '../lun/lun-device.ts';
-import type { ReadAt } from '../lun/lun-reader.ts';
+import type { LogBlocks, ReadAt } from '../lun/lun-reader.ts';
 import type { Lun, LunTable } from '../lun/lun-table.ts';
 import type { LogView, ReplicaEvent } from './core.ts';
 import { LEASE_WAIT_MS, TOO_FEW_WAIT_MS } from './limits.ts';
@@ -15,6 +15,7 @@ export interface WritePathOptions {
   readonly table: LunTable;
   readonly writer: LogWriter;
   readonly readAt: ReadAt;
+  readonly soundBlock: LogBlocks['soundBlock'];
   readonly readBegins: () => () => void;
   readonly nowMs: () => number;
   readonly isDiskLow: () => boolean;
@@ -49,6 +50,10 @@ export class WritePath implements LunHost {
 
   get spaceIsLow(): boolean {
     return this.#options.isDiskFilling();
+  }
+
+  soundBlock(position: number, crc: number): Promise<Uint8Array | undefined> {
+    return this.#options.soundBlock(position, crc);
   }
 
   readBegins(): () => void {

@@ -7,6 +7,7 @@ import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
 import type { ImageSource } from '../../storage/image/image-source.ts';
 import { nodeFileSystem } from '../../storage/log/file-system.ts';
 import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
+import { isDamagedInBlocksAlone } from '../../storage/lun/log-record.ts';
 import { type PortalGroup, ReplicationHost } from '../../storage/replication/index.ts';
 import type { TrimBounds } from '../../storage/replication/log-trimmer.ts';
 
@@ -68,7 +69,8 @@ export function makeHost(
     ...self,
     transport: exchange.transport(self),
     openLog: async (groupId) => {
-      const options = { fileSystem: nodeFileSystem, logger: silentLogger, counters };
+      const parts = { fileSystem: nodeFileSystem, logger: silentLogger, counters };
+      const options = { ...parts, salvage: isDamagedInBlocksAlone };
       return (await openSegmentedLog({ directory: join(directory, self.nodeId, groupId), ...options })).log;
     },
     metaDirectory: join(directory, self.nodeId),

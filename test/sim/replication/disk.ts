@@ -1,18 +1,44 @@
+import { crc32c } from '../../../base/crc32c.ts';
 import {
   type AppendedRecords,
+  type DamagedRecords,
+  type LocatedRecords,
+  LogCorruptionError,
   LogFullError,
   type LogRecord,
-  type RecordLog,
+  type MendableLog,
+  type VerifiedPart,
 } from '../../../base/record-log.ts';
+import { damagedBlocksOf } from '../../../storage/lun/log-record.ts';
 import type { CheckpointStore, MetaStore } from '../../../storage/replication/index.ts';
 import type { Process } from '../world.ts';
+
+interface DiskRecord {
+  readonly payload: Uint8Array;
+  readonly position: number;
+  /** Of the payload as it was written. */
+  readonly crc: number;
+}
+
+function isDamaged({ payload, crc }: DiskRecord): boolean {
+  return crc32c(payload) !== crc;
+}
+
+/** A log is opened with such damage all the same. */
+function isSalvaged({ payload, crc }: DiskRecord): boolean {
+  return damagedBlocksOf(payload, { before: 0, whole: crc }) !== undefined;
+}
+
+function corruption(index: number): LogCorruptionError {
+  return new LogCorruptionError(`record ${index} is damaged`, { segment: '', offsetBytes: 0 });
+}
 
 /** What a node's disk holds, page cache included; it outlives the node's processes. */
 export class Disk {
   /** Made with it, and copied with what is on it. */
   readonly id: string;
   firstIndex = 1;
-  records: { payload: Uint8Array; position: number }[] = [];
+  records: DiskRecord[] = [];
   nextPosition = 64;
   durableIndex = 1;
   meta = new Map<string, Uint8Array>();
@@ -48,8 +74,25 @@ export class Disk {
     this.records = this.records.slice(0, Math.max(0, this.durableIndex - this.firstIndex));
   }
 
-  openLog(process: Process): RecordLog {
-    return new DiskLog(this, process);
+  /** A bit turns over. */
+  flip(index: number, at: number, bit: number): void {
+    const record = this.records[index - this.firstIndex] as DiskRecord;
+    const payload = Uint8Array.from(record.payload);
+    payload[at] = (payload[at] as number) ^ (1 << bit);
+    this.records[index - this.firstIndex] = { ...record, payload };
+  }
+
+  /** Numbers of damaged records. */
+  damaged(): number[] {
+    return this.records.flatMap((record, i) => (isDamaged(record) ? [this.firstIndex + i] : []));
+  }
+
+  openLog(process: Process, verifyFrom = 0): Promise<MendableLog> {
+    for (const [i, record] of this.records.entries()) {
+      if (this.firstIndex + i >= verifyFrom && isDamaged(record) && !isSalvaged(record))
+        return Promise.reject(corruption(this.firstIndex + i));
+    }
+    return Promise.resolve(new DiskLog(this, process));
   }
 
   /** Of the one group there is. */
@@ -138,7 +181,7 @@ class PendingOperations {
 }
 
 /** One process's handle of the log on a disk: operations take time and are carried out in order. */
-class DiskLog implements RecordLog {
+class DiskLog implements MendableLog {
   readonly #disk: Disk;
   readonly #process: Process;
   readonly #pending: PendingOperations;
@@ -203,7 +246,7 @@ class DiskLog implements RecordLog {
     const positions = records.map((payload) => {
       const position = disk.nextPosition;
       disk.nextPosition += payload.length + 16;
-      disk.records.push({ payload: Uint8Array.from(payload), position });
+      disk.records.push({ payload: Uint8Array.from(payload), position, crc: crc32c(payload) });
       return position;
     });
     return { firstIndex, positions };
@@ -217,10 +260,55 @@ class DiskLog implements RecordLog {
   }
 
   async read(index: number): Promise<Uint8Array> {
-    return this.#operate(0, 1, () => this.#at(index).payload);
+    return this.#operate(0, 1, () => {
+      const record = this.#at(index);
+      if (isDamaged(record)) throw corruption(index);
+      return record.payload;
+    });
   }
 
-  #at(index: number): { payload: Uint8Array; position: number } {
+  verify(fromIndex: number, untilIndex: number, maxBytes: number): Promise<VerifiedPart> {
+    return this.#operate(0, 1, () => {
+      const damaged: DamagedRecords[] = [];
+      let readBytes = 0;
+      let index = Math.max(fromIndex, this.#disk.firstIndex);
+      for (; index < Math.min(untilIndex, this.#disk.nextIndex) && readBytes < maxBytes; index++) {
+        const record = this.#at(index);
+        readBytes += record.payload.length;
+        if (isDamaged(record)) damaged.push({ firstIndex: index, count: 1, reason: 'a bit turned over' });
+      }
+      return { nextIndex: index, readBytes, damaged };
+    });
+  }
+
+  locate(position: number): Promise<LocatedRecords | undefined> {
+    return this.#operate(0, 1, () => {
+      const i = this.#disk.records.findLastIndex((record) => record.position <= position);
+      const record = this.#disk.records[i];
+      if (record === undefined) return undefined;
+      return { firstIndex: this.#disk.firstIndex + i, count: 1, position: record.position };
+    });
+  }
+
+  mend(firstIndex: number, payloads: readonly Uint8Array[]): Promise<boolean> {
+    return this.#operate(0, 4, () => {
+      const disk = this.#disk;
+      if (disk.isFull) throw new LogFullError('the simulated disk is full');
+      for (const [i, payload] of payloads.entries()) {
+        const record = disk.records[firstIndex + i - disk.firstIndex];
+        if (record === undefined || record.payload.length !== payload.length) return false;
+        const crc = crc32c(payload);
+        disk.records[firstIndex + i - disk.firstIndex] = {
+          ...record,
+          payload: Uint8Array.from(payload),
+          crc,
+        };
+      }
+      return true;
+    });
+  }
+
+  #at(index: number): DiskRecord {
     const record = this.#disk.records[index - this.#disk.firstIndex];
     if (record === undefined) throw new Error(`there is no record ${index}`);
     return record;
@@ -233,7 +321,10 @@ class DiskLog implements RecordLog {
       if (index % 64 === 0) await this.#operate(0, 1, () => undefined);
       const record = records[index - firstIndex];
       if (record === undefined || index >= this.#disk.nextIndex) return;
-      yield { index, ...record };
+      const { payload, position } = record;
+      if (!isDamaged(record)) yield { index, position, payload };
+      else if (isSalvaged(record)) yield { index, position, payload, isDamaged: true };
+      else throw corruption(index);
     }
   }
 

@@ -4,7 +4,11 @@ import { silentLogger } from '../../../../base/logger.ts';
 import { SeededRandom } from '../../../../base/random.ts';
 import { type DamagedRecords, LogCorruptionError, LogFullError } from '../../../../base/record-log.ts';
 import { openSegmentedLog, type SegmentedLog } from '../../../../storage/log/segmented-log.ts';
-import { damagedBlocksOf, sealWriteRecord, writeRecordBytes } from '../../../../storage/lun/log-record.ts';
+import {
+  isDamagedInBlocksAlone,
+  sealWriteRecord,
+  writeRecordBytes,
+} from '../../../../storage/lun/log-record.ts';
 import { FaultyDisk } from '../../../support/faulty-disk.ts';
 
 const DIRECTORY = '/log';
@@ -17,7 +21,7 @@ function open(disk: FaultyDisk) {
     directory: DIRECTORY,
     fileSystem: disk.mount(),
     segmentSizeBytes: SEGMENT_BYTES,
-    salvage: (payload, checksum) => damagedBlocksOf(payload, checksum) !== undefined,
+    salvage: isDamagedInBlocksAlone,
     logger: silentLogger,
     counters: new CounterSet(),
   });

@@ -2,7 +2,7 @@ import { CounterSet } from '../../../../base/counters.ts';
 import { crc32c } from '../../../../base/crc32c.ts';
 import { silentLogger } from '../../../../base/logger.ts';
 import { SeededRandom } from '../../../../base/random.ts';
-import type { RecordLog } from '../../../../base/record-log.ts';
+import type { MendableLog } from '../../../../base/record-log.ts';
 import { openSegmentedLog } from '../../../../storage/log/segmented-log.ts';
 import {
   decodeCheckpoint,
@@ -85,7 +85,7 @@ export class CheckpointLife {
     return { difference: this.#difference, counts: this.#counts };
   }
 
-  get #log(): RecordLog {
+  get #log(): MendableLog {
     return this.#files.log;
   }
 
@@ -179,7 +179,7 @@ export class CheckpointLife {
     },
   };
 
-  async #openLog(verifyFrom = 0): Promise<RecordLog> {
+  async #openLog(verifyFrom = 0): Promise<MendableLog> {
     const { log } = await openSegmentedLog({
       directory: `${FOLDER}/log`,
       fileSystem: this.#disk.mount(this.#pace),
@@ -194,7 +194,7 @@ export class CheckpointLife {
 
   async #open(): Promise<void> {
     const source = { store: this.#store(), onIgnored: () => this.#counts.add('ignored') };
-    const openLog = (_: string, _mustExist: boolean, from?: number): Promise<RecordLog> =>
+    const openLog = (_: string, _mustExist: boolean, from?: number): Promise<MendableLog> =>
       this.#openLog(from);
     this.#files = await ReplicaFiles.open(GROUP, this.#meta, openLog, source);
     const whole = await this.#readWholeLog();
