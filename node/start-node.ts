@@ -7,6 +7,7 @@ import type { Logger } from '../base/logger.ts';
 import { ClusterNode } from '../cluster/cluster-node.ts';
 import { BootFileStore } from '../storage/image/boot-file-store.ts';
 import { ContentReplicator } from '../storage/image/content-replicator.ts';
+import { ImageMender } from '../storage/image/image-mender.ts';
 import { ImageStore } from '../storage/image/image-store.ts';
 import { BootPrograms } from './boot-programs.ts';
 import { type BootServers, DEFAULT_PROGRAMS, startBootServers } from './boot-servers.ts';
@@ -76,9 +77,15 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
   });
   await images.start();
   await bootFiles.start();
-  const worker = startWorker(context, cluster, options.logLevel, end);
+  const client = new ContentClient({
+    tls: directory.tls,
+    clusterId: directory.genesis.clusterId,
+    apiEndpoint: (nodeId) => cluster.state().nodes[nodeId]?.endpoints.api,
+  });
+  const mender = makeMender(context, cluster, images, client);
+  const worker = startWorker(context, cluster, { logLevel: options.logLevel, mender, end });
   await worker.ready;
-  const content = startContent(context, cluster, images, bootFiles);
+  const content = startContent(context, cluster, { images, bootFiles, client });
   const programs = new BootPrograms({
     folder: config.ipxeDir,
     uploaded: async (name) => {
@@ -119,17 +126,38 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
   return { stop: () => stopAll({ ...clusterParts, worker, content, api, servers, log }) };
 }
 
+/** Puts damaged chunks of images right with what other nodes hold. */
+function makeMender(
+  { directory, logger, counters }: NodeContext,
+  cluster: ClusterNode,
+  store: ImageStore,
+  fetcher: ContentClient,
+): ImageMender {
+  return new ImageMender({
+    store,
+    fetcher,
+    wanted: ({ name, version }) => {
+      const found = cluster.state().images[name]?.versions.find((v) => v.version === version);
+      if (found === undefined) return undefined;
+      const holders = found.holders.filter((holder) => holder !== directory.config.nodeId);
+      return { name, version, manifestSha256: found.manifestSha256, holders };
+    },
+    logger: logger('images'),
+    counters,
+  });
+}
+
 function startWorker(
   context: NodeContext,
   cluster: ClusterNode,
-  logLevel: string,
-  end: EndProcess,
+  { logLevel, mender, end }: { logLevel: string; mender: ImageMender; end: EndProcess },
 ): WorkerClient {
   const { directory, incarnation } = context;
   const { config, genesis, tls } = directory;
   return new WorkerClient({
     cluster,
     timers: systemTimers,
+    mendImage: (image, chunk) => mender.mend(image, chunk),
     onFatal: (cause, reason) => end(EXIT_OF_CAUSE[cause], 'node.failed', { cause, reason }),
     config: {
       nodeId: config.nodeId,
@@ -159,15 +187,9 @@ interface ContentParts {
 function startContent(
   context: NodeContext,
   cluster: ClusterNode,
-  images: ImageStore,
-  bootFiles: BootFileStore,
+  { images, bootFiles, client }: { images: ImageStore; bootFiles: BootFileStore; client: ContentClient },
 ): ContentParts {
   const { directory, logger, counters } = context;
-  const client = new ContentClient({
-    tls: directory.tls,
-    clusterId: directory.genesis.clusterId,
-    apiEndpoint: (nodeId) => cluster.state().nodes[nodeId]?.endpoints.api,
-  });
   const replicator = new ContentReplicator({
     nodeId: directory.config.nodeId,
     images,

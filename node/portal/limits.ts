@@ -38,3 +38,5 @@ export const WORKER_REQUEST_TIMEOUT_MS = 10_000;
 export const MAX_NOTICE_ENDPOINTS = 4_096;
 /** A node that stops looks this often whether its groups have been taken over. */
 export const HANDOVER_CHECK_MS = 10;
+/** A read of a damaged image waits so long for the chunk to be fetched from another node. */
+export const IMAGE_MENDING_WAIT_MS = 8_000;

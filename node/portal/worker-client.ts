@@ -4,6 +4,7 @@ import { describeError, OperationError } from '../../base/errors.ts';
 import type { ClusterView } from '../../cluster/ports.ts';
 import type { Command } from '../../cluster/state/commands.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
+import type { ImageVersionRef } from '../../storage/image/image-source.ts';
 import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
 import { MAX_WORKER_REQUESTS, WORKER_BEAT_MS, WORKER_HUNG_MS, WORKER_REQUEST_TIMEOUT_MS } from './limits.ts';
 import { dataPlaneHeap } from './worker-heap.ts';
@@ -27,6 +28,7 @@ export class WorkerClient {
   readonly #worker: Worker;
   readonly #cluster: ClusterView;
   readonly #timers: Timers;
+  readonly #mendImage: (image: ImageVersionRef, chunk: number) => Promise<boolean>;
   readonly #onFatal: (cause: FatalCause, reason: string) => void;
   readonly #waiting = new Map<number, Waiting>();
   #nextRequest = 1;
@@ -43,10 +45,12 @@ export class WorkerClient {
     config: WorkerConfig;
     cluster: ClusterView;
     timers: Timers;
+    mendImage: (image: ImageVersionRef, chunk: number) => Promise<boolean>;
     onFatal: (cause: FatalCause, reason: string) => void;
   }) {
     this.#cluster = options.cluster;
     this.#timers = options.timers;
+    this.#mendImage = options.mendImage;
     this.#onFatal = options.onFatal;
     this.ready = new Promise((resolve) => {
       this.#ready = resolve;
@@ -151,6 +155,12 @@ export class WorkerClient {
         return;
       case 'propose':
         void this.#propose(message.id, message.command);
+        return;
+      case 'mend':
+        this.#mendImage(message.image, message.chunk).then(
+          (isMended) => this.#send({ type: 'mended', id: message.id, isMended }),
+          (error: unknown) => this.#onFatal('bug', `mending an image: ${describeError(error)}`),
+        );
         return;
       case 'fatal':
         this.#onFatal(message.cause, message.reason);

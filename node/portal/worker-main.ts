@@ -7,6 +7,7 @@ import { LogFailure } from '../../base/record-log.ts';
 import type { Command } from '../../cluster/state/commands.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
 import { ImageCache } from '../../storage/image/image-cache.ts';
+import type { ImageVersionRef } from '../../storage/image/image-source.ts';
 import { ImageStore } from '../../storage/image/image-store.ts';
 import { nodeFileSystem } from '../../storage/log/file-system.ts';
 import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
@@ -29,7 +30,7 @@ import { systemClock, systemLogger, systemRandom, systemTimers } from '../system
 import { DataPlane } from './data-plane.ts';
 import { GroupDirectory } from './group-directory.ts';
 import { GuardianClient } from './guardian-client.ts';
-import { BIND_RETRY_MS, WORKER_BEAT_MS } from './limits.ts';
+import { BIND_RETRY_MS, IMAGE_MENDING_WAIT_MS, WORKER_BEAT_MS } from './limits.ts';
 import type { FatalCause, FromWorker, ToWorker, WorkerConfig, WorkerRequest } from './worker-protocol.ts';
 
 /**
@@ -43,6 +44,8 @@ const logger = systemLogger(config.nodeId, config.logLevel);
 const counters = new CounterSet();
 const proposals = new Map<number, (outcome: ProposalOutcome) => void>();
 let nextProposal = 1;
+const mendings = new Map<number, (isMended: boolean) => void>();
+let nextMending = 1;
 
 const send = (message: FromWorker): void => port.postMessage(message);
 const fatal = (cause: FatalCause, reason: string): void => send({ type: 'fatal', cause, reason });
@@ -54,6 +57,22 @@ function propose(command: Command): Promise<ProposalOutcome> {
   return new Promise((resolve) => {
     proposals.set(id, resolve);
     send({ type: 'propose', id, command });
+  });
+}
+
+/** The main thread has the links to other nodes' images. */
+function mendChunk(image: ImageVersionRef, chunk: number): Promise<boolean> {
+  const id = nextMending++;
+  counters.add('image.chunk.damaged');
+  return new Promise((resolve) => {
+    const cancel = systemTimers.setTimer(IMAGE_MENDING_WAIT_MS, () => done(false));
+    const done = (isMended: boolean): void => {
+      cancel();
+      mendings.delete(id);
+      resolve(isMended);
+    };
+    mendings.set(id, done);
+    send({ type: 'mend', id, image, chunk });
   });
 }
 
@@ -71,6 +90,11 @@ const mesh = new PeerMesh({
   counters: { add: (name, by) => counters.add(`replication.${name}`, by) },
 });
 
+const imageStore = new ImageStore({
+  directory: config.imagesDirectory,
+  logger: logger('images'),
+  mendChunk,
+});
 const cache = new ImageCache({ limitBytes: config.imageCacheBytes, counters });
 
 const diskIdentities = new DiskIdentities({
@@ -110,7 +134,7 @@ const replication = new ReplicationHost({
     logger: logger('replication'),
     counters,
   }),
-  images: cache.over(new ImageStore({ directory: config.imagesDirectory })),
+  images: cache.over(imageStore),
   clock: systemClock,
   timers: systemTimers,
   logger: logger('replication'),
@@ -237,6 +261,9 @@ function receive(message: ToWorker): void {
     case 'proposed':
       proposals.get(message.id)?.(message.outcome);
       proposals.delete(message.id);
+      return;
+    case 'mended':
+      mendings.get(message.id)?.(message.isMended);
       return;
     case 'request':
       answer(message.request).then(

@@ -1,5 +1,6 @@
 import type { Command } from '../../cluster/state/commands.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
+import type { ImageVersionRef } from '../../storage/image/image-source.ts';
 import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
 
 /** Messages between the main thread and the data-plane worker; all of them survive structured clone. */
@@ -29,6 +30,8 @@ export type ToWorker =
   | { readonly type: 'state'; readonly state: ClusterState }
   | { readonly type: 'request'; readonly id: number; readonly request: WorkerRequest }
   | { readonly type: 'proposed'; readonly id: number; readonly outcome: ProposalOutcome }
+  /** Whether the chunk is as it should be now. */
+  | { readonly type: 'mended'; readonly id: number; readonly isMended: boolean }
   | { readonly type: 'stop' };
 
 export type WorkerRequest =
@@ -44,6 +47,8 @@ export type FromWorker =
   | { readonly type: 'answer'; readonly id: number; readonly answer: unknown }
   | { readonly type: 'answer-failed'; readonly id: number; readonly reason: string }
   | { readonly type: 'propose'; readonly id: number; readonly command: Command }
+  /** A chunk of an image is damaged on this node's disk. */
+  | { readonly type: 'mend'; readonly id: number; readonly image: ImageVersionRef; readonly chunk: number }
   /** Final: the process must end. */
   | { readonly type: 'fatal'; readonly cause: FatalCause; readonly reason: string }
   | { readonly type: 'stopped' };

@@ -6,6 +6,7 @@ import type { OpenFile } from '../log/file-system.ts';
 import { type ContentFetcher, fetchFromAny } from './content-fetcher.ts';
 import { isAllZeros, sha256Hex } from './content-hash.ts';
 import { checkRoom } from './disk-reserve.ts';
+import { isChunk } from './image-chunk.ts';
 import {
   explainNoSpace,
   MANIFEST_FILE,
@@ -16,8 +17,9 @@ import {
 } from './image-directory.ts';
 import { ImageManifest } from './image-manifest.ts';
 import type { ImageVersionRef } from './image-source.ts';
-import { type ImageStore, isChunk } from './image-store.ts';
+import type { ImageStore } from './image-store.ts';
 import { MAX_CHUNK_FETCHES } from './limits.ts';
+import { PAGES_FILE, PageChecksums } from './page-checksums.ts';
 
 export interface ImageReceiverOptions {
   readonly store: ImageStore;
@@ -72,8 +74,12 @@ export class ImageReceiver {
       const file = existing ?? (await fileSystem.create(path));
       try {
         await file.truncate(manifest.sizeBytes);
-        await this.#chunks(wanted, manifest, file, { ...options, isNew: existing === undefined });
+        const checksums = PageChecksums.of(manifest);
+        const isNew = existing === undefined;
+        await this.#chunks(wanted, { manifest, checksums }, file, { ...options, isNew });
         await file.syncData();
+        const pages = checksums.encode(Buffer.from(wanted.manifestSha256, 'hex'));
+        await writeWhole(fileSystem, join(staged, PAGES_FILE), pages);
       } finally {
         await file.close();
       }
@@ -111,7 +117,7 @@ export class ImageReceiver {
   /** Several at a time, in order; the first that fails ends all. */
   async #chunks(
     wanted: WantedImage,
-    manifest: ImageManifest,
+    { manifest, checksums }: { manifest: ImageManifest; checksums: PageChecksums },
     file: OpenFile,
     options: ReceiveOptions & { readonly isNew: boolean },
   ): Promise<void> {
@@ -127,11 +133,13 @@ export class ImageReceiver {
         if (index === undefined) return;
         try {
           throwIfAborted(options.signal);
-          if (options.isNew || !(await isThere(file, manifest, index))) {
-            const chunk = await this.#chunk(wanted, manifest, index);
+          let chunk = options.isNew ? undefined : await soundChunkIn(file, manifest, index);
+          if (chunk === undefined) {
+            chunk = await this.#chunk(wanted, manifest, index);
             await checkRoom(this.#store.fileSystem, this.#store.directory.fetch(wanted), chunk.length);
             await file.write([chunk], index * manifest.chunkSizeBytes);
           }
+          checksums.set(index, chunk);
           options.onProgress?.(++doneChunks, totalChunks);
         } catch (error) {
           failure ??= { error };
@@ -166,11 +174,17 @@ function storedBytes(manifest: ImageManifest): number {
   return manifest.storedChunks().reduce((sum, index) => sum + manifest.chunkLengthBytes(index), 0);
 }
 
-async function isThere(file: OpenFile, manifest: ImageManifest, index: number): Promise<boolean> {
+/** @returns undefined when the file has something else there */
+async function soundChunkIn(
+  file: OpenFile,
+  manifest: ImageManifest,
+  index: number,
+): Promise<Uint8Array | undefined> {
   const chunk = Buffer.allocUnsafe(manifest.chunkLengthBytes(index));
   const length = await file.read(chunk, index * manifest.chunkSizeBytes);
   // Mostly a hole, and comparing with zeros is much cheaper than hashing them.
-  return length === chunk.length && !isAllZeros(chunk) && isChunk(chunk, manifest, index);
+  const isSound = length === chunk.length && !isAllZeros(chunk) && (await isChunk(chunk, manifest, index));
+  return isSound ? chunk : undefined;
 }
 
 /** The manifest has the hash the cluster agreed on; that it is of a form unknown here is nobody's lie. */

@@ -4,7 +4,8 @@ import { CounterSet, type Counters } from '../../base/counters.ts';
 import { describeError, invariant, OperationError } from '../../base/errors.ts';
 import { type Logger, silentLogger } from '../../base/logger.ts';
 import { type FileSystem, nodeFileSystem } from '../log/file-system.ts';
-import { isAllZeros, sha256, sha256Hex } from './content-hash.ts';
+import { sha256, sha256Hex } from './content-hash.ts';
+import { isChunk } from './image-chunk.ts';
 import {
   checkName,
   explainNoSpace,
@@ -19,8 +20,10 @@ import {
 import { ImageManifest } from './image-manifest.ts';
 import type { ImageSource, ImageVersionRef, OpenImage } from './image-source.ts';
 import { MAX_IMPORTS } from './limits.ts';
+import { PAGES_FILE, PageChecksums } from './page-checksums.ts';
 import { RawImage } from './raw-image.ts';
 import { checkImageSize, type ImportOptions, importIntoDirectory } from './raw-import.ts';
+import { VerifiedImage } from './verified-image.ts';
 
 export interface ImageStoreOptions {
   /** The store's own; made by start when missing. */
@@ -28,6 +31,8 @@ export interface ImageStoreOptions {
   readonly fileSystem?: FileSystem;
   readonly logger?: Logger;
   readonly counters?: Counters;
+  /** Puts a damaged chunk right on this disk; false when nobody could give what was there. */
+  readonly mendChunk?: (ref: ImageVersionRef, chunk: number) => Promise<boolean>;
 }
 
 export interface ImportedImage {
@@ -53,6 +58,7 @@ export class ImageStore implements ImageSource {
   readonly fileSystem: FileSystem;
   readonly counters: Counters;
   readonly #logger: Logger;
+  readonly #mendChunk: ImageStoreOptions['mendChunk'];
   #imports = 0;
   /** The manifest last asked for; fetching a version asks for its chunks one by one. */
   #recent: { key: string; manifest: ImageManifest } | undefined;
@@ -62,6 +68,7 @@ export class ImageStore implements ImageSource {
     this.fileSystem = options.fileSystem ?? nodeFileSystem;
     this.#logger = options.logger ?? silentLogger;
     this.counters = options.counters ?? new CounterSet();
+    this.#mendChunk = options.mendChunk;
   }
 
   /**
@@ -175,7 +182,40 @@ export class ImageStore implements ImageSource {
     await this.fileSystem.syncDirectory(this.directory.staging);
   }
 
-  async open(image: ImageVersionRef): Promise<OpenImage | undefined> {
+  /** Every read is compared with checksums, see VerifiedImage. */
+  async open(ref: ImageVersionRef): Promise<OpenImage | undefined> {
+    const raw = await this.openRaw(ref);
+    const encoded = raw === undefined ? undefined : await this.manifest(ref);
+    if (raw === undefined || encoded === undefined) return undefined;
+    const manifest = ImageManifest.decode(encoded);
+    const mendChunk = this.#mendChunk;
+    return new VerifiedImage(raw, {
+      manifest,
+      checksums: await this.#checksums(ref, manifest, encoded),
+      what: `image ${ref.name} version ${ref.version}`,
+      mend: mendChunk === undefined ? undefined : (chunk) => mendChunk(ref, chunk),
+    });
+  }
+
+  async #checksums(
+    ref: ImageVersionRef,
+    manifest: ImageManifest,
+    encoded: Uint8Array,
+  ): Promise<PageChecksums> {
+    const path = join(this.directory.version(ref), PAGES_FILE);
+    const known = await readWhole(this.fileSystem, path);
+    const decoded =
+      known === undefined ? undefined : PageChecksums.decode(known, manifest, await sha256(encoded));
+    return decoded ?? PageChecksums.of(manifest);
+  }
+
+  /** The manifest on the disk has been replaced. */
+  forgetManifest(): void {
+    this.#recent = undefined;
+  }
+
+  /** What the file holds, compared with nothing. */
+  async openRaw(image: ImageVersionRef): Promise<OpenImage | undefined> {
     const manifest = await this.#decodedManifest(image);
     if (manifest === undefined) return undefined;
     const path = join(this.directory.version(image), RAW_FILE);
@@ -193,7 +233,7 @@ export class ImageStore implements ImageSource {
   async readChunk(ref: ImageVersionRef, index: number): Promise<Uint8Array | undefined> {
     const manifest = await this.#decodedManifest(ref);
     if (manifest === undefined || index < 0 || index >= manifest.chunkCount) return undefined;
-    const image = await this.open(ref);
+    const image = await this.openRaw(ref);
     try {
       return await image?.read(index * manifest.chunkSizeBytes, manifest.chunkLengthBytes(index));
     } finally {
@@ -210,7 +250,7 @@ export class ImageStore implements ImageSource {
   /** Reads a whole version and compares every chunk with its SHA-256. */
   async verify(ref: ImageVersionRef, manifestSha256: string): Promise<VerifyResult> {
     const encoded = await this.manifest(ref);
-    const image = encoded === undefined ? undefined : await this.open(ref);
+    const image = encoded === undefined ? undefined : await this.openRaw(ref);
     if (encoded === undefined || image === undefined) return { outcome: 'not-held' };
     try {
       if ((await sha256Hex(encoded)) !== manifestSha256) return { outcome: 'damaged', chunks: [] };
@@ -257,12 +297,4 @@ export class ImageStore implements ImageSource {
       this.#logger.warn('image.staging.not-removed', { path, error: describeError(error) });
     }
   }
-}
-
-/** Whether bytes are those the manifest means. */
-export async function isChunk(chunk: Uint8Array, manifest: ImageManifest, index: number): Promise<boolean> {
-  if (chunk.length !== manifest.chunkLengthBytes(index)) return false;
-  const expected = manifest.chunkSha256(index);
-  if (expected === undefined) return isAllZeros(chunk);
-  return Buffer.compare(await sha256(chunk), expected) === 0;
 }

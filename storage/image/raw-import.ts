@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import { OperationError } from '../../base/errors.ts';
 import type { FileSystem, OpenFile } from '../log/file-system.ts';
-import { isAllZeros, sha256, sha256Hex } from './content-hash.ts';
+import { isAllZeros, sha256 } from './content-hash.ts';
 import { checkRoom } from './disk-reserve.ts';
 import { MANIFEST_FILE, RAW_FILE, writeWhole } from './image-directory.ts';
 import { IMAGE_SIZE_UNIT_BYTES, ImageManifest } from './image-manifest.ts';
 import { CHUNK_BYTES, MAX_IMAGE_BYTES } from './limits.ts';
+import { crcsOfPages, PAGES_FILE, PageChecksums } from './page-checksums.ts';
 
 export interface ImportOptions {
   /** How long the source is. */
@@ -48,6 +49,7 @@ export async function importIntoDirectory(
 ): Promise<{ manifest: ImageManifest; manifestSha256: string }> {
   const file = await fileSystem.create(join(directory, RAW_FILE));
   let manifest: ImageManifest;
+  let checksums: PageChecksums;
   try {
     // Setting the size first leaves holes where nothing is written.
     await file.truncate(options.sizeBytes);
@@ -55,16 +57,18 @@ export async function importIntoDirectory(
       checkRoom(fileSystem, directory, lengthBytes),
     );
     for await (const part of source) await writer.add(part);
-    manifest = await writer.finish();
+    ({ manifest, checksums } = await writer.finish());
     await file.syncData();
   } finally {
     await file.close();
   }
   const encoded = manifest.encode();
+  const sha = await sha256(encoded);
+  await writeWhole(fileSystem, join(directory, PAGES_FILE), checksums.encode(sha));
   // The manifest comes last: where it is, everything else is.
   await writeWhole(fileSystem, join(directory, MANIFEST_FILE), encoded);
   await fileSystem.syncDirectory(directory);
-  return { manifest, manifestSha256: await sha256Hex(encoded) };
+  return { manifest, manifestSha256: Buffer.from(sha).toString('hex') };
 }
 
 class ChunkWriter {
@@ -72,6 +76,8 @@ class ChunkWriter {
   readonly #options: ImportOptions;
   readonly #checkRoom: (lengthBytes: number) => Promise<void>;
   readonly #hashes: (Uint8Array | undefined)[] = [];
+  /** By chunk, where it is stored. */
+  readonly #pageCrcs = new Map<number, readonly number[]>();
   readonly #chunk = Buffer.allocUnsafe(CHUNK_BYTES);
   #filledBytes = 0;
   #doneBytes = 0;
@@ -97,11 +103,14 @@ class ChunkWriter {
     }
   }
 
-  async finish(): Promise<ImageManifest> {
+  async finish(): Promise<{ manifest: ImageManifest; checksums: PageChecksums }> {
     this.#throwIfAborted();
     if (this.#filledBytes > 0) await this.#flush();
     if (this.#doneBytes !== this.#options.sizeBytes) throw wrongLength(this.#doneBytes, this.#options);
-    return ImageManifest.of(this.#doneBytes, this.#hashes);
+    const manifest = ImageManifest.of(this.#doneBytes, this.#hashes);
+    const checksums = PageChecksums.of(manifest);
+    for (const [chunk, crcs] of this.#pageCrcs) checksums.setCrcs(chunk, crcs);
+    return { manifest, checksums };
   }
 
   async #flush(): Promise<void> {
@@ -111,6 +120,7 @@ class ChunkWriter {
     } else {
       await this.#checkRoom(chunk.length);
       const [hash] = await Promise.all([sha256(chunk), this.#file.write([chunk], this.#doneBytes)]);
+      this.#pageCrcs.set(this.#hashes.length, crcsOfPages(chunk));
       this.#hashes.push(hash);
     }
     this.#doneBytes += this.#filledBytes;
