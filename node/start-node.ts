@@ -66,15 +66,7 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
   log.info('node.starting', { incarnation: context.incarnation, cluster: directory.genesis.clusterName });
   const clusterParts = await startCluster(context, end);
   const { cluster } = clusterParts;
-  const images = new ImageStore({
-    directory: join(config.dataDir, 'images'),
-    logger: context.logger('images'),
-    counters: context.counters,
-  });
-  const bootFiles = new BootFileStore({
-    directory: join(config.dataDir, 'boot-files'),
-    counters: context.counters,
-  });
+  const { images, bootFiles } = makeStores(context);
   await images.start();
   await bootFiles.start();
   const client = new ContentClient({
@@ -124,6 +116,21 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
   const servers = await startBootServers(context, cluster, boot, programs);
   log.info('node.started', { address: config.address, ports: config.ports });
   return { stop: () => stopAll({ ...clusterParts, worker, content, api, servers, log }) };
+}
+
+function makeStores({ directory: { config }, logger, counters }: NodeContext): {
+  images: ImageStore;
+  bootFiles: BootFileStore;
+} {
+  const images = new ImageStore({
+    directory: join(config.dataDir, 'images'),
+    logger: logger('images'),
+    counters,
+  });
+  return {
+    images,
+    bootFiles: new BootFileStore({ directory: join(config.dataDir, 'boot-files'), counters }),
+  };
 }
 
 /** Puts damaged chunks of images right with what other nodes hold. */

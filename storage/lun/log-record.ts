@@ -186,6 +186,17 @@ export function checksumOfIntact({ blockCount, payload }: WriteRecord): number |
   return crc32cPast(overHeader, overBlocks, blockCount * STORED_BLOCK_BYTES);
 }
 
+/** @throws ProtocolError what decodeGroupRecord does; code "bad-checksum" for a block that is not what it is stated to be */
+export function decodeIntact(payload: Uint8Array): LoggedRecord {
+  const record = decodeGroupRecord(payload);
+  if (record.kind !== 'write') return { payload, record };
+  const checksum = checksumOfIntact(record);
+  if (checksum === undefined) {
+    throw new ProtocolError('a replicated block does not match its checksum', { code: 'bad-checksum' });
+  }
+  return { payload, record, checksum };
+}
+
 /**
  * Which blocks of a damaged write record are damaged, where everything else of it is proven to be as it was written:
  * each block has a checksum of its own, and with what the damaged ones state in place of theirs, that of the whole

@@ -3,16 +3,11 @@ import type { Counters } from '../../base/counters.ts';
 import { describeError, ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { PeerTransport } from '../../base/peer-transport.ts';
-import { LogCorruptionError, type LogRecord } from '../../base/record-log.ts';
+import { LogCorruptionError } from '../../base/record-log.ts';
 import type { BlockDevice } from '../block-device.ts';
 import type { ImageSource, ImageVersionRef } from '../image/image-source.ts';
 import { STORED_BLOCK_BYTES } from '../lun/limits.ts';
-import {
-  checksumOfIntact,
-  decodeGroupRecord,
-  encodeControlRecord,
-  type LoggedRecord,
-} from '../lun/log-record.ts';
+import { decodeIntact, encodeControlRecord, type LoggedRecord } from '../lun/log-record.ts';
 import { LunDevice } from '../lun/lun-device.ts';
 import { LunTable } from '../lun/lun-table.ts';
 import { grantMs } from './backup-machine.ts';
@@ -20,6 +15,7 @@ import type { CheckpointStore } from './checkpoint-store.ts';
 import { Checkpointer, type CheckpointMark } from './checkpointer.ts';
 import { CommitApplier } from './commit-applier.ts';
 import { Compactor } from './compactor.ts';
+import { CopyCare, type VerifiedTo } from './copy-care.ts';
 import type { ReplicaCore, ReplicaEvent } from './core.ts';
 import type { DiskSpace } from './disk-space.ts';
 import { type EffectPorts, EffectRunner } from './effect-runner.ts';
@@ -28,8 +24,6 @@ import { forgottenGrant } from './grants.ts';
 import type { DeliberateFaults, MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
 import { ImageWatch } from './image-watch.ts';
 import {
-  APPLY_PATIENCE_MS,
-  APPLY_RETRY_MS,
   CATCH_UP_HOLD_MS,
   CHECKPOINT_GROWTH_BYTES,
   COMPACT_SLACK_BYTES,
@@ -41,7 +35,7 @@ import { LogWriter, type LogWriterEvents } from './log-writer.ts';
 import { Notices } from './notices.ts';
 import type { LunInfo, PortalGroup, PortalGroupStatus } from './portal-group.ts';
 import { isServing, leaseUntilMs } from './primary-state.ts';
-import { type DamageStatus, RecordMender } from './record-mender.ts';
+import type { DamageStatus } from './record-mender.ts';
 import type { ReplicaFiles } from './replica-files.ts';
 import { newReplica, type ReplicaState, stepReplica } from './replica-machine.ts';
 import { replicaStatus } from './replica-status.ts';
@@ -86,10 +80,7 @@ export class PortalGroupReplica implements PortalGroup {
   readonly #compactor: Compactor;
   readonly #checkpointer: Checkpointer | undefined;
   #durability: PortalGroupState['durability'] = 'write-back';
-  readonly #mender: RecordMender;
-  #replicas: readonly string[] = [];
-  /** The committed record that cannot be read back. */
-  #stuck: { readonly index: number; readonly sinceMs: number } | undefined;
+  readonly #care: CopyCare;
   #wasServing = false;
   readonly #notices: Notices;
   #cancelTick: CancelTimer | undefined;
@@ -110,18 +101,23 @@ export class PortalGroupReplica implements PortalGroup {
     this.#trimmer = new LogTrimmer(this.#table, view, options.trim);
     this.#imageWatch = new ImageWatch(this.#table);
     this.#writer = this.#makeWriter();
-    this.#mender = this.#makeMender();
-    const scan = (fromIndex: number) => this.#scan(fromIndex);
+    this.#care = new CopyCare({
+      ...options,
+      core: this.#core,
+      log: files.log,
+      onFailure: (e) => this.#fail(e),
+    });
+    const scan = (fromIndex: number) => this.#care.scan(fromIndex);
     this.#applier = new CommitApplier({ scan }, view, this.#table, {
       onApplied: () => this.step({ kind: 'applied' }),
-      onFailure: (error) => this.#applyingFailed(error),
+      onFailure: (e) => this.#care.applyingFailed(e, this.#table.appliedIndex, () => this.#applier.apply()),
     });
     this.#writes = new WritePath({
       view,
       table: this.#table,
       writer: this.#writer,
       readAt: (position, lengthBytes) => files.log.readAt(position, lengthBytes),
-      soundBlock: (position, crc) => this.#mender.soundBlock(position, crc),
+      soundBlock: (position, crc) => this.#care.mender.soundBlock(position, crc),
       readBegins: () => this.#trimmer.readBegins(),
       nowMs: () => clock.monotonicMs(),
       isDiskLow: () => options.diskSpace?.isLow === true,
@@ -192,7 +188,7 @@ export class PortalGroupReplica implements PortalGroup {
   #makeCompactor(): Compactor {
     const { trim, counters, diskSpace } = this.#options;
     return new Compactor({
-      log: { scan: (fromIndex) => this.#scan(fromIndex) },
+      log: { scan: (fromIndex) => this.#care.scan(fromIndex) },
       table: this.#table,
       baseIndex: () => this.#core.log.baseIndex,
       slackBytes: trim.slackBytes ?? COMPACT_SLACK_BYTES,
@@ -210,56 +206,9 @@ export class PortalGroupReplica implements PortalGroup {
     });
   }
 
-  #makeMender(): RecordMender {
-    const core = this.#core;
-    return new RecordMender({
-      ...this.#options,
-      log: this.#options.files.log,
-      view: core.log,
-      others: () => {
-        const others = this.#replicas.filter((nodeId) => core.links.get(nodeId)?.up === true);
-        return others.sort((a, b) => Number(b === core.primary) - Number(a === core.primary));
-      },
-      onFailure: (error) => this.#fail(error),
-    });
-  }
+  verifyPart = (from: number, maxBytes: number): Promise<VerifiedTo> => this.#care.verifyPart(from, maxBytes);
 
-  /** The log's scan; has damage mended that it comes upon. */
-  async *#scan(fromIndex: number): AsyncGenerator<LogRecord> {
-    let next = fromIndex;
-    try {
-      for await (const scanned of this.#options.files.log.scan(fromIndex)) {
-        next = scanned.index + 1;
-        if (scanned.isDamaged === true) this.#mender.look(scanned.index);
-        yield scanned;
-      }
-    } catch (error) {
-      if (error instanceof LogCorruptionError) this.#mender.look(next);
-      throw error;
-    }
-  }
-
-  /**
-   * Reads a part of the log, compares checksums and has damage mended; what is not committed and durable yet is not
-   * looked at.
-   * @returns where to go on; `endIndex` is as far as there was something to look at
-   */
-  async verifyPart(
-    fromIndex: number,
-    maxBytes: number,
-  ): Promise<{ nextIndex: number; endIndex: number; readBytes: number }> {
-    const { log } = this.#options.files;
-    const endIndex = Math.min(log.durableNextIndex, this.#core.log.commitIndex);
-    const from = Math.max(fromIndex, log.firstIndex);
-    if (this.#isStopped || from >= endIndex) return { nextIndex: from, endIndex, readBytes: 0 };
-    const { nextIndex, readBytes, damaged } = await log.verify(from, endIndex, maxBytes);
-    this.#mender.note(damaged);
-    return { nextIndex, endIndex, readBytes };
-  }
-
-  damage(): DamageStatus {
-    return this.#mender.status();
-  }
+  damage = (): DamageStatus => this.#care.mender.status();
 
   #makeWriter(): LogWriter {
     const view = this.#core.log;
@@ -339,7 +288,7 @@ export class PortalGroupReplica implements PortalGroup {
 
   applyState(group: PortalGroupState, nodes: readonly ReplicationNode[], leaseMs: number): void {
     this.#durability = group.durability;
-    this.#replicas = group.replicas.filter((nodeId) => nodeId !== this.#core.self.nodeId);
+    this.#care.follow(group.replicas);
     this.step({ kind: 'state', group, nodes, leaseMs });
   }
 
@@ -353,8 +302,7 @@ export class PortalGroupReplica implements PortalGroup {
       const frame = decodeFrame(message);
       if (frame.kind === 'notice') return this.#notices.take(from, frame);
       if (frame.kind === 'recordRequest' || frame.kind === 'record') {
-        this.#mender.receive(from.nodeId, frame);
-        return;
+        return this.#care.mender.receive(from.nodeId, frame);
       }
       const records: LoggedRecord[] = frame.kind === 'append' ? frame.records.map(decodeIntact) : [];
       this.step({ kind: 'frame', from, frame, records });
@@ -437,21 +385,10 @@ export class PortalGroupReplica implements PortalGroup {
     this.#writes.failAll();
     if (this.#wasServing) this.#options.onServingChange(false);
     await Promise.all([this.#compactor.stop(), this.#checkpointer?.stop()]);
-    await this.#mender.stop();
+    await this.#care.stop();
     await Promise.all([this.#effects.idle(), this.#writer.stop(), this.#applier.pause()]);
     await Promise.all(Array.from(this.#table.all(), (lun) => lun.close()));
     await this.#options.files.log.close();
-  }
-
-  /** What is damaged may be mended with what others have, once there are links to them. */
-  #applyingFailed(error: unknown): void {
-    const { clock, timers } = this.#options;
-    const nowMs = clock.monotonicMs();
-    const { appliedIndex } = this.#table;
-    if (this.#stuck?.index !== appliedIndex) this.#stuck = { index: appliedIndex, sinceMs: nowMs };
-    const isOver = nowMs - this.#stuck.sinceMs >= APPLY_PATIENCE_MS;
-    if (!(error instanceof LogCorruptionError) || isOver) this.#fail(error);
-    else timers.setTimer(APPLY_RETRY_MS, () => (this.#isStopped ? undefined : this.#applier.apply()));
   }
 
   #fail(error: unknown): void {
@@ -494,14 +431,4 @@ function newCore({ groupId, self, files, clock, faults, trim }: ReplicaOptions):
     ...(trim.nearRecords === undefined ? {} : { nearRecords: trim.nearRecords }),
     faults,
   };
-}
-
-function decodeIntact(payload: Uint8Array): LoggedRecord {
-  const record = decodeGroupRecord(payload);
-  if (record.kind !== 'write') return { payload, record };
-  const checksum = checksumOfIntact(record);
-  if (checksum === undefined) {
-    throw new ProtocolError('a replicated block does not match its checksum', { code: 'bad-checksum' });
-  }
-  return { payload, record, checksum };
 }
