@@ -23,6 +23,8 @@ export interface FabricOptions {
   /** Of each node's own disk, which is in memory. */
   readonly diskMib: number;
   readonly stepsPerSecond: number;
+  /** All clients' disks are of this one; absent: the nodes choose. */
+  readonly portalGroup?: string;
 }
 
 /** Whether every group is served with all its replicas in sync. */
@@ -169,10 +171,12 @@ export class ChaosFabric {
   async #addClient(client: number): Promise<void> {
     const name = `c${client}`;
     const mac = `52:54:00:cc:00:${client.toString(16).padStart(2, '0')}`;
-    const added = await this.cluster.addClient(name, mac, IMAGE);
+    const { portalGroup, stepsPerSecond } = this.#options;
+    const where = portalGroup === undefined ? [] : ['--portal-group', portalGroup];
+    const added = await this.cluster.addClient(name, mac, IMAGE, where);
     const [host = '', port = ''] = added.portal.split(':');
     this.#disks.push({
-      ...{ client, host, port: Number(port), lanes: LANES, stepsPerSecond: this.#options.stepsPerSecond },
+      ...{ client, host, port: Number(port), lanes: LANES, stepsPerSecond },
       ...{ targetName: added.targetName, initiatorName: added.initiatorName },
       blocks: IMAGE_BYTES / 4096,
     });

@@ -26,6 +26,8 @@ export interface LoginOptions {
   readonly keys?: Readonly<Record<string, string>>;
   /** Absent: AuthMethod None. */
   readonly chap?: InitiatorChap;
+  /** How TCP connections are made; absent: by one attempt each. */
+  readonly openWire?: typeof openWire;
 }
 
 /** Login was refused; `status` is class and detail, as 0x0203 for "not found". */
@@ -208,7 +210,7 @@ type LoginOutcome =
   | { readonly kind: 'redirect'; readonly host: string; readonly port: number };
 
 async function loginOnce(options: LoginOptions): Promise<LoginOutcome> {
-  const wire = await openWire(options.host, options.port, options.timeoutMs);
+  const wire = await (options.openWire ?? openWire)(options.host, options.port, options.timeoutMs);
   try {
     return await exchange(wire, options);
   } catch (error) {

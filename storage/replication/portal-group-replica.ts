@@ -20,7 +20,7 @@ import type { ReplicaCore, ReplicaEvent } from './core.ts';
 import type { DiskSpace } from './disk-space.ts';
 import { type EffectPorts, EffectRunner } from './effect-runner.ts';
 import { decodeFrame } from './frame.ts';
-import { forgottenGrant } from './grants.ts';
+import { boundUntilMs, forgottenGrant } from './grants.ts';
 import type { DeliberateFaults, MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
 import { ImageWatch } from './image-watch.ts';
 import {
@@ -247,6 +247,7 @@ export class PortalGroupReplica implements PortalGroup {
       const { primary } = this.#state;
       const effects = stepReplica(this.#state, event, nowMs, this.#table.appliedIndex);
       if (primary !== undefined && this.#state.primary !== primary) this.#leaveOffice();
+      if (this.#state.primary !== undefined && this.#state.primary !== primary) this.#noteOffice(nowMs);
       this.#effects.run(effects);
       this.#writes.settle();
       this.#noteServing();
@@ -260,6 +261,13 @@ export class PortalGroupReplica implements PortalGroup {
     this.#writes.failAll();
     this.#tail.clear();
     this.#notices.forget();
+  }
+
+  #noteOffice(nowMs: number): void {
+    const { epoch, grants } = this.#core;
+    // What a new primary may have to wait for, beside the other members.
+    const leaseLeftMs = Math.max(0, Math.round(boundUntilMs(grants) - nowMs));
+    this.#options.logger.info('replication.office', { group: this.#options.groupId, epoch, leaseLeftMs });
   }
 
   #tick(): void {
