@@ -1,7 +1,7 @@
 import type { Counters } from '../../base/counters.ts';
 import { invariant } from '../../base/errors.ts';
 import type { ImageSource, ImageVersionRef, OpenImage } from './image-source.ts';
-import { CACHE_PAGE_BYTES, MIN_CACHE_BYTES } from './limits.ts';
+import { CACHE_PAGE_BYTES, MAX_PAGES_COPIED_NOW, MIN_CACHE_BYTES } from './limits.ts';
 
 /** Part of an image, in memory. Never written to: whoever was handed a view may keep it after eviction. */
 interface Page {
@@ -151,23 +151,40 @@ class SharedImage {
   readNow(offsetBytes: number, lengthBytes: number): readonly Uint8Array[] | undefined {
     const firstPage = Math.floor(offsetBytes / CACHE_PAGE_BYTES);
     const from = offsetBytes - firstPage * CACHE_PAGE_BYTES;
-    const page = this.#pages.get(firstPage);
+    const endByte = from + lengthBytes;
+    const page = this.#pages.get(firstPage) ?? this.#copyNow(firstPage, from);
     if (page === undefined) return undefined;
-    if (from + lengthBytes <= CACHE_PAGE_BYTES) return [viewOf(page, from, from + lengthBytes)];
+    if (endByte <= CACHE_PAGE_BYTES) return [viewOf(page, from, endByte)];
     return this.#readAcross(page, from, lengthBytes);
   }
 
   #readAcross(first: Page, from: number, lengthBytes: number): readonly Uint8Array[] | undefined {
     const endByte = from + lengthBytes;
     const pages: Page[] = [first];
+    let mayCopy = MAX_PAGES_COPIED_NOW;
     for (let at = CACHE_PAGE_BYTES; at < endByte; at += CACHE_PAGE_BYTES) {
-      const page = this.#pages.get(first.number + at / CACHE_PAGE_BYTES);
+      const number = first.number + at / CACHE_PAGE_BYTES;
+      let page = this.#pages.get(number);
+      if (page === undefined && --mayCopy > 0) page = this.#copyNow(number, 0);
       if (page === undefined) return undefined;
       pages.push(page);
     }
     return pages.map((page, i) =>
       viewOf(page, i === 0 ? from : 0, Math.min(CACHE_PAGE_BYTES, endByte - i * CACHE_PAGE_BYTES)),
     );
+  }
+
+  /** A page that the system has in memory itself. @param readFrom where the read that wants it begins in it */
+  #copyNow(pageNumber: number, readFrom: number): Page | undefined {
+    if (this.#image?.readNow === undefined || this.#loading.has(pageNumber)) return undefined;
+    const parts = this.#image.readNow(pageNumber * CACHE_PAGE_BYTES, CACHE_PAGE_BYTES);
+    const bytes = parts?.[0];
+    if (bytes === undefined || parts?.length !== 1) return undefined;
+    this.#cache.countMiss();
+    const page = this.#cache.add(this, pageNumber, bytes);
+    page.readEnd = readFrom;
+    this.#pages.set(pageNumber, page);
+    return page;
   }
 
   async read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {

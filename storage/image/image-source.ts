@@ -18,7 +18,7 @@ export interface OpenImage {
    * @throws DeviceError kind "medium-error" when the file cannot be read
    */
   read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array>;
-  /** What read would resolve to, in parts, where that is in memory; undefined where it has to be fetched. */
+  /** What read would resolve to, in parts, where that takes no waiting; undefined where it has to be fetched. */
   readNow?(offsetBytes: number, lengthBytes: number): readonly Uint8Array[] | undefined;
   close(): Promise<void>;
 }

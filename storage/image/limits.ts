@@ -21,6 +21,8 @@ export const RETRY_LAST_MS = 30_000;
 export const MAX_BOOT_FILE_BYTES = 16 * 1024 * 1024;
 /** The image cache reads and keeps pages of this size: a boot reads far more around what it asks for first. */
 export const CACHE_PAGE_BYTES = 64 * 1024;
+/** Pages that one read may have copied out of the system's page cache at once, on the thread that serves; each takes some 20 us. */
+export const MAX_PAGES_COPIED_NOW = 4;
 export const MIN_CACHE_BYTES = 16 * 1024 * 1024;
 /** One read of an image. */
 export const MAX_READ_BYTES = 64 * 1024 * 1024;

@@ -35,6 +35,15 @@ export class RawImage implements OpenImage {
     return out;
   }
 
+  readNow(offsetBytes: number, lengthBytes: number): readonly Uint8Array[] | undefined {
+    if (this.#file.readNow === undefined || lengthBytes > MAX_READ_BYTES) return undefined;
+    const insideBytes = Math.max(0, Math.min(lengthBytes, this.sizeBytes - offsetBytes));
+    const out = Buffer.allocUnsafe(lengthBytes);
+    if (insideBytes > 0 && !this.#file.readNow(out.subarray(0, insideBytes), offsetBytes)) return undefined;
+    out.fill(0, insideBytes);
+    return [out];
+  }
+
   close(): Promise<void> {
     return this.#file.close();
   }

@@ -50,6 +50,32 @@ export class VerifiedImage implements OpenImage {
     return bytes.subarray(offsetBytes - start, offsetBytes - start + lengthBytes);
   }
 
+  /** Where anything is amiss, all else is left to read. */
+  readNow(offsetBytes: number, lengthBytes: number): readonly Uint8Array[] | undefined {
+    const firstPage = Math.floor(offsetBytes / CACHE_PAGE_BYTES);
+    const endPage = Math.ceil((offsetBytes + lengthBytes) / CACHE_PAGE_BYTES);
+    const start = firstPage * CACHE_PAGE_BYTES;
+    const parts = this.#raw.readNow?.(start, (endPage - firstPage) * CACHE_PAGE_BYTES);
+    const bytes = parts?.[0];
+    if (bytes === undefined || parts?.length !== 1) return undefined;
+    for (let page = firstPage; page < endPage; page++) {
+      const at = (page - firstPage) * CACHE_PAGE_BYTES;
+      if (!this.#isSound(page, bytes.subarray(at, at + CACHE_PAGE_BYTES))) return undefined;
+    }
+    return [bytes.subarray(offsetBytes - start, offsetBytes - start + lengthBytes)];
+  }
+
+  /** As far as can be told by what is known of the page; whatever is beyond the last chunk is zeros. */
+  #isSound(page: number, content: Uint8Array): boolean {
+    const chunk = this.#chunkOf(page);
+    if (chunk >= this.#manifest.chunkCount) return true;
+    return this.#checksums.knows(chunk) && this.#checksums.matches(page, content);
+  }
+
+  #chunkOf(page: number): number {
+    return Math.floor((page * CACHE_PAGE_BYTES) / this.#manifest.chunkSizeBytes);
+  }
+
   async #readPages(firstPage: number, endPage: number): Promise<Uint8Array> {
     const start = firstPage * CACHE_PAGE_BYTES;
     const length = (endPage - firstPage) * CACHE_PAGE_BYTES;
@@ -64,10 +90,8 @@ export class VerifiedImage implements OpenImage {
     for (let page = firstPage; page < endPage; page++) {
       const at = (page - firstPage) * CACHE_PAGE_BYTES;
       const content = bytes.subarray(at, at + CACHE_PAGE_BYTES);
-      const chunk = Math.floor((page * CACHE_PAGE_BYTES) / this.#manifest.chunkSizeBytes);
-      if (chunk >= this.#manifest.chunkCount) continue;
-      if (this.#checksums.knows(chunk) && this.#checksums.matches(page, content)) continue;
-      content.set(await this.#pageOfChunk(page, chunk));
+      if (this.#isSound(page, content)) continue;
+      content.set(await this.#pageOfChunk(page, this.#chunkOf(page)));
     }
     return bytes;
   }

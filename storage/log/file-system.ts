@@ -1,5 +1,6 @@
 import { fdatasync, writevSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, statfs, unlink } from 'node:fs/promises';
+import { systemPageCache } from './page-cache.ts';
 import { WritePace } from './write-pace.ts';
 
 /**
@@ -30,6 +31,11 @@ export interface OpenFile {
   sizeBytes(): Promise<number>;
   /** Fills `into`, or up to the end of the file. @returns bytes read */
   read(into: Uint8Array, offsetBytes: number): Promise<number>;
+  /**
+   * Fills all of `into` before it returns, where that needs no disk; left out where there is no such way.
+   * @returns false when it did not; what is in `into` then means nothing
+   */
+  readNow?(into: Uint8Array, offsetBytes: number): boolean;
   /** Writes all parts one after another. When it fails, any part of them may have been written. */
   write(parts: readonly Uint8Array[], offsetBytes: number): Promise<void>;
   /** Whether writeNow would write so many bytes now: to be asked before a write is put together for it. */
@@ -95,6 +101,7 @@ export async function openToRead(path: string): Promise<OpenFile> {
 
 class NodeFile implements OpenFile {
   readonly #handle: FileHandle;
+  #hasReadNow = true;
 
   constructor(handle: FileHandle) {
     this.#handle = handle;
@@ -112,6 +119,13 @@ class NodeFile implements OpenFile {
       done += bytesRead;
     }
     return done;
+  }
+
+  readNow(into: Uint8Array, offsetBytes: number): boolean {
+    if (!this.#hasReadNow) return false;
+    const found = systemPageCache().read(this.#handle.fd, into, offsetBytes);
+    if (found === 'unsupported') this.#hasReadNow = false;
+    return found === 'full';
   }
 
   async write(parts: readonly Uint8Array[], offsetBytes: number): Promise<void> {

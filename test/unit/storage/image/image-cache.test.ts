@@ -3,7 +3,7 @@ import { CounterSet } from '../../../../base/counters.ts';
 import { SeededRandom } from '../../../../base/random.ts';
 import { ImageCache } from '../../../../storage/image/image-cache.ts';
 import type { ImageSource, OpenImage } from '../../../../storage/image/image-source.ts';
-import { CACHE_PAGE_BYTES, MIN_CACHE_BYTES } from '../../../../storage/image/limits.ts';
+import { CACHE_PAGE_BYTES, MAX_PAGES_COPIED_NOW, MIN_CACHE_BYTES } from '../../../../storage/image/limits.ts';
 
 const PAGES = MIN_CACHE_BYTES / CACHE_PAGE_BYTES;
 const REF = { name: 'i', version: 1 };
@@ -37,13 +37,26 @@ class CountingImage implements OpenImage {
   }
 }
 
-async function make(): Promise<{
-  image: CountingImage;
+/** One of which the system has in memory what it is told to have. */
+class ImageAtHand extends CountingImage {
+  readonly copied: number[] = [];
+  isAtHand = true;
+
+  readNow(offsetBytes: number, lengthBytes: number): readonly Uint8Array[] | undefined {
+    if (!this.isAtHand) return undefined;
+    this.copied.push(offsetBytes / CACHE_PAGE_BYTES);
+    return [Buffer.alloc(lengthBytes, byteAt(offsetBytes))];
+  }
+}
+
+async function make<T extends CountingImage = CountingImage>(
+  image: T = new CountingImage() as T,
+): Promise<{
+  image: T;
   cache: ImageCache;
   source: ImageSource;
   opened: OpenImage;
 }> {
-  const image = new CountingImage();
   const cache = new ImageCache({ limitBytes: MIN_CACHE_BYTES, counters: new CounterSet() });
   const source = cache.over({ open: () => Promise.resolve(image) });
   return { image, cache, source, opened: (await source.open(REF)) as OpenImage };
@@ -65,6 +78,24 @@ describe('the image cache', () => {
     expect(now(opened, offset, length)?.equals(read)).toBe(true);
     expect(image.reads).toEqual([0, CACHE_PAGE_BYTES, 2 * CACHE_PAGE_BYTES]);
     expect(now(opened, offset, length + CACHE_PAGE_BYTES)).toBeUndefined();
+  });
+
+  it('takes at once what the image has in memory, a few pages for one read, and no page that is on its way', async () => {
+    const { image, opened } = await make(new ImageAtHand());
+    expect(now(opened, 512, 1024)?.[0]).toBe(byteAt(0));
+    expect(now(opened, 0, CACHE_PAGE_BYTES)).toHaveLength(CACHE_PAGE_BYTES);
+    expect(now(opened, 0, (MAX_PAGES_COPIED_NOW + 4) * CACHE_PAGE_BYTES)).toBeUndefined();
+    expect(image.copied).toEqual(Array.from({ length: MAX_PAGES_COPIED_NOW }, (_, i) => i));
+    expect(image.reads).toEqual([]);
+    let go = (): void => {};
+    image.hold = new Promise((resolve) => (go = resolve));
+    image.isAtHand = false;
+    const onItsWay = opened.read(100 * CACHE_PAGE_BYTES, 512);
+    image.isAtHand = true;
+    expect(now(opened, 100 * CACHE_PAGE_BYTES, 512)).toBeUndefined();
+    go();
+    expect((await onItsWay)[0]).toBe(byteAt(100 * CACHE_PAGE_BYTES));
+    expect(now(opened, 100 * CACHE_PAGE_BYTES, 512)?.[0]).toBe(byteAt(100 * CACHE_PAGE_BYTES));
   });
 
   it('reads a page once for all that ask for it, of whatever LUN', async () => {

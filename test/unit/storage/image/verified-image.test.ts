@@ -93,6 +93,27 @@ describe('an image that is read', () => {
     expect(node.fetcher.asked).toEqual(['n2 chunk 1']);
   });
 
+  it('is given out at once only where it is sound', async () => {
+    const node = await alone();
+    const damagedAt = CHUNK_BYTES + 3 * CACHE_PAGE_BYTES + 77;
+    await flip(node.file(RAW_FILE), damagedAt);
+    await reading(node, async (image) => {
+      let given = 0;
+      for (let at = 0; at < CONTENT.length; at += CACHE_PAGE_BYTES) {
+        const parts = image.readNow?.(at, CACHE_PAGE_BYTES);
+        if (at === damagedAt - (damagedAt % CACHE_PAGE_BYTES)) expect(parts).toBeUndefined();
+        if (parts === undefined) continue;
+        const expected = Buffer.alloc(CACHE_PAGE_BYTES);
+        CONTENT.copy(expected, 0, at, at + CACHE_PAGE_BYTES);
+        expect(Buffer.compare(Buffer.concat(parts), expected)).toBe(0);
+        given++;
+      }
+      // All other pages, or none where the file system has no such read.
+      expect([0, Math.ceil(CONTENT.length / CACHE_PAGE_BYTES) - 1]).toContain(given);
+      expect(image.readNow?.(damagedAt - CACHE_PAGE_BYTES, 2 * CACHE_PAGE_BYTES)).toBeUndefined();
+    });
+  });
+
   it('takes nothing from others that does not match its SHA-256', async () => {
     const node = await withPeer();
     node.fetcher.tamper = (_, __, bytes) => {
