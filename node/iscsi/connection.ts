@@ -129,6 +129,18 @@ export class Connection implements SessionTransport {
     else this.#socket.resetAndDestroy();
   }
 
+  /**
+   * Tells the initiator that the connection is about to be dropped, by this node's will, before it is. At once, since its
+   * address may be gone with the next turn of the event loop; no answer is due, and none is waited for.
+   */
+  announceDrop(): void {
+    const header = this.#ended ? undefined : this.#session?.dropAnnouncement();
+    if (header === undefined) return;
+    this.#host.counters.add('iscsi.connection.drop-announced');
+    this.#outbox.send(header, [], 0);
+    this.#outbox.flush();
+  }
+
   get hasMoved(): boolean {
     return this.#movedMs !== undefined;
   }

@@ -33,3 +33,8 @@ export const rejectReason = {
 
 /** A task tag that stands for none. */
 export const RESERVED_TAG = 0xffff_ffff;
+
+/** AsyncEvent of an Asynchronous Message (§11.9.1); those that are sent. */
+export const asyncEvent = {
+  dropsAllConnections: 3,
+} as const;

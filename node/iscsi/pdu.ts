@@ -207,3 +207,18 @@ export const nopIn = layout('NOP-In', HEADER_BYTES, {
   targetTransferTag: u32(20),
   ...statusNumbers,
 });
+
+/** §11.9 */
+export const asyncMessage = layout('Asynchronous Message', HEADER_BYTES, {
+  ...common,
+  ...final,
+  ...lun,
+  ...statusNumbers,
+  asyncEvent: u8(36),
+  asyncVCode: u8(37),
+  parameter1: u16(38),
+  /** Of an announced drop: Time2Wait, in seconds. */
+  parameter2: u16(40),
+  /** Of an announced drop: Time2Retain, in seconds. */
+  parameter3: u16(42),
+});

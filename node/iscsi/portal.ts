@@ -159,6 +159,16 @@ export class IscsiPortal {
     }
   }
 
+  /**
+   * Tells the initiators of a target, those that can take it, that their connections are about to be dropped (RFC 7143
+   * §11.9) because this node gives the target up of its own will, and that they may come again at once.
+   */
+  announceDrop(targetName: string): void {
+    for (const connection of this.#connections.keys()) {
+      if (connection.targetName === targetName) connection.announceDrop();
+    }
+  }
+
   /** Drops what was kept of a target while it was elsewhere, as when it has come back. */
   closeMoved(targetName: string): void {
     for (const connection of this.#connections.keys()) {
@@ -173,7 +183,10 @@ export class IscsiPortal {
     const servers = [...this.#servers].map(
       (server) => new Promise<void>((resolve) => server.close(() => resolve())),
     );
-    for (const connection of this.#connections.keys()) connection.destroy('portal-closed');
+    for (const connection of this.#connections.keys()) {
+      connection.announceDrop();
+      connection.destroy('portal-closed');
+    }
     await Promise.all(servers);
     await Promise.all(this.#ending);
     await this.#targets.close();

@@ -5,7 +5,7 @@ import type { CommandWindow } from './command-window.ts';
 import type { DataRequest } from './data-out.ts';
 import { MAX_SEND_DATA_SEGMENT_BYTES } from './limits.ts';
 import type { SessionParameters } from './login-keys.ts';
-import { opcode, RESERVED_TAG } from './opcode.ts';
+import { asyncEvent, opcode, RESERVED_TAG } from './opcode.ts';
 import * as pdu from './pdu.ts';
 
 /** Where a session's PDUs go. */
@@ -254,6 +254,21 @@ export class Responder {
     const fields = { opcode: opcode.logoutResponse, final: true, initiatorTaskTag, response };
     pdu.logoutResponse.encode({ ...fields, ...this.#status() }, header);
     this.#sink.send(header, NO_DATA, 0);
+  }
+
+  /**
+   * Announces that the target is about to drop the session's connections; is not sent from here, since it may be all that is
+   * still sent. Time2Wait and Time2Retain are zero: the initiator may log in again at once, and no task is kept (§11.9.1).
+   * @returns the header, complete
+   */
+  dropAnnouncement(): Buffer {
+    const header = this.#sink.header();
+    const fields = { opcode: opcode.asyncMessage, final: true, initiatorTaskTag: RESERVED_TAG };
+    pdu.asyncMessage.encode(
+      { ...fields, asyncEvent: asyncEvent.dropsAllConnections, ...this.#status() },
+      header,
+    );
+    return header;
   }
 
   /** @param refused the 48 header bytes of the PDU that is refused */

@@ -126,6 +126,13 @@ export class Session {
     this.#responder.nopPing(this.#nextPingTag);
   }
 
+  /** @returns the PDU that announces that the session is about to be dropped; undefined where it would do harm */
+  dropAnnouncement(): Buffer | undefined {
+    const isWelcome =
+      this.#closing === undefined && this.answersNopIn && this.options.targetName !== undefined;
+    return isWelcome ? this.#responder.dropAnnouncement() : undefined;
+  }
+
   /** Tells the initiator why its stream is given up; the caller closes. */
   rejectFrame(reason: number, header: Uint8Array): void {
     this.#responder.reject(reason, header);

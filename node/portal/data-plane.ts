@@ -289,6 +289,7 @@ export class DataPlane implements ServedGroups {
   #servingChanged(groupId: string, serving: boolean): void {
     const group = this.#state?.portalGroups[groupId];
     if (group === undefined) return;
+    if (!serving && this.hasMoved(groupId)) this.#announceDrops(groupId);
     this.#addressOf(groupId, group).setWanted(serving);
     this.#lapses.get(groupId)?.cancel();
     this.#lapses.delete(groupId);
@@ -308,6 +309,13 @@ export class DataPlane implements ServedGroups {
       this.#paths.refresh(groupId);
     } else {
       this.#lapses.set(groupId, { cancel, hasMoved: false });
+    }
+  }
+
+  /** While the address is still here: nothing can be sent from one that is gone. */
+  #announceDrops(groupId: string): void {
+    for (const portal of this.#allPortals()) {
+      for (const name of this.#targetsOf(groupId)) portal.announceDrop(name);
     }
   }
 

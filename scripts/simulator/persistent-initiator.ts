@@ -24,6 +24,8 @@ export class PersistentInitiator {
   #stopped = false;
   /** Logins after the first. */
   reconnects = 0;
+  /** Sessions whose end the target announced. */
+  announcedDrops = 0;
   /** Whether a session stands at the moment. */
   isLoggedIn = false;
   #loggedInOnce = false;
@@ -97,6 +99,7 @@ export class PersistentInitiator {
         const stopPings = this.#keepAlive === undefined ? undefined : ping(initiator, this.#keepAlive);
         initiator.onClose(() => {
           stopPings?.();
+          if (initiator.seen.asyncMessages > 0) this.announcedDrops++;
           this.isLoggedIn = false;
           this.#current = undefined;
         });

@@ -61,6 +61,11 @@ class WritingMachine {
     }
   }
 
+  /** Sessions whose end their target announced. */
+  get announcedDrops(): number {
+    return this.#disk.announcedDrops;
+  }
+
   async stop(): Promise<void> {
     this.#going = false;
     await this.#disk.stop();
@@ -171,6 +176,8 @@ describe('a cluster of real nodes, used all the while', () => {
       expect(refused.status).toBe(1);
       expect(JSON.parse(refused.stderr)).toMatchObject({ error: { code: 'still-primary' } });
       await cluster.cliJson(['node', 'drain', 'n1']);
+      // Its group has left the first node by now, for balance or by the drain; either is done by will.
+      await until('the machine was told', () => Promise.resolve(machine.announcedDrops > 0));
       const drained = (await nodes()).nodes.find((n) => n.nodeId === 'n1');
       expect(drained).toMatchObject({ draining: true, leads: [], obstacles: [] });
       await writesGoOn();

@@ -8,7 +8,7 @@ const layouts: [string, Layout<Record<string, unknown>>][] = Object.entries(pdu)
   .map(([name, value]) => [name, value as unknown as Layout<Record<string, unknown>>]);
 
 test('every PDU the target uses has a layout', () => {
-  expect(layouts.length).toBe(17);
+  expect(layouts.length).toBe(18);
 });
 
 describe.each(layouts)('%s', (_name, layout) => {

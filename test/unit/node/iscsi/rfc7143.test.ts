@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { serialAdd } from '../../../../base/serial-number.ts';
-import { opcode, RESERVED_TAG, rejectReason } from '../../../../node/iscsi/opcode.ts';
+import { asyncEvent, opcode, RESERVED_TAG, rejectReason } from '../../../../node/iscsi/opcode.ts';
 import * as pdu from '../../../../node/iscsi/pdu.ts';
 import { type LoggedIn, type LoginOptions, login } from '../../../../scripts/simulator/iscsi-wire.ts';
+import { DeviceError } from '../../../../storage/block-device.ts';
 import { INITIATOR, startTarget, TARGET, type TestTarget } from './target-fixture.ts';
 
 /** What RFC 7143 demands of a target on the wire, PDU by PDU; docs/rfc7143.md refers to these by name. */
@@ -255,4 +256,70 @@ test('an immediate command does not move CmdSN', async () => {
   await until(() => received.length === 2);
   const expected = received.map((bytes) => pdu.nopIn.decode(bytes).expCmdSN);
   expect(expected.sort((a, b) => a - b)).toEqual([before, serialAdd(before, 1)]);
+});
+
+test('a drop by the target is announced: at once, numbered, and without a time to wait', async () => {
+  await attach();
+  send(nopOut(10));
+  await until(() => received.length === 1);
+  const { statSN } = pdu.nopIn.decode(received[0] as Buffer);
+  target.portal.announceDrop(TARGET);
+  await until(() => received.length === 2);
+  const message = pdu.asyncMessage.decode(received[1] as Buffer);
+  expect(message).toMatchObject({
+    opcode: opcode.asyncMessage,
+    final: true,
+    initiatorTaskTag: RESERVED_TAG,
+    statSN: serialAdd(statSN, 1),
+    asyncEvent: asyncEvent.dropsAllConnections,
+    asyncVCode: 0,
+    parameter1: 0,
+    parameter2: 0,
+    parameter3: 0,
+  });
+  // What is asked meanwhile is answered as ever.
+  send(nopOut(11));
+  await until(() => received.length === 3);
+  expect(pdu.nopIn.decode(received[2] as Buffer).statSN).toBe(serialAdd(statSN, 2));
+});
+
+test('a portal that closes announces it', async () => {
+  await attach();
+  const closed = new Promise<void>((done) => session.wire.onClose(() => done()));
+  await target.portal.close();
+  await closed;
+  expect(received.map(codeOf)).toEqual([opcode.asyncMessage]);
+});
+
+test('no drop is announced to an initiator that might hang up at it, nor in a discovery session', async () => {
+  await attach({ keys: { ImmediateData: 'No', InitialR2T: 'Yes' } });
+  target.portal.announceDrop(TARGET);
+  send(nopOut(10));
+  await until(() => received.length === 1);
+  expect(received.map(codeOf)).toEqual([opcode.nopIn]);
+  session.wire.destroy();
+  const { host, port } = target;
+  session = await login({ host, port, initiatorName: INITIATOR });
+  const codes: number[] = [];
+  session.wire.onFrame(({ header, at }) => codes.push((header[at] as number) & 0x3f));
+  const closed = new Promise<void>((done) => session.wire.onClose(() => done()));
+  await target.portal.close();
+  await closed;
+  expect(codes).toEqual([]);
+});
+
+test('a drop is announced by a node that answers nothing else any more', async () => {
+  await attach();
+  target.hasMoved = true;
+  target.device.failure = new DeviceError('not-serving', 'the group has moved');
+  sendCommand(11, '2a000000000000000100', { write: true, expectedDataTransferLength: 512 });
+  await until(() => received.length === 1);
+  const { targetTransferTag } = pdu.readyToTransfer.decode(received[0] as Buffer);
+  const data = { opcode: opcode.dataOut, final: true, initiatorTaskTag: 11, targetTransferTag };
+  send(pdu.dataOut.encode(data), new Uint8Array(512));
+  await until(() => target.device.calls.writes === 1);
+  await new Promise((resolve) => setImmediate(resolve));
+  target.portal.announceDrop(TARGET);
+  await until(() => received.length === 2);
+  expect(received.map(codeOf)).toEqual([opcode.readyToTransfer, opcode.asyncMessage]);
 });
