@@ -167,8 +167,9 @@ export class Connection implements SessionTransport {
     if (nowMs - this.#lastTakenMs >= limits.stallTimeoutMs) this.destroy('answers-not-taken');
     // What was not read from the socket cannot be held against the initiator.
     else if (this.#paused || silentMs < limits.nopIdleMs) return;
-    else if (silentMs >= limits.stallTimeoutMs && session.awaitsData) this.destroy('data-not-sent');
-    else if (session.answersNopIn) this.#checkPing(session, nowMs, limits.nopTimeoutMs);
+    else if (silentMs >= limits.stallTimeoutMs && (session.awaitsData || this.#framer.bufferedBytes > 0)) {
+      this.destroy('data-not-sent');
+    } else if (session.answersNopIn) this.#checkPing(session, nowMs, limits.nopTimeoutMs);
     else if (silentMs >= limits.staleIdleMs) this.destroy('stale');
   }
 
@@ -198,9 +199,10 @@ export class Connection implements SessionTransport {
           continue;
         }
         const outboundBytes = this.#outbox.queuedBytes + session.readingBytes;
+        const heldBytes = outboundBytes + session.receivedBytes + this.#framer.bufferedBytes;
         const mayTake =
           outboundBytes <= MAX_OUTBOUND_BYTES &&
-          this.#share.mayTake(outboundBytes + session.receivedBytes, () => session.awaitsData);
+          this.#share.mayTake(heldBytes, () => this.#hasToFinish(session));
         if (!mayTake) {
           this.#pause();
           return;
@@ -215,6 +217,11 @@ export class Connection implements SessionTransport {
     }
   }
 
+  /** Whether only more data from the initiator can free what is held: of a write, or of a PDU that has come in part. */
+  #hasToFinish(session: Session): boolean {
+    return session.awaitsData || this.#framer.bufferedBytes > this.#host.budget.floorBytes;
+  }
+
   #pause(): void {
     if (this.#paused) return;
     this.#paused = true;
@@ -227,7 +234,7 @@ export class Connection implements SessionTransport {
     if (this.#ended) return;
     const session = this.#session;
     const outboundBytes = this.#outbox.queuedBytes + (session?.readingBytes ?? 0);
-    this.#share.update(outboundBytes + (session?.receivedBytes ?? 0));
+    this.#share.update(outboundBytes + (session?.receivedBytes ?? 0) + this.#framer.bufferedBytes);
     if (this.#paused && outboundBytes <= MAX_OUTBOUND_BYTES / 2) this.#resume();
   }
 

@@ -16,9 +16,10 @@ export interface BudgetLimits {
  * The memory that the connections of a node share. A connection tells what it holds each time it is about to
  * take another PDU; above the limit it has to wait, which TCP passes on to the initiator. Nothing is refused.
  *
- * What is held drains by itself, but for writes whose data has come in part: it takes more PDUs to end those. So
- * that they cannot block each other, a few connections with such writes may go on above the limit; each is bounded
- * by its own window, and dropped by its portal when it stalls.
+ * What is held drains by itself, but for writes and PDUs that have come in part: it takes more from the socket to end
+ * those. So that they cannot block each other, a few connections with such may go on above the limit; each is bounded
+ * by its own window, and dropped by its portal when it stalls. All floors together stay well below where waiting
+ * connections are woken, or parts of PDUs that never wait could keep the others waiting for ever.
  */
 export class MemoryBudget {
   readonly limits: BudgetLimits;
@@ -137,7 +138,7 @@ export function sessionMemory(limitBytes: number): MemoryBudget {
   return new MemoryBudget({
     limitBytes,
     floorBytes: MIN_SHARE_BYTES,
-    floorsTogetherBytes: MAX_SHARES_TOGETHER_BYTES,
+    floorsTogetherBytes: Math.min(MAX_SHARES_TOGETHER_BYTES, limitBytes / 4),
     maxOverdrawn: MAX_OVERDRAWN_CONNECTIONS,
   });
 }

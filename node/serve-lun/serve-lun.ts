@@ -2,6 +2,7 @@ import { errorDocument, errorText } from '../../base/error-text.ts';
 import { OperationError } from '../../base/errors.ts';
 import { EXIT_CODE } from '../../base/exit-code.ts';
 import type { PortalAddress } from '../iscsi/ports.ts';
+import { MIN_WORKER_SESSION_MEMORY_BYTES, SESSION_MEMORY_BYTES } from './limits.ts';
 import { type ParsedServeLun, parseServeLunArguments, type ServeLunOptions } from './options.ts';
 import { ServeWorker } from './serve-worker.ts';
 import { type PreparedFile, prepareFiles } from './served-files.ts';
@@ -87,6 +88,10 @@ function startWorker(
     listen: options.listen,
     readOnly: options.readOnly,
     cacheBytes: options.cacheBytes,
+    sessionBytes: Math.max(
+      MIN_WORKER_SESSION_MEMORY_BYTES,
+      Math.floor(SESSION_MEMORY_BYTES / options.workers),
+    ),
     logLevel: options.logLevel,
   });
 }

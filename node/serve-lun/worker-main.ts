@@ -58,6 +58,7 @@ const portal = new IscsiPortal({
   random: systemRandom,
   logger: logger('iscsi'),
   counters,
+  limits: { memoryBytes: config.sessionBytes },
 });
 
 async function start(): Promise<void> {

@@ -21,6 +21,8 @@ export interface ServeWorkerConfig {
   readonly listen: readonly PortalAddress[];
   readonly readOnly: boolean;
   readonly cacheBytes: number;
+  /** This worker's part of what all initiators may have under way. */
+  readonly sessionBytes: number;
   readonly logLevel: string;
 }
 

@@ -67,6 +67,53 @@ test('writes of many sessions wait for memory that all share, and all are carrie
   for (let n = 0; n < 32; n++) expect(target.device.bytes[(n + 1) * MEBIBYTE - 1]).toBe(n + 1);
 });
 
+/** A write of 200 KiB whose data comes with the command, in pieces; the answer is waited for by its tag. */
+function writeInPieces(initiator: Initiator, lba: number, fill: number) {
+  const data = Buffer.alloc(400 * 512, fill);
+  const header = Buffer.alloc(pdu.HEADER_BYTES);
+  const fields = { cmdSN: initiator.nextCmdSN, initiatorTaskTag: 77, dataSegmentLength: data.length };
+  const expected = { expectedDataTransferLength: data.length };
+  pdu.scsiCommand.encode(
+    { opcode: opcode.scsiCommand, final: true, write: true, ...fields, ...expected },
+    header,
+  );
+  header.set([0x2a, 0, 0, 0, lba >> 8, lba & 0xff, 0, 400 >> 8, 400 & 0xff, 0], pdu.CDB_OFFSET);
+  const bytes = Buffer.concat([header, data]);
+  const { socket } = initiator.loggedIn.wire;
+  return {
+    begin: () => socket.write(bytes.subarray(0, 190_000)),
+    finish: () => socket.write(bytes.subarray(190_000)),
+  };
+}
+
+test('what has come of PDUs that are not whole counts, and they all become whole in the end', async () => {
+  target = await startTarget({ limits: { memoryBytes: MEBIBYTE } });
+  const numbers = Array.from({ length: 16 }, (_, n) => n);
+  const sessions = await Promise.all(
+    numbers.map((n) => attach({ isid: `4000000000${(n + 16).toString(16)}` })),
+  );
+  const writes = sessions.map((session, n) => writeInPieces(session, n * 400, n + 1));
+  for (const write of writes) write.begin();
+  await until(() => target.counters.get('iscsi.connection.paused') > 0);
+  expect(target.device.calls.writes).toBe(0);
+  for (const write of writes) write.finish();
+  await until(() => target.device.calls.writes === 16);
+  for (const n of numbers) expect(target.device.bytes[(n + 1) * 400 * 512 - 1]).toBe(n + 1);
+});
+
+test('an initiator that never sends the rest of a PDU is dropped', async () => {
+  const clock = await withClock({ stallTimeoutMs: 60_000, nopTimeoutMs: 3_600_000_000 });
+  const initiator = await attach();
+  const gone = new Promise((resolve) => initiator.onClose(resolve));
+  writeInPieces(initiator, 0, 1).begin();
+  // When the bytes are there is not to be seen from here; once they are, the next minute is the last.
+  await until(() => {
+    clock.advance(61_000);
+    return target.counters.get('iscsi.connection.dropped.data-not-sent') === 1;
+  });
+  await gone;
+});
+
 test('a session that does not read its answers leaves the others room, and is dropped', async () => {
   const clock = await withClock({ memoryBytes: 2 * MEBIBYTE, stallTimeoutMs: 60_000, nopIdleMs: 600_000 });
   const greedy = await attach({ isid: '400000000001', queueDepth: 64 });
