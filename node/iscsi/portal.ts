@@ -296,10 +296,14 @@ export class IscsiPortal {
     const initiatorPort = `${login.initiatorName},i,0x${login.isid}`;
     const { logger } = this.#options;
     const paths = granted.paths === undefined ? {} : { paths: granted.paths };
+    const copyUnit = (naa: Uint8Array) => this.#targets.unitSeenBy(login.initiatorName, naa);
     const units = new Map<number, LogicalUnit>();
     for (const [lun, device] of granted.luns) {
       const state = this.#targets.unit(granted.targetName, lun, device);
-      units.set(lun, new LogicalUnit({ device, identity, luns, state, initiatorPort, logger, ...paths }));
+      units.set(
+        lun,
+        new LogicalUnit({ device, identity, luns, state, initiatorPort, logger, copyUnit, ...paths }),
+      );
     }
     return units;
   }

@@ -116,6 +116,11 @@ export class Session {
     return this.#ended;
   }
 
+  /** Nothing is answered any more. */
+  get isClosing(): boolean {
+    return this.#closing !== undefined;
+  }
+
   /** Whether the initiator can be trusted to answer a NOP-In; iPXE never does. */
   get answersNopIn(): boolean {
     return this.#sawNopOut || this.options.parameters.offeredImmediateData;

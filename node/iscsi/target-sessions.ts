@@ -1,4 +1,5 @@
 import type { BlockDevice } from '../../storage/block-device.ts';
+import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import { UnitState, type UnitStateOptions } from '../scsi/unit-state.ts';
 import type { Session } from './session.ts';
 
@@ -28,6 +29,25 @@ export class TargetSessions {
     const unit = units.get(lun) ?? new UnitState(device, this.#options);
     units.set(lun, unit);
     return unit;
+  }
+
+  /**
+   * A unit that an initiator has a session with, whatever its target: what it has logged in to it may copy from and to. An
+   * active path counts more than another.
+   */
+  unitSeenBy(initiatorName: string, naa: Uint8Array): LogicalUnit | undefined {
+    let found: LogicalUnit | undefined;
+    for (const { sessions } of this.#targets.values()) {
+      for (const session of sessions) {
+        if (session.options.initiatorName !== initiatorName || session.isClosing) continue;
+        for (const unit of session.options.units.values()) {
+          if (Buffer.compare(unit.identity.naa, naa) !== 0) continue;
+          if (unit.isActive) return unit;
+          found ??= unit;
+        }
+      }
+    }
+    return found;
   }
 
   join(targetName: string, session: Session): void {

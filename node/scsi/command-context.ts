@@ -5,17 +5,24 @@ import type { PreparedCommand } from './prepared-command.ts';
 import type { Sense } from './sense.ts';
 import type { Nexus, UnitState } from './unit-state.ts';
 
-/** What a command finds: the unit as one initiator sees it. */
-export interface CommandContext {
+/** A unit that a copy reads or writes, as the initiator that asked for the copy sees it. */
+export interface CopyUnit {
   readonly device: BlockDevice;
+  readonly state: UnitState;
+  /** Why the copy may not, now; undefined when it may. */
+  refusesCopy(access: 'read' | 'write'): Sense | undefined;
+}
+
+/** What a command finds: the unit as one initiator sees it. */
+export interface CommandContext extends CopyUnit {
   readonly identity: LogicalUnitIdentity;
   /** Every LUN of the target. */
   readonly luns: readonly number[];
-  /** What all initiators of the unit share. */
-  readonly state: UnitState;
   readonly nexus: Nexus;
   /** The ways to the target, and their asymmetric access states. */
   readonly paths: TargetPaths;
+  /** The unit with this NAA designator: this one, or another that the initiator has a session with on this node. */
+  copyUnit(naa: Uint8Array): CopyUnit | undefined;
   /** What the initiator has yet to be told, and with that has been. */
   takeAttention(): Sense | undefined;
 }

@@ -2,7 +2,7 @@ import { ByteWriter } from '../../base/byte-writer.ts';
 import { bits, bytes, layout, u8, u16, u32 } from '../../base/layout.ts';
 import { DeviceError } from '../../storage/block-device.ts';
 import { extendedCopyCdb, receiveCopyResultsCdb, serviceAction, wideLba } from './cdb.ts';
-import type { CommandContext } from './command-context.ts';
+import type { CommandContext, CopyUnit } from './command-context.ts';
 import {
   COPY_HEADER_BYTES,
   COPY_SEGMENT_BYTES,
@@ -29,7 +29,10 @@ import {
 } from './prepared-command.ts';
 import { invalidCdbField, type Sense, sense } from './sense.ts';
 
-/** EXTENDED COPY with a list identifier of one byte (SPC-4 §6.4): blocks of this unit to other places on it. */
+/**
+ * EXTENDED COPY with a list identifier of one byte (SPC-4 §6.4): blocks of this unit, or of another that the initiator has
+ * a session with on this node, to places on either.
+ */
 
 export const copyHeader = layout('EXTENDED COPY list header', COPY_HEADER_BYTES, {
   listIdentifier: u8(0),
@@ -63,8 +66,8 @@ type Segment = ReturnType<typeof copySegment.decode>;
 
 interface CopyList {
   readonly listIdentifier: number;
-  /** For each target descriptor, whether it names this unit. */
-  readonly targets: readonly boolean[];
+  /** The unit that each target descriptor names; undefined where it is not to be reached from here. */
+  readonly targets: readonly (CopyUnit | undefined)[];
   readonly segments: readonly Segment[];
 }
 
@@ -94,11 +97,11 @@ function decodeCopyList(list: Uint8Array, unit: CommandContext): CopyList | Sens
   if (inlineLength > 0) return sense.inlineDataLengthExceeded;
   if (targetsLength + segmentsLength > MAX_COPY_DESCRIPTOR_BYTES) return sense.parameterListLengthError;
   if (targetsLength > MAX_COPY_TARGETS * COPY_TARGET_BYTES) return sense.tooManyTargetDescriptors;
-  const targets: boolean[] = [];
+  const targets: (CopyUnit | undefined)[] = [];
   for (let at = COPY_HEADER_BYTES; at < segmentsAt; at += COPY_TARGET_BYTES) {
     if (list[at] !== copyDescriptor.identification) return sense.unsupportedTargetDescriptor;
     if (segmentsAt - at < COPY_TARGET_BYTES) return sense.parameterListLengthError;
-    targets.push(namesUnit(copyTarget.decode(list, at), unit));
+    targets.push(namedUnit(copyTarget.decode(list, at), unit));
   }
   const segments: Segment[] = [];
   const end = segmentsAt + segmentsLength;
@@ -115,9 +118,9 @@ function decodeCopyList(list: Uint8Array, unit: CommandContext): CopyList | Sens
 
 const NAA_DESIGNATOR = 3;
 
-function namesUnit(target: ReturnType<typeof copyTarget.decode>, { identity }: CommandContext): boolean {
-  const designator = target.designator.subarray(0, target.designatorLength);
-  return target.designatorType === NAA_DESIGNATOR && Buffer.compare(designator, identity.naa) === 0;
+function namedUnit(target: ReturnType<typeof copyTarget.decode>, unit: CommandContext): CopyUnit | undefined {
+  if (target.designatorType !== NAA_DESIGNATOR) return undefined;
+  return unit.copyUnit(target.designator.subarray(0, target.designatorLength));
 }
 
 async function copyAll(list: CopyList, unit: CommandContext): Promise<ScsiOutcome> {
@@ -129,49 +132,71 @@ async function copyAll(list: CopyList, unit: CommandContext): Promise<ScsiOutcom
   };
   try {
     for (const segment of list.segments) {
-      const refusal = refuseSegment(segment, list, unit);
-      if (refusal !== undefined) {
+      const range = rangeOf(segment, list);
+      const failure = 'asc' in range ? range : await copyRange(range, unit);
+      if (failure !== undefined) {
         end(true);
-        return checkCondition(refusal);
+        return checkCondition(failure);
       }
-      await copyRange(segment, unit);
       segmentsProcessed++;
       blocksWritten += segment.lengthBlocks;
     }
   } catch (error) {
     end(true);
-    if (error instanceof DeviceError && error.kind === 'medium-error') {
-      return checkCondition(sense.copySegmentFailed);
-    }
     throw error;
   }
   end(false);
   return goodWithoutData;
 }
 
-function refuseSegment(segment: Segment, list: CopyList, { device }: CommandContext): Sense | undefined {
-  const reaches = (index: number): boolean => list.targets[index] === true;
-  if (!reaches(segment.source) || !reaches(segment.destination)) return sense.copyTargetNotReachable;
-  const from = wideLba(segment.sourceHigh, segment.sourceLow);
-  const to = wideLba(segment.destinationHigh, segment.destinationLow);
-  if (Math.max(from, to) + segment.lengthBlocks > device.lengthBlocks) return sense.copySegmentFailed;
-  return undefined;
+interface CopyRange {
+  readonly source: CopyUnit;
+  readonly from: number;
+  readonly destination: CopyUnit;
+  readonly to: number;
+  readonly lengthBlocks: number;
 }
 
-async function copyRange(segment: Segment, { device, state }: CommandContext): Promise<void> {
+/** @returns why it may not be copied, if so */
+function rangeOf(segment: Segment, { targets }: CopyList): CopyRange | Sense {
+  const source = targets[segment.source];
+  const destination = targets[segment.destination];
+  if (source === undefined || destination === undefined) return sense.copyTargetNotReachable;
+  const refusal = source.refusesCopy('read') ?? destination.refusesCopy('write');
+  if (refusal !== undefined) return refusal;
+  const { lengthBlocks } = segment;
   const from = wideLba(segment.sourceHigh, segment.sourceLow);
   const to = wideLba(segment.destinationHigh, segment.destinationLow);
-  const options = { forceUnitAccess: state.isWriteThrough };
+  const isInside =
+    from + lengthBlocks <= source.device.lengthBlocks && to + lengthBlocks <= destination.device.lengthBlocks;
+  return isInside ? { source, from, destination, to, lengthBlocks } : sense.copySegmentFailed;
+}
+
+/** @returns why it ended early, if it did. @throws DeviceError of the unit's own device, other than of damaged data */
+async function copyRange(range: CopyRange, unit: CommandContext): Promise<Sense | undefined> {
+  const { source, from, destination, to, lengthBlocks } = range;
+  const options = { forceUnitAccess: destination.state.isWriteThrough };
   const steps: { readonly at: number; readonly blocks: number }[] = [];
-  for (let at = 0; at < segment.lengthBlocks; at += WRITE_STEP_BLOCKS) {
-    steps.push({ at, blocks: Math.min(WRITE_STEP_BLOCKS, segment.lengthBlocks - at) });
+  for (let at = 0; at < lengthBlocks; at += WRITE_STEP_BLOCKS) {
+    steps.push({ at, blocks: Math.min(WRITE_STEP_BLOCKS, lengthBlocks - at) });
   }
   // Where the ranges overlap, what is yet to be read must not be overwritten.
-  if (to > from) steps.reverse();
-  for (const { at, blocks } of steps) {
-    const parts = await device.read(from + at, blocks);
-    await state.gate.beside(() => device.write(to + at, parts, options));
+  if (source.device === destination.device && to > from) steps.reverse();
+  let current = source;
+  try {
+    for (const { at, blocks } of steps) {
+      current = source;
+      const parts = await source.device.read(from + at, blocks);
+      current = destination;
+      await destination.state.gate.beside(() => destination.device.write(to + at, parts, options));
+    }
+  } catch (error) {
+    if (!(error instanceof DeviceError)) throw error;
+    if (error.kind === 'medium-error') return sense.copySegmentFailed;
+    if (current.device === unit.device) throw error;
+    return error.kind === 'not-serving' ? sense.copyTargetNotReachable : sense.thirdPartyDeviceFailure;
   }
+  return undefined;
 }
 
 const COPY_STATUS_BYTES = 12;

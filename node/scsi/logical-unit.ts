@@ -3,7 +3,7 @@ import type { Logger } from '../../base/logger.ts';
 import { type BlockDevice, DeviceError, LOGICAL_BLOCK_BYTES } from '../../storage/block-device.ts';
 import { inactiveSense, SINGLE_PATH, type TargetPaths } from './access-state.ts';
 import { opcode, preventAllowCdb, startStopUnitCdb } from './cdb.ts';
-import type { CommandContext } from './command-context.ts';
+import type { CommandContext, CopyUnit } from './command-context.ts';
 import type { CommandRow } from './command-row.ts';
 import { findRow, rowsOf } from './command-table.ts';
 import type { LogicalUnitIdentity } from './identity.ts';
@@ -37,6 +37,8 @@ export interface LogicalUnitOptions {
   readonly logger: Logger;
   /** Left out where there is one way to the target. */
   readonly paths?: TargetPaths;
+  /** The initiator's other units, by their NAA designator; left out where copies stay within this one. */
+  readonly copyUnit?: (naa: Uint8Array) => CopyUnit | undefined;
 }
 
 const isBarredOutcome: PreparedCommand = { kind: 'done', outcome: conflict };
@@ -57,6 +59,7 @@ export class LogicalUnit implements CommandContext, Nexus {
   readonly paths: TargetPaths;
   readonly #logger: Logger;
   readonly #attentions = new UnitAttentions(sense.powerOn);
+  readonly #otherCopyUnit: LogicalUnitOptions['copyUnit'];
   #lengthBlocks: number;
   #spaceWasLow = false;
   #hadWriteCache: boolean;
@@ -71,6 +74,7 @@ export class LogicalUnit implements CommandContext, Nexus {
     this.paths = options.paths ?? SINGLE_PATH;
     this.port = nexusName(options.initiatorPort, this.paths.ownPort);
     this.#logger = options.logger;
+    this.#otherCopyUnit = options.copyUnit;
     this.#lengthBlocks = options.device.lengthBlocks;
     this.#hadWriteCache = options.device.writeCacheEnabled;
     this.state.attach(this, this.device);
@@ -109,6 +113,19 @@ export class LogicalUnit implements CommandContext, Nexus {
   /** The attention it will be told of next, which stays pending, and how many there are. */
   get pendingAttentions(): { readonly next: Sense | undefined; readonly count: number } {
     return { next: this.#attentions.next, count: this.#attentions.count };
+  }
+
+  copyUnit(naa: Uint8Array): CopyUnit | undefined {
+    return Buffer.compare(naa, this.identity.naa) === 0 ? this : this.#otherCopyUnit?.(naa);
+  }
+
+  refusesCopy(access: 'read' | 'write'): Sense | undefined {
+    if (!this.isActive) return sense.copyTargetNotReachable;
+    const { reservation, server } = this.state;
+    const isBarred = reservation.excludes(this) || this.#isBarredFrom(access);
+    const isProtected = access === 'write' && (this.device.readOnly || server.modes.softwareWriteProtect);
+    if (isBarred || isProtected || sanitizeSense(this) !== undefined) return sense.thirdPartyDeviceFailure;
+    return undefined;
   }
 
   takeAttention(): Sense | undefined {

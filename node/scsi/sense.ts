@@ -81,6 +81,7 @@ export const sense = {
   capacityChanged: { key: senseKey.unitAttention, asc: 0x2a, ascq: 0x09 },
   thresholdReached: { key: senseKey.unitAttention, asc: 0x38, ascq: 0x07 },
   softwareWriteProtected: { key: senseKey.dataProtect, asc: 0x27, ascq: 0x02 },
+  thirdPartyDeviceFailure: { key: senseKey.copyAborted, asc: 0x0d, ascq: 0x01 },
   copyTargetNotReachable: { key: senseKey.copyAborted, asc: 0x0d, ascq: 0x02 },
   copySegmentFailed: { key: senseKey.copyAborted, asc: 0, ascq: 0 },
   writeProtected: { key: senseKey.dataProtect, asc: 0x27, ascq: 0 },
