@@ -13,7 +13,9 @@ import {
   type PortalLimits,
 } from './limits.ts';
 import {
+  type CommandNumbers,
   type CompletedLogin,
+  type ConnectionName,
   type DiscoveryGranted,
   initialLogin,
   type LoginEffect,
@@ -21,13 +23,19 @@ import {
   type LoginState,
   stepLogin,
 } from './login-machine.ts';
-import { loginStatus } from './login-status.ts';
+import { type LoginStatus, loginStatus } from './login-status.ts';
 import type { BudgetShare, MemoryBudget } from './memory-budget.ts';
 import { opcode, rejectReason } from './opcode.ts';
 import { Outbox } from './outbox.ts';
 import { HEADER_BYTES, loginRequest, loginResponse } from './pdu.ts';
 import type { Authentication, InitiatorIdentity, LoginDecision, LoginRequestInfo } from './ports.ts';
 import type { Session, SessionTransport } from './session.ts';
+
+/** A connection of a session, as a login names it. */
+export interface NamedConnection extends ConnectionName {
+  readonly initiatorName: string;
+  readonly targetName: string | undefined;
+}
 
 export interface ConnectionHost {
   readonly clock: Clock;
@@ -38,8 +46,10 @@ export interface ConnectionHost {
   readonly random: RandomSource;
   decide(request: LoginRequestInfo): Promise<LoginDecision>;
   authenticationForDiscovery(initiator: InitiatorIdentity): Authentication | undefined;
-  /** Makes the session of a finished login, once any session it replaces has ended; undefined when it cannot. */
-  establish(connection: Connection, login: CompletedLogin): Promise<Session | undefined>;
+  /** The numbering of the session whose connection a login is to replace, or why it may not. */
+  joined(named: NamedConnection): CommandNumbers | LoginStatus;
+  /** Makes the session of a finished login, once what it replaces has ended; else says why it cannot. */
+  establish(connection: Connection, login: CompletedLogin): Promise<Session | LoginStatus>;
   /** Whether a target that is not served here is by now at the same address elsewhere. */
   hasMoved(targetName: string): boolean;
   /** Called once, after the socket has closed. */
@@ -293,7 +303,11 @@ export class Connection implements SessionTransport {
         this.#targetName = effect.targetName;
         void this.#askDirectory(effect).then((decision) => {
           const nonce = this.#host.random.bytes(CHAP_NONCE_BYTES);
-          this.#step({ kind: 'decided', decision, nonce });
+          const { initiatorName, targetName, connection } = effect;
+          const { tsih } = connection;
+          const joined =
+            tsih === 0 ? {} : { joined: this.#host.joined({ initiatorName, targetName, ...connection }) };
+          this.#step({ kind: 'decided', decision, nonce, ...joined });
           this.#pump();
         });
         return;
@@ -331,12 +345,12 @@ export class Connection implements SessionTransport {
 
   async #establish(login: CompletedLogin): Promise<void> {
     const session = await this.#host.establish(this, login);
-    if (this.#ended || this.#socket.destroyed) {
-      await session?.close();
+    if (typeof session === 'number') {
+      this.#step({ kind: 'not-established', status: session });
       return;
     }
-    if (session === undefined) {
-      this.#step({ kind: 'not-established' });
+    if (this.#ended || this.#socket.destroyed) {
+      await session.close();
       return;
     }
     this.#step({ kind: 'established', tsih: session.options.tsih });

@@ -140,11 +140,17 @@ export interface NegotiatedKey {
   readonly value?: number | string;
 }
 
-/** Answers one key offered in a login. A key that is not in the table is NotUnderstood (RFC 7143 §6.2). */
-export function negotiate(offer: TextKey): NegotiatedKey {
+/**
+ * Answers one key offered in a login. A key that is not in the table is NotUnderstood (RFC 7143 §6.2).
+ * @param isLeading whether the login makes a session; a connection of one that is there changes none of its keys (§13)
+ */
+export function negotiate(offer: TextKey, isLeading = true): NegotiatedKey {
   const row = ROWS.get(offer.key);
   if (row === undefined) return { answer: { key: offer.key, value: 'NotUnderstood' } };
   if (row.use === 'FFPO' || row.sender === 'target' || row.rule === 'obsolete') return rejected(offer);
+  if (!isLeading && row.use === 'LO' && row.rule !== 'state') {
+    return { answer: { key: offer.key, value: 'Irrelevant' } };
+  }
   return answerByRule(row, offer);
 }
 

@@ -27,10 +27,27 @@ export type LoginEvent =
       readonly decision: LoginDecision | DiscoveryGranted;
       /** CHAP_NONCE_BYTES fresh random bytes. */
       readonly nonce: Uint8Array;
+      /** Of the session that the login names by its TSIH: its numbering, or why it cannot be joined. */
+      readonly joined?: CommandNumbers | LoginStatus;
     }
-  /** The session now exists and any session that it replaces is gone. */
+  /** The session now exists and any session, or connection, that it replaces is gone. */
   | { readonly kind: 'established'; readonly tsih: number }
-  | { readonly kind: 'not-established' };
+  | { readonly kind: 'not-established'; readonly status?: LoginStatus };
+
+/** What a response tells of a session's commands. */
+export interface CommandNumbers {
+  readonly expCmdSN: number;
+  readonly maxCmdSN: number;
+}
+
+/** The connection of a session that a login is for (RFC 7143 §6.3.1). */
+export interface ConnectionName {
+  /** Hexadecimal. */
+  readonly isid: string;
+  /** 0: a new session. */
+  readonly tsih: number;
+  readonly cid: number;
+}
 
 /** A discovery session; with what it takes to be told of targets. */
 export interface DiscoveryGranted {
@@ -45,16 +62,14 @@ export type LoginEffect =
       readonly kind: 'ask-directory';
       readonly targetName: string | undefined;
       readonly initiatorName: string;
+      readonly connection: ConnectionName;
     }
   | { readonly kind: 'establish'; readonly login: CompletedLogin }
   /** The last response was a refusal. */
   | { readonly kind: 'close'; readonly status: LoginStatus };
 
-export interface CompletedLogin {
+export interface CompletedLogin extends ConnectionName {
   readonly initiatorName: string;
-  /** Hexadecimal. */
-  readonly isid: string;
-  readonly cid: number;
   /** undefined in a discovery session. */
   readonly granted: LoginGranted | undefined;
   readonly values: ReadonlyMap<string, number | string>;
@@ -74,6 +89,9 @@ export interface LoginState {
   readonly seenKeys: ReadonlySet<string>;
   readonly values: ReadonlyMap<string, number | string>;
   readonly initiatorName: string;
+  /** As the first request has it; no later one may differ. */
+  readonly connection: ConnectionName;
+  readonly joined: CommandNumbers | undefined;
   readonly discovery: boolean;
   readonly granted: LoginGranted | undefined;
   readonly authentication: Authentication;
@@ -99,6 +117,8 @@ export const initialLogin: LoginState = {
   seenKeys: new Set(),
   values: new Map(),
   initiatorName: '',
+  connection: { isid: '', tsih: 0, cid: 0 },
+  joined: undefined,
   discovery: false,
   granted: undefined,
   authentication: { credentials: [], optional: true },
@@ -119,11 +139,11 @@ export function stepLogin(state: LoginState, event: LoginEvent): LoginStep {
     case 'request':
       return onRequest(state, event.fields, event.text);
     case 'decided':
-      return onDecision(state, event.decision, event.nonce);
+      return onDecision(state, event);
     case 'established':
       return onEstablished(state, event.tsih);
     case 'not-established':
-      return refuse(state, loginStatus.outOfResources);
+      return refuse(state, event.status ?? loginStatus.outOfResources);
     default:
       return unreachable(event);
   }
@@ -137,6 +157,7 @@ function onRequest(before: LoginState, fields: LoginRequestFields, text: Uint8Ar
     // The first response's StatSN is ours to choose; the initiator's expectation saves it a surprise.
     statSN: first ? fields.expStatSN : before.statSN,
     stage: first ? fields.currentStage : before.stage,
+    connection: first ? connectionOf(fields) : before.connection,
     pending: { fields, keys: [] },
   };
   const wrong = checkRequest(state, fields);
@@ -159,13 +180,19 @@ function checkRequest(state: LoginState, fields: LoginRequestFields): LoginStatu
   if (state.phase !== 'start' && state.phase !== 'negotiating') return loginStatus.initiatorError;
   if (state.requestCount > MAX_LOGIN_REQUESTS) return loginStatus.initiatorError;
   if (fields.versionMin > 0) return loginStatus.unsupportedVersion;
-  // One connection a session: nothing can be joined.
-  if (fields.tsih !== 0) return loginStatus.sessionDoesNotExist;
+  const { isid, tsih, cid } = connectionOf(fields);
+  const { connection } = state;
+  if (isid !== connection.isid || tsih !== connection.tsih || cid !== connection.cid)
+    return loginStatus.initiatorError;
   const { currentStage, nextStage, transit, continues } = fields;
   if (currentStage !== state.stage || currentStage > stage.operational) return loginStatus.initiatorError;
   if (transit && (continues || nextStage === 2 || nextStage <= currentStage))
     return loginStatus.initiatorError;
   return undefined;
+}
+
+function connectionOf({ isid, tsih, cid }: LoginRequestFields): ConnectionName {
+  return { isid: Buffer.from(isid).toString('hex'), tsih, cid };
 }
 
 /** InitiatorName, SessionType and TargetName come with the first request (RFC 7143 §6.3.1). */
@@ -177,23 +204,24 @@ function onLeadingKeys(state: LoginState, keys: readonly TextKey[]): LoginStep {
   if (initiatorName === undefined || initiatorName === '') return refuse(state, loginStatus.missingParameter);
   if (initiatorName.length > MAX_NAME_LENGTH) return refuse(state, loginStatus.initiatorError);
   const named = { ...state, initiatorName };
+  const { connection } = state;
   if (sessionType === 'Discovery') {
     const asking: LoginState = { ...named, phase: 'asking', discovery: true };
-    return { state: asking, effects: [{ kind: 'ask-directory', targetName: undefined, initiatorName }] };
+    const effect = { kind: 'ask-directory', targetName: undefined, initiatorName, connection } as const;
+    return { state: asking, effects: [effect] };
   }
   if (sessionType !== 'Normal') return refuse(named, loginStatus.sessionTypeNotSupported);
   if (targetName === undefined || targetName === '') return refuse(named, loginStatus.missingParameter);
   if (targetName.length > MAX_NAME_LENGTH) return refuse(named, loginStatus.notFound);
   return {
     state: { ...named, phase: 'asking' },
-    effects: [{ kind: 'ask-directory', targetName, initiatorName }],
+    effects: [{ kind: 'ask-directory', targetName, initiatorName, connection }],
   };
 }
 
 function onDecision(
   state: LoginState,
-  decision: LoginDecision | DiscoveryGranted,
-  nonce: Uint8Array,
+  { decision, nonce, joined }: Extract<LoginEvent, { kind: 'decided' }>,
 ): LoginStep {
   if (state.phase !== 'asking') return { state, effects: [] };
   switch (decision.kind) {
@@ -201,7 +229,10 @@ function onDecision(
     case 'discovery': {
       const { authentication = state.authentication } = decision;
       const granted = decision.kind === 'granted' ? decision : undefined;
-      return answerKeys({ ...state, phase: 'negotiating', granted, authentication, nonce });
+      const decided: LoginState = { ...state, phase: 'negotiating', granted, authentication, nonce };
+      if (state.connection.tsih === 0) return answerKeys(decided);
+      if (typeof joined !== 'object') return refuse(decided, joined ?? loginStatus.sessionDoesNotExist);
+      return answerKeys({ ...decided, joined });
     }
     case 'redirect': {
       const host = decision.address.includes(':') ? `[${decision.address}]` : decision.address;
@@ -232,7 +263,7 @@ function answerKeys(state: LoginState): LoginStep {
     if (seenKeys.has(offer.key)) return refuse(state, loginStatus.initiatorError);
     seenKeys.add(offer.key);
     if (SECURITY_KEYS.has(offer.key)) continue;
-    const { answer, value } = negotiate(offer);
+    const { answer, value } = negotiate(offer, state.joined === undefined);
     if (answer !== undefined) answers.push(answer);
     if (value !== undefined) values.set(offer.key, value);
   }
@@ -286,8 +317,7 @@ function establish(state: LoginState, text: Uint8Array): LoginStep {
   const { fields } = state.pending as NonNullable<LoginState['pending']>;
   const login: CompletedLogin = {
     initiatorName: state.initiatorName,
-    isid: Buffer.from(fields.isid).toString('hex'),
-    cid: fields.cid,
+    ...state.connection,
     granted: state.granted,
     values: state.values,
     firstCmdSN: fields.cmdSN,
@@ -322,6 +352,7 @@ function respond(state: LoginState, extra: LoginResponseFields, text: Uint8Array
     statSN: state.statSN,
     expCmdSN: fields.cmdSN,
     maxCmdSN: serialAdd(fields.cmdSN, QUEUE_DEPTH - 1),
+    ...state.joined,
     ...extra,
   };
   return {

@@ -14,6 +14,7 @@ import {
 } from './limits.ts';
 import { sessionParameters } from './login-keys.ts';
 import type { CompletedLogin } from './login-machine.ts';
+import { type LoginStatus, loginStatus } from './login-status.ts';
 import { type MemoryBudget, sessionMemory } from './memory-budget.ts';
 import type {
   LoginDecision,
@@ -22,7 +23,14 @@ import type {
   PortalAddress,
   TargetDirectory,
 } from './ports.ts';
-import { Session } from './session.ts';
+import { Session, type SessionOptions } from './session.ts';
+import {
+  isReplacedBy,
+  joinedBy,
+  type SessionInfo,
+  type SessionRecord,
+  sessionInfo,
+} from './session-record.ts';
 import { TargetSessions } from './target-sessions.ts';
 
 export interface IscsiPortalOptions {
@@ -42,24 +50,8 @@ export interface IscsiPortalOptions {
   readonly onSessionsChange?: () => void;
 }
 
-/** One session as shown to people. */
-export interface SessionInfo {
-  readonly initiatorName: string;
-  /** undefined in a discovery session. */
-  readonly targetName: string | undefined;
-  /** "ADDRESS:PORT" of the initiator. */
-  readonly remote: string;
-  /** Milliseconds since the Unix epoch. */
-  readonly sinceWallMs: number;
-  readonly reads: number;
-  readonly writes: number;
-  readonly readBytes: number;
-  readonly writtenBytes: number;
-}
-
-interface SessionRecord {
-  readonly session: Session;
-  readonly connection: Connection;
+/** What a session begins with, beside what its login says. */
+interface NewSession extends Pick<SessionOptions, 'tsih' | 'parameters' | 'firstCmdSN' | 'units'> {
   readonly sinceWallMs: number;
 }
 
@@ -97,6 +89,10 @@ export class IscsiPortal {
       authenticationForDiscovery: (initiator) => options.directory.authenticationForDiscovery?.(initiator),
       budget: options.budget ?? sessionMemory(this.#limits.memoryBytes),
       decide: (request) => this.#decide(request),
+      joined: (named) => {
+        const joined = joinedBy(named, this.#sessions.get(named.tsih));
+        return typeof joined === 'number' ? joined : joined.session.commandNumbers;
+      },
       establish: (connection, login) => this.#establish(connection, login),
       hasMoved: (targetName) => options.directory.hasMoved?.(targetName) === true,
       closed: (connection) => this.#onConnectionClosed(connection),
@@ -140,13 +136,7 @@ export class IscsiPortal {
   }
 
   sessions(): SessionInfo[] {
-    return [...this.#sessions.values()].map(({ session, connection, sinceWallMs }) => ({
-      initiatorName: session.options.initiatorName,
-      targetName: session.options.targetName,
-      remote: connection.remote,
-      sinceWallMs,
-      ...session.traffic,
-    }));
+    return Array.from(this.#sessions.values(), sessionInfo);
   }
 
   /**
@@ -218,25 +208,36 @@ export class IscsiPortal {
     }
   }
 
-  async #establish(connection: Connection, login: CompletedLogin): Promise<Session | undefined> {
+  async #establish(connection: Connection, login: CompletedLogin): Promise<Session | LoginStatus> {
+    if (login.tsih !== 0) return this.#reinstateConnection(connection, login);
     // From the last look for a session to replace until the new one is in the table, nothing may be awaited:
     // of several logins with one name and ISID, each must see the one before.
     for (let old = this.#replacedBy(login); old.length > 0; old = this.#replacedBy(login)) {
-      if (!(await this.#endReplaced(old))) return undefined;
+      if (!(await this.#endReplaced(old))) return loginStatus.outOfResources;
     }
     const tsih = this.#takeTsih();
-    if (tsih === undefined || !this.#connections.has(connection)) return undefined;
+    if (tsih === undefined || !this.#connections.has(connection)) return loginStatus.outOfResources;
+    const { granted } = login;
+    return this.#startSession(connection, login, {
+      tsih,
+      parameters: sessionParameters(login.values, MAX_SEND_DATA_SEGMENT_BYTES),
+      firstCmdSN: login.firstCmdSN,
+      units: granted === undefined ? new Map() : this.#makeUnits(granted, login),
+      sinceWallMs: this.#options.clock.wallMs(),
+    });
+  }
+
+  #startSession(connection: Connection, login: CompletedLogin, made: NewSession): Session {
     const { granted, initiatorName } = login;
+    const { tsih, sinceWallMs, ...rest } = made;
     const session: Session = new Session({
       initiatorName,
       targetName: granted?.targetName,
       isid: login.isid,
       tsih,
       cid: login.cid,
-      parameters: sessionParameters(login.values, MAX_SEND_DATA_SEGMENT_BYTES),
-      firstCmdSN: login.firstCmdSN,
+      ...rest,
       firstStatSN: login.nextStatSN,
-      units: granted === undefined ? new Map() : this.#makeUnits(granted, login),
       transport: connection,
       counters: this.#options.counters,
       listTargets: () => {
@@ -246,7 +247,6 @@ export class IscsiPortal {
       sessionsOfTarget: () => this.#targets.of(granted?.targetName),
     });
     if (granted !== undefined) this.#targets.join(granted.targetName, session);
-    const sinceWallMs = this.#options.clock.wallMs();
     this.#sessions.set(tsih, { session, connection, sinceWallMs });
     this.#options.onSessionsChange?.();
     this.#options.logger.info('iscsi.session.started', {
@@ -254,6 +254,40 @@ export class IscsiPortal {
       targetName: granted?.targetName,
       remote: connection.remote,
     });
+    return session;
+  }
+
+  /**
+   * Connection reinstatement (RFC 7143 §6.3.4): at error recovery level 0 the tasks of the old connection end without a
+   * response. The session goes on: its numbering, its keys, and what the initiator holds of its units.
+   */
+  async #reinstateConnection(connection: Connection, login: CompletedLogin): Promise<Session | LoginStatus> {
+    const targetName = login.granted?.targetName;
+    const joined = joinedBy({ ...login, targetName }, this.#sessions.get(login.tsih));
+    if (typeof joined === 'number') return joined;
+    const { session: old, sinceWallMs } = joined;
+    const place: SessionRecord = { session: old, connection, sinceWallMs };
+    this.#sessions.set(login.tsih, place);
+    const closed = old.closeConnection();
+    joined.connection.destroy('reinstated');
+    const inTime = await this.#within(this.#limits.reinstatementTimeoutMs, closed);
+    const isHeld = this.#sessions.get(login.tsih) === place && this.#connections.has(connection);
+    // A login that makes a session anew may have come meanwhile.
+    if (!inTime || !isHeld || this.#replacedBy(login).length > 0) {
+      void closed.then(() => old.detachUnits());
+      if (isHeld) this.#endSession(login.tsih, place);
+      return loginStatus.outOfResources;
+    }
+    const own = sessionParameters(login.values, MAX_SEND_DATA_SEGMENT_BYTES);
+    const { headerDigest, dataDigest, maxSendDataSegmentBytes } = own;
+    const session = this.#startSession(connection, login, {
+      tsih: login.tsih,
+      parameters: { ...old.options.parameters, headerDigest, dataDigest, maxSendDataSegmentBytes },
+      firstCmdSN: old.commandNumbers.expCmdSN,
+      units: old.options.units,
+      sinceWallMs,
+    });
+    if (targetName !== undefined) this.#targets.leave(targetName, old);
     return session;
   }
 
@@ -339,15 +373,4 @@ export class IscsiPortal {
       this.#scheduleAliveCheck();
     });
   }
-}
-
-/**
- * Reinstatement, and one case beyond it: the session that iPXE left behind when it started an operating system,
- * whose ISID is random. It is known by never having been one to answer a NOP-In, unlike the one that takes over.
- */
-function isReplacedBy(session: Session, login: CompletedLogin): boolean {
-  const { initiatorName, targetName, isid } = session.options;
-  if (session.ended || login.granted === undefined) return false;
-  if (initiatorName !== login.initiatorName || targetName !== login.granted.targetName) return false;
-  return isid === login.isid || (!session.answersNopIn && login.values.get('ImmediateData') === 1);
 }

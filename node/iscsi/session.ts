@@ -116,6 +116,11 @@ export class Session {
     return this.#ended;
   }
 
+  /** CmdSN of the next command, and of the last that may come. */
+  get commandNumbers(): { readonly expCmdSN: number; readonly maxCmdSN: number } {
+    return { expCmdSN: this.#window.expCmdSN, maxCmdSN: this.#window.maxCmdSN };
+  }
+
   /** Nothing is answered any more. */
   get isClosing(): boolean {
     return this.#closing !== undefined;
@@ -337,11 +342,24 @@ export class Session {
    * more. Closing again waits for the same end.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#tasks.close().then(() => {
-      for (const unit of this.options.units.values()) unit.detach();
-      this.#ended = true;
-    });
+    this.#closing ??= this.#endTasks().then(() => this.detachUnits());
     return this.#closing;
+  }
+
+  /** As close, but what the initiator holds of its units stays, for the connection that takes this one's place. */
+  closeConnection(): Promise<void> {
+    this.#closing ??= this.#endTasks();
+    return this.#closing;
+  }
+
+  async #endTasks(): Promise<void> {
+    await this.#tasks.close();
+    this.#ended = true;
+  }
+
+  /** Gives up what the initiator holds for as long as its session. */
+  detachUnits(): void {
+    for (const unit of this.options.units.values()) unit.detach();
   }
 }
 

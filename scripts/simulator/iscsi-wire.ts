@@ -20,6 +20,11 @@ export interface LoginOptions {
   readonly targetName?: string;
   /** 12 hexadecimal digits. Sessions of one initiator to one target that share it replace each other. */
   readonly isid?: string;
+  /** Of a session that is there, whose connection this one replaces; absent: a new session. */
+  readonly tsih?: number;
+  readonly cid?: number;
+  /** CmdSN of the login, and of the first command of a new session. */
+  readonly cmdSN?: number;
   /** For connecting and for each login response. */
   readonly timeoutMs?: number;
   /** Operational keys offered instead of, or beside, the default ones. */
@@ -282,7 +287,8 @@ async function ask(
 ): Promise<LoginReply> {
   const header = Buffer.alloc(HEADER_BYTES);
   const isid = Buffer.from(options.isid ?? DEFAULT_ISID, 'hex');
-  const request = { opcode: opcode.loginRequest, immediate: true, transit: true, isid, cid: 1, cmdSN: 1 };
+  const { tsih = 0, cid = 1, cmdSN = 1 } = options;
+  const request = { opcode: opcode.loginRequest, immediate: true, transit: true, isid, tsih, cid, cmdSN };
   loginRequest.encode({ ...request, ...stages }, header);
   const frame = nextFrame(wire, options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
   wire.sendWith(header, encodeTextKeys(keys));

@@ -55,7 +55,14 @@ const operational = { transit: true, currentStage: 1, nextStage: 3 };
 describe('a login that succeeds', () => {
   test('security, then operational, then full feature', () => {
     const asked = run(request(security, names));
-    expect(asked.effects).toEqual([{ kind: 'ask-directory', targetName: TARGET, initiatorName: INITIATOR }]);
+    expect(asked.effects).toEqual([
+      {
+        kind: 'ask-directory',
+        targetName: TARGET,
+        initiatorName: INITIATOR,
+        connection: { isid: '400000000001', tsih: 0, cid: 1 },
+      },
+    ]);
     const decided = stepLogin(asked.state, granted);
     expect(response(decided.effects)).toMatchObject({
       status: 0,
@@ -133,7 +140,17 @@ describe('what is refused', () => {
 
   test.each([
     ['a version above ours', one({ ...security, versionMin: 1 }), 0x0205],
-    ['a session to join', one({ ...security, tsih: 3 }), 0x020a],
+    ['a session that is not there', run(request({ ...security, tsih: 3 }, names), granted), 0x020a],
+    [
+      'a session that has another connection',
+      run(request({ ...security, tsih: 3 }, names), { ...granted, joined: 0x0206 }),
+      0x0206,
+    ],
+    [
+      'another session than before',
+      run(request(security, names), granted, request({ ...operational, tsih: 3 }, {})),
+      0x0200,
+    ],
     ['stage 2', one({ transit: true, currentStage: 2, nextStage: 3 }), 0x0200],
     ['a stage that goes nowhere', one({ transit: true, currentStage: 1, nextStage: 1 }), 0x0200],
     ['transit before the text is whole', one({ ...security, continues: true }), 0x0200],
