@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { randomFillSync } from 'node:crypto';
-import { existsSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -39,7 +39,8 @@ the back end of tgt that was faster in that workload, with the least and the gre
   --help            this text
 
 Reads are made by iscsi-perf (package libiscsi-bin), writes by "qemu-img bench -t none" (qemu-utils with
-qemu-block-extra), one process a client. Neither prints percentiles: p50 and p99 are those of a client of ours
+qemu-block-extra), one process a client. Random writes go all over the disk in steps of its golden section, since qemu-img has
+no others. Neither prints percentiles: p50 and p99 are those of a client of ours
 (bench/iscsi/probe-main.ts, the simulator's initiator) that has one LUN of the same server to itself, with the same size,
 pattern and depth, for half as long. It is slower than they are, on all servers alike.
 
@@ -125,9 +126,15 @@ function makeFiles(directory: string, count: number, sizeMib: number): string[] 
   return Array.from({ length: count }, (_, i) => {
     const path = join(directory, `disk-${count}-${i}.raw`);
     const file = openSync(path, 'w');
-    for (let at = 0; at < Math.max(1, sizeMib / count); at++) writeSync(file, randomFillSync(noise));
+    for (let at = 0; at < fileMib(sizeMib, count); at++) writeSync(file, randomFillSync(noise));
+    closeSync(file);
     return path;
   });
+}
+
+/** Size of each of so many files, in MiB. */
+function fileMib(sizeMib: number, count: number): number {
+  return Math.max(1, Math.ceil(sizeMib / count));
 }
 
 async function measureCell(cell: Cell, options: Options, directory: string): Promise<CellResult> {
@@ -167,7 +174,8 @@ async function measureCell(cell: Cell, options: Options, directory: string): Pro
 
 async function measure(server: RunningServer, cell: Cell, options: Options, series: Series): Promise<void> {
   const core = cell.allCores ? undefined : CLIENT_CORE;
-  const load = await measureLoad(server, cell, options.seconds, core);
+  const lunBytes = fileMib(options.sizeMib, cell.luns) * MIB;
+  const load = await measureLoad(server, cell, options.seconds, lunBytes, core);
   series.operationsPerSecond.push(load.operationsPerSecond);
   series.cpuSecondsPerOperation.push(load.cpuSecondsPerOperation);
   const latency = await measureLatency(server, cell, options.seconds / 2, core);

@@ -20,28 +20,22 @@ function cell(fields: Omit<Cell, 'name' | 'allCores'> & { allCores?: boolean }):
   return { ...fields, allCores, name: [...parts, ...(allCores ? ['all-cores'] : [])].join('-') };
 }
 
-const one = { clients: 1, luns: 1 } as const;
-const random4k = { operation: 'read', sizeBytes: 4 * KIB, pattern: 'random' } as const;
-const sequential128k = { operation: 'read', sizeBytes: 128 * KIB, pattern: 'sequential' } as const;
-const sequential64k = { operation: 'read', sizeBytes: 64 * KIB, pattern: 'sequential' } as const;
-const write4k = { operation: 'write', sizeBytes: 4 * KIB, pattern: 'sequential' } as const;
-const write64k = { operation: 'write', sizeBytes: 64 * KIB, pattern: 'sequential' } as const;
+type Load = Pick<Cell, 'operation' | 'sizeBytes' | 'pattern'>;
+
+const LOADS: readonly Load[] = (['read', 'write'] as const).flatMap((operation): Load[] => [
+  { operation, sizeBytes: 4 * KIB, pattern: 'random' },
+  { operation, sizeBytes: 64 * KIB, pattern: 'sequential' },
+  { operation, sizeBytes: 128 * KIB, pattern: 'sequential' },
+]);
+/** As guests write their journals. */
+const SMALL_SEQUENTIAL_WRITES: Load = { operation: 'write', sizeBytes: 4 * KIB, pattern: 'sequential' };
+const ALL_LOADS = [...LOADS, SMALL_SEQUENTIAL_WRITES];
 
 export const CELLS: readonly Cell[] = [
-  ...DEPTHS.map((depth) => cell({ ...random4k, ...one, depth })),
-  ...DEPTHS.map((depth) => cell({ ...sequential128k, ...one, depth })),
-  cell({ ...sequential64k, ...one, depth: 32 }),
-  ...DEPTHS.map((depth) => cell({ ...write4k, ...one, depth })),
-  ...DEPTHS.map((depth) => cell({ ...write64k, ...one, depth })),
-  ...[4, 16].flatMap((clients) => [
-    cell({ ...random4k, clients, luns: 1, depth: 32 }),
-    cell({ ...sequential128k, clients, luns: 1, depth: 32 }),
-  ]),
-  cell({ ...random4k, clients: 16, luns: 16, depth: 32 }),
-  cell({ ...sequential128k, clients: 16, luns: 16, depth: 32 }),
-  cell({ ...write4k, clients: 16, luns: 16, depth: 32 }),
-  cell({ ...random4k, clients: 16, luns: 16, depth: 32, allCores: true }),
-  cell({ ...sequential128k, clients: 16, luns: 16, depth: 32, allCores: true }),
+  ...ALL_LOADS.flatMap((load) => DEPTHS.map((depth) => cell({ ...load, depth, clients: 1, luns: 1 }))),
+  ...[4, 16].flatMap((clients) => LOADS.map((load) => cell({ ...load, depth: 32, clients, luns: 1 }))),
+  ...ALL_LOADS.map((load) => cell({ ...load, depth: 32, clients: 16, luns: 16 })),
+  ...LOADS.map((load) => cell({ ...load, depth: 32, clients: 16, luns: 16, allCores: true })),
 ];
 
 /** Those that the goals speak of. */
@@ -50,7 +44,9 @@ export const QUICK_CELLS: readonly string[] = [
   'read-4k-random-d32-c1-l1',
   'read-4k-random-d128-c1-l1',
   'read-128k-sequential-d32-c1-l1',
+  'write-4k-random-d32-c1-l1',
   'write-4k-sequential-d32-c1-l1',
   'write-64k-sequential-d32-c1-l1',
   'read-4k-random-d32-c16-l16-all-cores',
+  'write-4k-random-d32-c16-l16-all-cores',
 ];

@@ -15,9 +15,13 @@ export interface Latency {
 }
 
 const BLOCK_BYTES = 512;
-/** qemu-img bench wants a number of requests and not a time; what one client of this machine's kind does in a second. */
-const WRITES_PER_SECOND = { small: 40_000, large: 10_000, depthOne: 8_000 };
-const LARGE_BYTES = 32 * 1024;
+/**
+ * qemu-img bench wants a number of requests and not a time: what this machine's kind does in a second, of small ones in
+ * number, of large ones in bytes.
+ */
+const WRITES_PER_SECOND = { small: 40_000, depthOne: 8_000, bytes: 640 * 1024 * 1024 };
+/** From one write to the next where they are to lie all over the disk, as a part of it: the golden section. */
+const SCATTER = 0.618_034;
 
 interface ClientRun {
   readonly operations: number;
@@ -29,6 +33,7 @@ export async function measureLoad(
   server: RunningServer,
   cell: Cell,
   seconds: number,
+  lunBytes: number,
   core: number | undefined,
 ): Promise<Measurement> {
   const cpuBefore = server.cpuSeconds();
@@ -38,7 +43,7 @@ export async function measureLoad(
       const url = server.urls[i % server.urls.length] as string;
       return cell.operation === 'read'
         ? readWithIscsiPerf(url, cell, seconds, core)
-        : writeWithQemuImg(url, cell, seconds, core);
+        : writeWithQemuImg(url, { ...cell, seconds, lunBytes, client: i }, core);
     }),
   );
   const elapsedSeconds = (performance.now() - startedMs) / 1000;
@@ -67,22 +72,40 @@ async function readWithIscsiPerf(
   return { operations: rate * seconds, seconds };
 }
 
-async function writeWithQemuImg(
-  url: string,
-  cell: Cell,
-  seconds: number,
-  core: number | undefined,
-): Promise<ClientRun> {
-  const { small, large, depthOne } = WRITES_PER_SECOND;
-  const perSecond = cell.depth === 1 ? depthOne : cell.sizeBytes >= LARGE_BYTES ? large : small;
-  const operations = Math.ceil((perSecond * seconds) / cell.clients);
+interface WriteRun extends Cell {
+  readonly seconds: number;
+  readonly lunBytes: number;
+  /** Which of those that write at the same time: each begins elsewhere. */
+  readonly client: number;
+}
+
+async function writeWithQemuImg(url: string, write: WriteRun, core: number | undefined): Promise<ClientRun> {
+  const { small, depthOne, bytes } = WRITES_PER_SECOND;
+  const { sizeBytes, depth, seconds, clients, client } = write;
+  const perSecond = Math.min(depth === 1 ? depthOne : small, bytes / sizeBytes);
+  const operations = Math.ceil((perSecond * seconds) / clients);
+  const slots = Math.floor(write.lunBytes / sizeBytes);
+  const step = write.pattern === 'random' ? scatteringStep(slots) : 1;
+  const offset = Math.floor((slots * client) / clients);
   const output = await run(core, [
     ...['qemu-img', 'bench', '-f', 'raw', '-t', 'none', '-w', '-c', String(operations)],
-    ...['-d', String(cell.depth), '-s', String(cell.sizeBytes), url],
+    ...['-d', String(depth), '-s', String(sizeBytes)],
+    ...['-S', String(step * sizeBytes), '-o', String(offset * sizeBytes), url],
   ]);
   const completed = Number(/completed in ([\d.]+) seconds/.exec(output)?.[1]);
   if (!(completed > 0)) throw new Error(`qemu-img told no time: ${output.slice(-500)}`);
   return { operations, seconds: completed };
+}
+
+/** A step that visits every place once before any comes again, none near the one before. */
+function scatteringStep(slots: number): number {
+  let step = Math.floor(slots * SCATTER);
+  while (greatestCommonDivisor(step, slots) !== 1) step++;
+  return step;
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
 
 /** Latency, by an initiator of our own (probe-main.ts), since the foreign ones print no percentiles. */
