@@ -46,6 +46,8 @@ export interface RecordLog {
    * @param position as given by append or scan, plus any offset inside that payload
    */
   readAt(position: number, lengthBytes: number): Promise<Uint8Array>;
+  /** The same before it returns. @returns undefined where that would be a wait for a disk */
+  readAtNow?(position: number, lengthBytes: number): Uint8Array | undefined;
   /** Removes `index` and everything after, durably. */
   truncateFrom(index: number): Promise<void>;
   /** Forgets records before `index` where whole segments allow; never removes `index` or anything later. */

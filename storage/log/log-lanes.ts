@@ -167,6 +167,11 @@ export class SegmentedLog implements MendableLog {
     return this.#segments.readPosition(position, lengthBytes);
   }
 
+  readAtNow(position: number, lengthBytes: number): Uint8Array | undefined {
+    if (this.#failure !== undefined || this.#closed !== undefined) return undefined;
+    return this.#segments.readPositionNow(position, lengthBytes);
+  }
+
   async verify(fromIndex: number, untilIndex: number, maxBytes: number): Promise<VerifiedPart> {
     this.#throwIfUnusable();
     return await this.#care.verify(fromIndex, untilIndex, maxBytes);

@@ -137,6 +137,13 @@ export class SegmentSet {
     return out;
   }
 
+  readPositionNow(position: number, lengthBytes: number): Uint8Array | undefined {
+    const segment = this.ofPosition(position);
+    if (segment === undefined) return undefined;
+    const out = Buffer.allocUnsafe(lengthBytes);
+    return this.#files.readNow(segment, out, position - segment.basePosition) ? out : undefined;
+  }
+
   async readRecord(index: number): Promise<Uint8Array> {
     const segment = this.ofIndex(index);
     const offsets = await this.offsets(segment);

@@ -152,11 +152,17 @@ export async function createSegment(
   return { segment, file };
 }
 
+interface Held {
+  readonly opening: Promise<OpenFile>;
+  /** Once it is open. */
+  file: OpenFile | undefined;
+}
+
 /** Open files of segments, the least recently used closed first. */
 export class SegmentFiles {
   readonly #fileSystem: FileSystem;
   readonly #directory: string;
-  readonly #open = new Map<Segment, Promise<OpenFile>>();
+  readonly #open = new Map<Segment, Held>();
   /** Taken out of use by exchange, and still being read. */
   readonly #exchanged = new Map<Segment, OpenFile[]>();
 
@@ -167,7 +173,15 @@ export class SegmentFiles {
 
   /** Takes over a file that is already open. */
   adopt(segment: Segment, file: OpenFile): void {
-    this.#open.set(segment, Promise.resolve(file));
+    this.#open.set(segment, { opening: Promise.resolve(file), file });
+  }
+
+  /** @returns whether the segment's file had it at once: it is open, and that part of it in memory */
+  readNow(segment: Segment, into: Uint8Array, offset: number): boolean {
+    const held = this.#open.get(segment);
+    if (held?.file?.readNow === undefined) return false;
+    this.#refresh(segment, held);
+    return held.file.readNow(into, offset);
   }
 
   /** Runs `use` with the segment's file, which is neither closed nor removed meanwhile. */
@@ -192,9 +206,9 @@ export class SegmentFiles {
   /** Puts another file in the place of the segment's; readers of the old one go on with it. */
   async exchange(segment: Segment, file: OpenFile): Promise<void> {
     const old = this.#open.get(segment);
-    this.#open.set(segment, Promise.resolve(file));
+    this.adopt(segment, file);
     if (old === undefined) return;
-    this.#exchanged.set(segment, [...(this.#exchanged.get(segment) ?? []), await old]);
+    this.#exchanged.set(segment, [...(this.#exchanged.get(segment) ?? []), await old.opening]);
     if (segment.users === 0) await this.#closeExchanged(segment);
   }
 
@@ -205,10 +219,10 @@ export class SegmentFiles {
   }
 
   async closeSegment(segment: Segment): Promise<void> {
-    const opening = this.#open.get(segment);
+    const held = this.#open.get(segment);
     this.#open.delete(segment);
     await this.#closeExchanged(segment);
-    if (opening !== undefined) await (await opening).close();
+    if (held !== undefined) await (await held.opening).close();
   }
 
   async closeAll(): Promise<void> {
@@ -219,20 +233,28 @@ export class SegmentFiles {
   async #file(segment: Segment): Promise<OpenFile> {
     const known = this.#open.get(segment);
     if (known !== undefined) {
-      // Re-inserting makes it the most recently used one.
-      this.#open.delete(segment);
-      this.#open.set(segment, known);
-      return known;
+      this.#refresh(segment, known);
+      return known.opening;
     }
     await this.#makeRoom();
-    const opening = this.#open.get(segment) ?? this.#fileSystem.open(join(this.#directory, segment.name));
-    this.#open.set(segment, opening);
+    const held = this.#open.get(segment) ?? {
+      opening: this.#fileSystem.open(join(this.#directory, segment.name)),
+      file: undefined,
+    };
+    this.#open.set(segment, held);
     try {
-      return await opening;
+      held.file = await held.opening;
+      return held.file;
     } catch (error) {
       this.#open.delete(segment);
       throw error;
     }
+  }
+
+  /** Re-inserting makes it the most recently used one. */
+  #refresh(segment: Segment, held: Held): void {
+    this.#open.delete(segment);
+    this.#open.set(segment, held);
   }
 
   async #makeRoom(): Promise<void> {

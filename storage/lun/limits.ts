@@ -10,6 +10,8 @@ export const MAX_LEAF_ENTRIES = 1024;
 export const MERGE_BELOW_ENTRIES = 640;
 /** Blocks fetched from the log by one read at most. */
 export const MAX_READ_RUN_BLOCKS = 256;
+/** Blocks of a range that is in the log, whole or in part, and read on the thread that serves; each takes a few microseconds. */
+export const MAX_BLOCKS_READ_NOW = 64;
 /** Longest image name a record may carry, in bytes. */
 export const MAX_IMAGE_NAME_BYTES = 255;
 /** One record in so many has its position remembered, to turn a position back into a record number. */

@@ -21,7 +21,7 @@ import {
   writeHeaderBytes,
   writeRecordBytes,
 } from './log-record.ts';
-import { type LogBlocks, readCommitted, readImageNow } from './lun-reader.ts';
+import { type LogBlocks, readCommitted, readCommittedNow } from './lun-reader.ts';
 import type { Lun } from './lun-table.ts';
 
 /** What a device needs of the portal group it belongs to. */
@@ -113,7 +113,8 @@ export class LunDevice implements BlockDevice {
     if (lba < 0 || lengthBlocks <= 0 || lba + lengthBlocks > this.lengthBlocks) return undefined;
     if (!this.#host.isCurrent(this.#lun)) return undefined;
     const startByte = lba * LOGICAL_BLOCK_BYTES;
-    const parts = readImageNow(this.#lun, startByte, startByte + lengthBlocks * LOGICAL_BLOCK_BYTES);
+    const endByte = startByte + lengthBlocks * LOGICAL_BLOCK_BYTES;
+    const parts = readCommittedNow(this.#lun, this.#host, startByte, endByte);
     return parts !== undefined && this.#host.isCertainlyServing() ? parts : undefined;
   }
 

@@ -2,15 +2,19 @@ import { crc32c } from '../../base/crc32c.ts';
 import { describeError, InvariantError } from '../../base/errors.ts';
 import { LogCorruptionError } from '../../base/record-log.ts';
 import { DeviceError, LOGICAL_BLOCK_BYTES } from '../block-device.ts';
-import { MAX_READ_RUN_BLOCKS, STORED_BLOCK_BYTES } from './limits.ts';
+import { MAX_BLOCKS_READ_NOW, MAX_READ_RUN_BLOCKS, STORED_BLOCK_BYTES } from './limits.ts';
 import type { Lun } from './lun-table.ts';
 
 /** Reads bytes of the log at positions taken from an index. */
 export type ReadAt = (position: number, lengthBytes: number) => Promise<Uint8Array>;
 
+/** The same before it returns; undefined where it would wait for a disk. */
+export type ReadAtNow = (position: number, lengthBytes: number) => Uint8Array | undefined;
+
 /** What a reader needs of the log. */
 export interface LogBlocks {
   readonly readAt: ReadAt;
+  readonly readAtNow?: ReadAtNow | undefined;
   /**
    * A block that is damaged at its place in the log, from another copy of it.
    * @returns undefined when there is none to be had
@@ -52,21 +56,48 @@ export function planRuns(lun: Lun, firstBlock: number, blockCount: number): read
 }
 
 /**
- * The same as readCommitted, where all of the range is what the image has and the image has it in memory.
+ * The same as readCommitted, where that takes no waiting: each part is in memory, ours or the system's, and sound.
  * @returns undefined when it is not so
  */
-export function readImageNow(
+export function readCommittedNow(
   lun: Lun,
+  log: Pick<LogBlocks, 'readAtNow'>,
   startByte: number,
   endByte: number,
 ): readonly Uint8Array[] | undefined {
-  const image = lun.openedImage;
-  if (image?.readNow === undefined) return undefined;
+  const firstBlock = Math.floor(startByte / STORED_BLOCK_BYTES);
   const endBlock = Math.ceil(endByte / STORED_BLOCK_BYTES);
-  for (let block = Math.floor(startByte / STORED_BLOCK_BYTES); block < endBlock; block++) {
-    if (lun.blocks.position(block) !== 0) return undefined;
+  let block = firstBlock;
+  while (block < endBlock && lun.blocks.position(block) === 0) block++;
+  // Mostly all of it is what the image has.
+  if (block === endBlock) return lun.openedImage?.readNow?.(startByte, endByte - startByte);
+  if (endBlock - firstBlock > MAX_BLOCKS_READ_NOW) return undefined;
+  const parts: Uint8Array[] = [];
+  for (const run of planRuns(lun, firstBlock, endBlock - firstBlock)) {
+    const runStart = run.firstBlock * STORED_BLOCK_BYTES;
+    const from = Math.max(startByte, runStart);
+    const to = Math.min(endByte, runStart + run.blockCount * STORED_BLOCK_BYTES);
+    if (run.position < 0) {
+      parts.push(ZEROS.subarray(0, to - from));
+    } else if (run.position === 0) {
+      const found = lun.openedImage?.readNow?.(from, to - from);
+      if (found === undefined) return undefined;
+      parts.push(...found);
+    } else {
+      const bytes = log.readAtNow?.(run.position, run.blockCount * STORED_BLOCK_BYTES);
+      if (bytes === undefined || !isSound(bytes, lun, run)) return undefined;
+      parts.push(bytes.subarray(from - runStart, to - runStart));
+    }
   }
-  return image.readNow(startByte, endByte - startByte);
+  return parts;
+}
+
+function isSound(bytes: Uint8Array, lun: Lun, { firstBlock, blockCount }: Run): boolean {
+  for (let i = 0; i < blockCount; i++) {
+    const block = bytes.subarray(i * STORED_BLOCK_BYTES, (i + 1) * STORED_BLOCK_BYTES);
+    if (crc32c(block) !== lun.blocks.crc(firstBlock + i)) return false;
+  }
+  return true;
 }
 
 /**

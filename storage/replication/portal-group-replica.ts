@@ -117,6 +117,7 @@ export class PortalGroupReplica implements PortalGroup {
       table: this.#table,
       writer: this.#writer,
       readAt: (position, lengthBytes) => files.log.readAt(position, lengthBytes),
+      readAtNow: files.log.readAtNow?.bind(files.log),
       soundBlock: (position, crc) => this.#care.mender.soundBlock(position, crc),
       readBegins: () => this.#trimmer.readBegins(),
       nowMs: () => clock.monotonicMs(),

@@ -2,7 +2,7 @@ import { invariant } from '../../base/errors.ts';
 import { DeviceError } from '../block-device.ts';
 import { decodeGroupRecord, type GroupRecord, type LoggedRecord } from '../lun/log-record.ts';
 import type { LunHost } from '../lun/lun-device.ts';
-import type { LogBlocks, ReadAt } from '../lun/lun-reader.ts';
+import type { LogBlocks, ReadAt, ReadAtNow } from '../lun/lun-reader.ts';
 import type { Lun, LunTable } from '../lun/lun-table.ts';
 import type { LogView, ReplicaEvent } from './core.ts';
 import { LEASE_WAIT_MS, TOO_FEW_WAIT_MS } from './limits.ts';
@@ -15,6 +15,7 @@ export interface WritePathOptions {
   readonly table: LunTable;
   readonly writer: LogWriter;
   readonly readAt: ReadAt;
+  readonly readAtNow?: ReadAtNow | undefined;
   readonly soundBlock: LogBlocks['soundBlock'];
   readonly readBegins: () => () => void;
   readonly nowMs: () => number;
@@ -34,6 +35,7 @@ export class WritePath implements LunHost {
   readonly #options: WritePathOptions;
   readonly #pending = new PendingWrites();
   readonly readAt: ReadAt;
+  readonly readAtNow?: ReadAtNow | undefined;
   #batch: LoggedRecord[] = [];
   #batchWantsSync = false;
   /** Rises whenever what waits in #batch has lost its places. */
@@ -42,6 +44,7 @@ export class WritePath implements LunHost {
   constructor(options: WritePathOptions) {
     this.#options = options;
     this.readAt = options.readAt;
+    this.readAtNow = options.readAtNow;
   }
 
   get writeCacheEnabled(): boolean {
