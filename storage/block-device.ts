@@ -28,6 +28,17 @@ export interface BlockDevice {
    * @throws DeviceError; the blocks then hold the old or the new data, each block whole
    */
   write(lba: number, parts: readonly Uint8Array[], options: { forceUnitAccess: boolean }): Promise<void>;
+  /**
+   * Begins a write that has nothing to wait for before it is on its way. `parts` may change as soon as this returns;
+   * `ended` is told how it ended, as write() would be settled, and never before this returns.
+   * @returns false where write() has to do it, for whatever reason; nothing has happened then
+   */
+  beginWrite?(
+    lba: number,
+    parts: readonly Uint8Array[],
+    options: { forceUnitAccess: boolean },
+    ended: WriteEnded,
+  ): boolean;
   /** Resolves once all acknowledged writes are on stable storage of every in-sync replica. */
   flush(): Promise<void>;
   /**
@@ -51,6 +62,9 @@ export interface BlockDevice {
    */
   saveServerState(state: Uint8Array): Promise<void>;
 }
+
+/** Told how a write ended: without an error, or why not. */
+export type WriteEnded = (error: DeviceError | undefined) => void;
 
 export interface Allocation {
   readonly allocated: boolean;

@@ -100,6 +100,8 @@ export class Responder {
   ): void {
     const header = this.#sink.header();
     const residual = actualBytes - task.expectedBytes;
+    const statSN = this.#statSN;
+    this.#statSN = serialAdd(statSN, 1);
     pdu.scsiResponse.encode(
       {
         opcode: opcode.scsiResponse,
@@ -109,7 +111,9 @@ export class Responder {
         status,
         dataSegmentLength: dataBytes,
         initiatorTaskTag: task.initiatorTaskTag,
-        ...this.#status(),
+        statSN,
+        expCmdSN: this.#window.expCmdSN,
+        maxCmdSN: this.#window.maxCmdSN,
         residualCount: Math.abs(residual),
       },
       header,

@@ -253,6 +253,13 @@ export class TaskSet {
     task.running = true;
     if (command.kind === 'read') this.#readingBytes += task.commandBytes;
     const data = task.transfer === undefined ? [] : task.transfer.neededParts();
+    if (command.kind === 'write') {
+      const hasBegun = unit.beginWrite(command, data, (outcome) => {
+        task.running = false;
+        this.#finish(task, outcome);
+      });
+      if (hasBegun) return;
+    }
     // Failures of the device are outcomes. A rejection is an InvariantError, and is meant to end the process.
     void unit.run(command, data).then((outcome) => {
       if (command.kind === 'read') this.#readingBytes -= task.commandBytes;

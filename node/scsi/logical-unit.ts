@@ -289,6 +289,28 @@ export class LogicalUnit implements CommandContext, Nexus {
   }
 
   /**
+   * Begins a prepared write that has nothing to wait for; the data may change as soon as this returns.
+   * @param ended told the outcome, never before this returns
+   * @returns false where run() has to do it; nothing has happened then
+   */
+  beginWrite(
+    command: Extract<PreparedCommand, { kind: 'write' }>,
+    dataOut: readonly Uint8Array[],
+    ended: (outcome: ScsiOutcome) => void,
+  ): boolean {
+    const { state, device } = this;
+    if (device.beginWrite === undefined || command.verify !== undefined || state.isGuarded) return false;
+    if (!state.gate.enterNow()) return false;
+    const forceUnitAccess = command.forceUnitAccess || state.isWriteThrough;
+    const hasBegun = device.beginWrite(command.lba, dataOut, { forceUnitAccess }, (error) => {
+      state.gate.leave();
+      ended(error === undefined ? goodWithoutData : this.#failed(error, command));
+    });
+    if (!hasBegun) state.gate.leave();
+    return hasBegun;
+  }
+
+  /**
    * Carries out a prepared command. `dataOut` holds what dataOutBytes() asked for and must not change.
    * Failures of the device are outcomes, also those it does not declare: one client's disk must not cost all
    * others their node.
@@ -325,10 +347,14 @@ export class LogicalUnit implements CommandContext, Nexus {
       }
     } catch (error) {
       if (error instanceof InvariantError) throw error;
-      this.#logFailure(error, command);
-      if (error instanceof DeviceError) return this.#outcomeInFormat(outcomeOf(error, command));
-      return this.#outcomeInFormat(checkCondition(sense.internalTargetFailure));
+      return this.#failed(error, command);
     }
+  }
+
+  #failed(error: unknown, command: PreparedCommand): ScsiOutcome {
+    this.#logFailure(error, command);
+    if (error instanceof DeviceError) return this.#outcomeInFormat(outcomeOf(error, command));
+    return this.#outcomeInFormat(checkCondition(sense.internalTargetFailure));
   }
 
   async #write(

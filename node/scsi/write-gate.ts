@@ -7,12 +7,16 @@ export class WriteGate {
   #alone = false;
   readonly #waiting: { readonly alone: boolean; readonly go: () => void }[] = [];
 
+  /** A write begins, if it may go on at once. */
+  enterNow(): boolean {
+    if (this.#alone || this.#waiting.length > 0) return false;
+    this.#writing++;
+    return true;
+  }
+
   /** A write begins. @returns undefined when it may go on at once */
   enter(): Promise<void> | undefined {
-    if (!this.#alone && this.#waiting.length === 0) {
-      this.#writing++;
-      return undefined;
-    }
+    if (this.enterNow()) return undefined;
     return new Promise((go) => this.#waiting.push({ alone: false, go }));
   }
 

@@ -3,8 +3,9 @@ import {
   blockOfWrite,
   crcOfWrite,
   type DiscardRecord,
-  encodeControlRecord,
   type GroupRecord,
+  type LoggedRecord,
+  loggedControl,
   sealWriteRecord,
   type WriteRecord,
   writeHeaderBytes,
@@ -23,7 +24,7 @@ export function liveParts(
   position: number,
   record: GroupRecord,
   epoch: number,
-): Uint8Array[] {
+): LoggedRecord[] {
   if (record.kind !== 'write' && record.kind !== 'discard') return [];
   const lun = table.get(record.lunId);
   if (lun === undefined || lun.endingIndex !== Number.POSITIVE_INFINITY) return [];
@@ -34,7 +35,7 @@ export function liveParts(
     const at = isWrite ? dataAt + i * STORED_BLOCK_BYTES : -position;
     return lun.blocks.position(block) === at && !lun.inFlight.has(block);
   };
-  const parts: Uint8Array[] = [];
+  const parts: LoggedRecord[] = [];
   for (let from = 0; from < record.blockCount; ) {
     if (!isLive(from)) {
       from++;
@@ -56,7 +57,7 @@ function rewritten(
   from: number,
   to: number,
   epoch: number,
-): Uint8Array | undefined {
+): LoggedRecord | undefined {
   const blockCount = to - from;
   const payload = Buffer.allocUnsafe(writeRecordBytes(blockCount));
   for (let i = 0; i < blockCount; i++) {
@@ -64,16 +65,17 @@ function rewritten(
     blockOfWrite(payload, blockCount, i).set(block);
   }
   const firstBlock = record.firstBlock + from;
-  sealWriteRecord(payload, { epoch, lunId: record.lunId, firstBlock, blockCount });
+  const { lunId } = record;
+  const checksum = sealWriteRecord(payload, { epoch, lunId, firstBlock, blockCount });
   for (let i = 0; i < blockCount; i++) {
     if (crcOfWrite(payload, i) !== lun.blocks.crc(firstBlock + i)) return undefined;
   }
-  return payload;
+  return { payload, record: { kind: 'write', epoch, lunId, firstBlock, blockCount, payload }, checksum };
 }
 
-function discarded(record: DiscardRecord, from: number, to: number, epoch: number): Uint8Array {
+function discarded(record: DiscardRecord, from: number, to: number, epoch: number): LoggedRecord {
   const { lunId, firstBlock } = record;
-  return encodeControlRecord({
+  return loggedControl({
     kind: 'discard',
     epoch,
     lunId,

@@ -11,6 +11,7 @@ import {
   MAX_IMAGE_NAME_BYTES,
   STORED_BLOCK_BYTES,
 } from './limits.ts';
+import type { RecordSlab } from './record-memory.ts';
 
 /**
  * What one record of a portal group's log says. `epoch` is the one in which the primary that wrote the
@@ -107,6 +108,12 @@ export interface LoggedRecord {
   readonly record: GroupRecord;
   /** CRC32C of the payload, where it is known. */
   readonly checksum?: number;
+  /** What the payload is a part of, where that is used again once the record has taken effect. */
+  readonly slab?: RecordSlab | undefined;
+}
+
+export function loggedControl(record: ControlRecord): LoggedRecord {
+  return { payload: encodeControlRecord(record), record };
 }
 
 const recordHeader = layout('log record', 16, {
@@ -160,7 +167,8 @@ export function sealWriteRecord(
   const { blockCount } = fields;
   invariant(blockCount >= 1 && blockCount <= MAX_BLOCKS_PER_RECORD, `a record of ${blockCount} blocks`);
   invariant(payload.length === writeRecordBytes(blockCount), 'a write record has the size of its blocks');
-  recordHeader.encode({ ...fields, kind: KIND.write }, payload);
+  const { epoch, lunId, firstBlock } = fields;
+  recordHeader.encode({ kind: KIND.write, reserved: 0, blockCount, epoch, lunId, firstBlock }, payload);
   let at = recordHeader.sizeBytes;
   let overBlocks = 0;
   for (let i = 0; i < blockCount; i++) {
@@ -293,7 +301,7 @@ export function decodeGroupRecord(payload: Uint8Array): GroupRecord {
       if (lengthBytes > MAX_SERVER_STATE_BYTES)
         throw badRecord(`with ${lengthBytes} bytes of state`, lengthBytes);
       // A copy: it outlives the buffer the record came in by far.
-      const state = reader.bytes(lengthBytes).slice();
+      const state = Uint8Array.from(reader.bytes(lengthBytes));
       expectEnd(reader);
       return { kind: 'serverState', epoch, lunId, state };
     }

@@ -5,24 +5,20 @@ import {
   DeviceError,
   LOGICAL_BLOCK_BYTES,
   MAX_SERVER_STATE_BYTES,
+  type WriteEnded,
 } from '../block-device.ts';
 import { contentOf, type InFlightRecord } from './in-flight.ts';
 import {
   LOGICAL_PER_STORED,
   MAX_ALLOCATION_BLOCKS,
-  MAX_BLOCKS_PER_RECORD,
   MAX_DISCARD_BLOCKS,
   STORED_BLOCK_BYTES,
 } from './limits.ts';
-import {
-  blockOfWrite,
-  encodeControlRecord,
-  sealWriteRecord,
-  writeHeaderBytes,
-  writeRecordBytes,
-} from './log-record.ts';
+import { type LoggedRecord, loggedControl } from './log-record.ts';
 import { type LogBlocks, readCommitted, readCommittedNow } from './lun-reader.ts';
 import type { Lun } from './lun-table.ts';
+import type { RecordMemory } from './record-memory.ts';
+import { buildWriteRecords, type WriteToBuild } from './write-records.ts';
 
 /** What a device needs of the portal group it belongs to. */
 export interface LunHost extends LogBlocks {
@@ -42,13 +38,19 @@ export interface LunHost extends LogBlocks {
   isCertainlyServing(): boolean;
   /** Waits until so many bytes of that LUN may be in flight. @throws DeviceError kind "not-serving" */
   admit(lunId: number, lengthBytes: number): Promise<void> | undefined;
+  /** Whether admit would have nothing to wait for, nor to throw. */
+  admitsNow(lunId: number, lengthBytes: number): boolean;
   /** The epoch new records carry. */
   recordEpoch(): number;
-  /** Gives the records their places in the log at once; `done` settles as BlockDevice.write does. */
-  submit(
-    records: readonly Uint8Array[],
-    forceUnitAccess: boolean,
-  ): { firstIndex: number; done: Promise<void> };
+  /** Memory for the records of writes. */
+  readonly memory: RecordMemory;
+  /**
+   * Gives the records their places in the log at once; `ended` is told later when they have taken effect, and with
+   * `forceUnitAccess` are durable everywhere. Whether this node still serves then is for the caller to confirm.
+   * @returns the number of the first record
+   * @throws DeviceError kind "not-serving"
+   */
+  submit(records: readonly LoggedRecord[], forceUnitAccess: boolean, ended: WriteEnded): number;
   flush(): Promise<void>;
   /** Brackets a read, so that the log keeps what it may still fetch. */
   readBegins(): () => void;
@@ -63,9 +65,23 @@ interface Underlay {
   readonly bytes: Uint8Array;
 }
 
+const NO_UNDERLAYS: readonly Underlay[] = [];
 /** A position no block has. */
 const NOWHERE = Number.NaN;
 const ZERO_PAIR = new Uint8Array(2 * STORED_BLOCK_BYTES);
+
+/** The same as submit, with a promise of the end. */
+export function submitted(
+  host: Pick<LunHost, 'submit'>,
+  records: readonly LoggedRecord[],
+  forceUnitAccess: boolean,
+): { readonly firstIndex: number; readonly done: Promise<void> } {
+  let ended: WriteEnded = () => {};
+  const done = new Promise<void>((resolve, reject) => {
+    ended = (error) => (error === undefined ? resolve() : reject(error));
+  });
+  return { firstIndex: host.submit(records, forceUnitAccess, ended), done };
+}
 
 /** One generation of a LUN as a disk. */
 export class LunDevice implements BlockDevice {
@@ -140,17 +156,59 @@ export class LunDevice implements BlockDevice {
     }
     // From here to submit nothing waits, so that what was merged is still the newest.
     this.#assertWritable();
-    const records = this.#buildRecords(startByte, lengthBytes, parts, underlays);
-    const { firstIndex, done } = this.#host.submit(records.payloads, options.forceUnitAccess);
-    this.#noteInFlight(records.firstBlock, records.payloads, firstIndex);
-    await done;
-    const confirmation = this.#host.confirmServing();
-    if (confirmation !== undefined) await confirmation;
+    await new Promise<void>((resolve, reject) => {
+      const write = this.#toBuild(startByte, lengthBytes, parts, underlays);
+      this.#submitWrite(write, options.forceUnitAccess, (error) =>
+        error === undefined ? resolve() : reject(error),
+      );
+    });
+    await this.#confirm();
   }
 
-  async #settled(done: Promise<void>): Promise<void> {
-    await done;
-    await this.#confirm();
+  beginWrite(
+    lba: number,
+    parts: readonly Uint8Array[],
+    options: { forceUnitAccess: boolean },
+    ended: WriteEnded,
+  ): boolean {
+    let lengthBytes = 0;
+    for (const part of parts) lengthBytes += part.length;
+    const startByte = lba * LOGICAL_BLOCK_BYTES;
+    const isWhole = startByte % STORED_BLOCK_BYTES === 0 && lengthBytes % STORED_BLOCK_BYTES === 0;
+    const isInside = lba >= 0 && lba + lengthBytes / LOGICAL_BLOCK_BYTES <= this.lengthBlocks;
+    if (!isWhole || !isInside || lengthBytes === 0 || !this.#isWritableNow(lengthBytes)) return false;
+    const write = this.#toBuild(startByte, lengthBytes, parts, NO_UNDERLAYS);
+    this.#submitWrite(write, options.forceUnitAccess, (error) => {
+      if (error !== undefined || this.#host.isCertainlyServing()) ended(error);
+      else this.#confirm().then(() => ended(undefined), ended);
+    });
+    return true;
+  }
+
+  #isWritableNow(lengthBytes: number): boolean {
+    const { endingIndex } = this.#lun;
+    const isOpen = endingIndex === Number.POSITIVE_INFINITY && this.#host.isCurrent(this.#lun);
+    return isOpen && this.#host.isCertainlyServing() && this.#host.admitsNow(this.#lun.description.lunId, lengthBytes);
+  }
+
+  #toBuild(
+    startByte: number,
+    lengthBytes: number,
+    parts: readonly Uint8Array[],
+    underlays: readonly Underlay[],
+  ): WriteToBuild {
+    const { lunId } = this.#lun.description;
+    return { epoch: this.#host.recordEpoch(), lunId, startByte, lengthBytes, parts, underlays };
+  }
+
+  #submitWrite(write: WriteToBuild, forceUnitAccess: boolean, ended: WriteEnded): void {
+    const records = buildWriteRecords(write, this.#host.memory);
+    let index = this.#host.submit(records, forceUnitAccess, ended);
+    for (const { record } of records) {
+      if (record.kind !== 'write') continue;
+      const { firstBlock, blockCount, payload } = record;
+      this.#lun.inFlight.note({ index: index++, firstBlock, blockCount, payload });
+    }
   }
 
   async #confirm(): Promise<void> {
@@ -190,10 +248,11 @@ export class LunDevice implements BlockDevice {
     this.#assertWritable();
     const { lunId } = this.#lun.description;
     const epoch = this.#host.recordEpoch();
-    const record = encodeControlRecord({ kind: 'discard', epoch, lunId, firstBlock, blockCount });
-    const { firstIndex, done } = this.#host.submit([record], false);
+    const record = loggedControl({ kind: 'discard', epoch, lunId, firstBlock, blockCount });
+    const { firstIndex, done } = submitted(this.#host, [record], false);
     this.#lun.inFlight.note({ index: firstIndex, firstBlock, blockCount, payload: undefined });
-    await this.#settled(done);
+    await done;
+    await this.#confirm();
   }
 
   async allocation(lba: number): Promise<Allocation> {
@@ -227,8 +286,10 @@ export class LunDevice implements BlockDevice {
     this.#assertWritable();
     const { lunId } = this.#lun.description;
     const epoch = this.#host.recordEpoch();
-    const record = encodeControlRecord({ kind: 'serverState', epoch, lunId, state });
-    await this.#settled(this.#host.submit([record], true).done);
+    // A copy: it outlives the write that it comes with by far.
+    const record = loggedControl({ kind: 'serverState', epoch, lunId, state: Uint8Array.from(state) });
+    await submitted(this.#host, [record], true).done;
+    await this.#confirm();
   }
 
   async flush(): Promise<void> {
@@ -303,54 +364,10 @@ export class LunDevice implements BlockDevice {
     }
     return newest;
   }
-
-  /** Copies the data once, into the records as they will stand in the log. */
-  #buildRecords(
-    startByte: number,
-    lengthBytes: number,
-    parts: readonly Uint8Array[],
-    underlays: readonly Underlay[],
-  ): { firstBlock: number; payloads: Uint8Array[] } {
-    const endByte = startByte + lengthBytes;
-    const firstBlock = Math.floor(startByte / STORED_BLOCK_BYTES);
-    const endBlock = Math.ceil(endByte / STORED_BLOCK_BYTES);
-    const payloads: Uint8Array[] = [];
-    const source = new PartCursor(parts);
-    for (let block = firstBlock; block < endBlock; block += MAX_BLOCKS_PER_RECORD) {
-      const blockCount = Math.min(MAX_BLOCKS_PER_RECORD, endBlock - block);
-      const payload = Buffer.allocUnsafe(writeRecordBytes(blockCount));
-      for (const underlay of underlays) {
-        const i = underlay.block - block;
-        if (i >= 0 && i < blockCount) blockOfWrite(payload, blockCount, i).set(underlay.bytes);
-      }
-      const recordStart = block * STORED_BLOCK_BYTES;
-      const from = Math.max(startByte, recordStart) - recordStart;
-      const to = Math.min(endByte, recordStart + blockCount * STORED_BLOCK_BYTES) - recordStart;
-      const header = writeHeaderBytes(blockCount);
-      source.copyTo(payload, header + from, header + to);
-      const { lunId } = this.#lun.description;
-      sealWriteRecord(payload, { epoch: this.#host.recordEpoch(), lunId, firstBlock: block, blockCount });
-      payloads.push(payload);
-    }
-    return { firstBlock, payloads };
-  }
-
-  #noteInFlight(firstBlock: number, payloads: readonly Uint8Array[], firstIndex: number): void {
-    let block = firstBlock;
-    for (const [n, payload] of payloads.entries()) {
-      const blockCount = recordBlockCount(payload);
-      this.#lun.inFlight.note({ index: firstIndex + n, firstBlock: block, blockCount, payload });
-      block += blockCount;
-    }
-  }
 }
 
 function inFlightUnderlay(block: number, record: InFlightRecord): Underlay {
   return { block, position: NOWHERE, record, bytes: contentOf(record, block) };
-}
-
-function recordBlockCount(payload: Uint8Array): number {
-  return Math.floor(payload.length / STORED_BLOCK_BYTES);
 }
 
 function partialBlocks(startByte: number, endByte: number): number[] {
@@ -361,31 +378,4 @@ function partialBlocks(startByte: number, endByte: number): number[] {
     if (blocks[0] !== last) blocks.push(last);
   }
   return blocks;
-}
-
-/** Takes bytes in order out of several parts. */
-class PartCursor {
-  readonly #parts: readonly Uint8Array[];
-  #part = 0;
-  #offset = 0;
-
-  constructor(parts: readonly Uint8Array[]) {
-    this.#parts = parts;
-  }
-
-  copyTo(target: Uint8Array, start: number, end: number): void {
-    let at = start;
-    while (at < end) {
-      const part = this.#parts[this.#part];
-      invariant(part !== undefined, 'the parts add up to the range');
-      const take = Math.min(part.length - this.#offset, end - at);
-      target.set(part.subarray(this.#offset, this.#offset + take), at);
-      at += take;
-      this.#offset += take;
-      if (this.#offset === part.length) {
-        this.#part++;
-        this.#offset = 0;
-      }
-    }
-  }
 }

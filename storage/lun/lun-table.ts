@@ -263,9 +263,9 @@ export class LunTable {
         // A list of LUNs may be newer than the records replayed over it; those of an older generation are void.
         if (lun === undefined || index < lun.description.generation) return;
         const dataAt = position + writeHeaderBytes(record.blockCount);
-        for (let i = 0; i < record.blockCount; i++) {
-          const block = record.firstBlock + i;
-          lun.blocks.set(block, dataAt + i * STORED_BLOCK_BYTES, crcOfWrite(record.payload, i));
+        const { firstBlock, blockCount, payload } = record;
+        for (let i = 0; i < blockCount; i++) {
+          lun.blocks.set(firstBlock + i, dataAt + i * STORED_BLOCK_BYTES, crcOfWrite(payload, i));
         }
         lun.inFlight.settle(index);
         return;

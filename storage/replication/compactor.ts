@@ -3,7 +3,7 @@ import { LogCorruptionError, type LogRecord, type RecordLog } from '../../base/r
 import { DeviceError } from '../block-device.ts';
 import { STORED_BLOCK_BYTES } from '../lun/limits.ts';
 import { liveParts } from '../lun/live-parts.ts';
-import { decodeGroupRecord } from '../lun/log-record.ts';
+import { decodeGroupRecord, type LoggedRecord } from '../lun/log-record.ts';
 import type { LunTable } from '../lun/lun-table.ts';
 import {
   COMPACT_IN_FLIGHT_BYTES,
@@ -26,7 +26,7 @@ export interface CompactorPorts {
   readonly isDiskLow: () => boolean;
   readonly recordEpoch: () => number;
   /** Gives records a place at once; `done` settles once they are committed. @throws DeviceError */
-  readonly submit: (records: readonly Uint8Array[]) => { readonly done: Promise<void> };
+  readonly submit: (records: readonly LoggedRecord[]) => { readonly done: Promise<void> };
   /** The head of the log is no longer needed as far as it was. */
   readonly onProgress: (carriedBytes: number) => void;
   readonly onTrouble: (reason: string) => void;
@@ -141,6 +141,6 @@ export class Compactor {
     const { done } = this.#ports.submit(records);
     // Its failure is looked at in its turn; until then it must not count as unhandled.
     done.catch(() => {});
-    return { done, lengthBytes: records.reduce((sum, { length }) => sum + length, 0) };
+    return { done, lengthBytes: records.reduce((sum, record) => sum + record.payload.length, 0) };
   }
 }

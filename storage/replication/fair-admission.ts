@@ -29,15 +29,18 @@ export class FairAdmission {
 
   /** @returns undefined when there is room now; those of one LUN are let in in order */
   admit(lunId: number, lengthBytes: number): Promise<void> | undefined {
-    const writer = this.#writers.get(lunId);
-    const waits = writer !== undefined && writer.waiting.length > writer.head;
-    if (!waits && (this.#hasRoom() || this.#isLight(writer?.inFlightBytes ?? 0, lengthBytes)))
-      return undefined;
+    if (this.admitsNow(lunId, lengthBytes)) return undefined;
     return new Promise((resolve, reject) => {
       const own = this.#writer(lunId);
       if (own.waiting.length === own.head) this.#turns.push(own);
       own.waiting.push({ lengthBytes, resolve, reject });
     });
+  }
+
+  admitsNow(lunId: number, lengthBytes: number): boolean {
+    const writer = this.#writers.get(lunId);
+    if (writer !== undefined && writer.waiting.length > writer.head) return false;
+    return this.#hasRoom() || this.#isLight(writer?.inFlightBytes ?? 0, lengthBytes);
   }
 
   #hasRoom(): boolean {

@@ -1,23 +1,25 @@
-import { DeviceError } from '../block-device.ts';
+import { DeviceError, type WriteEnded } from '../block-device.ts';
+import type { LoggedRecord } from '../lun/log-record.ts';
 import { FairAdmission } from './fair-admission.ts';
 
-interface PendingWrite {
+export interface PendingWrite {
   readonly lunId: number;
   readonly firstIndex: number;
   readonly endIndex: number;
   readonly lengthBytes: number;
   readonly forceUnitAccess: boolean;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
+  readonly records: readonly LoggedRecord[];
+  readonly ended: WriteEnded;
 }
 
 interface Waiter {
   readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
+  readonly reject: (error: DeviceError) => void;
 }
 
-interface DurableWaiter extends Waiter {
+interface DurableWaiter {
   readonly index: number;
+  readonly ended: WriteEnded;
 }
 
 interface DeadlineWaiter extends Waiter {
@@ -33,6 +35,12 @@ export class PendingWrites {
   #durable: DurableWaiter[] = [];
   #lease: DeadlineWaiter[] = [];
   #copies: DeadlineWaiter[] = [];
+  readonly #onApplied: (records: readonly LoggedRecord[]) => void;
+
+  /** @param onApplied told of records that have taken effect, before anybody is told that they have */
+  constructor(onApplied: (records: readonly LoggedRecord[]) => void) {
+    this.#onApplied = onApplied;
+  }
 
   get count(): number {
     return this.#writes.length - this.#head;
@@ -50,48 +58,59 @@ export class PendingWrites {
     return this.#lease.length > 0;
   }
 
+  /** Whether admit would let it in at once. */
+  admitsNow(lunId: number, lengthBytes: number): boolean {
+    return this.#admission.admitsNow(lunId, lengthBytes);
+  }
+
   /** @returns undefined when there is room now; see FairAdmission */
   admit(lunId: number, lengthBytes: number): Promise<void> | undefined {
     return this.#admission.admit(lunId, lengthBytes);
   }
 
   /** @param write its records' numbers, from the first to the one after the last */
-  add(write: Omit<PendingWrite, 'resolve' | 'reject'>): Promise<void> {
+  add(write: PendingWrite): void {
     this.#admission.began(write.lunId, write.lengthBytes);
-    return new Promise((resolve, reject) => this.#writes.push({ ...write, resolve, reject }));
+    this.#writes.push(write);
   }
 
   /** Records below are committed, and readable. */
   onCommitted(commitIndex: number, durableIndex: number): void {
-    let head = this.#head;
-    for (; head < this.#writes.length; head++) {
-      const write = this.#writes[head] as PendingWrite;
+    // What is told may lead to anything, so the list is as it should be each time before anybody is told.
+    for (let write = this.#writes[this.#head]; write !== undefined; write = this.#writes[this.#head]) {
       if (write.endIndex > commitIndex) break;
+      this.#dropFirst();
       this.#admission.ended(write.lunId, write.lengthBytes);
-      const { endIndex: index, resolve, reject } = write;
-      if (write.forceUnitAccess && durableIndex < index) this.#durable.push({ index, resolve, reject });
-      else resolve();
-    }
-    this.#head = head;
-    if (head === this.#writes.length) {
-      this.#writes = [];
-      this.#head = 0;
-    } else if (head > 1024) {
-      this.#writes = this.#writes.slice(head);
-      this.#head = 0;
+      const { endIndex: index, ended } = write;
+      this.#onApplied(write.records);
+      if (write.forceUnitAccess && durableIndex < index) this.#durable.push({ index, ended });
+      else ended(undefined);
     }
     this.#admission.letIn();
   }
 
+  #dropFirst(): void {
+    this.#head++;
+    if (this.#head === this.#writes.length) {
+      this.#writes = [];
+      this.#head = 0;
+    } else if (this.#head > 1024) {
+      this.#writes = this.#writes.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+
   awaitDurable(index: number): Promise<void> {
-    return new Promise((resolve, reject) => this.#durable.push({ index, resolve, reject }));
+    return new Promise((resolve, reject) => {
+      this.#durable.push({ index, ended: (error) => (error === undefined ? resolve() : reject(error)) });
+    });
   }
 
   onDurable(durableIndex: number): void {
     if (this.#durable.length === 0) return;
     const waiting = this.#durable;
     this.#durable = waiting.filter((waiter) => waiter.index > durableIndex);
-    for (const waiter of waiting) if (waiter.index <= durableIndex) waiter.resolve();
+    for (const waiter of waiting) if (waiter.index <= durableIndex) waiter.ended(undefined);
   }
 
   awaitLease(deadlineMs: number): Promise<void> {
@@ -134,22 +153,19 @@ export class PendingWrites {
       this.#admission.ended(last.lunId, last.lengthBytes);
       failed.push(last);
     }
-    for (const write of failed.reverse()) write.reject(error());
+    for (const write of failed.reverse()) write.ended(error());
     this.#admission.letIn();
   }
 
   failAll(error: () => DeviceError): void {
-    const waiters: Waiter[] = [
-      ...this.#writes.slice(this.#head),
-      ...this.#durable,
-      ...this.#lease,
-      ...this.#copies,
-    ];
+    const unended = [...this.#writes.slice(this.#head), ...this.#durable];
+    const waiters: Waiter[] = [...this.#lease, ...this.#copies];
     this.#writes = [];
     this.#head = 0;
     this.#durable = [];
     this.#lease = [];
     this.#copies = [];
+    for (const { ended } of unended) ended(error());
     for (const waiter of waiters) waiter.reject(error());
     this.#admission.failAll(error);
   }

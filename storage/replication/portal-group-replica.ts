@@ -7,8 +7,8 @@ import { LogCorruptionError } from '../../base/record-log.ts';
 import type { BlockDevice } from '../block-device.ts';
 import type { ImageSource, ImageVersionRef } from '../image/image-source.ts';
 import { STORED_BLOCK_BYTES } from '../lun/limits.ts';
-import { decodeIntact, encodeControlRecord, type LoggedRecord } from '../lun/log-record.ts';
-import { LunDevice } from '../lun/lun-device.ts';
+import { decodeIntact, type LoggedRecord, loggedControl } from '../lun/log-record.ts';
+import { LunDevice, submitted } from '../lun/lun-device.ts';
 import { LunTable } from '../lun/lun-table.ts';
 import { grantMs } from './backup-machine.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
@@ -196,7 +196,7 @@ export class PortalGroupReplica implements PortalGroup {
       isServing: () => this.isServing(),
       isDiskLow: () => diskSpace?.isLow === true,
       recordEpoch: () => this.#writes.recordEpoch(),
-      submit: (records) => this.#writes.submit(records, false),
+      submit: (records) => submitted(this.#writes, records, false),
       onProgress: (carriedBytes) => {
         counters.add('replication.compactions');
         counters.add('replication.carried-bytes', carriedBytes);
@@ -216,12 +216,14 @@ export class PortalGroupReplica implements PortalGroup {
     const { files, groupId, logger, timers } = this.#options;
     const { log } = files;
     const events: LogWriterEvents = {
-      onPlaced: (index, position, { payload, record }) => {
+      onPlaced: (index, position, { payload, record, slab }) => {
         this.#table.hold(index, position, record);
         this.#trimmer.grew(payload.length);
         this.#options.diskSpace?.took(payload.length);
         // Kept only where there is somebody to send it to: it would outlive the young generation for nothing.
-        if ((this.#state.primary?.group.replicas.length ?? 0) > 1) this.#tail.add(index, payload);
+        if ((this.#state.primary?.group.replicas.length ?? 0) <= 1) return;
+        if (slab !== undefined) slab.kept = true;
+        this.#tail.add(index, payload);
       },
       onAppended: (cut, appendedIndex) => this.step({ kind: 'appended', cut, appendedIndex }),
       onFull: (cut) => {
@@ -348,7 +350,7 @@ export class PortalGroupReplica implements PortalGroup {
 
   async resetLun(lun: { lunId: number; base: ImageVersionRef; lengthBlocks: number }): Promise<void> {
     await this.#submitControl(lun.lunId, (epoch, generation) =>
-      encodeControlRecord({ kind: 'resetLun', epoch, generation, ...lun }),
+      loggedControl({ kind: 'resetLun', epoch, generation, ...lun }),
     );
   }
 
@@ -357,16 +359,16 @@ export class PortalGroupReplica implements PortalGroup {
       this.#writes.assertServing();
       return;
     }
-    await this.#submitControl(lunId, (epoch) => encodeControlRecord({ kind: 'dropLun', epoch, lunId }));
+    await this.#submitControl(lunId, (epoch) => loggedControl({ kind: 'dropLun', epoch, lunId }));
   }
 
-  async #submitControl(lunId: number, encode: (epoch: number, index: number) => Uint8Array): Promise<void> {
+  async #submitControl(lunId: number, make: (epoch: number, index: number) => LoggedRecord): Promise<void> {
     this.#writes.assertServing();
     const index = this.#writes.nextIndex;
-    const payload = encode(this.#writes.recordEpoch(), index);
+    const record = make(this.#writes.recordEpoch(), index);
     // From now on no write of this generation is given a place, so none can lie after the record.
     this.#table.noteEnding(lunId, index);
-    await this.#writes.submit([payload], false).done;
+    await submitted(this.#writes, [record], false).done;
     await this.#writes.confirmServing();
   }
 

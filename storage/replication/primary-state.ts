@@ -110,17 +110,23 @@ export function memberOf(state: PrimaryState, identity: MemberIdentity): Member 
   return member?.incarnation === identity.incarnation ? member : undefined;
 }
 
+const NOBODY: readonly MemberIdentity[] = [];
+
 /** The in-sync members other than this one. */
-export function othersInSync(state: PrimaryState): MemberIdentity[] {
+export function othersInSync(state: PrimaryState): readonly MemberIdentity[] {
+  const { inSync } = state.group;
+  // Asked for with every read and write, most of all of a set of one.
+  if (inSync.length === 1 && inSync[0]?.nodeId === state.core.self.nodeId) return NOBODY;
   return state.group.inSync.filter((m) => m.nodeId !== state.core.self.nodeId);
 }
 
 /** All whose word is needed: the in-sync set, and a member that may have joined it without our knowing yet. */
-export function requiredMembers(state: PrimaryState): MemberIdentity[] {
-  const required = othersInSync(state);
+export function requiredMembers(state: PrimaryState): readonly MemberIdentity[] {
+  const others = othersInSync(state);
   const { joining } = state;
   const { faults } = state.core;
-  if (joining !== undefined && faults.skipUnionWhileExpanding !== true) required.push(joining);
+  const isUnion = joining !== undefined && faults.skipUnionWhileExpanding !== true;
+  const required = isUnion ? [...others, joining] : others;
   if (faults.acknowledgeBeforeShrinkCommits === true) {
     const { proposal } = state;
     return required.filter((m) => proposal?.kind !== 'shrink' || proposal.remove !== m.nodeId);

@@ -1,9 +1,10 @@
 import { invariant } from '../../base/errors.ts';
-import { DeviceError } from '../block-device.ts';
-import { decodeGroupRecord, type GroupRecord, type LoggedRecord } from '../lun/log-record.ts';
+import { DeviceError, type WriteEnded } from '../block-device.ts';
+import type { GroupRecord, LoggedRecord } from '../lun/log-record.ts';
 import type { LunHost } from '../lun/lun-device.ts';
 import type { LogBlocks, ReadAt, ReadAtNow } from '../lun/lun-reader.ts';
 import type { Lun, LunTable } from '../lun/lun-table.ts';
+import { RecordMemory } from '../lun/record-memory.ts';
 import type { LogView, ReplicaEvent } from './core.ts';
 import { LEASE_WAIT_MS, TOO_FEW_WAIT_MS } from './limits.ts';
 import type { LogWriter } from './log-writer.ts';
@@ -33,7 +34,8 @@ export interface WritePathOptions {
  */
 export class WritePath implements LunHost {
   readonly #options: WritePathOptions;
-  readonly #pending = new PendingWrites();
+  readonly memory = new RecordMemory();
+  readonly #pending = new PendingWrites((records) => this.#giveBack(records));
   readonly readAt: ReadAt;
   readonly readAtNow?: ReadAtNow | undefined;
   #batch: LoggedRecord[] = [];
@@ -108,6 +110,15 @@ export class WritePath implements LunHost {
     return group !== undefined && group.inSync.length < group.minInSync;
   }
 
+  admitsNow(lunId: number, lengthBytes: number): boolean {
+    if (lengthBytes > 0 && this.#options.isDiskLow()) return false;
+    return !this.#hasTooFewCopies() && this.#pending.admitsNow(lunId, lengthBytes);
+  }
+
+  #giveBack(records: readonly LoggedRecord[]): void {
+    for (const { slab } of records) if (slab !== undefined) this.memory.giveBack(slab);
+  }
+
   recordEpoch(): number {
     const primary = this.#options.primary();
     invariant(primary !== undefined, 'only a primary makes records');
@@ -119,10 +130,7 @@ export class WritePath implements LunHost {
     return this.#options.view.nextIndex + this.#batch.length;
   }
 
-  submit(
-    records: readonly Uint8Array[],
-    forceUnitAccess: boolean,
-  ): { firstIndex: number; done: Promise<void> } {
+  submit(records: readonly LoggedRecord[], forceUnitAccess: boolean, ended: WriteEnded): number {
     this.assertServing();
     const firstIndex = this.nextIndex;
     if (this.#batch.length === 0) {
@@ -130,15 +138,15 @@ export class WritePath implements LunHost {
       queueMicrotask(() => this.#sendBatch(era));
     }
     let lengthBytes = 0;
-    for (const payload of records) {
-      this.#batch.push({ payload, record: decodeGroupRecord(payload) });
-      lengthBytes += payload.length;
+    for (const record of records) {
+      this.#batch.push(record);
+      lengthBytes += record.payload.length;
     }
     if (forceUnitAccess) this.#batchWantsSync = true;
-    const lunId = lunOf(this.#batch.at(-1)?.record);
-    const endIndex = this.nextIndex;
-    const done = this.#pending.add({ lunId, firstIndex, endIndex, lengthBytes, forceUnitAccess });
-    return { firstIndex, done };
+    const lunId = lunOf(records.at(-1)?.record);
+    const endIndex = firstIndex + records.length;
+    this.#pending.add({ lunId, firstIndex, endIndex, lengthBytes, forceUnitAccess, records, ended });
+    return firstIndex;
   }
 
   #sendBatch(era: number): void {

@@ -1,142 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { InvariantError, ProtocolError } from '../../../../base/errors.ts';
 import { SeededRandom } from '../../../../base/random.ts';
-import { DeviceError, MAX_ATOMIC_WRITE_BLOCKS } from '../../../../storage/block-device.ts';
-import type { ImageSource, OpenImage } from '../../../../storage/image/image-source.ts';
+import { MAX_ATOMIC_WRITE_BLOCKS } from '../../../../storage/block-device.ts';
+import type { OpenImage } from '../../../../storage/image/image-source.ts';
 import { MAX_BLOCKS_PER_RECORD } from '../../../../storage/lun/limits.ts';
-import { decodeGroupRecord } from '../../../../storage/lun/log-record.ts';
-import { LunDevice, type LunHost } from '../../../../storage/lun/lun-device.ts';
-import { type Lun, LunTable } from '../../../../storage/lun/lun-table.ts';
-
-const LENGTH_BLOCKS = 8 * 40 + 3;
-const IMAGE_BYTE = 0x11;
-
-const images: ImageSource = {
-  open: () =>
-    Promise.resolve({
-      sizeBytes: LENGTH_BLOCKS * 512,
-      read: (_, lengthBytes) => Promise.resolve(new Uint8Array(lengthBytes).fill(IMAGE_BYTE)),
-      close: () => Promise.resolve(),
-    }),
-};
-
-/** A group of one member that commits when told to. */
-class SoleHost implements LunHost {
-  readonly writeCacheEnabled = true;
-  readonly spaceIsLow = false;
-  readonly table: LunTable;
-  #bytes = Buffer.alloc(64);
-  #nextIndex = 1;
-  readonly #log: { position: number; payload: Uint8Array }[] = [];
-  #waiting: { firstIndex: number; resolve: () => void; reject: (error: Error) => void }[] = [];
-  commitAtOnce = true;
-  serving = true;
-  reads = 0;
-
-  constructor(source = images) {
-    this.table = new LunTable(source, () => {});
-    const description = {
-      lunId: 1,
-      generation: 0,
-      base: { name: 'i', version: 1 },
-      lengthBlocks: LENGTH_BLOCKS,
-    };
-    this.table.restart(1, [description]);
-  }
-
-  get lun(): Lun {
-    return this.table.get(1) as Lun;
-  }
-
-  readAt = async (position: number, lengthBytes: number): Promise<Uint8Array> => {
-    this.reads++;
-    await Promise.resolve();
-    return this.#bytes.subarray(position, position + lengthBytes);
-  };
-
-  /** What another copy of the log has, by checksum. */
-  readonly elsewhere = new Map<number, Uint8Array>();
-
-  soundBlock(_: number, crc: number): Promise<Uint8Array | undefined> {
-    return Promise.resolve(this.elsewhere.get(crc));
-  }
-
-  isCurrent(lun: Lun): boolean {
-    return this.table.get(1) === lun;
-  }
-
-  assertServing(): void {
-    if (!this.serving) throw new DeviceError('not-serving', 'not now');
-  }
-
-  isCertainlyServing(): boolean {
-    return true;
-  }
-
-  confirmServing(): undefined {
-    this.assertServing();
-  }
-
-  admit(): undefined {}
-
-  recordEpoch(): number {
-    return 1;
-  }
-
-  submit(records: readonly Uint8Array[]): { firstIndex: number; done: Promise<void> } {
-    const firstIndex = this.#nextIndex;
-    for (const payload of records) {
-      this.table.hold(this.#nextIndex++, this.#bytes.length, decodeGroupRecord(payload));
-      this.#log.push({ position: this.#bytes.length, payload });
-      this.#bytes = Buffer.concat([this.#bytes, payload]);
-    }
-    const done = new Promise<void>((resolve, reject) => this.#waiting.push({ firstIndex, resolve, reject }));
-    if (this.commitAtOnce) queueMicrotask(() => this.commit());
-    return { firstIndex, done };
-  }
-
-  /** As after a restart: everything anew out of the log. */
-  async replay(): Promise<void> {
-    this.table.restart(1, [{ ...this.lun.description }]);
-    const end = this.#nextIndex;
-    for (const [i, { position, payload }] of this.#log.entries()) {
-      this.table.hold(1 + i, position, decodeGroupRecord(payload));
-    }
-    this.table.applyHeld(end);
-  }
-
-  commit(): void {
-    this.table.applyHeld(this.#nextIndex);
-    for (const { resolve } of this.#waiting.splice(0)) resolve();
-  }
-
-  /** Records from `fromIndex` on found no space. */
-  lose(fromIndex: number): void {
-    this.table.release(fromIndex);
-    this.table.forgetInFlight(fromIndex);
-    this.#nextIndex = fromIndex;
-    for (const { firstIndex, reject } of this.#waiting) {
-      if (firstIndex >= fromIndex) reject(new DeviceError('no-space', 'full'));
-    }
-    this.#waiting = this.#waiting.filter((w) => w.firstIndex < fromIndex);
-  }
-
-  flush(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  readBegins(): () => void {
-    return () => {};
-  }
-
-  damage(at: number): void {
-    this.#bytes[at] = (this.#bytes[at] as number) ^ 1;
-  }
-}
-
-async function content(device: LunDevice, lba: number, lengthBlocks: number): Promise<Buffer> {
-  return Buffer.concat(await device.read(lba, lengthBlocks));
-}
+import { LunDevice } from '../../../../storage/lun/lun-device.ts';
+import { content, IMAGE_BYTE, images, LENGTH_BLOCKS, SoleHost } from './sole-host.ts';
 
 const now = { forceUnitAccess: false };
 
@@ -206,9 +75,9 @@ describe('LUN device', () => {
     const device = new LunDevice(host.lun, host);
     const submitted: number[] = [];
     const submit = host.submit.bind(host);
-    host.submit = (records) => {
+    host.submit = (records, forceUnitAccess, ended) => {
       submitted.push(records.length);
-      return submit(records);
+      return submit(records, forceUnitAccess, ended);
     };
     for (const lba of [0, 1, 7]) {
       const fits = Math.min(MAX_ATOMIC_WRITE_BLOCKS, LENGTH_BLOCKS - lba);

@@ -13,6 +13,7 @@ import { liveParts } from '../../../../storage/lun/live-parts.ts';
 import {
   decodeGroupRecord,
   encodeControlRecord,
+  type LoggedRecord,
   sealWriteRecord,
   writeRecordBytes,
 } from '../../../../storage/lun/log-record.ts';
@@ -322,14 +323,20 @@ export class CheckpointLife {
   }
 
   async #compact(): Promise<void> {
-    const parts: Uint8Array[] = [];
+    const parts: LoggedRecord[] = [];
     let left = 1 + this.#random.below(30);
     for await (const { position, payload } of this.#log.scan(this.#files.meta.baseIndex)) {
       parts.push(...liveParts(this.#table, position, decodeGroupRecord(payload), this.#epoch));
       if (--left === 0) break;
     }
     this.#counts.add('carried', parts.length);
-    await this.#append(parts.map((part) => () => part));
+    await this.#append(
+      parts.map(
+        ({ payload }) =>
+          () =>
+            payload,
+      ),
+    );
     await this.#trim();
   }
 
