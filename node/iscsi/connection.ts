@@ -81,7 +81,8 @@ export class Connection implements SessionTransport {
   /** Since when its target has been elsewhere: it is neither answered nor closed. */
   #movedMs: number | undefined;
 
-  constructor(socket: Socket, host: ConnectionHost) {
+  /** @param isRead whoever made the socket calls received() with what it reads */
+  constructor(socket: Socket, host: ConnectionHost, isRead = false) {
     this.#socket = socket;
     this.#host = host;
     this.sourceAddress = socket.remoteAddress ?? '?';
@@ -94,7 +95,7 @@ export class Connection implements SessionTransport {
       (flush) => setImmediate(flush),
       () => this.#onWritten(),
     );
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    if (!isRead) socket.on('data', (chunk: Buffer) => this.received(chunk));
     socket.on('error', (error) => this.#host.counters.add(`iscsi.socket.${errorCode(error)}`));
     socket.on('close', () => this.#onClose());
   }
@@ -192,11 +193,13 @@ export class Connection implements SessionTransport {
     }
   }
 
-  #onData(chunk: Buffer): void {
+  /** Bytes from the initiator; whoever calls may use their memory again once this returns. */
+  received(bytes: Uint8Array): void {
     this.#lastHeardMs = this.#host.clock.monotonicMs();
     this.#pingedMs = undefined;
-    this.#framer.push(chunk);
+    this.#framer.push(bytes);
     this.#pump();
+    this.#framer.keepRest();
   }
 
   /** Takes PDUs as long as there are whole ones and nothing holds the connection back. */
@@ -376,7 +379,7 @@ export class Connection implements SessionTransport {
 function decodeLogin(frame: PduFrame): ReturnType<typeof loginRequest.decode> {
   const fields = loginRequest.decode(frame.header, frame.at);
   // The ISID outlives the chunk it came in.
-  return { ...fields, isid: fields.isid.slice() };
+  return { ...fields, isid: Uint8Array.from(fields.isid) };
 }
 
 function errorCode(error: Error): string {

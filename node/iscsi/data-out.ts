@@ -31,6 +31,8 @@ export class WriteTransfer {
   readonly #terms: TransferTerms;
   readonly #neededBytes: number;
   readonly #parts: Uint8Array[] = [];
+  /** So many of them, from the first, are copies. */
+  #keptParts = 0;
   #receivedBytes = 0;
   #phase: 'unsolicited' | 'idle' | 'solicited';
   #burstEnd: number;
@@ -73,6 +75,13 @@ export class WriteTransfer {
       left -= part.length;
     }
     return out;
+  }
+
+  /** Copies what has come so far, so that the chunks it came in are no longer needed. */
+  keep(): void {
+    for (; this.#keptParts < this.#parts.length; this.#keptParts++) {
+      this.#parts[this.#keptParts] = Uint8Array.prototype.slice.call(this.#parts[this.#keptParts]);
+    }
   }
 
   get receivedBytes(): number {

@@ -36,11 +36,24 @@ export class Framer {
     this.maxDataSegmentBytes = maxDataSegmentBytes;
   }
 
-  /** The chunk is the framer's, and its PDUs', to keep; nobody may write into it again. */
+  /**
+   * PDUs are views of the chunk: it must not change as long as they are looked at. Nobody may write into it again, or
+   * not before keepRest() was called.
+   */
   push(chunk: Uint8Array): void {
     if (chunk.length === 0) return;
     this.#chunks.push(chunk);
     this.#available += chunk.length;
+  }
+
+  /** Takes over what has not been cut into PDUs: the chunks pushed are no longer needed. */
+  keepRest(): void {
+    if (this.#available === 0) return;
+    const last = this.#chunks.length - 1;
+    // All but the last chunk were kept before.
+    const from = last === 0 ? this.#head : 0;
+    this.#chunks[last] = Uint8Array.prototype.slice.call(this.#chunks[last], from);
+    if (last === 0) this.#head = 0;
   }
 
   get bufferedBytes(): number {

@@ -10,6 +10,7 @@ import {
   DEFAULT_PORTAL_LIMITS,
   MAX_SEND_DATA_SEGMENT_BYTES,
   type PortalLimits,
+  SHARED_READ_BYTES,
   SOCKET_READ_BUFFER_BYTES,
 } from './limits.ts';
 import { sessionParameters } from './login-keys.ts';
@@ -31,6 +32,7 @@ import {
   type SessionRecord,
   sessionInfo,
 } from './session-record.ts';
+import { withSharedReads } from './shared-reads.ts';
 import { TargetSessions } from './target-sessions.ts';
 
 export interface IscsiPortalOptions {
@@ -65,6 +67,8 @@ const MAX_TSIH = 0xffff;
 export class IscsiPortal {
   readonly #options: IscsiPortalOptions;
   readonly #limits: PortalLimits;
+  /** Where what is read from any of the sockets lands. */
+  readonly #readBuffer = Buffer.allocUnsafeSlow(SHARED_READ_BYTES);
   readonly #servers = new Set<Server>();
   /** Every open connection, with what cancels its login timeout. */
   readonly #connections = new Map<Connection, CancelTimer>();
@@ -182,19 +186,26 @@ export class IscsiPortal {
     await this.#targets.close();
   }
 
-  #accept(socket: Socket): void {
+  #accept(accepted: Socket): void {
     if (this.#closed || this.#connections.size >= this.#limits.maxConnections) {
       this.#options.counters.add('iscsi.connection.too-many');
-      socket.resetAndDestroy();
+      accepted.resetAndDestroy();
       return;
     }
-    socket.setKeepAlive(true, this.#limits.tcpKeepAliveMs);
     this.#options.counters.add('iscsi.connection.accepted');
-    const connection = new Connection(socket, this.#host);
+    const connection = this.#connect(accepted);
     const cancelTimeout = this.#options.timers.setTimer(this.#limits.loginTimeoutMs, () => {
       if (connection.session === undefined) connection.destroy('login-timeout');
     });
     this.#connections.set(connection, cancelTimeout);
+  }
+
+  #connect(accepted: Socket): Connection {
+    const shared = withSharedReads(accepted, this.#readBuffer, (bytes) => connection.received(bytes));
+    const socket = shared ?? accepted;
+    socket.setKeepAlive(true, this.#limits.tcpKeepAliveMs);
+    const connection = new Connection(socket, this.#host, shared !== undefined);
+    return connection;
   }
 
   /** What keeps the directory from deciding is for its logs; the initiator is told to come again. */

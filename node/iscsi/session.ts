@@ -148,7 +148,7 @@ export class Session {
     this.#responder.reject(reason, header);
   }
 
-  /** One PDU from the initiator. */
+  /** One PDU from the initiator. The bytes it lies in may change once this returns. */
   receive(frame: PduFrame): void {
     if (this.#closing !== undefined) return;
     const code = (frame.header[frame.at] as number) & 0x3f;
@@ -174,7 +174,7 @@ export class Session {
         if (this.#held.size > 0) this.#deliverHeld();
         return;
       case 'hold':
-        this.#held.set(cmdSN, frame);
+        this.#held.set(cmdSN, ownFrame(frame));
         this.#aheadBytes += frame.dataLengthBytes;
         if (this.#aheadBytes > MAX_DATA_AHEAD_BYTES) this.options.transport.destroy('data-ahead-of-a-gap');
         return;
@@ -221,7 +221,7 @@ export class Session {
 
   #reject(reason: number, frame: PduFrame): void {
     this.options.counters.add(`iscsi.rejected.${reason}`);
-    this.#responder.reject(reason, frame.header.slice(frame.at, frame.at + pdu.HEADER_BYTES));
+    this.#responder.reject(reason, copyOf(frame.header.subarray(frame.at, frame.at + pdu.HEADER_BYTES)));
   }
 
   #nopOut(frame: PduFrame): void {
@@ -229,7 +229,7 @@ export class Session {
     this.#sawNopOut = true;
     // An answer to our own ping.
     if (fields.initiatorTaskTag === RESERVED_TAG) return;
-    this.#responder.nopReply(fields.initiatorTaskTag, joined(frame.data));
+    this.#responder.nopReply(fields.initiatorTaskTag, Buffer.concat(frame.data));
   }
 
   #taskManagement(frame: PduFrame): void {
@@ -381,6 +381,13 @@ function readU32(bytes: Uint8Array, at: number): number {
   );
 }
 
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
+/** A copy indeed, which slice of a Buffer is not. */
+function copyOf(bytes: Uint8Array): Uint8Array {
+  return Uint8Array.prototype.slice.call(bytes);
+}
+
+/** The same PDU in memory of its own: what it was received in is used again. */
+function ownFrame({ header, at, data, dataLengthBytes }: PduFrame): PduFrame {
+  const own = copyOf(header.subarray(at, at + pdu.HEADER_BYTES));
+  return { header: own, at: 0, data: data.map(copyOf), dataLengthBytes };
 }

@@ -197,6 +197,7 @@ export class TaskSet {
   #advance(task: Task): void {
     const { transfer } = task;
     if (transfer !== undefined && !transfer.complete) {
+      transfer.keep();
       if (transfer.awaitsUnsolicited || transfer.awaitsSolicited) return;
       this.#solicit(task);
       return;
@@ -252,14 +253,16 @@ export class TaskSet {
     }
     task.running = true;
     if (command.kind === 'read') this.#readingBytes += task.commandBytes;
-    const data = task.transfer === undefined ? [] : task.transfer.neededParts();
-    if (command.kind === 'write') {
-      const hasBegun = unit.beginWrite(command, data, (outcome) => {
+    if (command.kind === 'write' && task.transfer !== undefined) {
+      const hasBegun = unit.beginWrite(command, task.transfer.neededParts(), (outcome) => {
         task.running = false;
         this.#finish(task, outcome);
       });
       if (hasBegun) return;
     }
+    // Whatever takes more than this turn needs data of its own.
+    task.transfer?.keep();
+    const data = task.transfer === undefined ? [] : task.transfer.neededParts();
     // Failures of the device are outcomes. A rejection is an InvariantError, and is meant to end the process.
     void unit.run(command, data).then((outcome) => {
       if (command.kind === 'read') this.#readingBytes -= task.commandBytes;

@@ -41,6 +41,23 @@ describe('reading and writing', () => {
     expect((await attach()).capacity).toEqual({ blocks: 65_536, blockBytes: 512 });
   });
 
+  test('what several initiators send at once is kept apart', async () => {
+    const isids = ['400000000001', '400000000002', '400000000003', '400000000004'];
+    const all = await Promise.all(isids.map((isid) => attach({ isid })));
+    const written = all.flatMap((initiator, i) =>
+      [0, 1, 2].map((n) => {
+        const lba = (3 * i + n) * 3000;
+        const data = pattern(512 * (2900 - 700 * n), lba);
+        return { lba, data, done: initiator.write(lba, data) };
+      }),
+    );
+    await Promise.all(written.map(({ done }) => done));
+    for (const { lba, data } of written) {
+      const found = target.device.bytes.subarray(lba * 512, lba * 512 + data.length);
+      expect(Buffer.compare(found, data)).toBe(0);
+    }
+  });
+
   const manners: [string, Record<string, string>][] = [
     ['immediate and unsolicited data', {}],
     ['R2T only, as iPXE', { ImmediateData: 'No', InitialR2T: 'Yes', MaxRecvDataSegmentLength: '8192' }],
