@@ -188,7 +188,11 @@ export class LunDevice implements BlockDevice {
   #isWritableNow(lengthBytes: number): boolean {
     const { endingIndex } = this.#lun;
     const isOpen = endingIndex === Number.POSITIVE_INFINITY && this.#host.isCurrent(this.#lun);
-    return isOpen && this.#host.isCertainlyServing() && this.#host.admitsNow(this.#lun.description.lunId, lengthBytes);
+    return (
+      isOpen &&
+      this.#host.isCertainlyServing() &&
+      this.#host.admitsNow(this.#lun.description.lunId, lengthBytes)
+    );
   }
 
   #toBuild(
