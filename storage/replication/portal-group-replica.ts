@@ -216,14 +216,12 @@ export class PortalGroupReplica implements PortalGroup {
     const { files, groupId, logger, timers } = this.#options;
     const { log } = files;
     const events: LogWriterEvents = {
-      onPlaced: (index, position, { payload, record, slab }) => {
-        this.#table.hold(index, position, record);
-        this.#trimmer.grew(payload.length);
-        this.#options.diskSpace?.took(payload.length);
+      onPlaced: (index, position, logged) => {
+        this.#table.hold(index, position, logged.record);
+        this.#trimmer.grew(logged.payload.length);
+        this.#options.diskSpace?.took(logged.payload.length);
         // Kept only where there is somebody to send it to: it would outlive the young generation for nothing.
-        if ((this.#state.primary?.group.replicas.length ?? 0) <= 1) return;
-        if (slab !== undefined) slab.kept = true;
-        this.#tail.add(index, payload);
+        if ((this.#state.primary?.group.replicas.length ?? 0) > 1) this.#tail.add(index, logged);
       },
       onAppended: (cut, appendedIndex) => this.step({ kind: 'appended', cut, appendedIndex }),
       onFull: (cut) => {

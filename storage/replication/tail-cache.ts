@@ -1,3 +1,4 @@
+import type { LoggedRecord } from '../lun/log-record.ts';
 import { MAX_APPEND_RECORDS, TAIL_CACHE_BYTES } from './limits.ts';
 
 /** The newest records of the log, from which a primary sends without reading the file. */
@@ -13,7 +14,8 @@ export class TailCache {
     this.#lengthBytes = 0;
   }
 
-  add(index: number, payload: Uint8Array): void {
+  add(index: number, { payload, slab }: LoggedRecord): void {
+    if (slab !== undefined) slab.kept = true;
     if (
       this.#records.length - this.#head === 0 ||
       index !== this.#firstIndex + this.#records.length - this.#head
