@@ -2,13 +2,11 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { CaptureReader, tcpSegment } from '../../../scripts/lab/capture-frames.ts';
 import type { Lab } from '../../../scripts/lab/lab.ts';
 import { loginTranscript, type Piece } from './login-transcript.ts';
 
 const ISCSI_PORT = 3260;
-const ETHERNET_HEADER_BYTES = 14;
-const PCAP_HEADER_BYTES = 24;
-const RECORD_HEADER_BYTES = 16;
 /** Whole segments, headers included, on an Ethernet. */
 const SNAP_BYTES = 2048;
 /** Logins come in small segments. What is read afterwards does not, and would crowd them out of a busy capture. */
@@ -75,7 +73,7 @@ export class LoginCapture {
 function connectionsOf(capture: Buffer): Map<string, Piece[]> {
   const connections = new Map<string, Piece[]>();
   const nextSequence = new Map<string, number>();
-  for (const frame of framesOf(capture)) {
+  for (const frame of new CaptureReader().push(capture)) {
     const segment = tcpSegment(frame);
     if (segment === undefined || segment.payload.length === 0) continue;
     const { from, to, sequence, payload } = segment;
@@ -89,30 +87,4 @@ function connectionsOf(capture: Buffer): Map<string, Piece[]> {
     pieces.push({ from: fromInitiator ? 'initiator' : 'target', bytes: payload });
   }
   return connections;
-}
-
-/** The frames of a capture file as tcpdump writes it on this machine: little-endian, no link layer but Ethernet. */
-function* framesOf(capture: Buffer): Generator<Buffer> {
-  for (let at = PCAP_HEADER_BYTES; at + RECORD_HEADER_BYTES <= capture.length; ) {
-    const lengthBytes = capture.readUInt32LE(at + 8);
-    at += RECORD_HEADER_BYTES;
-    yield capture.subarray(at, at + lengthBytes);
-    at += lengthBytes;
-  }
-}
-
-/** undefined: no TCP over IPv4. */
-function tcpSegment(frame: Buffer) {
-  if (frame.readUInt16BE(12) !== 0x0800) return undefined;
-  const ip = frame.subarray(ETHERNET_HEADER_BYTES);
-  const ipHeaderBytes = ((ip[0] as number) & 15) * 4;
-  if (ip[9] !== 6) return undefined;
-  const tcp = ip.subarray(ipHeaderBytes, ip.readUInt16BE(2));
-  const address = (at: number): string => ip.subarray(at, at + 4).join('.');
-  return {
-    from: `${address(12)}:${tcp.readUInt16BE(0)}`,
-    to: `${address(16)}:${tcp.readUInt16BE(2)}`,
-    sequence: tcp.readUInt32BE(4),
-    payload: tcp.subarray(((tcp[12] as number) >> 4) * 4),
-  };
 }
