@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { describeError } from '../base/errors.ts';
 import { FULL_DHCP, startBootLab } from './lab/boot-lab.ts';
 import { KILLS_NEEDS, killUnderMachine } from './lab/kills-under-way.ts';
+import { Machine } from './lab/machine.ts';
 import { missingRequirements } from './lab/requirements.ts';
 
 const HELP = `usage: npm run chaos:machine -- [OPTION ...]
@@ -19,6 +20,7 @@ acknowledged, fio's own verification, and e2fsck of the file system, read from o
 Ends with 0 when the machine went on and nothing is missing or wrong, else with 1.`;
 
 const MAC = '52:54:00:77:00:20';
+const BOOT_TIMEOUT_MS = 600_000;
 
 async function main(args: readonly string[]): Promise<number> {
   const { values } = parseArgs({
@@ -53,7 +55,10 @@ async function main(args: readonly string[]): Promise<number> {
   process.once('SIGTERM', remove);
   try {
     const client = await boot.cluster.addClient('machine', MAC, boot.image);
-    const figures = await killUnderMachine(boot, { client, mac: MAC, firmware, kills, say });
+    const machine = new Machine(boot.lab, { mac: MAC, firmware, folder: boot.folder });
+    const ready = await machine.ready(BOOT_TIMEOUT_MS);
+    say(`the machine runs, ${(ready.sinceStartMs / 1000).toFixed(1)} s after power-on`);
+    const figures = await killUnderMachine(boot, { client, machine, ready, kills, say });
     const sorted = [...figures.pausesMs].sort((a, b) => a - b);
     const median = sorted[Math.floor(sorted.length / 2)] ?? 0;
     console.log(

@@ -19,6 +19,7 @@ export interface BootLab {
   readonly cluster: TestCluster;
   readonly folder: string;
   readonly site: string;
+  readonly nodes: readonly string[];
   readonly image: string;
   remove(): Promise<void>;
 }
@@ -54,7 +55,7 @@ export async function startBootLab(dhcpArguments: readonly string[]): Promise<Bo
     await remove();
     throw new Error(`the cluster did not come up: ${String(error)}\n${logs}`, { cause: error });
   }
-  return { lab, cluster, folder, site: SITE, image: IMAGE, remove };
+  return { lab, cluster, folder, site: SITE, nodes: NODES.map(({ id }) => id), image: IMAGE, remove };
 }
 
 export const FULL_DHCP = [

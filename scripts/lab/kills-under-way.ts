@@ -4,12 +4,11 @@ import type { ClientDocument } from '../../api/contract/clients.ts';
 import { ROOT_PARTITION } from '../guest-image/disk.ts';
 import type { BootLab } from './boot-lab.ts';
 import { BOOT_NEEDS } from './boot-needs.ts';
-import { type GuestReport, Machine } from './machine.ts';
+import type { GuestReport, Machine } from './machine.ts';
 import { finishAsync } from './process-run.ts';
 import type { Requirements } from './requirements.ts';
 import { expectedSum, longestPauseMs, StampWriter } from './stamps.ts';
 
-const BOOT_TIMEOUT_MS = 600_000;
 const RESUME_TIMEOUT_MS = 600_000;
 const WHOLE_TIMEOUT_MS = 240_000;
 const ROUND_TIMEOUT_MS = 600_000;
@@ -29,8 +28,9 @@ export const KILLS_NEEDS: Requirements = {
 
 export interface KillsOptions {
   readonly client: ClientDocument;
-  readonly mac: string;
-  readonly firmware: 'bios' | 'uefi';
+  /** It runs, and has said so. */
+  readonly machine: Machine;
+  readonly ready: GuestReport;
   /** How often the node that serves the disk is killed, one after the other has come back. */
   readonly kills: number;
   readonly say: (line: string) => void;
@@ -47,20 +47,17 @@ export interface KillsFigures {
 
 /**
  * A machine runs on its disk, ext4, under fio and a writer of numbered blocks, while the node that serves it is killed
- * again and again. Then everything is looked at: the boot id, every numbered block, fio's own checks, and the file
- * system by e2fsck from outside, through the LUN.
+ * again and again. Then everything is looked at: the boot id, every numbered block, fio's own checks, and, the machine
+ * powered off, the file system by e2fsck from outside, through the LUN.
  * @throws Error at the first thing that is not as it must be
  */
 export async function killUnderMachine(boot: BootLab, options: KillsOptions): Promise<KillsFigures> {
-  const { mac, firmware, say } = options;
-  const machine = new Machine(boot.lab, { mac, firmware, folder: boot.folder });
+  const { machine, ready, say } = options;
   try {
-    const first = await machine.ready(BOOT_TIMEOUT_MS);
-    say(`the machine runs, ${(first.sinceStartMs / 1000).toFixed(1)} s after power-on`);
     await machine.ask('fio-start', /BOOTFABRIC-GUEST fio-started/, RESUME_TIMEOUT_MS);
-    const { end, pausesMs } = await writeThroughKills(boot, machine, options);
+    const { end, pausesMs } = await writeThroughKills(boot, options);
     const after = await machine.status();
-    expectUnbroken(first, after);
+    expectUnbroken(ready, after);
     const sum = await machine.sum();
     if (sum !== expectedSum(end)) throw new Error(`not every one of ${end} numbered blocks is there`);
     say(`${end} numbered blocks are all there, and the machine was never rebooted`);
@@ -78,7 +75,7 @@ export async function killUnderMachine(boot: BootLab, options: KillsOptions): Pr
   }
 }
 
-async function writeThroughKills(boot: BootLab, machine: Machine, { client, kills, say }: KillsOptions) {
+async function writeThroughKills(boot: BootLab, { client, machine, kills, say }: KillsOptions) {
   const { cluster } = boot;
   const writer = new StampWriter(machine.console, 0);
   await writer.more(STEADY_BLOCKS, RESUME_TIMEOUT_MS);

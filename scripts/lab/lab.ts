@@ -51,6 +51,14 @@ export class Lab {
     return `/run/netns/${this.#namespaceOf(station)}`;
   }
 
+  /** Of a station's interface, as hexadecimal pairs joined by colons. */
+  macOf(station: string): string {
+    const [link] = JSON.parse(this.ip(station, ['-json', 'link', 'show', 'dev', 'eth0'])) as [
+      { readonly address: string },
+    ];
+    return link.address;
+  }
+
   /** Whether a station's cable is plugged in: what it sends and is sent is lost in silence otherwise. */
   setPlugged(station: string, plugged: boolean): void {
     this.ip(LAN, ['link', 'set', `to-${station}`, plugged ? 'up' : 'down']);
