@@ -217,6 +217,7 @@ function groupDocument(
     role: group.primary === nodeId ? 'primary' : isReplica ? 'backup' : 'none',
     serving: here?.serving === true && here.listening,
     catchUp: here?.catchUp === null || here?.catchUp === undefined ? [] : [here.catchUp],
+    room: here?.room ?? null,
   };
 }
 

@@ -76,6 +76,10 @@ const portalGroupSchema = Type.Object({
   }),
   serving: Type.Boolean({ description: 'whether this node holds the portal and serves its LUNs' }),
   catchUp: Type.Array(catchUpSchema, { description: 'replicas that this node is bringing up to date' }),
+  room: nullable(
+    Type.String(),
+    'what is short of the disks of its logs, in words: of all of them on the primary; null: nothing',
+  ),
 });
 
 const placementSchema = Type.Object(

@@ -17,6 +17,7 @@ import { GroupPaths } from './group-paths.ts';
 import { GUARDIAN_RENEW_EVERY_MS, HANDOVER_CHECK_MS, LAPSE_GRACE_MS } from './limits.ts';
 import { PortalAddress, type PortalAddressPorts } from './portal-address.ts';
 import { decodeNotice, encodeNotice, endpointOf, type PortalNotice } from './portal-notice.ts';
+import { describeRoom } from './room-text.ts';
 import type { BeginBootAnswer, DataPlaneStatus } from './worker-protocol.ts';
 
 export interface DataPlaneOptions {
@@ -219,7 +220,7 @@ export class DataPlane implements ServedGroups {
     });
     return {
       groups: groups.map(({ id, group }) => {
-        const { role, epoch, commitIndex, nextIndex, catchUp } = group.status();
+        const { role, epoch, commitIndex, nextIndex, catchUp, room } = group.status();
         return {
           id,
           role,
@@ -229,6 +230,7 @@ export class DataPlane implements ServedGroups {
           serving: group.isServing(),
           listening: this.#addresses.get(id)?.listening ?? false,
           catchUp: catchUp === undefined ? null : catchUpStatus(catchUp),
+          room: describeRoom(room) ?? null,
         };
       }),
       sessions: this.#allPortals()

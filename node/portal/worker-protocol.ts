@@ -85,6 +85,8 @@ export interface PortalGroupStatus {
     /** null: it is not getting nearer just now. */
     readonly secondsLeft: number | null;
   } | null;
+  /** What is short of the disks of its logs, in words; null: nothing. */
+  readonly room: string | null;
 }
 
 export interface SessionStatus {

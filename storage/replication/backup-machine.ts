@@ -1,5 +1,11 @@
 import type { LoggedRecord } from '../lun/log-record.ts';
-import { persistEffect, type ReplicaCore, type ReplicaEffect, type ReplicaEvent } from './core.ts';
+import {
+  type DiskRoom,
+  persistEffect,
+  type ReplicaCore,
+  type ReplicaEffect,
+  type ReplicaEvent,
+} from './core.ts';
 import { type EpochEntry, epochAt, epochsBefore, withEpoch } from './epoch-table.ts';
 import type { AppendFrame, PrimaryFrame, ResetFrame, TruncateFrame } from './frame.ts';
 import { withGrant } from './grants.ts';
@@ -62,6 +68,8 @@ export function stepBackup(state: BackupState, event: ReplicaEvent, nowMs: numbe
     case 'imagesReady':
       state.core.imagesReady = event.ready;
       return [];
+    case 'room':
+      return onRoom(state, event.room);
     case 'trimmed':
       log.baseIndex = event.baseIndex;
       return [];
@@ -154,7 +162,7 @@ function onAppend(state: BackupState, frame: AppendFrame, records: readonly Logg
   // Aligned: what we already have of these records is the same, and what we lack must follow at once.
   const known = log.nextIndex - frame.firstIndex;
   if (known < 0) return positionAnswer(state);
-  if (known >= records.length) return answer(state);
+  if (known >= records.length || sparesReserve(core)) return answer(state);
   const fresh = records.slice(known);
   const epochs = epochsAfter(log.epochs, log.nextIndex, fresh);
   if (epochs === undefined) {
@@ -174,6 +182,20 @@ function onAppend(state: BackupState, frame: AppendFrame, records: readonly Logg
     records: fresh,
   });
   return effects;
+}
+
+/**
+ * Nobody waits for one outside the set, so it leaves half of the reserve to the rest of the node. It takes what fits in
+ * the other: where clients have given up much, that is little, and makes room.
+ */
+function sparesReserve({ room, told, epoch }: ReplicaCore): boolean {
+  return room.isSpent && told.epoch >= epoch && !told.inSync;
+}
+
+/** The primary is to know at once, not with the next heartbeat. */
+function onRoom(state: BackupState, room: DiskRoom): ReplicaEffect[] {
+  state.core.room = room;
+  return answer(state);
 }
 
 /** The table with those records added; undefined when they contradict it. */
@@ -324,7 +346,9 @@ function commonFields(state: BackupState, heard: Heard) {
     leaseMs: heard.leaseMs,
     durableIndex: core.log.durableIndex,
     imagesReady: core.imagesReady,
-    full: state.fullSinceMs !== undefined,
+    full: state.fullSinceMs !== undefined || sparesReserve(core),
+    low: core.room.isLow,
+    filling: core.room.isFilling,
     takesVoids: true,
     released: core.unreleasedReign === 0,
   };

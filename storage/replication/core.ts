@@ -32,6 +32,18 @@ export interface LogView {
   cut: number;
 }
 
+/** What is left of the disk of a member's logs, where clients' writes leave a reserve. */
+export interface DiskRoom {
+  /** There soon will be nothing but the reserve. */
+  readonly isFilling: boolean;
+  /** There is nothing but the reserve. */
+  readonly isLow: boolean;
+  /** And of that only the half. */
+  readonly isSpent: boolean;
+}
+
+export const ROOM_ENOUGH: DiskRoom = { isFilling: false, isLow: false, isSpent: false };
+
 export interface LinkState {
   readonly incarnation: string;
   readonly up: boolean;
@@ -59,6 +71,7 @@ export interface ReplicaCore {
   readonly log: LogView;
   readonly links: Map<string, LinkState>;
   imagesReady: boolean;
+  room: DiskRoom;
   /** A member so near the end counts as one that keeps up; absent: the usual distance. */
   readonly nearRecords?: number;
   readonly faults: DeliberateFaults;
@@ -100,6 +113,7 @@ export type ReplicaEvent =
     }
   | { readonly kind: 'proposed'; readonly change: MembershipChange; readonly outcome: ProposalOutcome }
   | { readonly kind: 'imagesReady'; readonly ready: boolean }
+  | { readonly kind: 'room'; readonly room: DiskRoom }
   | { readonly kind: 'wantSync'; readonly index: number }
   | { readonly kind: 'trimmed'; readonly baseIndex: number }
   | { readonly kind: 'tick' };

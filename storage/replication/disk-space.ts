@@ -2,6 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
 import { describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
+import type { DiskRoom } from './core.ts';
 import {
   DISK_SPACE_CHECK_MS,
   FILLING_OVER_FACTOR,
@@ -30,6 +31,7 @@ export class DiskSpace {
   #leftBytes = Number.POSITIVE_INFINITY;
   #isLow = false;
   #isFilling = false;
+  #isSpent = false;
 
   constructor(options: DiskSpaceOptions) {
     this.#options = options;
@@ -43,6 +45,11 @@ export class DiskSpace {
   /** Whether clients' writes may soon find no space: for them to be told while they still do. */
   get isFilling(): boolean {
     return this.#isFilling;
+  }
+
+  /** What clients' writes leave, as all members of a group are to know it. */
+  get room(): DiskRoom {
+    return { isFilling: this.#isFilling, isLow: this.#isLow, isSpent: this.#isSpent };
   }
 
   /** So much has been appended; counted until the file system is asked again. */
@@ -67,6 +74,7 @@ export class DiskSpace {
         const fillingBytes = Math.min(MAX_FILLING_BYTES, totalBytes / FILLING_PARTS);
         this.#setFilling(this.#leftBytes < fillingBytes * (this.#isFilling ? FILLING_OVER_FACTOR : 1));
         this.#setLow(this.#leftBytes <= (this.#isLow ? reserveBytes / 2 : 0));
+        this.#isSpent = this.#leftBytes <= (this.#isSpent ? -reserveBytes / 4 : -reserveBytes / 2);
       },
       (error: unknown) => {
         this.#isChecking = false;

@@ -62,8 +62,12 @@ interface FromMember {
   readonly durableIndex: number;
   /** Every base image of the group's LUNs is here. */
   readonly imagesReady: boolean;
-  /** The last append failed for want of space. */
+  /** Appends fail for want of space, or are refused so that the reserve of the disk is not used up. */
   readonly full: boolean;
+  /** Only the reserve is left of the sender's disk. */
+  readonly low: boolean;
+  /** There soon will be no more than that. */
+  readonly filling: boolean;
   /** The sender knows records that stand for superseded ones. */
   readonly takesVoids: boolean;
   /** The sending process serves nothing, and has nothing left, of any reign before the one that it answers to. */
@@ -127,6 +131,8 @@ const FLAG_IMAGES_READY = 1;
 const FLAG_FULL = 2;
 const FLAG_TAKES_VOIDS = 4;
 const FLAG_RELEASED = 8;
+const FLAG_LOW = 16;
+const FLAG_FILLING = 32;
 
 /** The frame in parts; the records of an append are the caller's own buffers, not copied. */
 export function encodeFrame(frame: Frame): Uint8Array[] {
@@ -167,12 +173,14 @@ export function encodeFrame(frame: Frame): Uint8Array[] {
   }
 }
 
-function flagsOf({ imagesReady, full, takesVoids, released }: FromMember): number {
+function flagsOf(said: FromMember): number {
   return (
-    (imagesReady ? FLAG_IMAGES_READY : 0) |
-    (full ? FLAG_FULL : 0) |
-    (takesVoids ? FLAG_TAKES_VOIDS : 0) |
-    (released ? FLAG_RELEASED : 0)
+    (said.imagesReady ? FLAG_IMAGES_READY : 0) |
+    (said.full ? FLAG_FULL : 0) |
+    (said.takesVoids ? FLAG_TAKES_VOIDS : 0) |
+    (said.released ? FLAG_RELEASED : 0) |
+    (said.low ? FLAG_LOW : 0) |
+    (said.filling ? FLAG_FILLING : 0)
   );
 }
 
@@ -293,6 +301,8 @@ function readFromMember(r: ByteReader): Omit<FromMember, 'group' | 'epoch'> {
     durableIndex,
     imagesReady: (flags & FLAG_IMAGES_READY) !== 0,
     full: (flags & FLAG_FULL) !== 0,
+    low: (flags & FLAG_LOW) !== 0,
+    filling: (flags & FLAG_FILLING) !== 0,
     takesVoids: (flags & FLAG_TAKES_VOIDS) !== 0,
     released: (flags & FLAG_RELEASED) !== 0,
   };

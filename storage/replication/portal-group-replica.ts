@@ -10,7 +10,6 @@ import { STORED_BLOCK_BYTES } from '../lun/limits.ts';
 import { decodeIntact, type LoggedRecord, loggedControl } from '../lun/log-record.ts';
 import { LunDevice, submitted } from '../lun/lun-device.ts';
 import { LunTable } from '../lun/lun-table.ts';
-import { grantMs } from './backup-machine.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
 import { Checkpointer, type CheckpointMark } from './checkpointer.ts';
 import { CommitApplier } from './commit-applier.ts';
@@ -20,18 +19,13 @@ import type { ReplicaCore, ReplicaEvent } from './core.ts';
 import type { DiskSpace } from './disk-space.ts';
 import { type EffectPorts, EffectRunner } from './effect-runner.ts';
 import { decodeFrame } from './frame.ts';
-import { boundUntilMs, forgottenGrant } from './grants.ts';
+import { boundUntilMs } from './grants.ts';
 import type { DeliberateFaults, MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
 import { ImageWatch } from './image-watch.ts';
-import {
-  CATCH_UP_HOLD_MS,
-  CHECKPOINT_GROWTH_BYTES,
-  COMPACT_SLACK_BYTES,
-  DEFAULT_LEASE_MS,
-  TICK_MS,
-} from './limits.ts';
+import { CATCH_UP_HOLD_MS, CHECKPOINT_GROWTH_BYTES, COMPACT_SLACK_BYTES, TICK_MS } from './limits.ts';
 import { LogTrimmer, type TrimBounds } from './log-trimmer.ts';
 import { LogWriter, type LogWriterEvents } from './log-writer.ts';
+import { newCore } from './new-core.ts';
 import { Notices } from './notices.ts';
 import type { LunInfo, PortalGroup, PortalGroupStatus } from './portal-group.ts';
 import { isServing, leaseUntilMs } from './primary-state.ts';
@@ -39,6 +33,7 @@ import type { DamageStatus } from './record-mender.ts';
 import type { ReplicaFiles } from './replica-files.ts';
 import { newReplica, type ReplicaState, stepReplica } from './replica-machine.ts';
 import { replicaStatus } from './replica-status.ts';
+import { RoomWatch } from './room-watch.ts';
 import { TailCache } from './tail-cache.ts';
 import { WritePath } from './write-path.ts';
 
@@ -75,6 +70,7 @@ export class PortalGroupReplica implements PortalGroup {
   readonly #writes: WritePath;
   readonly #trimmer: LogTrimmer;
   readonly #imageWatch: ImageWatch;
+  readonly #room: RoomWatch;
   readonly #tail = new TailCache();
   readonly #effects: EffectRunner;
   readonly #compactor: Compactor;
@@ -100,6 +96,7 @@ export class PortalGroupReplica implements PortalGroup {
     const mark = this.#fillTable();
     this.#trimmer = new LogTrimmer(this.#table, view, options.trim);
     this.#imageWatch = new ImageWatch(this.#table);
+    this.#room = new RoomWatch(options.diskSpace, this.#state, (event) => this.step(event));
     this.#writer = this.#makeWriter();
     this.#care = new CopyCare({
       ...options,
@@ -121,8 +118,8 @@ export class PortalGroupReplica implements PortalGroup {
       soundBlock: (position, crc) => this.#care.mender.soundBlock(position, crc),
       readBegins: () => this.#trimmer.readBegins(),
       nowMs: () => clock.monotonicMs(),
-      isDiskLow: () => options.diskSpace?.isLow === true,
-      isDiskFilling: () => options.diskSpace?.isFilling === true,
+      isDiskLow: () => this.#room.isOut,
+      isDiskFilling: () => this.#room.isRunningOut,
       primary: () => this.#state.primary,
       durability: () => this.#durability,
       step: (event) => this.step(event),
@@ -132,7 +129,7 @@ export class PortalGroupReplica implements PortalGroup {
       ...options,
       checkpointer: this.#checkpointer,
       holdMs: options.trim.holdMs ?? CATCH_UP_HOLD_MS,
-      isDiskLow: () => options.diskSpace?.isLow === true,
+      isDiskLow: () => this.#room.isOut,
       core: this.#core,
       table: this.#table,
       writer: this.#writer,
@@ -165,7 +162,7 @@ export class PortalGroupReplica implements PortalGroup {
   }
 
   #makeCheckpointer(mark: CheckpointMark | undefined): Checkpointer | undefined {
-    const { groupId, files, checkpoints, timers, trim, counters, diskSpace } = this.#options;
+    const { groupId, files, checkpoints, timers, trim, counters } = this.#options;
     if (checkpoints === undefined) return undefined;
     const ports = {
       groupId,
@@ -175,7 +172,7 @@ export class PortalGroupReplica implements PortalGroup {
       timers,
       epochs: () => this.#core.log.epochs,
       growthBytes: trim.checkpointBytes ?? CHECKPOINT_GROWTH_BYTES,
-      isDiskLow: () => diskSpace?.isLow === true,
+      isDiskLow: () => this.#room.isDiskLow,
       onWritten: (sizeBytes: number) => {
         counters.add('replication.checkpoints');
         counters.add('replication.checkpoint-bytes', sizeBytes);
@@ -187,14 +184,14 @@ export class PortalGroupReplica implements PortalGroup {
   }
 
   #makeCompactor(): Compactor {
-    const { trim, counters, diskSpace } = this.#options;
+    const { trim, counters } = this.#options;
     return new Compactor({
       log: { scan: (fromIndex) => this.#care.scan(fromIndex) },
       table: this.#table,
       baseIndex: () => this.#core.log.baseIndex,
       slackBytes: trim.slackBytes ?? COMPACT_SLACK_BYTES,
       isServing: () => this.isServing(),
-      isDiskLow: () => diskSpace?.isLow === true,
+      isDiskLow: () => this.#room.isOut,
       recordEpoch: () => this.#writes.recordEpoch(),
       submit: (records) => submitted(this.#writes, records, false),
       onProgress: (carriedBytes) => {
@@ -219,7 +216,7 @@ export class PortalGroupReplica implements PortalGroup {
       onPlaced: (index, position, logged) => {
         this.#table.hold(index, position, logged.record);
         this.#trimmer.grew(logged.payload.length);
-        this.#options.diskSpace?.took(logged.payload.length);
+        this.#room.took(logged.payload.length);
         // Kept only where there is somebody to send it to: it would outlive the young generation for nothing.
         if ((this.#state.primary?.group.replicas.length ?? 0) > 1) this.#tail.add(index, logged);
       },
@@ -278,7 +275,7 @@ export class PortalGroupReplica implements PortalGroup {
     if (this.#table.appliedIndex >= this.#core.log.commitIndex) {
       this.#imageWatch.check(nowMs, (ready) => this.step({ kind: 'imagesReady', ready }));
     }
-    this.#options.diskSpace?.tick();
+    this.#room.tick();
     this.#compactor.tick(nowMs);
     this.#checkpointer?.tick(nowMs);
     this.#effects.maybeTrim(nowMs);
@@ -419,25 +416,4 @@ export class PortalGroupReplica implements PortalGroup {
   #warn(event: string, error: unknown): void {
     this.#options.logger.warn(event, { group: this.#options.groupId, reason: describeError(error) });
   }
-}
-
-function newCore({ groupId, self, files, clock, faults, trim }: ReplicaOptions): ReplicaCore {
-  const { epoch, leaseMs } = files.meta;
-  // A grant given before a restart still binds; when it was given is forgotten.
-  const lastLeaseMs = Math.max(leaseMs, DEFAULT_LEASE_MS);
-  return {
-    groupId,
-    self,
-    epoch,
-    primary: '',
-    leaseMs,
-    told: { epoch: 0, inSync: false },
-    grants: files.wasKnown ? [forgottenGrant(clock.monotonicMs() + grantMs(lastLeaseMs))] : [],
-    unreleasedReign: 0,
-    log: files.view(),
-    links: new Map(),
-    imagesReady: false,
-    ...(trim.nearRecords === undefined ? {} : { nearRecords: trim.nearRecords }),
-    faults,
-  };
 }

@@ -61,10 +61,21 @@ export interface PortalGroupStatus {
   readonly isDegraded: boolean;
   /** On a primary: fewer than minInSync, so that writes wait. */
   readonly areWritesStalled: boolean;
+  readonly room: RoomStatus;
   /** On a primary. */
   readonly members: readonly MemberStatus[];
   /** On a primary: the member that is farthest behind while catching up. */
   readonly catchUp: CatchUpStatus | undefined;
+}
+
+/** How the disks of the logs of a group stand, as far as this member knows: a primary of all, a backup of its own. */
+export interface RoomStatus {
+  /** Clients' writes are refused space. */
+  readonly isExhausted: boolean;
+  /** They may soon be. */
+  readonly isRunningOut: boolean;
+  /** Members that have nothing but their reserve left. */
+  readonly lowMembers: readonly string[];
 }
 
 export interface MemberStatus {

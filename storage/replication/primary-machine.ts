@@ -96,6 +96,8 @@ function addMember(state: PrimaryState, nodeId: string, link: LinkState, nowMs: 
     inFlightBytes: 0,
     imagesReady: false,
     full: false,
+    low: false,
+    filling: false,
     takesVoids: false,
     meter: newMeter(nowMs),
   };
@@ -145,6 +147,9 @@ function onEvent(state: PrimaryState, event: ReplicaEvent, nowMs: number): Repli
       return [];
     case 'imagesReady':
       state.core.imagesReady = event.ready;
+      return [];
+    case 'room':
+      state.core.room = event.room;
       return [];
     case 'wantSync':
       return onWantSync(state, event.index, nowMs);
@@ -236,6 +241,8 @@ function hearFrom(
   member.leaseUntilMs = Math.max(member.leaseUntilMs, frame.echoMs + frame.leaseMs);
   member.imagesReady = frame.imagesReady;
   member.full = frame.full;
+  member.low = frame.low;
+  member.filling = frame.filling;
   member.takesVoids = frame.takesVoids;
   // What we granted was granted before this reign, and that process gives it back.
   if (frame.released) core.grants = withoutGrant(core.grants, member);

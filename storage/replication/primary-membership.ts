@@ -22,6 +22,7 @@ import {
   type PrimaryState,
   type ProgressMark,
 } from './primary-state.ts';
+import { lowMemberToSpare } from './room.ts';
 
 /** Asks for the change of the in-sync set that is most needed, one at a time. */
 export function proposeChanges(state: PrimaryState, nowMs: number): ReplicaEffect[] {
@@ -47,7 +48,8 @@ function shrinkNeeded(state: PrimaryState, nowMs: number): MembershipChange | un
       return nowMs >= state.patientUntilMs || linkSaysGone(state, identity.nodeId, nowMs);
     return hasFailed(state, member, nowMs);
   });
-  return failed === undefined ? undefined : { kind: 'shrink', epoch, remove: failed.nodeId };
+  const remove = failed?.nodeId ?? lowMemberToSpare(state);
+  return remove === undefined ? undefined : { kind: 'shrink', epoch, remove };
 }
 
 /** Its node is connected as another process, or not at all for long enough. */
@@ -137,6 +139,7 @@ function isFitToJoin(state: PrimaryState, member: Member, nowMs: number): boolea
     member.mode === 'streaming' &&
     member.imagesReady &&
     !member.full &&
+    !member.low &&
     member.ackedIndex > state.epochStartIndex &&
     member.ackedIndex + JOIN_DISTANCE_RECORDS >= slowestInSync(state) &&
     isKeepingUp(state, member, nowMs) &&

@@ -52,6 +52,10 @@ export interface Member {
   inFlightBytes: number;
   imagesReady: boolean;
   full: boolean;
+  /** Only the reserve of its disk is left. */
+  low: boolean;
+  /** There soon will be no more than that. */
+  filling: boolean;
   /** It knows records that stand for superseded ones. */
   takesVoids: boolean;
   readonly meter: CatchUpMeter;

@@ -2,6 +2,7 @@ import { isInSync } from './group-state.ts';
 import type { CatchUpStatus, PortalGroupStatus } from './portal-group.ts';
 import { isServing, othersInSync, type PrimaryState } from './primary-state.ts';
 import type { ReplicaState } from './replica-machine.ts';
+import { roomStatus } from './room-watch.ts';
 
 export function replicaStatus(state: ReplicaState, nowMs: number): PortalGroupStatus {
   const { core, primary } = state;
@@ -17,6 +18,7 @@ export function replicaStatus(state: ReplicaState, nowMs: number): PortalGroupSt
     imagesReady: core.imagesReady,
     isDegraded: primary !== undefined && primary.group.inSync.length < primary.group.replicas.length,
     areWritesStalled: primary !== undefined && primary.group.inSync.length < primary.group.minInSync,
+    room: roomStatus(state),
     members: primary === undefined ? [] : memberStatus(primary, nowMs),
     catchUp: primary === undefined ? undefined : catchUpOf(primary),
   };

@@ -184,6 +184,7 @@ export const SAMPLE_STATUS: NodeStatusDocument = {
       role: 'primary',
       serving: true,
       catchUp: [{ nodeId: 'n3', detail: '120 records behind', bytesPerSecond: 1_000, secondsLeft: 3 }],
+      room: "only the reserve for compaction is left on n3, which takes no clients' writes",
     },
   ],
   placement: {

@@ -31,6 +31,9 @@ export function statusText(status: NodeStatusDocument): string {
     waiting === null ? [] : [`  ${id}: ${waiting}\n`],
   );
   if (waiting.length > 0) sections.push(`ALARM, portal groups that nobody can serve:\n${waiting.join('')}`);
+  const room = status.portalGroups.flatMap(({ id, room }) => (room === null ? [] : [`  ${id}: ${room}\n`]));
+  if (room.length > 0)
+    sections.push(`ALARM, disks of portal groups, as ${status.nodeId} sees them:\n${room.join('')}`);
   const missing = status.missing.map((what) => `  ${what}\n`).join('');
   if (missing !== '') sections.push(`Missing on ${status.nodeId}:\n${missing}`);
   return sections.filter((section) => section !== '').join('\n');

@@ -22,6 +22,8 @@ const fromMember = {
   durableIndex: 11,
   imagesReady: true,
   full: false,
+  low: false,
+  filling: false,
   takesVoids: true,
   released: false,
 };
@@ -47,6 +49,8 @@ const frames: Frame[] = [
   { kind: 'notice', group: 'pg1', epoch: 9, notice: Buffer.from('x') },
   { kind: 'recordRequest', group: 'pg1', epoch: 9, index: 77 },
   { kind: 'record', group: 'pg1', epoch: 9, index: 77, payload: undefined, crc: 0 },
+  { kind: 'ack', ...fromMember, low: true },
+  { kind: 'ack', ...fromMember, filling: true },
 ];
 
 const bytesOf = (frame: Frame): Buffer => Buffer.concat(encodeFrame(frame));

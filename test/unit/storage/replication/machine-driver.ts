@@ -1,9 +1,10 @@
 import { decodeGroupRecord } from '../../../../storage/lun/log-record.ts';
-import type {
-  MembershipChange,
-  ReplicaCore,
-  ReplicaEffect,
-  ReplicaEvent,
+import {
+  type MembershipChange,
+  type ReplicaCore,
+  type ReplicaEffect,
+  type ReplicaEvent,
+  ROOM_ENOUGH,
 } from '../../../../storage/replication/core.ts';
 import type { Frame, MemberFrame } from '../../../../storage/replication/frame.ts';
 import type { PortalGroupState, ReplicationNode } from '../../../../storage/replication/group-state.ts';
@@ -51,6 +52,7 @@ export class Driver {
       },
       links: new Map(),
       imagesReady: true,
+      room: ROOM_ENOUGH,
       faults: {},
     };
     this.#state = newReplica(this.core);
@@ -108,6 +110,8 @@ export class Driver {
       durableIndex: nextIndex,
       imagesReady: true,
       full: false,
+      low: false,
+      filling: false,
       takesVoids: false,
       released: false,
       ...more,

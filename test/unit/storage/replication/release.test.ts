@@ -101,7 +101,8 @@ describe('a new primary', () => {
     const frame: AckFrame = {
       kind: 'ack',
       ...{ group: 'g', epoch: 3, reign: 3, echoMs: driver.nowMs, leaseMs: LEASE_MS },
-      ...{ nextIndex: 2, durableIndex: 2, imagesReady: true, full: false, takesVoids: true, released: true },
+      ...{ nextIndex: 2, durableIndex: 2, imagesReady: true, full: false, low: false, filling: false },
+      ...{ takesVoids: true, released: true },
     };
     driver.step({ kind: 'frame', from: later, frame, records: [] });
     driver.step({ kind: 'link', peer: identity('b'), up: true });
