@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ClusterState, NodeRecord } from '../../cluster/state/model.ts';
 import { rackOf, weightOf } from '../../cluster/state/node-placement.ts';
 import { obstaclesToRemoval } from '../../cluster/state/removal.ts';
+import { versionOf } from '../../cluster/state/versions.ts';
 import { ApiError } from '../api-error.ts';
 import { checkToken } from '../authentication.ts';
 import { BACKUP_FORMAT_VERSION } from '../contract/limits.ts';
@@ -57,19 +58,7 @@ export function nodeRoutes(app: FastifyInstance, context: ApiContext): void {
     act({ type: 'replaceNode', nodeId: params.id, replacement: body.replacement }, http),
   );
 
-  serveRoute(app, routes.movePortalGroup, async ({ params, body }) => {
-    const group = (await cluster.linearizableState()).portalGroups[params.id];
-    if (group === undefined) {
-      throw new ApiError('unknown-portal-group', `there is no portal group "${params.id}"`, {
-        got: params.id,
-        accepted: Object.keys(cluster.state().portalGroups).join(', '),
-      });
-    }
-    await propose(cluster, { type: 'moveGroup', group: group.id, epoch: group.epoch, to: body.to });
-    const moved = cluster.state().portalGroups[params.id] ?? group;
-    return { id: moved.id, primary: moved.primary ?? null, epoch: moved.epoch };
-  });
-
+  moveRoute(app, context);
   serveRoute(app, routes.getBackup, async () => {
     const state = await cluster.linearizableState();
     const text = JSON.stringify(state);
@@ -82,6 +71,29 @@ export function nodeRoutes(app: FastifyInstance, context: ApiContext): void {
       sha256: createHash('sha256').update(text).digest('hex'),
       state: text,
     };
+  });
+}
+
+/** Who leads a portal group. */
+function moveRoute(app: FastifyInstance, context: ApiContext): void {
+  const { cluster, services } = context;
+  serveRoute(app, routes.movePortalGroup, async ({ params, body, http }) => {
+    const state = await cluster.linearizableState();
+    const group = state.portalGroups[params.id];
+    if (group === undefined) {
+      throw new ApiError('unknown-portal-group', `there is no portal group "${params.id}"`, {
+        got: params.id,
+        accepted: Object.keys(cluster.state().portalGroups).join(', '),
+      });
+    }
+    const remembered =
+      versionOf(state) < 2
+        ? {}
+        : { atMs: services.membership.nowMs(), why: `asked for by ${callerOf(context, http)}` };
+    const at = { group: group.id, epoch: group.epoch };
+    await propose(cluster, { type: 'moveGroup', ...at, to: body.to, ...remembered });
+    const moved = cluster.state().portalGroups[params.id] ?? group;
+    return { id: moved.id, primary: moved.primary ?? null, epoch: moved.epoch };
   });
 }
 

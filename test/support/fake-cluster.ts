@@ -59,6 +59,11 @@ export class FakeCluster implements ClusterView {
     return this.#state;
   }
 
+  /** As once every node has been started with a program that knows this version of the configuration. */
+  reachVersion(stateVersion: number): void {
+    this.#state = { ...this.#state, stateVersion };
+  }
+
   linearizableState(): Promise<ClusterState> {
     return this.failure === undefined ? Promise.resolve(this.#state) : Promise.reject(this.failure);
   }

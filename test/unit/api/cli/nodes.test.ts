@@ -6,6 +6,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { BackupDocument, NodeListDocument } from '../../../../api/contract/nodes.ts';
 import { ManualClock } from '../../../../base/clock.ts';
 import type { ClusterState } from '../../../../cluster/state/model.ts';
+import { STATE_VERSIONS } from '../../../../cluster/state/versions.ts';
 import type { ApiFixture } from '../../../support/api-fixture.ts';
 import { type CliSession, errorOf, startCliSession } from '../../../support/cli-session.ts';
 
@@ -103,6 +104,13 @@ describe('commands about nodes', () => {
     expect(errorOf(again.err)['code']).toBe('already-primary');
     const none = await cli(['portal-group', 'move', 'pg9', 'n2', '--json']);
     expect(errorOf(none.err)['code']).toBe('unknown-portal-group');
+  });
+
+  it('remember that it was moved, and by whose word', async () => {
+    api.cluster.reachVersion(STATE_VERSIONS.newest);
+    expect((await cli(['portal-group', 'move', 'pg1', 'n3'])).code).toBe(0);
+    const last = { event: 'group-moved', detail: 'pg1 to n3: asked for by admin' };
+    expect(api.cluster.state().audit.at(-1)).toMatchObject(last);
   });
 
   it('write a backup for nobody else to read, and over no file', async () => {
