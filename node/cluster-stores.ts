@@ -3,6 +3,7 @@ import { CounterSet } from '../base/counters.ts';
 import { type Logger, silentLogger } from '../base/logger.ts';
 import type { RecordLog } from '../base/record-log.ts';
 import type { AppliedStore } from '../cluster/applied-store.ts';
+import { Ballast } from '../storage/log/ballast.ts';
 import { nodeFileSystem } from '../storage/log/file-system.ts';
 import { openAppliedStore } from './applied-directory.ts';
 import { ClusterRecords } from './cluster-records.ts';
@@ -13,6 +14,8 @@ export interface ClusterStores {
   readonly records: RecordLog;
   readonly clusterRecords: ClusterRecords;
   readonly appliedStore: AppliedStore;
+  /** Let go of if that was needed, and not made again yet. */
+  readonly ballast: Ballast;
   readonly close: () => Promise<void>;
 }
 
@@ -28,6 +31,9 @@ export async function openClusterStores(
   },
 ): Promise<ClusterStores> {
   const { config, genesis } = directory;
+  const ballast = new Ballast(nodeFileSystem, config.dataDir, watch.logger);
+  await nodeFileSystem.makeDirectory(config.dataDir);
+  await ballast.letGoIfNeeded();
   const owner = { clusterId: genesis.clusterId, nodeId: config.nodeId };
   const appliedStore = await openAppliedStore(config.dataDir, owner, watch.logger);
   const place = { directory: config.dataDir, fileSystem: nodeFileSystem };
@@ -36,5 +42,5 @@ export async function openClusterStores(
     await clusterRecords.records.close();
     await appliedStore.close();
   };
-  return { records: clusterRecords.records, clusterRecords, appliedStore, close };
+  return { records: clusterRecords.records, clusterRecords, appliedStore, ballast, close };
 }

@@ -1,9 +1,12 @@
 import { join } from 'node:path';
 import { describeError, OperationError } from '../base/errors.ts';
 import { EXIT_CODE } from '../base/exit-code.ts';
+import type { Logger } from '../base/logger.ts';
 import { ClusterNode } from '../cluster/cluster-node.ts';
 import type { MemberAddress } from '../cluster/membership.ts';
+import type { Ballast } from '../storage/log/ballast.ts';
 import { nodeFileSystem } from '../storage/log/file-system.ts';
+import { BALLAST_CHECK_MS } from '../storage/log/limits.ts';
 import { DiskIdentities } from '../storage/replication/disk-identity.ts';
 import { openClusterStores } from './cluster-stores.ts';
 import { MemberWatch } from './member-watch.ts';
@@ -32,7 +35,7 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     const reason = `this node was removed from the cluster; to come back, this host joins under another id`;
     return end(EXIT_CODE.removed, 'node.removed', { nodeId, reason });
   };
-  const { clusterRecords, appliedStore, close } = await openClusterStores(directory, {
+  const { clusterRecords, appliedStore, ballast, close } = await openClusterStores(directory, {
     logger: logger('cluster-records'),
     counters,
   });
@@ -87,7 +90,19 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
   await clusterRecords.noted();
   await mesh.start();
   members.ask();
+  keepBallast(ballast, logger('node'));
   return { cluster, mesh, members, closeStores: close };
+}
+
+/** For as long as the process lives. */
+function keepBallast(ballast: Ballast, logger: Logger): void {
+  const again = (): void => {
+    systemTimers.setTimer(BALLAST_CHECK_MS, () => keepBallast(ballast, logger));
+  };
+  ballast.makeIfRoom().then(again, (error: unknown) => {
+    logger.warn('disk.no-ballast', { reason: describeError(error) });
+    again();
+  });
 }
 
 function endFailed(end: EndProcess, error: unknown): never {

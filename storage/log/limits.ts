@@ -36,3 +36,12 @@ export const AT_ONCE_PAUSE_MS = 5_000;
 export const SLOW_DATA_SYNC_MS = 50;
 /** For how long after it no write is carried out at once, unless a quicker sync comes first. */
 export const AFTER_SLOW_SYNC_MS = 1_000;
+/** What a node keeps back to be able to start on a full disk: this much, or on a small disk one part of so many. */
+export const MAX_BALLAST_BYTES = 32 * 1024 * 1024;
+export const BALLAST_PARTS = 32;
+/** It is made where one part of so many of the disk is free besides. */
+export const BALLAST_ROOM_PARTS = 8;
+/** Written at a time. */
+export const BALLAST_PIECE_BYTES = 1024 * 1024;
+/** How often a node looks whether it can make it again. */
+export const BALLAST_CHECK_MS = 10_000;

@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
-import { mkdir, readdir, statfs } from 'node:fs/promises';
+import { closeSync, existsSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { mkdir, readdir, readFile, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { ImageListDocument } from '../../api/contract/images.ts';
 import { SeededRandom } from '../../base/random.ts';
 import { ScsiStatusError } from '../../scripts/simulator/scsi-exchange.ts';
+import { ballastBytes } from '../../storage/log/ballast.ts';
 import { describeWhere } from '../support/requirements.ts';
 import {
   type ClusterFixture,
@@ -18,6 +19,8 @@ import { SteadyMachine } from './support/steady-machine.ts';
 
 const DISK_MIB = 24;
 const IMAGE_MIB = 40;
+const GROWN_MIB = 192;
+const MIB = 1024 * 1024;
 const MAC = '52:54:00:ff:00:01';
 const HTTP_NO_SPACE = 507;
 /** DATA PROTECT, as SBC-3 has it for a write that finds no room. */
@@ -126,6 +129,33 @@ describeWhere(
       await fixture.addClient('late', '52:54:00:ff:00:02', '--node', 'n2');
     }, 90_000);
 
+    it('without a byte left is started by letting go of its ballast, which comes back with the room', async () => {
+      const ballast = join(small, 'ballast');
+      const { cluster } = fixture;
+      await until('the ballast is there', async () => (await readdir(small)).includes('ballast'), 30_000);
+      await cluster.kill('n1');
+      fillUp(join(small, 'junk'));
+      expect(await freeBytes(small)).toBe(0);
+      cluster.start('n1');
+      await until(
+        'n1 takes part again',
+        async () => (await fixture.status('n1')).cluster.leader !== null,
+        90_000,
+      );
+      expect(existsSync(ballast)).toBe(false);
+      expect(await readFile(cluster.logFile('n1'), 'utf8')).toContain('disk.ballast-let-go');
+      await rm(join(small, 'junk'));
+      execFileSync('mount', ['-o', `remount,size=${GROWN_MIB}m`, small]);
+      await until('the ballast is there again', () => Promise.resolve(existsSync(ballast)), 30_000);
+      expect((await stat(ballast)).size).toBe(ballastBytes(GROWN_MIB * MIB));
+      await until(
+        'n1 has everything again',
+        async () =>
+          (await fixture.status('n2')).portalGroups.every((g) => g.inSync.length === 3 && g.room === null),
+        150_000,
+      );
+    }, 300_000);
+
     async function imageNames(): Promise<string[]> {
       const { json } = await fixture.api('n2', '/api/v1/images');
       return (json as ImageListDocument).images.map((image) => image.name);
@@ -138,6 +168,18 @@ describeWhere(
     }
   },
 );
+
+function fillUp(path: string): void {
+  const file = openSync(path, 'w');
+  const piece = Buffer.alloc(4096, 1);
+  try {
+    for (;;) writeSync(file, piece);
+  } catch (error) {
+    expect((error as { code?: string }).code).toBe('ENOSPC');
+  } finally {
+    closeSync(file);
+  }
+}
 
 async function freeBytes(directory: string): Promise<number> {
   const { bavail, bsize } = await statfs(directory);
