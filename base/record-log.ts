@@ -67,6 +67,8 @@ export interface LogRecord {
   readonly index: number;
   readonly position: number;
   readonly payload: Uint8Array;
+  /** False: what follows has been read already, and comes without waiting for the file. */
+  readonly isLastRead?: boolean;
   /** Only parts of the payload that have checksums of their own may be wrong, and some are. */
   readonly isDamaged?: boolean;
 }

@@ -79,7 +79,8 @@ export class FrameDecoder {
         input = input.subarray(lengthBytes);
         yield { type, body };
       } else {
-        this.#partial = { type, body: new Uint8Array(lengthBytes), filledBytes: 0 };
+        // Not cleared: it is handed on only when every byte of it has been put in.
+        this.#partial = { type, body: Buffer.allocUnsafeSlow(lengthBytes), filledBytes: 0 };
       }
     }
   }

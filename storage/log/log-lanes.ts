@@ -15,7 +15,8 @@ import { isNoSpace, type OpenFile } from './file-system.ts';
 import { MAX_APPEND_BYTES, MAX_WAITING_CALLS, MAX_WRITE_BYTES } from './limits.ts';
 import { LogCare, type LogCareOptions } from './log-care.ts';
 import { LogTail } from './log-tail.ts';
-import { RECORD_HEADER_BYTES, recordsSizeBytes } from './segment-codec.ts';
+import { recordsSizeBytes } from './segment-codec.ts';
+import { logRecords } from './segment-reader.ts';
 import type { SegmentSet } from './segment-set.ts';
 import type { WaitingAppend, WaitingTask } from './waiting-calls.ts';
 
@@ -148,14 +149,7 @@ export class SegmentedLog implements MendableLog {
     const ranges = this.#segments.retain(fromIndex, untilIndex);
     try {
       for (const range of ranges) {
-        const { firstIndex, basePosition } = range.segment;
-        for await (const batch of this.#segments.readRange(range)) {
-          for (const { relativeIndex, offset, payload, isDamaged } of batch) {
-            const position = basePosition + offset + RECORD_HEADER_BYTES;
-            const index = firstIndex + relativeIndex;
-            yield isDamaged === true ? { index, position, payload, isDamaged } : { index, position, payload };
-          }
-        }
+        for await (const batch of this.#segments.readRange(range)) yield* logRecords(range.segment, batch);
       }
     } finally {
       for (const range of ranges) this.#segments.release(range);

@@ -1,7 +1,8 @@
+import type { LogRecord } from '../../base/record-log.ts';
 import type { OpenFile } from './file-system.ts';
 import { SCAN_CHUNK_BYTES } from './limits.ts';
 import type { Segment } from './segment.ts';
-import { decodeRecord } from './segment-codec.ts';
+import { decodeRecord, RECORD_HEADER_BYTES } from './segment-codec.ts';
 
 export interface StoredRecord {
   readonly relativeIndex: number;
@@ -67,4 +68,17 @@ export async function* readRecords(
     if (batch.length > 0) yield batch;
   }
   return { clean: true, reason: 'all were read', offset, relativeIndex };
+}
+
+/** Records that were read together, as the log gives them out. */
+export function logRecords(
+  { firstIndex, basePosition }: Segment,
+  batch: readonly StoredRecord[],
+): readonly LogRecord[] {
+  return batch.map(({ relativeIndex, offset, payload, isDamaged }, i) => {
+    const index = firstIndex + relativeIndex;
+    const position = basePosition + offset + RECORD_HEADER_BYTES;
+    const record = { index, position, payload, isLastRead: i === batch.length - 1 };
+    return isDamaged === true ? { ...record, isDamaged } : record;
+  });
 }

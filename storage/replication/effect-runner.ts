@@ -262,7 +262,7 @@ export class EffectRunner {
         if (records.length > 0 && isFull) break;
         records.push(payload);
         lengthBytes += payload.length;
-        if (lengthBytes >= maxBytes * FULL_ENOUGH_PART) break;
+        if (scanned.isLastRead !== false && lengthBytes >= maxBytes * FULL_ENOUGH_PART) break;
       }
     } catch (error) {
       if (!(error instanceof LogCorruptionError)) throw error;
