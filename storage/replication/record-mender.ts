@@ -129,7 +129,11 @@ export class RecordMender {
       const bytes = await log.readAt(position, STORED_BLOCK_BYTES).catch(() => undefined);
       return bytes !== undefined && crc32c(bytes) === crc ? bytes : undefined;
     }
-    const payload = (await this.#fetch(firstIndex))?.payload;
+    const isUnderWay = this.#fetched.has(firstIndex);
+    let fetched = await this.#fetch(firstIndex);
+    // Who was asked before this read came may have been out of reach then.
+    if (fetched === undefined && isUnderWay) fetched = await this.#fetch(firstIndex);
+    const payload = fetched?.payload;
     if (!this.#damaged.has(firstIndex)) this.#fetched.delete(firstIndex);
     const start = position - located.position;
     const block = payload?.subarray(start, start + STORED_BLOCK_BYTES);

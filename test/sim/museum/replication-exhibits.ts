@@ -99,4 +99,76 @@ export const REPLICATION_EXHIBITS: readonly Exhibit[] = [
     ],
     seeds: 60,
   },
+  {
+    name: 'a read of a damaged block that is answered as it is',
+    story: 'A bit turns over on the disk of the primary, and a client is given it.',
+    edits: [
+      {
+        file: 'storage/lun/lun-reader.ts',
+        sound: 'if (crc32c(block) === crcs[i]) continue;',
+        faulty: 'if (crcs[i] !== undefined) continue;',
+      },
+    ],
+    seeds: 60,
+  },
+  {
+    name: 'mending with whatever another member sends',
+    story: 'A sound checksum is put over a record that was spoilt on its way.',
+    edits: [
+      {
+        file: 'storage/replication/record-mender.ts',
+        sound: 'if (!isSound(frame, epoch)) {',
+        faulty: 'if (!isSound({ ...frame, crc: crc32c(frame.payload) }, epoch)) {',
+      },
+      {
+        file: 'storage/replication/record-mender.ts',
+        sound:
+          "return record.epoch === epoch && (record.kind !== 'write' || checksumOfIntact(record) !== undefined);",
+        faulty: 'return record.epoch === epoch;',
+      },
+    ],
+    seeds: 120,
+  },
+  {
+    name: 'a damaged record that is sent to a member that catches up',
+    story: 'One copy that is damaged makes another one so.',
+    edits: [
+      {
+        file: 'storage/replication/effect-runner.ts',
+        sound: 'if (scanned.isDamaged === true && elided === undefined) break;',
+        faulty: '',
+      },
+    ],
+    seeds: 120,
+  },
+  {
+    name: 'mending from a member with another record of that number',
+    story:
+      'One that was primary for a moment and has not been brought in line yet gives a record that was never committed.',
+    edits: [
+      {
+        file: 'storage/replication/record-mender.ts',
+        sound: 'const isSame = isHere && epochAt(view.epochs, index) === epoch;',
+        faulty: 'const isSame = isHere;',
+      },
+      {
+        file: 'storage/replication/record-mender.ts',
+        sound: 'return record.epoch === epoch && (',
+        faulty: 'return (',
+      },
+    ],
+    seeds: 300,
+  },
+  {
+    name: 'damage that is mended in memory only',
+    story: 'Clients are given what another member has, and the copy stays damaged until that one is gone.',
+    edits: [
+      {
+        file: 'storage/replication/record-mender.ts',
+        sound: 'if (await log.mend(firstIndex, payloads)) {',
+        faulty: 'if (payloads.length > 0) {',
+      },
+    ],
+    seeds: 60,
+  },
 ];

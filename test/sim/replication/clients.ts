@@ -22,6 +22,8 @@ export interface ClientsOptions {
   readonly world: World;
   readonly counters: CounterSet;
   readonly servers: () => readonly Server[];
+  /** Whether a server may say that something cannot be read. Default: never. */
+  readonly mayLackData?: (server: Server) => boolean;
   readonly fail: (what: string) => void;
 }
 
@@ -31,6 +33,7 @@ export class Clients {
   readonly #world: World;
   readonly #counters: CounterSet;
   readonly #servers: () => readonly Server[];
+  readonly #mayLackData: (server: Server) => boolean;
   readonly #fail: (what: string) => void;
   /** By LUN and sector. */
   readonly #histories = new Map<string, Operation[]>();
@@ -46,11 +49,12 @@ export class Clients {
   pauseMs: readonly [number, number] = [2, 16];
   isOver = false;
 
-  constructor({ group = GROUP, world, counters, servers, fail }: ClientsOptions) {
+  constructor({ group = GROUP, world, counters, servers, mayLackData, fail }: ClientsOptions) {
     this.#group = group;
     this.#world = world;
     this.#counters = counters;
     this.#servers = servers;
+    this.#mayLackData = mayLackData ?? (() => false);
     this.#fail = fail;
   }
 
@@ -251,13 +255,15 @@ export class Clients {
     next: (ok: boolean) => void,
   ): void {
     const invokedMs = ++this.#stamp;
+    const isDamaged = this.#mayLackData(server);
     this.#ask(
       server,
       async () => Buffer.concat(await this.#device(server, lunId).read(first, length)),
       (result) => {
         if (result instanceof DeviceError) {
           this.#counters.add(`sim.read-${result.kind}`);
-          if (result.kind !== 'not-serving') this.#fail(`a read fails: ${result.message}`);
+          const isAllowed = result.kind === 'medium-error' && (isDamaged || this.#mayLackData(server));
+          if (result.kind !== 'not-serving' && !isAllowed) this.#fail(`a read fails: ${result.message}`);
           next(false);
           return;
         }
@@ -279,7 +285,8 @@ export class Clients {
 
   #valueOf(sector: Buffer): number {
     const value = sector.readUInt32BE(0);
-    if (sector.readUInt32BE(SECTOR_BYTES - 4) !== value) this.#fail('a sector is torn');
+    if (Buffer.compare(sector, sectorOf(value)) !== 0)
+      this.#fail('a sector is torn, or was never written so');
     return value;
   }
 

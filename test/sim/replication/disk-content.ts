@@ -6,7 +6,7 @@ import type { Disk } from './disk.ts';
 const BLOCKS = 64;
 const BLOCK_BYTES = 4096;
 
-/** What a disk's log gives for each block of each LUN that is not as in its image, records before `untilIndex` taken for committed. */
+/** What a disk's log gives, or gave before bits turned over, for each block of each LUN that is not as in its image, records before `untilIndex` taken for committed. */
 export function contentOf(disk: Disk, groupId: string, untilIndex = disk.nextIndex): Map<string, string> {
   const content = new Map<string, string>();
   const table = new LunTable({ open: () => Promise.resolve(undefined) }, () => {});
@@ -15,8 +15,8 @@ export function contentOf(disk: Disk, groupId: string, untilIndex = disk.nextInd
   const { baseIndex, luns } = decodeGroupMeta(meta);
   table.restart(baseIndex, luns);
   for (let index = baseIndex; index < untilIndex; index++) {
-    const { position, payload } = disk.records[index - disk.firstIndex] as (typeof disk.records)[number];
-    table.hold(index, position, decodeGroupRecord(payload));
+    const { position } = disk.records[index - disk.firstIndex] as (typeof disk.records)[number];
+    table.hold(index, position, decodeGroupRecord(disk.written(index)));
   }
   table.applyHeld(untilIndex);
   for (const { description, blocks } of table.all()) {
@@ -32,10 +32,22 @@ export function contentOf(disk: Disk, groupId: string, untilIndex = disk.nextInd
 }
 
 function bytesAt(disk: Disk, position: number): string {
-  const record = disk.records.findLast((candidate) => candidate.position <= position);
+  const i = disk.records.findLastIndex((candidate) => candidate.position <= position);
+  const record = disk.records[i];
   if (record === undefined) throw new Error(`nothing lies at ${position}`);
   const start = position - record.position;
-  return Buffer.from(record.payload.subarray(start, start + BLOCK_BYTES)).toString('latin1');
+  const payload = disk.written(disk.firstIndex + i);
+  return Buffer.from(payload.subarray(start, start + BLOCK_BYTES)).toString('latin1');
+}
+
+/** A place at which one log does not give what another one does, as far as both go; undefined if there is none. */
+export function lackingOf(disk: Disk, other: Disk, groupId: string): string | undefined {
+  const untilIndex = Math.min(disk.nextIndex, other.nextIndex);
+  const has = contentOf(disk, groupId, untilIndex);
+  for (const [place, value] of contentOf(other, groupId, untilIndex)) {
+    if (has.get(place) !== value) return place;
+  }
+  return undefined;
 }
 
 /** How the logs of members that have all there is differ, in their records or in what these give; undefined if not. */
@@ -60,7 +72,7 @@ export function differenceBetween(disks: readonly Disk[], groupId: string): stri
 }
 
 function payloadAt(disk: Disk, index: number): Buffer {
-  return Buffer.from((disk.records[index - disk.firstIndex] as { payload: Uint8Array }).payload);
+  return Buffer.from(disk.written(index));
 }
 
 function isVoid(payload: Uint8Array): boolean {

@@ -18,6 +18,8 @@ interface DiskRecord {
   readonly position: number;
   /** Of the payload as it was written. */
   readonly crc: number;
+  /** The payload as it was written, where a bit has turned over since. */
+  readonly written?: Uint8Array;
 }
 
 function isDamaged({ payload, crc }: DiskRecord): boolean {
@@ -79,7 +81,25 @@ export class Disk {
     const record = this.records[index - this.firstIndex] as DiskRecord;
     const payload = Uint8Array.from(record.payload);
     payload[at] = (payload[at] as number) ^ (1 << bit);
-    this.records[index - this.firstIndex] = { ...record, payload };
+    this.records[index - this.firstIndex] = { written: record.payload, ...record, payload };
+  }
+
+  /** Bits of a record are as they were. */
+  unflip(index: number): void {
+    const { position, crc } = this.records[index - this.firstIndex] as DiskRecord;
+    this.records[index - this.firstIndex] = { payload: this.written(index), position, crc };
+  }
+
+  /** A record as it was written. */
+  written(index: number): Uint8Array {
+    const { written, payload } = this.records[index - this.firstIndex] as DiskRecord;
+    return written ?? payload;
+  }
+
+  /** Whether it holds this very record, undamaged. */
+  has(index: number, payload: Uint8Array): boolean {
+    const record = this.records[index - this.firstIndex];
+    return record !== undefined && !isDamaged(record) && Buffer.compare(record.payload, payload) === 0;
   }
 
   /** Numbers of damaged records. */
@@ -298,11 +318,8 @@ class DiskLog implements MendableLog {
         const record = disk.records[firstIndex + i - disk.firstIndex];
         if (record === undefined || record.payload.length !== payload.length) return false;
         const crc = crc32c(payload);
-        disk.records[firstIndex + i - disk.firstIndex] = {
-          ...record,
-          payload: Uint8Array.from(payload),
-          crc,
-        };
+        const { position } = record;
+        disk.records[firstIndex + i - disk.firstIndex] = { position, payload: Uint8Array.from(payload), crc };
       }
       return true;
     });

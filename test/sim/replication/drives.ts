@@ -29,12 +29,22 @@ export class Drives {
     return disk;
   }
 
+  /** Whatever may turn up again, copies of earlier times among them. */
+  all(): Disk[] {
+    return [...this.#all.values(), ...this.#old.values(), ...this.#next.values()];
+  }
+
   isExchanging(nodeId: string): boolean {
     return this.#next.has(nodeId);
   }
 
   isUnmounted(nodeId: string): boolean {
     return this.#unmounted.has(nodeId);
+  }
+
+  /** What the node has is not to be used any more. */
+  replace(nodeId: string): void {
+    this.#next.set(nodeId, this.make(nodeId));
   }
 
   /** The one that the node is to be started with, if it is another one than it had. */

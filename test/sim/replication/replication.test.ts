@@ -42,6 +42,7 @@ describe('replication in the simulator', () => {
     ];
     for (const name of [
       ...['releases', 'failedDrops', 'sim.quick-moves', 'sim.left'],
+      ...['sim.flips-in-data', 'sim.flips-anywhere', 'sim.spoilt-records', 'replication.damage-mended'],
       ...rarer,
       'replication.truncated',
       'replication.trimmed',

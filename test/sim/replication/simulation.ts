@@ -1,14 +1,16 @@
 import { CounterSet } from '../../../base/counters.ts';
 import { silentLogger } from '../../../base/logger.ts';
-import { ReplicationHost } from '../../../storage/replication/index.ts';
+import { DamagedCopyError, ReplicationHost } from '../../../storage/replication/index.ts';
 import { Network } from '../network.ts';
 import { Process, World } from '../world.ts';
 import { ACKNOWLEDGEMENT_WEATHER, Addresses, isAcknowledgement } from './addresses.ts';
+import { Ambushes } from './ambushes.ts';
 import { Authority, type Change } from './authority.ts';
+import { BitRot } from './bit-rot.ts';
 import { Clients, GROUP, isServing } from './clients.ts';
 import { NEVER } from './complaints.ts';
 import type { Disk } from './disk.ts';
-import { contentOf, differenceBetween } from './disk-content.ts';
+import { differenceBetween, lackingOf } from './disk-content.ts';
 import { Drives } from './drives.ts';
 import { simulatedImages } from './sectors.ts';
 import type { Node, SimulationOptions, SimulationResult } from './simulation-options.ts';
@@ -37,6 +39,8 @@ export class Simulation {
   #violation: string | undefined;
   #inTrouble = true;
   readonly #drives: Drives;
+  readonly #bitRot: BitRot;
+  readonly #ambushes: Ambushes;
 
   constructor(options: SimulationOptions) {
     this.#options = options;
@@ -45,12 +49,16 @@ export class Simulation {
     this.#drives = new Drives(this.world);
     this.#addresses = new Addresses(this.world, (what) => this.#fail(what));
     this.#network.onMessage = (what, from, _, message) => {
-      if (what === 'sent') this.#addresses.overhear(from, message);
+      if (what !== 'sent') return;
+      this.#addresses.overhear(from, message);
+      this.#bitRot.spoil(message);
     };
     this.#clients = new Clients({
       world: this.world,
       counters: this.#counters,
       servers: () => this.#running(),
+      // Who has what is damaged on a disk may be out of reach.
+      mayLackData: (server) => this.#inTrouble && (server as Node).disk.damaged().length > 0,
       fail: (what) => this.#fail(what),
     });
     const durability = options.durability ?? 'write-back';
@@ -68,15 +76,25 @@ export class Simulation {
       LEASE_MS,
       options.ignoresDisks === true,
     );
+    const parts = {
+      world: this.world,
+      network: this.#network,
+      counters: this.#counters,
+      authority: this.authority,
+      isInTrouble: () => this.#inTrouble,
+    };
+    const nodes = (): Node[] => [...this.#nodes.values()];
+    this.#bitRot = new BitRot({ ...parts, group: GROUP, drives: this.#drives, nodes });
+    this.#ambushes = new Ambushes({ ...parts, nodeIds: NODES, move: () => this.#move() });
   }
 
   async run(): Promise<SimulationResult> {
     const { world } = this;
     const troubleMs = this.#options.troubleMs ?? 3_000;
-    this.authority.onFenced = (nodeId) => this.#ambushFenced(nodeId);
+    this.authority.onFenced = (nodeId) => this.#ambushes.fenced(nodeId);
     this.authority.onApplied = (change) => {
       this.#checkJoined(change);
-      this.#ambush(change);
+      this.#ambushes.applied(change);
     };
     if (world.chance(40)) {
       this.#network.isDatagram = isAcknowledgement;
@@ -132,6 +150,7 @@ export class Simulation {
 
   #start(nodeId: string, disk: Disk, starts: number): void {
     const { world, authority } = this;
+    this.#bitRot.spare({ nodeId, disk });
     const process = new Process(world, nodeId, `${nodeId}.${starts + 1}`);
     const transport = this.#network.attach(process);
     const propose = (change: Change) => authority.propose(process, change);
@@ -140,7 +159,12 @@ export class Simulation {
       nodeId,
       incarnation: process.incarnation,
       transport,
-      openLog: () => Promise.resolve(disk.openLog(process)),
+      openLog: (_group, _mustExist, verifyFrom) => disk.openLog(process, verifyFrom),
+      setAside: () => {
+        this.#counters.add('sim.set-aside');
+        this.#drives.replace(nodeId);
+        return Promise.resolve();
+      },
       metaDirectory: disk.metaStore(process),
       checkpoints: disk.checkpointStore(process),
       images: simulatedImages(world, process),
@@ -151,8 +175,10 @@ export class Simulation {
       proposeShrink: (_, epoch, remove) => propose({ kind: 'shrink', epoch, primary: nodeId, remove }),
       proposeExpand: (_, epoch, add, incarnation) =>
         propose({ kind: 'expand', epoch, primary: nodeId, add, incarnation }),
-      onFatal: (error) =>
-        process.isAlive && this.#fail(`${process.incarnation} ends: ${(error as Error).stack}`),
+      onFatal: (error) => {
+        if (error instanceof DamagedCopyError) this.#kill(this.#nodes.get(nodeId) as Node, 'exit');
+        else if (process.isAlive) this.#fail(`${process.incarnation} ends: ${(error as Error).stack}`);
+      },
       letGo: () => this.#addresses.follow(process, false),
       trim: {
         checkMs: 100,
@@ -181,6 +207,7 @@ export class Simulation {
       else authority.register(process, disk.id);
     };
     process.enterAfter(world.between(1, 30), register);
+    process.enterAfter(world.between(1, 30), () => this.#bitRot.scrub(node));
   }
 
   #kill(node: Node, how: 'kill' | 'exit' | 'power'): void {
@@ -224,6 +251,7 @@ export class Simulation {
   #watchNodes(): void {
     const { world, authority } = this;
     if (!this.#inTrouble) this.#mountLast();
+    this.#bitRot.spare();
     for (const node of this.#nodes.values()) {
       const { process } = node;
       const isSeen = process.isAlive && !process.isPaused && !authority.isCutOff(node.nodeId);
@@ -269,7 +297,7 @@ export class Simulation {
     const node = this.#someNode();
     const other = NODES[world.random.below(NODES.length)] as string;
     for (const { nodeId, disk } of this.#nodes.values()) this.#drives.maybeCopy(nodeId, disk);
-    switch (world.random.below(17)) {
+    switch (world.random.below(20)) {
       case 0:
       case 1:
         this.#kill(node, this.#options.durability === 'durable' && world.chance(60) ? 'power' : 'kill');
@@ -308,13 +336,18 @@ export class Simulation {
       case 15:
         this.#leave(node);
         break;
+      case 17:
+      case 18:
+      case 19:
+        this.#bitRot.flip(node);
+        break;
       case 10:
         if (this.authority.dropReplica(other)) {
           world.after(world.between(50, 800), () => this.authority.addReplica(other));
         }
         break;
       default:
-        this.#isolate(node);
+        this.#ambushes.isolate(node.nodeId);
     }
     world.after(world.between(40, 450), () => this.#makeTrouble());
   }
@@ -376,48 +409,9 @@ export class Simulation {
     const [joined, primary] = [this.#nodes.get(change.add), this.#nodes.get(change.primary)];
     const isThere = joined?.process.isAlive === true && joined.process.incarnation === change.incarnation;
     if (joined === undefined || primary?.process.isAlive !== true || !isThere) return;
-    const untilIndex = Math.min(joined.disk.nextIndex, primary.disk.nextIndex);
-    const [has, wanted] = [joined, primary].map(({ disk }) => contentOf(disk, GROUP, untilIndex)) as [
-      Map<string, string>,
-      Map<string, string>,
-    ];
     this.#counters.add('sim.joined-compared');
-    for (const [place, value] of wanted) {
-      if (has.get(place) !== value) this.#fail(`${change.incarnation} joins and lacks ${place}`);
-    }
-  }
-
-  /** The worst moment: the primary does not learn that its proposal was applied, nor hear from whom it concerns. */
-  #ambush(change: Change): void {
-    if (!this.#inTrouble || !this.world.chance(20)) return;
-    this.#counters.add('sim.ambushes');
-    const forMs = this.world.between(200, 1_500);
-    const other = change.kind === 'expand' ? change.add : change.remove;
-    this.authority.cutOff(change.primary, forMs);
-    if (this.world.chance(50)) this.#network.cut(change.primary, other, forMs);
-    else this.#network.hold(change.primary, other, forMs);
-  }
-
-  /** One that is fenced hears of it from nobody for a while, and may think that all is well. */
-  #ambushFenced(nodeId: string): void {
-    if (!this.#inTrouble) return;
-    // The new primary is not in office yet, and the one before it may still be serving.
-    if (this.world.chance(30)) this.world.after(this.world.between(1, 120), () => this.#move());
-    if (!this.world.chance(40)) return;
-    const forMs = this.world.between(200, 800);
-    this.authority.cutOff(nodeId, forMs);
-    for (const other of NODES) {
-      if (other === nodeId) continue;
-      this.#network.hold(nodeId, other, forMs);
-      this.#network.hold(other, nodeId, forMs);
-    }
-  }
-
-  /** From the authority and from its peers, as if its switch had failed, though clients still reach it. */
-  #isolate(node: Node): void {
-    const forMs = this.world.between(300, 1_500);
-    this.authority.cutOff(node.nodeId, forMs);
-    for (const other of NODES) if (other !== node.nodeId) this.#network.cut(node.nodeId, other, forMs);
+    const lacking = lackingOf(joined.disk, primary.disk, GROUP);
+    if (lacking !== undefined) this.#fail(`${change.incarnation} joins and lacks ${lacking}`);
   }
 
   // The end
@@ -440,7 +434,7 @@ export class Simulation {
       return;
     }
     const disks = Array.from(this.#nodes.values(), (n) => n.disk);
-    const difference = differenceBetween(disks, GROUP);
+    const difference = differenceBetween(disks, GROUP) ?? this.#bitRot.leftDamaged();
     if (difference !== undefined) this.#fail(difference);
   }
 }

@@ -1,0 +1,59 @@
+import type { CounterSet } from '../../../base/counters.ts';
+import type { Network } from '../network.ts';
+import type { World } from '../world.ts';
+import type { Authority, Change } from './authority.ts';
+
+export interface AmbushOptions {
+  readonly nodeIds: readonly string[];
+  readonly world: World;
+  readonly network: Network;
+  readonly counters: CounterSet;
+  readonly authority: Authority;
+  readonly isInTrouble: () => boolean;
+  readonly move: () => void;
+}
+
+/** Nodes that are cut off at the worst moments. */
+export class Ambushes {
+  readonly #options: AmbushOptions;
+
+  constructor(options: AmbushOptions) {
+    this.#options = options;
+  }
+
+  /** The primary does not learn that its proposal was applied, nor hear from whom it concerns. */
+  applied(change: Change): void {
+    const { world, network, counters, authority, isInTrouble } = this.#options;
+    if (!isInTrouble() || !world.chance(20)) return;
+    counters.add('sim.ambushes');
+    const forMs = world.between(200, 1_500);
+    const other = change.kind === 'expand' ? change.add : change.remove;
+    authority.cutOff(change.primary, forMs);
+    if (world.chance(50)) network.cut(change.primary, other, forMs);
+    else network.hold(change.primary, other, forMs);
+  }
+
+  /** One that is fenced hears of it from nobody for a while, and may think that all is well. */
+  fenced(nodeId: string): void {
+    const { nodeIds, world, network, authority, isInTrouble, move } = this.#options;
+    if (!isInTrouble()) return;
+    // The new primary is not in office yet, and the one before it may still be serving.
+    if (world.chance(30)) world.after(world.between(1, 120), move);
+    if (!world.chance(40)) return;
+    const forMs = world.between(200, 800);
+    authority.cutOff(nodeId, forMs);
+    for (const other of nodeIds) {
+      if (other === nodeId) continue;
+      network.hold(nodeId, other, forMs);
+      network.hold(other, nodeId, forMs);
+    }
+  }
+
+  /** From the authority and from its peers, as if its switch had failed, though clients still reach it. */
+  isolate(nodeId: string): void {
+    const { nodeIds, world, network, authority } = this.#options;
+    const forMs = world.between(300, 1_500);
+    authority.cutOff(nodeId, forMs);
+    for (const other of nodeIds) if (other !== nodeId) network.cut(nodeId, other, forMs);
+  }
+}
