@@ -22,13 +22,15 @@ export function group(epoch: number, primary: string, inSync: string[], minInSyn
   return { id: 'g', epoch, primary, inSync: members, replicas, minInSync, durability: 'write-back' };
 }
 
-/** Member "a", driven by hand; appends and syncs are done as soon as they are asked for. */
+/** Member "a", driven by hand; appends and syncs are done as soon as they are asked for, unless told otherwise. */
 export class Driver {
   nowMs = 1_000;
   readonly core: ReplicaCore;
   readonly #state;
   effects: ReplicaEffect[] = [];
   appliedIndex = 1;
+  /** False: the disk takes its time, and the test says when an append has ended. */
+  appendsAtOnce = true;
 
   constructor(epochs: { epoch: number; startIndex: number }[] = [], nextIndex = 1) {
     this.core = {
@@ -67,7 +69,7 @@ export class Driver {
     const effects = stepReplica(this.#state, event, this.nowMs, this.appliedIndex);
     this.effects = [...effects];
     for (const effect of effects) {
-      if (effect.kind === 'append' || effect.kind === 'beginEpoch') {
+      if ((effect.kind === 'append' || effect.kind === 'beginEpoch') && this.appendsAtOnce) {
         const appendedIndex = this.core.log.nextIndex;
         effects.push(...this.#again({ kind: 'appended', cut: this.core.log.cut, appendedIndex }));
       } else if (effect.kind === 'sync') {
