@@ -289,6 +289,8 @@ function onPosition(
     const truncate: PrimaryFrame = { kind: 'truncate', ...commonFields(state, nowMs), fromIndex: agreed };
     return [{ kind: 'send', to: member.nodeId, frame: truncate }];
   }
+  // What was on its way when its space ran out is answered by its position, for each message of it.
+  if (frame.full) return [];
   member.mode = 'streaming';
   member.nextToSend = agreed;
   if (agreed < log.appendedIndex) return pump(state, member);

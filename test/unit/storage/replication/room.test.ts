@@ -4,7 +4,7 @@ import { type DiskRoom, ROOM_ENOUGH } from '../../../../storage/replication/core
 import type { PrimaryFrame } from '../../../../storage/replication/frame.ts';
 import type { PrimaryState } from '../../../../storage/replication/primary-state.ts';
 import { isOutOfRoom } from '../../../../storage/replication/room.ts';
-import { Driver, group, LEASE_MS } from './machine-driver.ts';
+import { Driver, group, identity, LEASE_MS } from './machine-driver.ts';
 
 const SPENT: DiskRoom = { isFilling: true, isLow: true, isSpent: true };
 const LOW: DiskRoom = { isFilling: true, isLow: true, isSpent: false };
@@ -90,6 +90,24 @@ describe('a primary with such a backup in its set', () => {
     driver.ack('b', 2, { low: true, filling: true });
     expect(driver.proposed()).toEqual([]);
     expect(isOutOfRoom(driver.primary)).toBe(true);
+  });
+
+  it('sends nothing to one that takes nothing, by whatever it says so', () => {
+    const driver = primaryOf();
+    driver.append();
+    driver.step({
+      kind: 'streamed',
+      to: identity('c'),
+      fromIndex: 2,
+      sent: { nextIndex: 3, lengthBytes: 10 },
+    });
+    const position = { kind: 'position', epochs: [], durableIndex: 1 } as const;
+    for (const frame of [{ ...position, full: true }, { full: true }]) {
+      driver.ack('c', 1, frame);
+      expect(driver.effects.filter((e) => e.kind === 'stream' && e.to.nodeId === 'c')).toEqual([]);
+    }
+    driver.ack('c', 1, { ...position, full: false });
+    expect(driver.effects.filter((e) => e.kind === 'stream' && e.to.nodeId === 'c')).toHaveLength(1);
   });
 
   it('does not let it join before it has room', () => {
