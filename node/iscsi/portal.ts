@@ -4,7 +4,7 @@ import type { Counters } from '../../base/counters.ts';
 import { describeError, InvariantError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { RandomSource } from '../../base/random.ts';
-import { LogicalUnit } from '../scsi/logical-unit.ts';
+import { LogicalUnit, type LogicalUnitOptions } from '../scsi/logical-unit.ts';
 import { Connection, type ConnectionHost } from './connection.ts';
 import {
   DEFAULT_PORTAL_LIMITS,
@@ -341,13 +341,26 @@ export class IscsiPortal {
     const initiatorPort = `${login.initiatorName},i,0x${login.isid}`;
     const { logger } = this.#options;
     const paths = granted.paths === undefined ? {} : { paths: granted.paths };
+    const { forward: passOn } = granted;
+    const forward: Pick<LogicalUnitOptions, 'forward'> =
+      passOn === undefined ? {} : { forward: (cdb, dataOut) => passOn({ initiatorPort, cdb, dataOut }) };
     const copyUnit = (naa: Uint8Array) => this.#targets.unitSeenBy(login.initiatorName, naa);
     const units = new Map<number, LogicalUnit>();
     for (const [lun, device] of granted.luns) {
       const state = this.#targets.unit(granted.targetName, lun, device);
       units.set(
         lun,
-        new LogicalUnit({ device, identity, luns, state, initiatorPort, logger, copyUnit, ...paths }),
+        new LogicalUnit({
+          device,
+          identity,
+          luns,
+          state,
+          initiatorPort,
+          logger,
+          copyUnit,
+          ...paths,
+          ...forward,
+        }),
       );
     }
     return units;

@@ -1,5 +1,6 @@
 import type { BlockDevice } from '../../storage/block-device.ts';
 import type { TargetPaths } from '../scsi/access-state.ts';
+import type { ScsiOutcome } from '../scsi/prepared-command.ts';
 
 /** What the iSCSI target asks of the node: which targets there are, for whom, and what is behind them. */
 export interface TargetDirectory {
@@ -67,6 +68,17 @@ export interface LoginGranted {
   readonly authentication?: Authentication;
   /** Where the target has several portal groups; absent: this portal, with tag 1, is all there is. */
   readonly paths?: TargetPaths;
+  /** Carries out elsewhere what a path in standby takes and cannot do itself; absent: it does not take it. */
+  readonly forward?: (command: ForwardedCommand) => Promise<ScsiOutcome>;
+}
+
+/** A command of LUN 0 as its initiator sent it. */
+export interface ForwardedCommand {
+  /** Name of the initiator port: iSCSI name, ",i,0x", ISID in hexadecimal. */
+  readonly initiatorPort: string;
+  /** 16 bytes. */
+  readonly cdb: Uint8Array;
+  readonly dataOut: Uint8Array;
 }
 
 export interface TargetIdentity {

@@ -7,6 +7,8 @@ interface Target {
   readonly sessions: Set<Session>;
   /** What initiators share of a unit, by LUN; it lives as long as a session of the target does. */
   readonly units: Map<number, UnitState>;
+  /** Commands of initiators whose sessions are elsewhere. */
+  visitors: number;
 }
 
 /** What the sessions of each target share on this node, by whichever portal they came. */
@@ -58,7 +60,28 @@ export class TargetSessions {
     const target = this.#targets.get(targetName);
     if (target === undefined) return;
     target.sessions.delete(session);
-    if (target.sessions.size > 0) return;
+    this.#forgetIdle(targetName, target);
+  }
+
+  /** Works on what is shared of a unit for an initiator whose session is elsewhere. */
+  async visit<T>(
+    targetName: string,
+    lun: number,
+    device: BlockDevice,
+    work: (unit: UnitState) => Promise<T>,
+  ): Promise<T> {
+    const target = this.#target(targetName);
+    target.visitors++;
+    try {
+      return await work(this.unit(targetName, lun, device));
+    } finally {
+      target.visitors--;
+      this.#forgetIdle(targetName, target);
+    }
+  }
+
+  #forgetIdle(targetName: string, target: Target): void {
+    if (target.sessions.size > 0 || target.visitors > 0) return;
     for (const [lun, unit] of target.units) if (unit.isIdle) target.units.delete(lun);
     if (target.units.size === 0) this.#targets.delete(targetName);
   }
@@ -79,7 +102,7 @@ export class TargetSessions {
   #target(targetName: string): Target {
     let target = this.#targets.get(targetName);
     if (target === undefined) {
-      target = { sessions: new Set(), units: new Map() };
+      target = { sessions: new Set(), units: new Map(), visitors: 0 };
       this.#targets.set(targetName, target);
     }
     return target;

@@ -53,7 +53,7 @@ interface NodePortals {
  * What one worker does with its portal groups: their addresses follow their service, their LUNs follow the
  * clients of the cluster log, and a booting client gets its disk as the write-cache policy says.
  */
-export class DataPlane implements ServedGroups {
+export class DataPlane implements Omit<ServedGroups, 'forward'> {
   readonly #options: DataPlaneOptions;
   readonly #addresses = new Map<string, PortalAddress>();
   readonly #paths: GroupPaths;
@@ -184,6 +184,11 @@ export class DataPlane implements ServedGroups {
 
   standbyDevice(groupId: string, client: ClientRecord): BlockDevice | undefined {
     return this.#options.replication.group(groupId)?.standbyDevice(client.lunId);
+  }
+
+  /** The node that serves the group, as far as is known here. */
+  primaryOf(groupId: string): string | undefined {
+    return this.#state?.portalGroups[groupId]?.primary;
   }
 
   paths(groupId: string, tag: number): TargetPaths {

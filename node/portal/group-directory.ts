@@ -5,12 +5,15 @@ import type {
   Authentication,
   InitiatorIdentity,
   LoginDecision,
+  LoginGranted,
   LoginRequestInfo,
   TargetDirectory,
 } from '../iscsi/ports.ts';
 import type { TargetPaths } from '../scsi/access-state.ts';
+import type { ScsiOutcome } from '../scsi/prepared-command.ts';
 import { authenticationOf, mayComeFrom } from './client-access.ts';
 import { lunIdentity } from './lun-identity.ts';
+import type { RemoteCommand } from './remote-command.ts';
 
 /** What the directory needs of the portal groups on this node. */
 export interface ServedGroups {
@@ -26,10 +29,12 @@ export interface ServedGroups {
   standbyDevice(groupId: string, client: ClientRecord): BlockDevice | undefined;
   /** The paths to the group's disks, for a session that came by the portal with this tag. */
   paths(groupId: string, tag: number): TargetPaths;
+  /** Has the group's primary carry out a command that came by a path in standby. */
+  forward(command: RemoteCommand): Promise<ScsiOutcome>;
 }
 
 /** Every client's disk is LUN 0 of a target of its own. */
-const ONLY_LUN = 0;
+export const ONLY_LUN = 0;
 
 /**
  * Which targets an initiator finds at a portal of this node. A target is granted where its group is served and
@@ -113,7 +118,17 @@ export class GroupDirectory implements TargetDirectory {
       targetName: client.targetName,
       identity: lunIdentity(state.clusterId, client.lunId),
       luns: new Map([[ONLY_LUN, device]]),
-      ...(client.multipath === true ? { paths: this.#groups.paths(client.portalGroup, tag) } : {}),
+      ...(client.multipath === true ? this.#paths(client, tag) : {}),
+    };
+  }
+
+  #paths(
+    { portalGroup: groupId, lunId }: ClientRecord,
+    tag: number,
+  ): Pick<LoginGranted, 'paths' | 'forward'> {
+    return {
+      paths: this.#groups.paths(groupId, tag),
+      forward: (command) => this.#groups.forward({ ...command, groupId, lunId, targetPort: tag }),
     };
   }
 }

@@ -40,3 +40,9 @@ export const MAX_NOTICE_ENDPOINTS = 4_096;
 export const HANDOVER_CHECK_MS = 10;
 /** A read of a damaged image waits so long for the chunk to be fetched from another node. */
 export const IMAGE_MENDING_WAIT_MS = 8_000;
+/** Commands passed on to other nodes, or carried out for them, at once. */
+export const MAX_REMOTE_COMMANDS = 256;
+/** How long the other node may take; what became of the command is then unknown, and its session is dropped. */
+export const REMOTE_COMMAND_TIMEOUT_MS = 5_000;
+/** A parameter list of 16 bits of length, as hexadecimal, and the rest. */
+export const MAX_REMOTE_COMMAND_BYTES = 262_144;

@@ -27,10 +27,12 @@ import { type Endpoint, nudgeConnections } from '../net/tcp-nudge.ts';
 import type { PeerAddress } from '../peer/outbound-link.ts';
 import { PeerMesh } from '../peer/peer-mesh.ts';
 import { systemClock, systemLogger, systemRandom, systemTimers } from '../system.ts';
+import { CommandChannel } from './command-channel.ts';
 import { DataPlane } from './data-plane.ts';
 import { GroupDirectory } from './group-directory.ts';
 import { GuardianClient } from './guardian-client.ts';
 import { BIND_RETRY_MS, IMAGE_MENDING_WAIT_MS, WORKER_BEAT_MS } from './limits.ts';
+import { carryOutRemote } from './remote-unit.ts';
 import type { FatalCause, FromWorker, ToWorker, WorkerConfig, WorkerRequest } from './worker-protocol.ts';
 
 /**
@@ -95,6 +97,15 @@ const imageStore = new ImageStore({
   logger: logger('images'),
   mendChunk,
 });
+const channel = new CommandChannel({
+  transport: mesh,
+  timers: systemTimers,
+  logger: logger('portal-command'),
+  counters,
+  carryOut: (command) =>
+    carryOutRemote(command, { state: () => plane.state(), groups: plane, targets, logger: logger('scsi') }),
+});
+
 const cache = new ImageCache({ limitBytes: config.imageCacheBytes, counters });
 
 const diskIdentities = new DiskIdentities({
@@ -107,7 +118,7 @@ const diskIdentities = new DiskIdentities({
 const replication = new ReplicationHost({
   nodeId: config.nodeId,
   incarnation: config.incarnation,
-  transport: mesh,
+  transport: channel.transport(),
   openLog: async (groupId, mustExist, verifyFrom) => {
     const opened = await openSegmentedLog({
       mustExist,
@@ -200,6 +211,7 @@ function makePortal(fixedAt: string | undefined): IscsiPortal {
         device: (groupId, client) => plane.device(groupId, client),
         standbyDevice: (groupId, client) => plane.standbyDevice(groupId, client),
         paths: (groupId, tag) => plane.paths(groupId, tag),
+        forward: (command) => channel.forward(plane.primaryOf(command.groupId), command),
       },
       ...(fixedAt === undefined ? {} : { fixedAt }),
     }),

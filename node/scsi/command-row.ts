@@ -1,5 +1,7 @@
 import type { CommandHandler } from './command-context.ts';
 import type { MediumAccess } from './persistent-reservation.ts';
+import { type PreparedCommand, refuse } from './prepared-command.ts';
+import { invalidCdbField } from './sense.ts';
 
 /** One command the unit supports: what is told of it, what stands in its way, and who checks its CDB. */
 export interface CommandRow extends CommandTraits {
@@ -25,9 +27,10 @@ interface CommandTraits {
   /** Carried out although a unit attention is pending (SAM-5 §5.14). */
   readonly ignoresUnitAttention?: true;
   /**
-   * Carried out although the path is not active (SPC-4 §5.15.2.4): only while it is in standby, or in any state.
+   * Carried out although the path is not active (SPC-4 §5.15.2.4): only while it is in standby, or in any state; forwarded: in
+   * standby, but by whoever serves the unit.
    */
-  readonly whileInactive?: 'standby' | 'any';
+  readonly whileInactive?: 'standby' | 'any' | 'forwarded';
   /** Carried out while a sanitize operation is under way, or has failed (SBC-3 §4.11.3). */
   readonly duringSanitize?: true;
 }
@@ -50,4 +53,17 @@ export function row(
     prepare,
     ...traits,
   };
+}
+
+/** Bits that are reserved, or that the unit has no use for, must be zero (SPC-4 §4.2.5). */
+export function refuseUnusedBits(
+  { usage }: CommandRow,
+  cdb: Uint8Array,
+  at: number,
+): PreparedCommand | undefined {
+  for (let i = 1; i < usage.length; i++) {
+    const unused = (cdb[at + i] as number) & ~(usage[i] as number);
+    if (unused !== 0) return refuse(invalidCdbField(i, 31 - Math.clz32(unused)));
+  }
+  return undefined;
 }

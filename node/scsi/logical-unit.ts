@@ -4,10 +4,11 @@ import { type BlockDevice, DeviceError, LOGICAL_BLOCK_BYTES } from '../../storag
 import { inactiveSense, SINGLE_PATH, type TargetPaths } from './access-state.ts';
 import { opcode, preventAllowCdb, startStopUnitCdb } from './cdb.ts';
 import type { CommandContext, CopyUnit } from './command-context.ts';
-import type { CommandRow } from './command-row.ts';
+import { type CommandRow, refuseUnusedBits } from './command-row.ts';
 import { findRow, rowsOf } from './command-table.ts';
+import { compareMedium, outcomeOf, verifyMedium } from './device-outcome.ts';
 import type { LogicalUnitIdentity } from './identity.ts';
-import { MAX_LOGGED_FAILURES, VERIFY_STEP_BLOCKS } from './limits.ts';
+import { MAX_LOGGED_FAILURES } from './limits.ts';
 import * as media from './media-command.ts';
 import { nexusName } from './nexus-name.ts';
 import { bars, type MediumAccess } from './persistent-reservation.ts';
@@ -23,7 +24,6 @@ import { sanitizeSense } from './request-sense.ts';
 import { invalidCdbField, type Sense, sense } from './sense.ts';
 import { UnitAttentions } from './unit-attention.ts';
 import type { Nexus, UnitState } from './unit-state.ts';
-import { firstDifference } from './write-command.ts';
 
 export interface LogicalUnitOptions {
   readonly device: BlockDevice;
@@ -39,11 +39,14 @@ export interface LogicalUnitOptions {
   readonly paths?: TargetPaths;
   /** The initiator's other units, by their NAA designator; left out where copies stay within this one. */
   readonly copyUnit?: (naa: Uint8Array) => CopyUnit | undefined;
+  /** Has whoever serves the unit carry out a command that came by a path in standby; left out where nobody does. */
+  readonly forward?: (cdb: Uint8Array, dataOut: Uint8Array) => Promise<ScsiOutcome>;
 }
 
 const isBarredOutcome: PreparedCommand = { kind: 'done', outcome: conflict };
 /** Bits of byte 1 that READ and WRITE of 10 and more bytes have no use for. */
 const UNUSED_FLAGS = 0x07;
+const CDB_BYTES = 16;
 
 /**
  * One logical unit as one initiator sees it (an I_T_L nexus): the block device behind it, and the unit
@@ -60,6 +63,7 @@ export class LogicalUnit implements CommandContext, Nexus {
   readonly #logger: Logger;
   readonly #attentions = new UnitAttentions(sense.powerOn);
   readonly #otherCopyUnit: LogicalUnitOptions['copyUnit'];
+  readonly #forward: LogicalUnitOptions['forward'];
   #lengthBlocks: number;
   #spaceWasLow = false;
   #hadWriteCache: boolean;
@@ -75,6 +79,7 @@ export class LogicalUnit implements CommandContext, Nexus {
     this.port = nexusName(options.initiatorPort, this.paths.ownPort);
     this.#logger = options.logger;
     this.#otherCopyUnit = options.copyUnit;
+    this.#forward = options.forward;
     this.#lengthBlocks = options.device.lengthBlocks;
     this.#hadWriteCache = options.device.writeCacheEnabled;
     this.state.attach(this, this.device);
@@ -230,7 +235,7 @@ export class LogicalUnit implements CommandContext, Nexus {
       if (attention !== undefined) return refuse(attention);
     }
     const inactive = this.#inactiveFor(row);
-    if (inactive !== undefined) return refuse(inactive);
+    if (inactive !== undefined) return this.#passOn(row, cdb, at, inactive);
     if (this.#isBarred(row, cdb, at)) return isBarredOutcome;
     if (row.duringSanitize !== true) {
       const notReady = sanitizeSense(this);
@@ -241,6 +246,18 @@ export class LogicalUnit implements CommandContext, Nexus {
       if (this.state.server.modes.softwareWriteProtect) return refuse(sense.softwareWriteProtected);
     }
     return refuseUnusedBits(row, cdb, at) ?? row.prepare(cdb, at, this);
+  }
+
+  /** What a path in standby does with a command that changes, or depends on, what only the primary can change. */
+  #passOn(row: CommandRow, cdb: Uint8Array, at: number, inactive: Sense): PreparedCommand {
+    const forward = this.#forward;
+    const isTaken = inactive === sense.portInStandby && row.whileInactive === 'forwarded';
+    if (!isTaken || forward === undefined) return refuse(inactive);
+    const command = refuseUnusedBits(row, cdb, at) ?? row.prepare(cdb, at, this);
+    if (command.kind !== 'operation') return command;
+    // It outlives the chunk that it came in.
+    const own = cdb.slice(at, at + CDB_BYTES);
+    return { ...command, carryOut: (dataOut) => forward(own, dataOut) };
   }
 
   /** Why the path cannot carry the command in the state it is in. */
@@ -335,9 +352,9 @@ export class LogicalUnit implements CommandContext, Nexus {
           await this.device.flush();
           return goodWithoutData;
         case 'verify':
-          return await this.#verify(command.lba, command.lengthBlocks);
+          return await verifyMedium(this.device, command.lba, command.lengthBlocks);
         case 'compare':
-          return this.#outcomeInFormat(await this.#compare(command, dataOut));
+          return this.#outcomeInFormat(await compareMedium(this.device, command, dataOut));
         case 'operation': {
           const data = dataOut.length === 1 ? (dataOut[0] as Uint8Array) : Buffer.concat(dataOut);
           return this.#outcomeInFormat(await command.carryOut(data));
@@ -374,8 +391,8 @@ export class LogicalUnit implements CommandContext, Nexus {
     }
     if (command.verify === undefined) return goodWithoutData;
     return command.verify === 'medium'
-      ? this.#verify(command.lba, command.lengthBlocks)
-      : this.#outcomeInFormat(await this.#compare({ ...command, repeated: false }, dataOut));
+      ? verifyMedium(device, command.lba, command.lengthBlocks)
+      : this.#outcomeInFormat(await compareMedium(device, { ...command, repeated: false }, dataOut));
   }
 
   /** Says what an administrator should know of: data that is damaged, and errors nobody has thought of. */
@@ -395,61 +412,5 @@ export class LogicalUnit implements CommandContext, Nexus {
         ...fields,
         stack: error instanceof Error ? error.stack : undefined,
       });
-  }
-
-  async #verify(lba: number, lengthBlocks: number): Promise<ScsiOutcome> {
-    for (let done = 0; done < lengthBlocks; done += VERIFY_STEP_BLOCKS) {
-      await this.device.read(lba + done, Math.min(VERIFY_STEP_BLOCKS, lengthBlocks - done));
-    }
-    return goodWithoutData;
-  }
-
-  async #compare(
-    command: { readonly lba: number; readonly lengthBlocks: number; readonly repeated: boolean },
-    dataOut: readonly Uint8Array[],
-  ): Promise<ScsiOutcome> {
-    const expected = Buffer.concat(dataOut);
-    const found = Buffer.concat(await this.device.read(command.lba, command.lengthBlocks));
-    const period = command.repeated ? LOGICAL_BLOCK_BYTES : found.length;
-    for (let at = 0; at < found.length; at += period) {
-      const differing = firstDifference(found.subarray(at, at + period), expected);
-      if (differing >= 0) return checkCondition({ ...sense.miscompare, information: at + differing });
-    }
-    return goodWithoutData;
-  }
-}
-
-/** Bits that are reserved, or that the unit has no use for, must be zero (SPC-4 §4.2.5). */
-function refuseUnusedBits({ usage }: CommandRow, cdb: Uint8Array, at: number): PreparedCommand | undefined {
-  for (let i = 1; i < usage.length; i++) {
-    const unused = (cdb[at + i] as number) & ~(usage[i] as number);
-    if (unused !== 0) return refuse(invalidCdbField(i, 31 - Math.clz32(unused)));
-  }
-  return undefined;
-}
-
-function outcomeOf(error: DeviceError, command: PreparedCommand): ScsiOutcome {
-  const first = 'lba' in command ? command.lba : undefined;
-  // The damage may begin before what was asked for: blocks are kept in larger ones (SPC-4 4.5.2.2).
-  const lba = first === undefined ? undefined : Math.max(first, error.lba ?? first);
-  const information = lba === undefined ? {} : { information: lba };
-  switch (error.kind) {
-    case 'not-serving':
-      return { kind: 'not-serving' };
-    case 'out-of-range':
-      return checkCondition({ ...sense.lbaOutOfRange, ...information });
-    case 'read-only':
-      return checkCondition(sense.writeProtected);
-    // It may write again without anybody doing anything about it here: initiators try again.
-    case 'too-few-copies':
-      return checkCondition(sense.becomingReady);
-    case 'no-space':
-      return checkCondition(sense.spaceAllocationFailed);
-    case 'medium-error': {
-      const writing = command.kind === 'write' || command.kind === 'flush' || command.kind === 'operation';
-      return checkCondition({ ...(writing ? sense.writeError : sense.unrecoveredReadError), ...information });
-    }
-    default:
-      return unreachable(error.kind);
   }
 }

@@ -30,7 +30,9 @@ export const primaryCommands: readonly CommandRow[] = [
     ignoresUnitAttention: true,
     duringSanitize: true,
   }),
-  row('MODE SELECT(6)', opcode.modeSelect6, undefined, '15110000ff00', 'write', mode.prepareModeSelect6),
+  row('MODE SELECT(6)', opcode.modeSelect6, undefined, '15110000ff00', 'write', mode.prepareModeSelect6, {
+    whileInactive: 'forwarded',
+  }),
   row('RESERVE(6)', opcode.reserve6, undefined, '160000000000', 'none', parameter.prepareReserve6, {
     ignoresReservation: true,
   }),
@@ -65,6 +67,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '55110000000000ffff00',
     'write',
     mode.prepareModeSelect10,
+    { whileInactive: 'forwarded' },
   ),
   row(
     'MODE SENSE(10)',
@@ -82,7 +85,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '5e1f0000000000ffff00',
     'none',
     reserve.prepareReserveIn,
-    { duringSanitize: true },
+    { duringSanitize: true, whileInactive: 'forwarded' },
   ),
   row(
     'PERSISTENT RESERVE IN, READ RESERVATION',
@@ -91,7 +94,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '5e1f0000000000ffff00',
     'none',
     reserve.prepareReserveIn,
-    { duringSanitize: true },
+    { duringSanitize: true, whileInactive: 'forwarded' },
   ),
   row(
     'PERSISTENT RESERVE IN, REPORT CAPABILITIES',
@@ -100,7 +103,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '5e1f0000000000ffff00',
     'none',
     reserve.prepareReserveIn,
-    { duringSanitize: true },
+    { duringSanitize: true, whileInactive: 'forwarded' },
   ),
   row(
     'PERSISTENT RESERVE IN, READ FULL STATUS',
@@ -109,7 +112,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '5e1f0000000000ffff00',
     'none',
     reserve.prepareReserveIn,
-    { duringSanitize: true },
+    { duringSanitize: true, whileInactive: 'forwarded' },
   ),
   row(
     'PERSISTENT RESERVE OUT, REGISTER',
@@ -118,7 +121,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '5f1fff0000ffffffff00',
     'none',
     reserve.prepareReserveOut,
-    { duringSanitize: true },
+    { duringSanitize: true, whileInactive: 'forwarded' },
   ),
   row(
     'PERSISTENT RESERVE OUT, RESERVE',
@@ -127,7 +130,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '5f1fff0000ffffffff00',
     'none',
     reserve.prepareReserveOut,
-    { duringSanitize: true },
+    { duringSanitize: true, whileInactive: 'forwarded' },
   ),
   row(
     'PERSISTENT RESERVE OUT, RELEASE',
@@ -136,7 +139,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '5f1fff0000ffffffff00',
     'none',
     reserve.prepareReserveOut,
-    { duringSanitize: true },
+    { duringSanitize: true, whileInactive: 'forwarded' },
   ),
   row(
     'PERSISTENT RESERVE OUT, CLEAR',
@@ -145,7 +148,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '5f1fff0000ffffffff00',
     'none',
     reserve.prepareReserveOut,
-    { duringSanitize: true },
+    { duringSanitize: true, whileInactive: 'forwarded' },
   ),
   row(
     'PERSISTENT RESERVE OUT, PREEMPT',
@@ -154,7 +157,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '5f1fff0000ffffffff00',
     'none',
     reserve.prepareReserveOut,
-    { duringSanitize: true },
+    { duringSanitize: true, whileInactive: 'forwarded' },
   ),
   row(
     'PERSISTENT RESERVE OUT, PREEMPT AND ABORT',
@@ -163,7 +166,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '5f1fff0000ffffffff00',
     'none',
     reserve.prepareReserveOut,
-    { duringSanitize: true },
+    { duringSanitize: true, whileInactive: 'forwarded' },
   ),
   row(
     'PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY',
@@ -172,7 +175,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '5f1fff0000ffffffff00',
     'none',
     reserve.prepareReserveOut,
-    { duringSanitize: true },
+    { duringSanitize: true, whileInactive: 'forwarded' },
   ),
   row(
     'PERSISTENT RESERVE OUT, REGISTER AND MOVE',
@@ -181,7 +184,7 @@ export const primaryCommands: readonly CommandRow[] = [
     '5f1fff0000ffffffff00',
     'none',
     reserve.prepareReserveOut,
-    { duringSanitize: true },
+    { duringSanitize: true, whileInactive: 'forwarded' },
   ),
   row(
     'EXTENDED COPY',

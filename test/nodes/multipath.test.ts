@@ -205,6 +205,57 @@ describe('a disk with several paths', () => {
     await cluster.waitUntilServing(NODE_IDS.length);
   }, 180_000);
 
+  it('takes reservations and mode parameters by a path in standby, as by any other', async () => {
+    const { cluster } = shared();
+    await cluster.waitUntilServing(NODE_IDS.length);
+    const disk = await addDisk('by-standby', '52:54:00:cc:32:04');
+    const primary = await primaryOf(disk);
+    const backup = NODE_IDS.find((id) => id !== primary) as (typeof NODE_IDS)[number];
+    const movable = await attachBy(disk, undefined);
+    const standby = await attachBy(disk, backup);
+    await settled(movable);
+    expect(await settled(standby)).toBe('2/4/b');
+    const reserveOut = async (action: number, type: number, keys: string): Promise<number> => {
+      const write = Buffer.from(`${keys}0000000000000000`, 'hex');
+      const cdb = Buffer.from([0x5f, action, type, 0, 0, 0, 0, 0, write.length, 0]);
+      return (await standby.command({ cdb, write })).status;
+    };
+    const reserveIn = async (path: Initiator, action: number): Promise<string> => {
+      const cdb = Buffer.from([0x5e, action, 0, 0, 0, 0, 0, 1, 0, 0]);
+      return Buffer.from((await path.command({ cdb, readBytes: 256 })).data).toString('hex');
+    };
+    const [none, key] = ['0000000000000000', '00000000000000b7'];
+    expect(await reserveOut(0x00, 0, `${none}${key}`)).toBe(0);
+    expect(await reserveOut(0x00, 0, `${none}${key}`), 'registered already').toBe(0x18);
+    const keys = `0000000100000008${key}`;
+    expect((await reserveIn(movable, 0)).startsWith(keys)).toBe(true);
+    expect((await reserveIn(standby, 0)).startsWith(keys)).toBe(true);
+    const tag = 2 + NODE_IDS.indexOf(backup);
+    const registeredBy = Buffer.from(await reserveIn(movable, 3), 'hex').readUInt16BE(8 + 18);
+    expect(registeredBy, 'under the port of its own path').toBe(tag);
+    // Exclusive access of the standby path: the other may not write until it is released.
+    expect(await reserveOut(0x01, 3, `${key}${none}`)).toBe(0);
+    await expect(movable.write(0, block(0))).rejects.toThrow();
+    expect(await reserveOut(0x02, 3, `${key}${none}`)).toBe(0);
+    await settled(movable);
+    await movable.write(0, block(1));
+
+    const senseCaching = Buffer.from([0x1a, 0x08, 0x08, 0, 0xff, 0]);
+    const caching = async (path: Initiator): Promise<Buffer> =>
+      Buffer.from((await path.command({ cdb: senseCaching, readBytes: 255 })).data);
+    const list = Buffer.from((await caching(standby)).subarray(0, 24));
+    expect((list[6] as number) & 4, 'it begins with a write cache').toBe(4);
+    list[0] = 0;
+    list[2] = 0;
+    list[4] = 0x08;
+    list[6] = (list[6] as number) & ~4;
+    const select = await standby.command({ cdb: Buffer.from([0x15, 0x10, 0, 0, 24, 0]), write: list });
+    expect(select.status).toBe(0);
+    expect(await told(movable), 'the other is told').toBe('6/2a/1');
+    expect(((await caching(movable))[6] as number) & 4).toBe(0);
+    await until('the copy has it too', async () => (((await caching(standby))[6] as number) & 4) === 0);
+  }, 120_000);
+
   it('has one path when that is turned off: the others end, and lead to the one that moves', async () => {
     const { cluster } = shared();
     const disk = await addDisk('single', '52:54:00:cc:32:03');

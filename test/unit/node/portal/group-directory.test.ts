@@ -31,6 +31,7 @@ function directoryWith(changes: Partial<ClientRecord>, where: Where = {}) {
     device: async () => new MemoryDevice(64),
     standbyDevice: () => (where.hasCopy === false ? undefined : new MemoryDevice(32)),
     paths: (_groupId: string, ownPort: number) => ({ ...SINGLE_PATH, ownPort }),
+    forward: async () => ({ kind: 'not-serving' }) as const,
   };
   const fixed = where.fixedAt === undefined ? {} : { fixedAt: where.fixedAt };
   const directory = new GroupDirectory({ state: () => state, groups, ...fixed });

@@ -7,8 +7,10 @@ import {
   type TargetPortGroup,
 } from '../../../../node/scsi/access-state.ts';
 import { commandTable } from '../../../../node/scsi/command-table.ts';
-import { LogicalUnit } from '../../../../node/scsi/logical-unit.ts';
+import { LogicalUnit, type LogicalUnitOptions } from '../../../../node/scsi/logical-unit.ts';
 import { nexusName, partsOfNexus } from '../../../../node/scsi/nexus-name.ts';
+import { conflict, type ScsiOutcome } from '../../../../node/scsi/prepared-command.ts';
+import { sense } from '../../../../node/scsi/sense.ts';
 import { IDENTITY, TARGET } from '../iscsi/target-fixture.ts';
 import { dataOf, hex, portName, run, senseOf, UnitFixture } from './unit-fixture.ts';
 
@@ -21,7 +23,7 @@ class Paths {
     [3, accessState.standby],
   ]);
 
-  through(ownPort: number, isid = ownPort): LogicalUnit {
+  through(ownPort: number, isid = ownPort, forward?: LogicalUnitOptions['forward']): LogicalUnit {
     const paths: TargetPaths = {
       ownPort,
       groups: () => this.#groups(),
@@ -35,6 +37,7 @@ class Paths {
       initiatorPort: portName(isid),
       logger: silentLogger,
       paths,
+      ...(forward === undefined ? {} : { forward }),
     });
     unit.takeAttention();
     return unit;
@@ -112,7 +115,9 @@ describe('a path that is not active', () => {
   });
 
   test('carries what finds the disk, and nothing that alters it', () => {
-    const carried = commandTable.filter((row) => row.whileInactive !== undefined);
+    const carried = commandTable.filter(
+      ({ whileInactive }) => whileInactive !== undefined && whileInactive !== 'forwarded',
+    );
     expect(carried.map(({ name, whileInactive }) => `${name}: ${whileInactive}`).sort()).toEqual([
       'INQUIRY: any',
       'MODE SENSE(10): standby',
@@ -260,5 +265,57 @@ describe('persistent reservations', () => {
     for (const port of [1, 2, 0xffff]) {
       expect(partsOfNexus(nexusName(odd, port))).toEqual({ initiatorPort: odd, targetPort: port });
     }
+  });
+});
+
+describe('what a path in standby has carried out by whoever serves the unit', () => {
+  const RESERVE_OUT = '5f000000000000001800';
+  const MODE_SELECT = '1510000018';
+
+  function passing(outcome: ScsiOutcome) {
+    const paths = new Paths();
+    const passed: { cdb: string; dataOut: string }[] = [];
+    const forward = async (cdb: Uint8Array, dataOut: Uint8Array): Promise<ScsiOutcome> => {
+      passed.push({ cdb: Buffer.from(cdb).toString('hex'), dataOut: Buffer.from(dataOut).toString('hex') });
+      return outcome;
+    };
+    return { paths, passed, standby: paths.through(3, 3, forward) };
+  }
+
+  test.each([
+    ['PERSISTENT RESERVE OUT', '5f000000000000001800', 24],
+    ['PERSISTENT RESERVE IN', '5e000000000000010000', 0],
+    ['MODE SELECT (6)', MODE_SELECT, 24],
+    ['MODE SELECT (10)', '55100000000000001c00', 28],
+  ])('%s, with its data, as it came', async (_, cdb, bytes) => {
+    const { passed, standby } = passing(conflict);
+    const data = Buffer.alloc(bytes, 7);
+    expect(await run(standby, cdb, data)).toEqual(conflict);
+    expect(passed).toEqual([{ cdb: cdb.padEnd(32, '0'), dataOut: data.toString('hex') }]);
+  });
+
+  test('what is wrong by itself goes nowhere', async () => {
+    const { passed, standby } = passing(conflict);
+    expect(await senseOf(standby, '5f000000000000000800')).toEqual(sense.parameterListLengthError);
+    expect(await senseOf(standby, '5fe00000000000001800')).toBeDefined();
+    expect(passed).toEqual([]);
+  });
+
+  test('a path that is active does it itself, one that is unavailable not at all', async () => {
+    const { paths, passed, standby } = passing(conflict);
+    paths.states.set(3, accessState.unavailable);
+    expect(await senseOf(standby, RESERVE_OUT, Buffer.alloc(24))).toEqual(sense.portUnavailable);
+    paths.states.set(3, accessState.activeOptimized);
+    const registering = Buffer.alloc(24);
+    registering[15] = 1;
+    expect((await run(standby, RESERVE_OUT, registering)).kind).toBe('good');
+    expect(passed).toEqual([]);
+  });
+
+  test('reads and writes stay refused', async () => {
+    const { passed, standby } = passing(conflict);
+    expect(await senseOf(standby, READ)).toEqual(sense.portInStandby);
+    expect(await senseOf(standby, WRITE)).toEqual(sense.portInStandby);
+    expect(passed).toEqual([]);
   });
 });
