@@ -175,10 +175,19 @@ export class Wire {
   }
 }
 
-/** @throws ConnectionLostError when nobody answers there in time */
-export function openWire(host: string, port: number, timeoutMs = DEFAULT_TIMEOUT_MS): Promise<Wire> {
+/**
+ * @param localAddress the address to connect from; absent: whichever the system takes
+ * @throws ConnectionLostError when nobody answers there in time
+ */
+export function openWire(
+  host: string,
+  port: number,
+  timeoutMs = DEFAULT_TIMEOUT_MS,
+  localAddress?: string,
+): Promise<Wire> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, noDelay: true });
+    const from = localAddress === undefined ? {} : { localAddress };
+    const socket = connect({ host, port, noDelay: true, ...from });
     const timer = setTimeout(() => {
       socket.destroy();
       reject(new ConnectionLostError(`no connection to ${host}:${port} within ${timeoutMs} ms`));

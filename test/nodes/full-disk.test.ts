@@ -102,6 +102,12 @@ describeWhere(
       const initiator = await fixture.attach(target);
       const written = new Map<number, number>();
       const block = (n: number): Buffer => Buffer.alloc(64 * 1024, n);
+      // So small a disk has reached the soft threshold from the start: the first write is told so, and the next goes on.
+      const cdb = Buffer.from('2a000000000000000100', 'hex');
+      const write = Buffer.alloc(512);
+      const { status, sense } = await initiator.command({ cdb, write });
+      expect([status, (sense[2] ?? 0) & 0xf, sense[12], sense[13]]).toEqual([2, 6, 0x38, 0x07]);
+      expect((await initiator.command({ cdb, write })).status).toBe(0);
       let failed = 0;
       let lost = false;
       for (let n = 1; n <= 600 && failed < 3 && !lost; n++) {

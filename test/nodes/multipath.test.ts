@@ -198,6 +198,7 @@ describe('a disk with several paths', () => {
     await heir?.write(0, block(1));
     const at = NODE_IDS.filter((id) => id !== primary)[standbys.indexOf(heir as Initiator)];
     const stillStranger = await attachBy(disk, at, '4000000000ff');
+    expect(await told(stillStranger), 'a takeover looks like a power on').toBe('6/29/0');
     await settled(stillStranger);
     await expect(stillStranger.write(0, block(9))).rejects.toThrow();
     expect(Buffer.compare((await heir?.read(0, 1)) ?? Buffer.alloc(0), block(1))).toBe(0);

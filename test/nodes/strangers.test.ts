@@ -12,9 +12,10 @@ import { LOCAL_PORTS } from '../../scripts/demo/local-cluster.ts';
 import type { BootTarget } from '../../scripts/simulator/boot-script.ts';
 import { acquireLease, DhcpTimeoutError } from '../../scripts/simulator/dhcp-client.ts';
 import { httpRequest } from '../../scripts/simulator/http-client.ts';
-import { LoginRefusedError, login } from '../../scripts/simulator/iscsi-wire.ts';
+import type { InitiatorChap } from '../../scripts/simulator/iscsi-chap.ts';
+import { LoginRefusedError, login, openWire } from '../../scripts/simulator/iscsi-wire.ts';
 import { TftpRefusedError, tftpGet } from '../../scripts/simulator/tftp-client.ts';
-import { type ClusterFixture, clusterForFile, NODE_IDS } from './support/cluster-fixture.ts';
+import { type ClusterFixture, clusterForFile, NODE_IDS, until } from './support/cluster-fixture.ts';
 
 const NETWORK = '127.200.2';
 const KNOWN_MAC = '52:54:00:bb:00:01';
@@ -155,6 +156,59 @@ describe('iSCSI', () => {
     expect(await attempt(`${known.targetName}x`, known.initiatorName)).toBe(0x0203);
     expect(await attempt(known.targetName, known.initiatorName)).toBe(0);
   });
+});
+
+describe('a disk that wants proof', () => {
+  const MAC = '52:54:00:bb:00:02';
+
+  /** @returns the status of the login, 0 when it succeeds */
+  async function logIn(
+    target: BootTarget,
+    chap: InitiatorChap | undefined,
+    localAddress?: string,
+  ): Promise<number> {
+    const { portalAddress: host, portalPort: port, targetName, initiatorName } = target;
+    const proof = chap === undefined ? {} : { chap };
+    const open = (to: string, at: number) => openWire(to, at, undefined, localAddress);
+    try {
+      const options = { host, port, targetName, initiatorName, openWire: open, ...proof };
+      const { wire } = await login(options);
+      wire.destroy();
+      return 0;
+    } catch (error) {
+      if (error instanceof LoginRefusedError) return error.status;
+      throw error;
+    }
+  }
+
+  it('lets in whoever has the secret of its boot script, through a rotation until the next', async () => {
+    await fixture.addClient('guarded', MAC, '--chap', 'mutual');
+    const first = await fixture.boot(MAC);
+    const { chap } = first;
+    if (chap?.mutual === undefined) throw new Error('the boot script has no secrets');
+    // MD5, SHA-256 and SHA3-256.
+    for (const algorithm of [5, 7, 8]) {
+      expect(await logIn(first, { ...chap, algorithms: [algorithm] }), `algorithm ${algorithm}`).toBe(0);
+      const wrong = { ...chap, secret: `${chap.secret}x`, algorithms: [algorithm] };
+      expect(await logIn(first, wrong)).toBe(0x0201);
+    }
+    expect(await logIn(first, undefined)).toBe(0x0201);
+
+    await fixture.cluster.cliJson(['client', 'chap', 'guarded', '--rotate']);
+    expect(await logIn(first, chap), 'a machine that runs is not locked out').toBe(0);
+    const next = await fixture.boot(MAC);
+    expect(next.chap?.secret).not.toBe(chap.secret);
+    await until('the new secret is good', async () => (await logIn(next, next.chap)) === 0);
+    await until('the old one is not', async () => (await logIn(next, chap)) === 0x0201);
+  }, 60_000);
+
+  it('lets in nobody from other addresses than its own', async () => {
+    const mac = '52:54:00:bb:00:03';
+    await fixture.addClient('bound', mac, '--from', `${NETWORK}.200`);
+    const target = await fixture.boot(mac);
+    await until('from its own', async () => (await logIn(target, undefined, `${NETWORK}.200`)) === 0);
+    expect(await logIn(target, undefined, `${NETWORK}.201`)).toBe(0x0202);
+  }, 60_000);
 });
 
 describe('the API', () => {
