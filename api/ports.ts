@@ -2,7 +2,7 @@ import type { AddedBootFileDocument } from './contract/boot-files.ts';
 import type { JoinAnswerDocument, JoinRequestDocument } from './contract/join.ts';
 import type { LunDocument } from './contract/luns.ts';
 import type { BeginBootDocument } from './contract/peer-content.ts';
-import type { NodeStatusDocument } from './contract/status.ts';
+import type { IntegrityDocument, NodeStatusDocument } from './contract/status.ts';
 
 /** What the API needs of its node besides the cluster's view (cluster/ports.ts). */
 export interface NodeServices {
@@ -15,6 +15,8 @@ export interface NodeServices {
   /** Stores a boot file here and tells the cluster of it. @throws OperationError */
   addBootFile(name: string, bytes: Uint8Array): Promise<AddedBootFileDocument>;
   status(): Promise<NodeStatusDocument>;
+  /** Reads everything through from now on, or goes on with it. */
+  startScrub(): Promise<IntegrityDocument>;
   luns(): Promise<LunDocument[]>;
   /** Makes the disk of a client that is about to boot ready, where this node serves it. */
   beginBoot(client: string): Promise<BeginBootDocument>;

@@ -1,5 +1,5 @@
 import type { LunDocument } from '../api/contract/luns.ts';
-import type { NodeStatusDocument } from '../api/contract/status.ts';
+import type { IntegrityDocument, NodeStatusDocument } from '../api/contract/status.ts';
 import type { HeldContent, ImportRequest, MembershipServices, NodeServices } from '../api/ports.ts';
 import { propose } from '../api/serve-route.ts';
 import type { Clock } from '../base/clock.ts';
@@ -11,6 +11,7 @@ import { placementReport } from '../cluster/state/placement-report.ts';
 import type { BootFileStore } from '../storage/image/boot-file-store.ts';
 import type { ImageStore } from '../storage/image/image-store.ts';
 import type { BootPrograms } from './boot-programs.ts';
+import type { IntegrityStatus } from './portal/integrity.ts';
 import type { BeginBootAnswer, DataPlaneStatus, PortalGroupStatus } from './portal/worker-protocol.ts';
 
 export interface NodeServicesOptions {
@@ -25,6 +26,7 @@ export interface NodeServicesOptions {
   readonly dataPlane: {
     status(): Promise<DataPlaneStatus>;
     beginBoot(client: string): Promise<BeginBootAnswer>;
+    scrub(): Promise<IntegrityStatus>;
   };
   readonly membership: MembershipServices;
   readonly clock: Clock;
@@ -84,6 +86,10 @@ export class LocalServices implements NodeServices {
     return this.#options.dataPlane.beginBoot(client);
   }
 
+  async startScrub(): Promise<IntegrityDocument> {
+    return integrityDocument(await this.#options.dataPlane.scrub());
+  }
+
   async status(): Promise<NodeStatusDocument> {
     const { cluster, incarnation, startedAtMs, counters, dataPlane } = this.#options;
     const state = cluster.state();
@@ -126,6 +132,7 @@ export class LocalServices implements NodeServices {
       placement: placementDocument(state, calmNeededMs),
       sessions: plane.sessions.map((session) => sessionDocument(state, session)),
       images: await this.#heldImages(state),
+      integrity: integrityDocument(plane.integrity),
       counters: sumOf(counters.snapshot(), plane.counters),
       missing: await this.#missing(state),
     };
@@ -173,6 +180,22 @@ export class LocalServices implements NodeServices {
     const { bootPrograms, neededPrograms } = this.#options;
     return (await bootPrograms.missing(neededPrograms)).map(describeMissingProgram);
   }
+}
+
+function integrityDocument(status: IntegrityStatus): IntegrityDocument {
+  const { startedAtMs, lastCompletedAtMs, doneBytes, totalBytes, found, mended, left, leftCount } = status;
+  const timeOf = (ms: number | undefined): string | null =>
+    ms === undefined ? null : new Date(ms).toISOString();
+  return {
+    scrubStartedAt: timeOf(startedAtMs),
+    doneBytes,
+    totalBytes,
+    lastScrubCompletedAt: timeOf(lastCompletedAtMs),
+    found,
+    mended,
+    left: [...left],
+    leftCount,
+  };
 }
 
 /** How to get a boot program that a node lacks. */

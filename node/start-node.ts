@@ -164,7 +164,7 @@ function startWorker(
   return new WorkerClient({
     cluster,
     timers: systemTimers,
-    mendImage: (image, chunk) => mender.mend(image, chunk),
+    mendImage: (image, part) => mender.mend(image, part),
     onFatal: (cause, reason) => end(EXIT_OF_CAUSE[cause], 'node.failed', { cause, reason }),
     config: {
       nodeId: config.nodeId,
@@ -173,6 +173,7 @@ function startWorker(
       logLevel,
       groupsDirectory: join(config.dataDir, 'groups'),
       imagesDirectory: join(config.dataDir, 'images'),
+      scrubFile: join(config.dataDir, 'scrub.json'),
       address: config.address,
       replicationPort: config.ports.replication,
       iscsiPort: config.ports.iscsi,

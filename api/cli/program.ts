@@ -17,6 +17,7 @@ import {
 import { startGroupFrom } from './commands/group-start.ts';
 import { importImage, listImages } from './commands/images.ts';
 import { listLuns } from './commands/luns.ts';
+import { startScrub } from './commands/scrub.ts';
 import { showStatus } from './commands/status.ts';
 import { EXIT, exitCodeOf, UsageError } from './failures.ts';
 import { type Asking, membershipCommands } from './node-program.ts';
@@ -88,6 +89,14 @@ function makeProgram(run: Run): Command {
     .command('status')
     .description('how the cluster is')
     .action(asking((context) => showStatus(context)));
+  program
+    .command('scrub')
+    .argument('[node]', 'which node; else the one that answers, or that of --node')
+    .description('have a node read through all it keeps, and mend what is damaged')
+    .action(async (node: string | undefined) => {
+      if (node !== undefined) program.setOptionValue('node', node);
+      await asking((context) => startScrub(context))();
+    });
   imageCommands(program, asking);
   clientCommands(program, asking);
   program

@@ -42,7 +42,7 @@ import {
   newGroupPolicySchema,
   nodePlacementSchema,
 } from './policies.ts';
-import { nodeStatusSchema } from './status.ts';
+import { integritySchema, nodeStatusSchema } from './status.ts';
 import { readQuerySchema } from './values.ts';
 
 /**
@@ -79,6 +79,13 @@ export const routes = {
     summary: 'How this node and its cluster are',
     status: 200,
     response: nodeStatusSchema,
+  }),
+  startScrub: define({
+    method: 'POST',
+    path: '/scrub',
+    summary: 'Have this node read through all it keeps now, and mend what is damaged',
+    status: 200,
+    response: integritySchema,
   }),
   listImages: define({
     method: 'GET',

@@ -106,6 +106,26 @@ const heldImageSchema = Type.Object({
   held: Type.Boolean({ description: 'whether this node holds all of it, verified' }),
 });
 
+export const integritySchema = Type.Object(
+  {
+    scrubStartedAt: nullable(
+      Type.String(),
+      'ISO 8601, UTC; null: it is not reading everything through just now',
+    ),
+    doneBytes: Type.Integer({ description: 'about how far it is' }),
+    totalBytes: Type.Integer({ description: 'about how much there is to read' }),
+    lastScrubCompletedAt: nullable(Type.String(), 'ISO 8601, UTC; null: never'),
+    found: Type.Integer({ description: 'damaged places found on the disk of this node since it was made' }),
+    mended: Type.Integer({ description: 'of them, mended with what other nodes have' }),
+    left: Type.Array(Type.String(), {
+      description: 'damage that no other node could mend so far, each in words; not all when there is much',
+    }),
+    leftCount: Type.Integer(),
+  },
+  { description: 'whether what this node keeps is as it was written' },
+);
+export type IntegrityDocument = Static<typeof integritySchema>;
+
 export const nodeStatusSchema = Type.Object(
   {
     nodeId: Type.String({ description: 'the node that answers' }),
@@ -119,6 +139,7 @@ export const nodeStatusSchema = Type.Object(
     placement: placementSchema,
     sessions: Type.Array(sessionSchema),
     images: Type.Array(heldImageSchema),
+    integrity: integritySchema,
     counters: Type.Record(Type.String(), Type.Number(), {
       description: 'named event counts since the start',
     }),

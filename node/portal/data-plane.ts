@@ -218,7 +218,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
     }
   }
 
-  status(): DataPlaneStatus {
+  status(): Omit<DataPlaneStatus, 'integrity'> {
     const groups = Object.keys(this.#state?.portalGroups ?? {}).flatMap((id) => {
       const group = this.#options.replication.group(id);
       return group === undefined ? [] : [{ id, group }];

@@ -4,8 +4,9 @@ import { describeError, OperationError } from '../../base/errors.ts';
 import type { ClusterView } from '../../cluster/ports.ts';
 import type { Command } from '../../cluster/state/commands.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
-import type { ImageVersionRef } from '../../storage/image/image-source.ts';
+import type { ImagePart, ImageVersionRef } from '../../storage/image/image-source.ts';
 import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
+import type { IntegrityStatus } from './integrity.ts';
 import { MAX_WORKER_REQUESTS, WORKER_BEAT_MS, WORKER_HUNG_MS, WORKER_REQUEST_TIMEOUT_MS } from './limits.ts';
 import { dataPlaneHeap } from './worker-heap.ts';
 import type {
@@ -28,7 +29,7 @@ export class WorkerClient {
   readonly #worker: Worker;
   readonly #cluster: ClusterView;
   readonly #timers: Timers;
-  readonly #mendImage: (image: ImageVersionRef, chunk: number) => Promise<boolean>;
+  readonly #mendImage: (image: ImageVersionRef, part: ImagePart) => Promise<boolean>;
   readonly #onFatal: (cause: FatalCause, reason: string) => void;
   readonly #waiting = new Map<number, Waiting>();
   #nextRequest = 1;
@@ -45,7 +46,7 @@ export class WorkerClient {
     config: WorkerConfig;
     cluster: ClusterView;
     timers: Timers;
-    mendImage: (image: ImageVersionRef, chunk: number) => Promise<boolean>;
+    mendImage: (image: ImageVersionRef, part: ImagePart) => Promise<boolean>;
     onFatal: (cause: FatalCause, reason: string) => void;
   }) {
     this.#cluster = options.cluster;
@@ -85,6 +86,10 @@ export class WorkerClient {
   /** Resolves once what was served here is served elsewhere, as far as that is to be. */
   async handedOver(): Promise<void> {
     await this.#request({ method: 'handedOver' });
+  }
+
+  scrub(): Promise<IntegrityStatus> {
+    return this.#request({ method: 'scrub' }) as Promise<IntegrityStatus>;
   }
 
   /** Lets go of every address and session, then ends the thread. */
@@ -157,7 +162,7 @@ export class WorkerClient {
         void this.#propose(message.id, message.command);
         return;
       case 'mend':
-        this.#mendImage(message.image, message.chunk).then(
+        this.#mendImage(message.image, message.part).then(
           (isMended) => this.#send({ type: 'mended', id: message.id, isMended }),
           (error: unknown) => this.#onFatal('bug', `mending an image: ${describeError(error)}`),
         );

@@ -7,7 +7,7 @@ import { LogFailure } from '../../base/record-log.ts';
 import type { Command } from '../../cluster/state/commands.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
 import { ImageCache } from '../../storage/image/image-cache.ts';
-import type { ImageVersionRef } from '../../storage/image/image-source.ts';
+import type { ImagePart, ImageVersionRef } from '../../storage/image/image-source.ts';
 import { ImageStore } from '../../storage/image/image-store.ts';
 import { nodeFileSystem } from '../../storage/log/file-system.ts';
 import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
@@ -18,6 +18,7 @@ import { DiskSpace } from '../../storage/replication/disk-space.ts';
 import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
 import { DamagedCopyError, ReplicationHost } from '../../storage/replication/index.ts';
 import { setAsideCopy } from '../../storage/replication/set-aside.ts';
+import { noteFile } from '../../storage/scrub/note-file.ts';
 import { DEFAULT_PORTAL_LIMITS } from '../iscsi/limits.ts';
 import { sessionMemory } from '../iscsi/memory-budget.ts';
 import { IscsiPortal } from '../iscsi/portal.ts';
@@ -31,6 +32,7 @@ import { CommandChannel } from './command-channel.ts';
 import { DataPlane } from './data-plane.ts';
 import { GroupDirectory } from './group-directory.ts';
 import { GuardianClient } from './guardian-client.ts';
+import { Integrity } from './integrity.ts';
 import { BIND_RETRY_MS, IMAGE_MENDING_WAIT_MS, WORKER_BEAT_MS } from './limits.ts';
 import { carryOutRemote } from './remote-unit.ts';
 import type { FatalCause, FromWorker, ToWorker, WorkerConfig, WorkerRequest } from './worker-protocol.ts';
@@ -63,9 +65,8 @@ function propose(command: Command): Promise<ProposalOutcome> {
 }
 
 /** The main thread has the links to other nodes' images. */
-function mendChunk(image: ImageVersionRef, chunk: number): Promise<boolean> {
+function mendImage(image: ImageVersionRef, part: ImagePart): Promise<boolean> {
   const id = nextMending++;
-  counters.add('image.chunk.damaged');
   return new Promise((resolve) => {
     const cancel = systemTimers.setTimer(IMAGE_MENDING_WAIT_MS, () => done(false));
     const done = (isMended: boolean): void => {
@@ -74,7 +75,7 @@ function mendChunk(image: ImageVersionRef, chunk: number): Promise<boolean> {
       resolve(isMended);
     };
     mendings.set(id, done);
-    send({ type: 'mend', id, image, chunk });
+    send({ type: 'mend', id, image, part });
   });
 }
 
@@ -95,7 +96,9 @@ const mesh = new PeerMesh({
 const imageStore = new ImageStore({
   directory: config.imagesDirectory,
   logger: logger('images'),
-  mendChunk,
+  mend: (image, part) => integrity.mendImage(image, part),
+  manifestSha256: ({ name, version }) =>
+    plane.state()?.images[name]?.versions.find((v) => v.version === version)?.manifestSha256,
 });
 const channel = new CommandChannel({
   transport: mesh,
@@ -201,6 +204,24 @@ const plane: DataPlane = new DataPlane({
 });
 plane.attachPortals({ movable: movablePortal, fixed: fixedPortal });
 
+const integrity: Integrity = new Integrity({
+  nodeId: config.nodeId,
+  state: () => plane.state(),
+  group: (groupId) => replication.group(groupId),
+  images: imageStore,
+  mendImage,
+  store: noteFile(nodeFileSystem, config.scrubFile),
+  activity: () =>
+    [...movablePortal.sessions(), ...fixedPortal.sessions()].reduce(
+      (sum, session) => sum + session.readBytes + session.writtenBytes,
+      0,
+    ),
+  clock: systemClock,
+  timers: systemTimers,
+  logger: logger('integrity'),
+  counters,
+});
+
 function makePortal(fixedAt: string | undefined): IscsiPortal {
   return new IscsiPortal({
     directory: new GroupDirectory({
@@ -258,7 +279,9 @@ async function answer(request: WorkerRequest): Promise<unknown> {
     case 'beginBoot':
       return plane.beginBoot(request.client);
     case 'status':
-      return plane.status();
+      return { ...plane.status(), integrity: integrity.status() };
+    case 'scrub':
+      return integrity.scrubNow();
     case 'handedOver':
       return plane.handedOver();
   }
@@ -299,12 +322,16 @@ async function start(): Promise<void> {
   await replication.start();
   await fixedPortal.listen({ host: config.address, port: config.iscsiPort });
   plane.start();
+  await integrity.start();
   setInterval(() => send({ type: 'beat' }), WORKER_BEAT_MS);
   send({ type: 'ready' });
 }
 
 async function stop(): Promise<void> {
   plane.stop();
+  // What another node has to give is not waited for.
+  for (const done of [...mendings.values()]) done(false);
+  await integrity.stop();
   await Promise.all([movablePortal.close(), fixedPortal.close()]);
   await replication.stop();
   await mesh.stop();

@@ -1,7 +1,8 @@
 import type { Command } from '../../cluster/state/commands.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
-import type { ImageVersionRef } from '../../storage/image/image-source.ts';
+import type { ImagePart, ImageVersionRef } from '../../storage/image/image-source.ts';
 import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
+import type { IntegrityStatus } from './integrity.ts';
 
 /** Messages between the main thread and the data-plane worker; all of them survive structured clone. */
 
@@ -13,6 +14,8 @@ export interface WorkerConfig {
   readonly logLevel: string;
   readonly groupsDirectory: string;
   readonly imagesDirectory: string;
+  /** Where is noted how far reading everything through is. */
+  readonly scrubFile: string;
   /** The node's own address, on which replication and the redirecting portal listen. */
   readonly address: string;
   readonly replicationPort: number;
@@ -30,13 +33,15 @@ export type ToWorker =
   | { readonly type: 'state'; readonly state: ClusterState }
   | { readonly type: 'request'; readonly id: number; readonly request: WorkerRequest }
   | { readonly type: 'proposed'; readonly id: number; readonly outcome: ProposalOutcome }
-  /** Whether the chunk is as it should be now. */
+  /** Whether that part is as it should be now. */
   | { readonly type: 'mended'; readonly id: number; readonly isMended: boolean }
   | { readonly type: 'stop' };
 
 export type WorkerRequest =
   | { readonly method: 'beginBoot'; readonly client: string }
   | { readonly method: 'status' }
+  /** Read everything through now. */
+  | { readonly method: 'scrub' }
   /** Answered once everything that was served here is served elsewhere, or has been waited for long enough. */
   | { readonly method: 'handedOver' };
 
@@ -47,8 +52,8 @@ export type FromWorker =
   | { readonly type: 'answer'; readonly id: number; readonly answer: unknown }
   | { readonly type: 'answer-failed'; readonly id: number; readonly reason: string }
   | { readonly type: 'propose'; readonly id: number; readonly command: Command }
-  /** A chunk of an image is damaged on this node's disk. */
-  | { readonly type: 'mend'; readonly id: number; readonly image: ImageVersionRef; readonly chunk: number }
+  /** A part of an image is damaged on this node's disk. */
+  | { readonly type: 'mend'; readonly id: number; readonly image: ImageVersionRef; readonly part: ImagePart }
   /** Final: the process must end. */
   | { readonly type: 'fatal'; readonly cause: FatalCause; readonly reason: string }
   | { readonly type: 'stopped' };
@@ -66,6 +71,7 @@ export interface DataPlaneStatus {
   readonly groups: readonly PortalGroupStatus[];
   readonly sessions: readonly SessionStatus[];
   readonly luns: readonly LunStatus[];
+  readonly integrity: IntegrityStatus;
   readonly counters: Readonly<Record<string, number>>;
 }
 

@@ -7,7 +7,7 @@ import { sha256Hex } from './content-hash.ts';
 import { isChunk } from './image-chunk.ts';
 import { MANIFEST_FILE, openIfThere, RAW_FILE, writeWhole } from './image-directory.ts';
 import { ImageManifest } from './image-manifest.ts';
-import type { ImageVersionRef } from './image-source.ts';
+import type { ImagePart, ImageVersionRef } from './image-source.ts';
 import type { ImageStore } from './image-store.ts';
 
 export interface MendedImage extends ImageVersionRef {
@@ -38,17 +38,17 @@ export class ImageMender {
     this.#options = options;
   }
 
-  /** @returns whether the chunk is as it should be, durably; calls for the same share one try */
-  mend(ref: ImageVersionRef, chunk: number): Promise<boolean> {
-    const key = `${ref.name}@${ref.version}/${chunk}`;
+  /** @returns whether that part is as it should be, durably; calls for the same share one try */
+  mend(ref: ImageVersionRef, part: ImagePart): Promise<boolean> {
+    const key = `${ref.name}@${ref.version}/${part}`;
     const known = this.#mending.get(key);
     if (known !== undefined) return known;
-    const mending = this.#mend(ref, chunk)
+    const mending = this.#mend(ref, part)
       .catch((error: unknown) => {
         const { name, version } = ref;
-        const fields = { name, version, chunk, error: describeError(error) };
-        this.#options.logger.error('image.chunk.not-mended', fields);
-        this.#options.counters.add('image.chunk.not-mended');
+        const fields = { name, version, part, error: describeError(error) };
+        this.#options.logger.error('image.part.not-mended', fields);
+        this.#options.counters.add('image.part.not-mended');
         return false;
       })
       .finally(() => this.#mending.delete(key));
@@ -56,24 +56,25 @@ export class ImageMender {
     return mending;
   }
 
-  async #mend(ref: ImageVersionRef, index: number): Promise<boolean> {
+  async #mend(ref: ImageVersionRef, part: ImagePart): Promise<boolean> {
     const { store, logger, counters } = this.#options;
     const wanted = this.#options.wanted(ref);
     if (wanted === undefined) return false;
     const manifest = await this.#manifest(wanted);
-    const chunk = await this.#chunk(wanted, manifest, index);
+    if (part === 'manifest') return true;
+    const chunk = await this.#chunk(wanted, manifest, part);
     const path = join(store.directory.version(ref), RAW_FILE);
     const file = (await openIfThere(store.fileSystem, path)) ?? (await store.fileSystem.create(path));
     try {
       if ((await file.sizeBytes()) < manifest.sizeBytes) await file.truncate(manifest.sizeBytes);
-      await file.write([chunk], index * manifest.chunkSizeBytes);
+      await file.write([chunk], part * manifest.chunkSizeBytes);
       await file.syncData();
     } finally {
       await file.close();
     }
     await store.fileSystem.syncDirectory(store.directory.version(ref));
     counters.add('image.chunk.mended');
-    logger.warn('image.chunk.mended', { name: ref.name, version: ref.version, chunk: index });
+    logger.warn('image.chunk.mended', { name: ref.name, version: ref.version, chunk: part });
     return true;
   }
 

@@ -11,6 +11,9 @@ export interface ImageVersionRef {
   readonly version: number;
 }
 
+/** A chunk of a version by its number, or what says which chunks there are. */
+export type ImagePart = number | 'manifest';
+
 export interface OpenImage {
   readonly sizeBytes: number;
   /**

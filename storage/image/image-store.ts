@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { CounterSet, type Counters } from '../../base/counters.ts';
 import { describeError, invariant, OperationError } from '../../base/errors.ts';
 import { type Logger, silentLogger } from '../../base/logger.ts';
+import { DeviceError } from '../block-device.ts';
 import { type FileSystem, nodeFileSystem } from '../log/file-system.ts';
 import { sha256, sha256Hex } from './content-hash.ts';
 import { isChunk } from './image-chunk.ts';
@@ -16,9 +17,10 @@ import {
   RAW_FILE,
   readWhole,
   UPLOAD_PREFIX,
+  writeWhole,
 } from './image-directory.ts';
 import { ImageManifest } from './image-manifest.ts';
-import type { ImageSource, ImageVersionRef, OpenImage } from './image-source.ts';
+import type { ImagePart, ImageSource, ImageVersionRef, OpenImage } from './image-source.ts';
 import { MAX_IMPORTS } from './limits.ts';
 import { PAGES_FILE, PageChecksums } from './page-checksums.ts';
 import { RawImage } from './raw-image.ts';
@@ -31,8 +33,10 @@ export interface ImageStoreOptions {
   readonly fileSystem?: FileSystem;
   readonly logger?: Logger;
   readonly counters?: Counters;
-  /** Puts a damaged chunk right on this disk; false when nobody could give what was there. */
-  readonly mendChunk?: (ref: ImageVersionRef, chunk: number) => Promise<boolean>;
+  /** Puts what is damaged right on this disk; false when nobody could give what was there. */
+  readonly mend?: (ref: ImageVersionRef, part: ImagePart) => Promise<boolean>;
+  /** Hexadecimal, as the cluster knows the version's; undefined where it is not known. */
+  readonly manifestSha256?: (ref: ImageVersionRef) => string | undefined;
 }
 
 export interface ImportedImage {
@@ -58,7 +62,8 @@ export class ImageStore implements ImageSource {
   readonly fileSystem: FileSystem;
   readonly counters: Counters;
   readonly #logger: Logger;
-  readonly #mendChunk: ImageStoreOptions['mendChunk'];
+  readonly #mend: ImageStoreOptions['mend'];
+  readonly #manifestSha256: ImageStoreOptions['manifestSha256'];
   #imports = 0;
   /** The manifest last asked for; fetching a version asks for its chunks one by one. */
   #recent: { key: string; manifest: ImageManifest } | undefined;
@@ -68,7 +73,8 @@ export class ImageStore implements ImageSource {
     this.fileSystem = options.fileSystem ?? nodeFileSystem;
     this.#logger = options.logger ?? silentLogger;
     this.counters = options.counters ?? new CounterSet();
-    this.#mendChunk = options.mendChunk;
+    this.#mend = options.mend;
+    this.#manifestSha256 = options.manifestSha256;
   }
 
   /**
@@ -182,31 +188,58 @@ export class ImageStore implements ImageSource {
     await this.fileSystem.syncDirectory(this.directory.staging);
   }
 
-  /** Every read is compared with checksums, see VerifiedImage. */
+  /**
+   * Every read is compared with checksums, see VerifiedImage.
+   * @throws DeviceError kind "medium-error" for a manifest that is damaged and that no other node has given
+   */
   async open(ref: ImageVersionRef): Promise<OpenImage | undefined> {
-    const raw = await this.openRaw(ref);
-    const encoded = raw === undefined ? undefined : await this.manifest(ref);
-    if (raw === undefined || encoded === undefined) return undefined;
+    const encoded = await this.#soundManifest(ref);
+    if (encoded === undefined) return undefined;
     const manifest = ImageManifest.decode(encoded);
-    const mendChunk = this.#mendChunk;
+    const raw = await this.#openFile(ref, manifest.sizeBytes);
+    if (raw === undefined) return undefined;
+    const mend = this.#mend;
     return new VerifiedImage(raw, {
       manifest,
-      checksums: await this.#checksums(ref, manifest, encoded),
+      checksums: (await this.pageChecksums(ref, manifest, encoded)) ?? PageChecksums.of(manifest),
       what: `image ${ref.name} version ${ref.version}`,
-      mend: mendChunk === undefined ? undefined : (chunk) => mendChunk(ref, chunk),
+      mend: mend === undefined ? undefined : (chunk) => mend(ref, chunk),
     });
   }
 
-  async #checksums(
+  /** The one that the cluster agreed on, mended where this node's is another. */
+  async #soundManifest(ref: ImageVersionRef): Promise<Uint8Array | undefined> {
+    const wanted = this.#manifestSha256?.(ref);
+    const known = await this.manifest(ref);
+    if (known === undefined || wanted === undefined || (await sha256Hex(known)) === wanted) return known;
+    await this.#mend?.(ref, 'manifest');
+    const mended = await this.manifest(ref);
+    if (mended !== undefined && (await sha256Hex(mended)) === wanted) return mended;
+    const message = `the manifest of image ${ref.name} version ${ref.version} is damaged, and no other node has given it`;
+    throw new DeviceError('medium-error', message);
+  }
+
+  /** Those kept beside the image; undefined where they are not, or are not as they were written. */
+  async pageChecksums(
     ref: ImageVersionRef,
     manifest: ImageManifest,
     encoded: Uint8Array,
-  ): Promise<PageChecksums> {
-    const path = join(this.directory.version(ref), PAGES_FILE);
-    const known = await readWhole(this.fileSystem, path);
-    const decoded =
-      known === undefined ? undefined : PageChecksums.decode(known, manifest, await sha256(encoded));
-    return decoded ?? PageChecksums.of(manifest);
+  ): Promise<PageChecksums | undefined> {
+    const known = await readWhole(this.fileSystem, join(this.directory.version(ref), PAGES_FILE));
+    return known === undefined ? undefined : PageChecksums.decode(known, manifest, await sha256(encoded));
+  }
+
+  /** Puts such checksums beside the image, of which all chunks must be known. */
+  async keepPageChecksums(
+    ref: ImageVersionRef,
+    checksums: PageChecksums,
+    encoded: Uint8Array,
+  ): Promise<void> {
+    const directory = this.directory.version(ref);
+    const temporary = join(directory, `${PAGES_FILE}.tmp`);
+    await writeWhole(this.fileSystem, temporary, checksums.encode(await sha256(encoded)));
+    await this.fileSystem.rename(temporary, join(directory, PAGES_FILE));
+    await this.fileSystem.syncDirectory(directory);
   }
 
   /** The manifest on the disk has been replaced. */
@@ -215,13 +248,16 @@ export class ImageStore implements ImageSource {
   }
 
   /** What the file holds, compared with nothing. */
-  async openRaw(image: ImageVersionRef): Promise<OpenImage | undefined> {
-    const manifest = await this.#decodedManifest(image);
-    if (manifest === undefined) return undefined;
-    const path = join(this.directory.version(image), RAW_FILE);
+  async openRaw(ref: ImageVersionRef): Promise<OpenImage | undefined> {
+    const manifest = await this.#decodedManifest(ref);
+    return manifest === undefined ? undefined : this.#openFile(ref, manifest.sizeBytes);
+  }
+
+  async #openFile(ref: ImageVersionRef, sizeBytes: number): Promise<OpenImage | undefined> {
+    const path = join(this.directory.version(ref), RAW_FILE);
     const file = await openIfThere(this.fileSystem, path);
     if (file === undefined) return undefined;
-    return new RawImage(file, manifest.sizeBytes, `image ${image.name} version ${image.version}`);
+    return new RawImage(file, sizeBytes, `image ${ref.name} version ${ref.version}`);
   }
 
   /** The manifest's bytes, for another node; undefined when the version is not held here. */

@@ -206,6 +206,8 @@ export class PortalGroupReplica implements PortalGroup {
 
   verifyPart = (from: number, maxBytes: number): Promise<VerifiedTo> => this.#care.verifyPart(from, maxBytes);
 
+  logBytes = (): number => this.#table.logBytes;
+
   damage = (): DamageStatus => this.#care.mender.status();
 
   #makeWriter(): LogWriter {

@@ -32,6 +32,8 @@ export interface PortalGroup {
     fromIndex: number,
     maxBytes: number,
   ): Promise<{ nextIndex: number; endIndex: number; readBytes: number }>;
+  /** About how long the log is. */
+  logBytes(): number;
   /** What was found damaged in this copy since the start. */
   damage(): DamageStatus;
 }

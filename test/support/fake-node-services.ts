@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { JoinRequestDocument } from '../../api/contract/join.ts';
 import type { LunDocument } from '../../api/contract/luns.ts';
 import type { BeginBootDocument } from '../../api/contract/peer-content.ts';
-import type { NodeStatusDocument } from '../../api/contract/status.ts';
+import type { IntegrityDocument, NodeStatusDocument } from '../../api/contract/status.ts';
 import type { HeldContent, ImportRequest, MembershipServices, NodeServices } from '../../api/ports.ts';
 import { OperationError } from '../../base/errors.ts';
 import type { FakeCluster } from './fake-cluster.ts';
@@ -84,6 +84,10 @@ export class FakeNodeServices implements NodeServices {
   async status(): Promise<NodeStatusDocument> {
     if (this.statusError !== undefined) throw this.statusError;
     return SAMPLE_STATUS;
+  }
+
+  async startScrub(): Promise<IntegrityDocument> {
+    return { ...SAMPLE_STATUS.integrity, scrubStartedAt: '2026-11-25T00:00:00.000Z' };
   }
 
   async luns(): Promise<LunDocument[]> {
@@ -204,5 +208,15 @@ export const SAMPLE_STATUS: NodeStatusDocument = {
   ],
   images: [{ image: 'win11', version: 1, held: true }],
   counters: { 'tftp.malformed': 2 },
+  integrity: {
+    scrubStartedAt: null,
+    doneBytes: 0,
+    totalBytes: 5_000_000,
+    lastScrubCompletedAt: '2026-11-19T00:00:00.000Z',
+    found: 3,
+    mended: 2,
+    left: ['portal group pg1, record 77'],
+    leftCount: 1,
+  },
   missing: ['undionly.kpxe is not in /usr/lib/ipxe: BIOS machines cannot boot'],
 };

@@ -2,6 +2,7 @@ import { routes } from '../../contract/routes.ts';
 import type { NodeStatusDocument } from '../../contract/status.ts';
 import { type CommandContext, print } from '../command-context.ts';
 import { counted, orDash, table, yesNo } from '../table.ts';
+import { integrityText } from './scrub.ts';
 
 /** `bootfabric status` */
 export async function showStatus(context: CommandContext): Promise<void> {
@@ -26,6 +27,7 @@ export function statusText(status: NodeStatusDocument): string {
     placementText(status),
     sessionTable(status),
     imageTable(status),
+    integrityText(status),
   ];
   const waiting = status.portalGroups.flatMap(({ id, waiting }) =>
     waiting === null ? [] : [`  ${id}: ${waiting}\n`],

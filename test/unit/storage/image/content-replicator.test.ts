@@ -19,6 +19,9 @@ import {
 } from '../../../../storage/image/replication-decision.ts';
 import { addGolden, imageOf, inParts, newStore, StoreFetcher, temporaryDirectory } from './image-fixture.ts';
 
+/** Everything is synced, on a disk that may have much else to do. */
+const SLOW_DISK = { timeout: 20_000 };
+
 const wanted = {
   images: [1, 2, 3].map((version) => ({ name: 'i', version, manifestSha256: 'h', holders: ['a'] })),
   bootFiles: [{ name: 'f', sha256: 's', holders: ['a'] }],
@@ -111,11 +114,11 @@ describe('ContentReplicator', () => {
       bootFiles: [{ name: 'f', sha256: abc, holders: ['a'] }],
     };
     replicator.update(wanted);
-    await vi.waitFor(() => expect(phases(replicator)).toEqual(['failed', 'failed']));
+    await vi.waitFor(() => expect(phases(replicator)).toEqual(['failed', 'failed']), SLOW_DISK);
     expect(replicator.status()[1]?.lastError).toContain('no node gave a sound copy');
     fetcher.tamper = (_, __, bytes) => bytes;
     clock.advance(600);
-    await vi.waitFor(() => expect(phases(replicator)).toEqual(['held', 'held']));
+    await vi.waitFor(() => expect(phases(replicator)).toEqual(['held', 'held']), SLOW_DISK);
     expect(told.sort()).toEqual(['boot-file/f/', 'image/golden']);
     expect(await store.verify({ name: 'golden', version: 1 }, manifestSha256)).toEqual({ outcome: 'sound' });
     expect(await bootFiles.get(abc)).toBeDefined();
@@ -139,7 +142,7 @@ describe('ContentReplicator', () => {
       images: [{ name: 'golden', version: 1, manifestSha256, holders: ['me'] }],
       bootFiles: [],
     });
-    await vi.waitFor(() => expect(phases(replicator)).toEqual(['held']));
+    await vi.waitFor(() => expect(phases(replicator)).toEqual(['held']), SLOW_DISK);
     expect(await store.verify({ name: 'golden', version: 1 }, manifestSha256)).toEqual({ outcome: 'sound' });
     expect([fetcher.asked, told]).toEqual([[], []]);
     await replicator.stop();
@@ -153,10 +156,10 @@ describe('ContentReplicator', () => {
       throw new Error('no leader');
     };
     replicator.update({ images: [], bootFiles: [{ name: 'f', sha256: abc, holders: [] }] });
-    await vi.waitFor(() => expect(phases(replicator)).toEqual(['failed']));
+    await vi.waitFor(() => expect(phases(replicator)).toEqual(['failed']), SLOW_DISK);
     told.push = push;
     clock.advance(600);
-    await vi.waitFor(() => expect(phases(replicator)).toEqual(['held']));
+    await vi.waitFor(() => expect(phases(replicator)).toEqual(['held']), SLOW_DISK);
     expect(told).toHaveLength(1);
     await replicator.stop();
   });

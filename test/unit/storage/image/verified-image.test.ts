@@ -33,7 +33,8 @@ async function holding(fetcher: StoreFetcher, holders: readonly string[]): Promi
   const mender = new ImageMender({ store, fetcher, wanted, logger: silentLogger, counters });
   const reader = new ImageStore({
     directory: store.directory.root,
-    mendChunk: (ref, chunk) => mender.mend(ref, chunk),
+    mend: (ref, part) => mender.mend(ref, part),
+    manifestSha256: () => manifestSha256,
   });
   return { store, reader, counters, file: (name) => join(store.directory.version(REF), name) };
 }
@@ -162,6 +163,12 @@ describe('an image that is read', () => {
     );
   });
 
+  it('is a medium error where its manifest is damaged and no other node gives it', async () => {
+    const node = await alone();
+    await flip(node.file(MANIFEST_FILE), 30);
+    await expect(node.reader.open(REF)).rejects.toMatchObject({ kind: 'medium-error' });
+  });
+
   it('has a file made anew that is cut short, and a damaged manifest too', async () => {
     const node = await withPeer();
     const raw = await readFile(node.file(RAW_FILE));
@@ -171,10 +178,13 @@ describe('an image that is read', () => {
     expect(Buffer.compare(await readFile(node.file(RAW_FILE)), CONTENT)).toBe(0);
     const manifest = await readFile(node.file(MANIFEST_FILE));
     await flip(node.file(MANIFEST_FILE), 30);
-    await reading(node, async (image) => {
-      // By the damaged manifest the chunk is wrong; by what the cluster agreed on it is not.
-      await image.read(0, 512).catch(() => {});
-    });
+    // By the damaged manifest a chunk would be wrong; by what the cluster agreed on it is not.
+    expect(
+      Buffer.compare(
+        await reading(node, (image) => image.read(0, CHUNK_BYTES)),
+        CONTENT.subarray(0, CHUNK_BYTES),
+      ),
+    ).toBe(0);
     expect(Buffer.compare(await readFile(node.file(MANIFEST_FILE)), manifest)).toBe(0);
     expect(Buffer.compare(await reading(node, (image) => image.read(0, 512)), CONTENT.subarray(0, 512))).toBe(
       0,

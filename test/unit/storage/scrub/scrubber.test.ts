@@ -1,0 +1,147 @@
+import { describe, expect, it } from 'vitest';
+import { ManualClock } from '../../../../base/clock.ts';
+import { CounterSet } from '../../../../base/counters.ts';
+import { silentLogger } from '../../../../base/logger.ts';
+import { SCRUB_EVERY_MS, SCRUB_FIRST_MS } from '../../../../storage/scrub/limits.ts';
+import { type ScrubArea, Scrubber } from '../../../../storage/scrub/scrubber.ts';
+
+const MIB = 1024 * 1024;
+const SECOND = 1000;
+
+/** So many parts of 1 MiB, and which of them were read, in order. */
+class Parts implements ScrubArea {
+  readonly name: string;
+  readonly count: number;
+  readonly read: number[] = [];
+  isBroken = false;
+
+  constructor(name: string, count: number) {
+    this.name = name;
+    this.count = count;
+  }
+
+  get totalBytes(): number {
+    return this.count * MIB;
+  }
+
+  fractionAt(cursor: number): number {
+    return cursor / this.count;
+  }
+
+  readPart(cursor: number): Promise<{ next: number | undefined; readBytes: number }> {
+    if (this.isBroken) return Promise.reject(new Error('it is broken'));
+    this.read.push(cursor);
+    return Promise.resolve({ next: cursor + 1 < this.count ? cursor + 1 : undefined, readBytes: MIB });
+  }
+}
+
+class Bench {
+  readonly clock = new ManualClock(1_000_000);
+  readonly areas: Parts[];
+  saved: string | undefined;
+  damage = { found: 0, mended: 0 };
+  activity = 0;
+  /** Clients are at work all the time. */
+  isBusy = false;
+  scrubber!: Scrubber;
+
+  constructor(...areas: Parts[]) {
+    this.areas = areas;
+  }
+
+  async start(): Promise<void> {
+    this.scrubber = new Scrubber({
+      areas: () => this.areas,
+      store: {
+        load: () => Promise.resolve(this.saved),
+        save: (text) => {
+          this.saved = text;
+          return Promise.resolve();
+        },
+      },
+      damage: () => this.damage,
+      activity: () => (this.isBusy ? ++this.activity : this.activity),
+      clock: this.clock,
+      timers: this.clock,
+      logger: silentLogger,
+      counters: new CounterSet(),
+    });
+    await this.scrubber.start();
+  }
+
+  async pass(ms: number, stepMs = 20): Promise<void> {
+    for (let at = 0; at < ms; at += stepMs) {
+      this.clock.advance(stepMs);
+      for (let i = 0; i < 20; i++) await Promise.resolve();
+    }
+  }
+}
+
+describe('reading everything through', () => {
+  it('begins some time after the first start, goes through everything once, and again when it is time', async () => {
+    const bench = new Bench(new Parts('a', 3), new Parts('b', 2));
+    await bench.start();
+    expect(bench.scrubber.status()).toMatchObject({ startedAtMs: undefined, lastCompletedAtMs: undefined });
+    await bench.pass(SCRUB_FIRST_MS - SECOND, SECOND);
+    expect(bench.areas[0]?.read).toEqual([]);
+    await bench.pass(120 * SECOND, 100);
+    expect(bench.areas.map((area) => area.read)).toEqual([
+      [0, 1, 2],
+      [0, 1],
+    ]);
+    const { lastCompletedAtMs, startedAtMs } = bench.scrubber.status();
+    expect(startedAtMs).toBeUndefined();
+    expect(lastCompletedAtMs).toBeGreaterThan(SCRUB_FIRST_MS);
+    await bench.pass(SCRUB_EVERY_MS - 600 * SECOND, 60 * SECOND);
+    expect(bench.areas[1]?.read).toEqual([0, 1]);
+    await bench.pass(1200 * SECOND, 100 * SECOND);
+    expect(bench.areas[1]?.read).toEqual([0, 1, 0, 1]);
+  });
+
+  it('begins at once when it is told to, and goes on where it was after a restart', async () => {
+    const bench = new Bench(new Parts('a', 4), new Parts('b', 1000));
+    await bench.start();
+    bench.scrubber.startNow();
+    await bench.pass(3 * SECOND);
+    const status = bench.scrubber.status();
+    expect(status.startedAtMs).toBeDefined();
+    expect(status.totalBytes).toBe(1004 * MIB);
+    expect(status.doneBytes).toBeGreaterThan(4 * MIB);
+    expect(status.doneBytes).toBeLessThan(200 * MIB);
+    bench.damage = { found: 3, mended: 2 };
+    await bench.scrubber.stop();
+    const before = bench.areas[1]?.read.length ?? 0;
+    bench.damage = { found: 1, mended: 1 };
+    await bench.start();
+    await bench.pass(SECOND);
+    expect(bench.areas[0]?.read).toEqual([0, 1, 2, 3]);
+    expect(bench.areas[1]?.read[before]).toBe(before);
+    expect(bench.scrubber.status()).toMatchObject({ startedAtMs: status.startedAtMs, found: 4, mended: 3 });
+  });
+
+  it('reads no faster than it may, and much slower while clients are at work', async () => {
+    const bench = new Bench(new Parts('a', 100_000));
+    await bench.start();
+    bench.scrubber.startNow();
+    await bench.pass(10 * SECOND);
+    const idle = bench.areas[0]?.read.length ?? 0;
+    expect(idle).toBeGreaterThan(100);
+    expect(idle).toBeLessThanOrEqual(10 * 32 + 1);
+    bench.isBusy = true;
+    await bench.pass(10 * SECOND);
+    const busy = (bench.areas[0]?.read.length ?? 0) - idle;
+    expect(busy).toBeGreaterThan(10);
+    expect(busy).toBeLessThanOrEqual(10 * 4 + 2);
+  });
+
+  it('goes past what cannot be read, and takes what it has noted for nothing where that is damaged', async () => {
+    const bench = new Bench(new Parts('a', 2), new Parts('b', 2));
+    (bench.areas[0] as Parts).isBroken = true;
+    bench.saved = '{"startedAtMs": 5, "done": ["b"';
+    await bench.start();
+    bench.scrubber.startNow();
+    await bench.pass(2 * SECOND);
+    expect(bench.areas[1]?.read).toEqual([0, 1]);
+    expect(bench.scrubber.status().lastCompletedAtMs).toBeDefined();
+  });
+});
