@@ -2,7 +2,7 @@ import type { CancelTimer, Clock, Timers } from '../base/clock.ts';
 import type { Counters } from '../base/counters.ts';
 import { describeError, invariant, OperationError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import type { PeerTransport } from '../base/peer-transport.ts';
+import type { PeerIdentity, PeerTransport } from '../base/peer-transport.ts';
 import type { RandomSource } from '../base/random.ts';
 import type { RecordLog } from '../base/record-log.ts';
 import type { AppliedStore } from './applied-store.ts';
@@ -177,6 +177,14 @@ export class ClusterNode implements ClusterView {
     if (!result.ok) throw new OperationError(result.error.message, result.error);
     logger.info('cluster.left', { incarnation });
     await this.#log.handOn();
+  }
+
+  /** Somebody who saw it says that this process of another node has ended: what waits for it waits no more. */
+  peerEnded(peer: PeerIdentity): void {
+    this.#options.logger.warn('cluster.ended', { ...peer });
+    this.#fencing.ended(peer);
+    this.#log.peerEnded(peer);
+    this.#fencing.tick(this.state());
   }
 
   /** Takes no further part; what is under way ends as unavailable or of unknown outcome. */

@@ -36,6 +36,11 @@ export class Contacts {
     this.#followed = leader ?? this.#followed;
   }
 
+  /** As which it was last heard; undefined: never. */
+  incarnationOf(nodeId: string): string | undefined {
+    return this.#heard.get(nodeId)?.incarnation;
+  }
+
   /** How long ago the peer was last heard, as whatever incarnation; undefined: never. */
   sinceMs(nodeId: string): number | undefined {
     const heard = this.#heard.get(nodeId);

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { OperationError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import type { PeerTransport } from '../base/peer-transport.ts';
+import type { PeerIdentity, PeerTransport } from '../base/peer-transport.ts';
 import type { Contacts } from './contacts.ts';
 import {
   ABSENT_FENCE_AFTER_MS,
@@ -16,18 +16,21 @@ import type { ClusterState, NodeId, NodeRecord } from './state/model.ts';
  * The nodes a leader is to fence: those it has not heard from for too long. Pure.
  * @param silentMs for how long; see Contacts.silentMs
  * @param isAbsent whether its own host says that no such process is there
+ * @param hasEnded whether that process has surely ended
  */
 export function nodesToFence(
   state: ClusterState,
   self: string,
   silentMs: (nodeId: string, incarnation: string | undefined) => number | undefined,
   isAbsent: (nodeId: string) => boolean,
+  hasEnded: (nodeId: string, incarnation: string) => boolean = () => false,
 ): readonly NodeRecord[] {
   return Object.values(state.nodes).filter((node) => {
     if (node.nodeId === self || node.status === 'fenced') return false;
     const isNew = node.status === 'new';
     // Before its first start a node has no incarnation to be known by.
     const silent = silentMs(node.nodeId, isNew ? undefined : node.incarnation);
+    if (silent !== undefined && hasEnded(node.nodeId, node.incarnation)) return true;
     const { fenceAfterMs } = state.settings;
     let limitMs = isNew ? Math.max(FIRST_START_GRACE_MS, fenceAfterMs) : fenceAfterMs;
     if (!othersTakeOver(state, node.nodeId)) limitMs = Math.max(limitMs, IDLE_FENCE_AFTER_MS);
@@ -61,9 +64,19 @@ export class Fencing {
   readonly #context: FencingContext;
   /** When each was proposed, by node and incarnation. */
   readonly #proposedMs = new Map<string, number>();
+  /** By node: a process that has surely ended. */
+  readonly #ended = new Map<string, string>();
 
   constructor(context: FencingContext) {
     this.#context = context;
+  }
+
+  ended({ nodeId, incarnation }: PeerIdentity): void {
+    this.#ended.set(nodeId, incarnation);
+  }
+
+  #hasEnded(nodeId: string, incarnation: string): boolean {
+    return this.#ended.get(nodeId) === incarnation;
   }
 
   /** To be called often; does nothing where this node does not lead. */
@@ -75,6 +88,7 @@ export class Fencing {
       self,
       (id, incarnation) => contacts.silentMs(id, incarnation),
       (id) => transport.isAbsent(id),
+      (id, incarnation) => this.#hasEnded(id, incarnation),
     );
     for (const node of silent) {
       const key = `${node.nodeId} ${node.incarnation}`;
@@ -89,7 +103,8 @@ export class Fencing {
   #fence({ nodeId, incarnation }: NodeRecord): void {
     const { contacts, transport, logger, propose } = this.#context;
     const silentMs = Math.round(contacts.silentMs(nodeId, incarnation || undefined) ?? 0);
-    const reason = `not heard from for ${silentMs} ms${transport.isAbsent(nodeId) ? ', its process is gone' : ''}`;
+    const silence = `not heard from for ${silentMs} ms${transport.isAbsent(nodeId) ? ', its process is gone' : ''}`;
+    const reason = this.#hasEnded(nodeId, incarnation) ? 'its guardian has seen it end' : silence;
     logger.warn('cluster.fencing', { nodeId, incarnation, reason });
     propose({ type: 'fenceNode', nodeId, incarnation, reason }).catch((error: unknown) => {
       if (!(error instanceof OperationError)) throw error;

@@ -7,6 +7,8 @@ export const HEARTBEAT_TICKS = 1;
 export const ELECTION_TICKS = 7;
 /** A leader whose own host says that its process is gone is given up after this much silence, two heartbeats. */
 export const FORGET_ABSENT_LEADER_MS = 100;
+/** The first to campaign once a leader has surely ended leaves the others so much to hear of it as well. */
+export const ENDED_CAMPAIGN_MS = 5;
 /** The members campaign to follow such a leader one after another, by this much. */
 export const CAMPAIGN_TURN_MS = 100;
 /** More time than this between two ticks was spent by this process standing still, not by its peers. */

@@ -170,7 +170,10 @@ export class RaftLog implements ReplicatedLog {
       stepped: () => this.#queueDrain(),
     });
     const diskWatch = new DiskWatch(raw, appends, this.#options);
-    const leaderLoss = new LeaderLoss({ raw, transport, members: this.#members, contacts: this.contacts });
+    const leaderLoss = new LeaderLoss({
+      ...{ raw, transport, members: this.#members, contacts: this.contacts },
+      ...{ timers: this.#options.timers, stepped: () => this.#queueDrain() },
+    });
     this.#running = { raw, store, appends, feed, inbox, snapshotSender, help, diskWatch, leaderLoss };
     this.#scheduleTick();
     this.#queueDrain();
@@ -189,6 +192,11 @@ export class RaftLog implements ReplicatedLog {
     this.#queueDrain();
   }
 
+  /** That process has surely ended, as all members are told: if it led, another one is to. */
+  peerEnded(peer: PeerIdentity): void {
+    if (!this.#stopped) this.#running?.leaderLoss.ended(peer);
+  }
+
   /** Lets another member lead, if this one does. */
   async handOn(): Promise<void> {
     const raw = this.#running?.raw;
@@ -201,6 +209,7 @@ export class RaftLog implements ReplicatedLog {
     this.#cancelTick();
     this.#commitNews.clear();
     this.#reads.stop();
+    this.#running?.leaderLoss.stop();
     this.#proposals.stop();
     await this.#running?.appends.stop();
     await this.#compacting;
@@ -325,6 +334,7 @@ export class RaftLog implements ReplicatedLog {
     const status = this.status();
     const leader = this.#members.nodeIdOf(status?.leader ?? NO_NODE);
     this.contacts.leads(leading, leader);
+    if (leading) this.#options.timers.setTimer(0, () => this.#stopped || this.#options.onTick());
     if (!leading) {
       this.#commitNews.clear();
       this.#running?.snapshotSender.stopAll();

@@ -31,7 +31,7 @@ export interface RaftLogOptions {
   readonly logBounds?: LogBounds;
   /** Bytes of entries in one message to a peer; default: see limits.ts. */
   readonly maxMessageBytes?: number;
-  /** Called at each tick, after Raft's. */
+  /** Called at each tick, after Raft's, and when this node has begun to lead. */
   readonly onTick: () => void;
   /** The disk has failed. The process is to end: nothing is known of what is on it. */
   readonly onFatal: (error: unknown) => void;

@@ -6,6 +6,8 @@ import type { NodeDirectory } from './setup/node-directory.ts';
 export interface NodeContext {
   readonly directory: NodeDirectory;
   readonly incarnation: string;
+  /** By which this process's guardian will make its end known; see peer/last-word.ts. */
+  readonly lastWord: Uint8Array;
   readonly logger: (component: string) => Logger;
   readonly counters: CounterSet;
 }

@@ -11,6 +11,7 @@ import { DiskIdentities } from '../storage/replication/disk-identity.ts';
 import { openClusterStores } from './cluster-stores.ts';
 import { MemberWatch } from './member-watch.ts';
 import type { NodeContext } from './node-context.ts';
+import { digestOfLastWord } from './peer/last-word.ts';
 import type { PeerAddress } from './peer/outbound-link.ts';
 import { PeerMesh } from './peer/peer-mesh.ts';
 import { systemClock, systemRandom, systemTimers } from './system.ts';
@@ -27,7 +28,7 @@ export interface ClusterParts {
 
 /** The cluster log of one node, its links, and their following the members as these come and go. */
 export async function startCluster(context: NodeContext, end: EndProcess): Promise<ClusterParts> {
-  const { directory, incarnation, logger, counters } = context;
+  const { directory, incarnation, lastWord, logger, counters } = context;
   const { config, genesis, tls, self, joined } = directory;
   const { nodeId } = config;
   const { clusterId } = genesis;
@@ -41,7 +42,7 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
   });
   const { records, lost } = clusterRecords;
   const mesh = new PeerMesh({
-    self: { clusterId, nodeId, incarnation },
+    self: { clusterId, nodeId, incarnation, lastWordDigest: digestOfLastWord(lastWord) },
     listen: { host: config.address, port: config.ports.peer },
     peers: [],
     credentials: tls,

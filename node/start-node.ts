@@ -16,6 +16,8 @@ import { JoinDesk } from './join-desk.ts';
 import type { NodeContext } from './node-context.ts';
 import { LocalServices } from './node-services.ts';
 import { ContentClient } from './peer/content-client.ts';
+import { LAST_WORD_BYTES } from './peer/last-word.ts';
+import { LastWords } from './peer/last-words.ts';
 import { IMAGE_CACHE_MIB } from './portal/limits.ts';
 import { WorkerClient } from './portal/worker-client.ts';
 import { loadNodeDirectory } from './setup/node-directory.ts';
@@ -55,6 +57,7 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
   const context: NodeContext = {
     directory,
     incarnation: Buffer.from(systemRandom.bytes(INCARNATION_BYTES)).toString('hex'),
+    lastWord: systemRandom.bytes(LAST_WORD_BYTES),
     logger: systemLogger(config.nodeId, options.logLevel),
     counters: new CounterSet(),
   };
@@ -77,6 +80,7 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
   const mender = makeMender(context, cluster, images, client);
   const worker = startWorker(context, cluster, { logLevel: options.logLevel, mender, end });
   await worker.ready;
+  const lastWords = await startLastWords(context, clusterParts, worker);
   const content = startContent(context, cluster, { images, bootFiles, client });
   const programs = new BootPrograms({
     folder: config.ipxeDir,
@@ -115,7 +119,7 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
   const api = await startApi(context, cluster, services, end);
   const servers = await startBootServers(context, cluster, boot, programs);
   log.info('node.started', { address: config.address, ports: config.ports });
-  return { stop: () => stopAll({ ...clusterParts, worker, content, api, servers, log }) };
+  return { stop: () => stopAll({ ...clusterParts, lastWords, worker, content, api, servers, log }) };
 }
 
 function makeStores({ directory: { config }, logger, counters }: NodeContext): {
@@ -159,7 +163,7 @@ function startWorker(
   cluster: ClusterNode,
   { logLevel, mender, end }: { logLevel: string; mender: ImageMender; end: EndProcess },
 ): WorkerClient {
-  const { directory, incarnation } = context;
+  const { directory, incarnation, lastWord } = context;
   const { config, genesis, tls } = directory;
   return new WorkerClient({
     cluster,
@@ -170,6 +174,7 @@ function startWorker(
       nodeId: config.nodeId,
       clusterId: genesis.clusterId,
       incarnation,
+      lastWord,
       logLevel,
       groupsDirectory: join(config.dataDir, 'groups'),
       imagesDirectory: join(config.dataDir, 'images'),
@@ -184,6 +189,27 @@ function startWorker(
       peers: peersFor('replication', cluster.peers()),
     },
   });
+}
+
+/** Hears of the ends of other nodes' processes, as their guardians see them. */
+async function startLastWords(
+  { directory, logger, counters }: NodeContext,
+  { cluster, mesh }: ClusterParts,
+  worker: WorkerClient,
+): Promise<LastWords> {
+  const { config } = directory;
+  const lastWords = new LastWords({
+    listen: { host: config.address, port: config.ports.peer },
+    whose: (digest) => mesh.whoseLastWord(digest),
+    onEnded: (peer) => {
+      worker.peerEnded(peer);
+      cluster.peerEnded(peer);
+    },
+    logger: logger('last-words'),
+    counters,
+  });
+  await lastWords.start();
+  return lastWords;
 }
 
 interface ContentParts {
@@ -252,6 +278,7 @@ function startApi(
 }
 
 interface RunningParts extends ClusterParts {
+  readonly lastWords: LastWords;
   readonly worker: WorkerClient;
   readonly content: ContentParts;
   readonly api: ApiServer;
@@ -289,6 +316,7 @@ async function stopAll(parts: RunningParts): Promise<void> {
   await parts.worker.stop();
   await parts.content.replicator.stop();
   parts.members.stop();
+  parts.lastWords.stop();
   await parts.cluster.stop();
   await parts.mesh.stop();
   await parts.closeStores();

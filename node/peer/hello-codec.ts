@@ -6,6 +6,7 @@ import { ProtocolError } from '../../base/errors.ts';
  * The first frame each side of a connection sends:
  *
  *     magic "bfab" | u16 newest version | u16 oldest version | service | cluster id | node id | incarnation
+ *     from version 3: | digest of the last word
  *
  * each text as one length byte and that many bytes of UTF-8. What stands here keeps its place in every version;
  * later ones may add to the end. So any two versions can tell each other which they speak, and both arrive at the
@@ -17,6 +18,8 @@ export interface Hello {
   readonly clusterId: string;
   readonly nodeId: string;
   readonly incarnation: string;
+  /** Of the word by which the node's guardian will make its end known (last-word.ts); absent: it will not. */
+  readonly lastWordDigest?: string;
 }
 
 /** Versions of everything that goes over a connection after the hello: frames, and the messages in them. */
@@ -25,8 +28,9 @@ export interface ProtocolRange {
   readonly newest: number;
 }
 
-/** What this program speaks. Version 2: snapshots go in chunks. */
-export const PROTOCOL: ProtocolRange = { oldest: 2, newest: 2 };
+/** What this program speaks. Version 2: snapshots go in chunks. Version 3: last words. */
+export const PROTOCOL: ProtocolRange = { oldest: 2, newest: 3 };
+const LAST_WORDS_SINCE = 3;
 const MAGIC = 0x62666162;
 const MAX_TEXT_BYTES = 255;
 
@@ -40,6 +44,7 @@ export interface Refusal {
 export function encodeHello(hello: Hello, { newest, oldest } = PROTOCOL): Uint8Array {
   const writer = new ByteWriter(64).u32(MAGIC).u16(newest).u16(oldest);
   for (const value of [hello.service, hello.clusterId, hello.nodeId, hello.incarnation]) text(writer, value);
+  if (newest >= LAST_WORDS_SINCE) text(writer, hello.lastWordDigest ?? '');
   return writer.finish();
 }
 
@@ -79,8 +84,9 @@ export function decodeHello(
     nodeId: readText(reader),
     incarnation: readText(reader),
   };
+  const lastWordDigest = newest >= LAST_WORDS_SINCE ? readText(reader) : '';
   if (newest <= own.newest) expectEnd(reader, 'hello');
-  return { hello, version };
+  return { hello: { ...hello, ...(lastWordDigest === '' ? {} : { lastWordDigest }) }, version };
 }
 
 function spoken({ oldest, newest }: ProtocolRange): string {

@@ -111,6 +111,7 @@ export class InboundLink {
       return;
     }
     this.#identity = { nodeId: hello.nodeId, incarnation: hello.incarnation };
+    this.#context.greeted(hello);
     this.#decoder.maxBodyBytes = MAX_MESSAGE_BYTES;
     this.#socket.write(encodeFrame(FrameType.hello, encodeHello(self, protocol)));
     this.#watchSilence();

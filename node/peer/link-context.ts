@@ -33,6 +33,8 @@ export interface LinkContext {
   readonly removedIds: () => ReadonlySet<string>;
   /** A node that shows a certificate of this cluster, but that nobody here knows, has dialled us. */
   readonly metStranger: (nodeId: string) => void;
+  /** A member has said hello and was let in. */
+  readonly greeted: (hello: Hello) => void;
   /** A member says that this node has been removed from the cluster. */
   readonly toldRemoved: () => void;
   /** The incarnation under which a peer has dialled us and been heard just now. */

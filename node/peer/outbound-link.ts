@@ -192,8 +192,12 @@ export class OutboundLink {
         removedIds: removedIds(),
         dialled: this.peer.nodeId,
       });
-      if (refusal !== undefined) this.#refuse(socket, refusal);
-      else this.#welcome(socket, { nodeId: hello.nodeId, incarnation: hello.incarnation }, version);
+      if (refusal !== undefined) {
+        this.#refuse(socket, refusal);
+        return;
+      }
+      this.#context.greeted(hello);
+      this.#welcome(socket, { nodeId: hello.nodeId, incarnation: hello.incarnation }, version);
     } else if (frame.type === FrameType.refusal) {
       const { code, message } = decodeRefusal(frame.body);
       this.#complain('peer.link.refused', code, message);

@@ -7,7 +7,7 @@ import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { FOREIGN_CERTIFICATE } from './admission.ts';
 import { encodeFrame, FrameType } from './frame-codec.ts';
-import { encodeRefusal, PROTOCOL, type ProtocolRange } from './hello-codec.ts';
+import { encodeRefusal, type Hello, PROTOCOL, type ProtocolRange } from './hello-codec.ts';
 import { InboundLink } from './inbound-link.ts';
 import {
   HANDSHAKE_TIMEOUT_MS,
@@ -19,7 +19,7 @@ import { Complaints, type LinkContext, type PeerCredentials } from './link-conte
 import { OutboundLink, type PeerAddress } from './outbound-link.ts';
 
 export interface PeerMeshOptions {
-  readonly self: { readonly clusterId: string; readonly nodeId: string; readonly incarnation: string };
+  readonly self: Omit<Hello, 'service'>;
   /** Keeps listeners with different work apart; both ends must say the same. Default "cluster". */
   readonly service?: string;
   /** Versions of the protocol; default: those of this program. */
@@ -53,6 +53,8 @@ export class PeerMesh implements PeerTransport {
   #peers: readonly PeerAddress[];
   #peerIds: ReadonlySet<string> = new Set();
   #removedIds: ReadonlySet<string> = new Set();
+  /** Of each member, the last that has said hello. */
+  readonly #hellos = new Map<string, Hello>();
   #handler: (from: PeerIdentity, message: Uint8Array) => void = () => {};
   readonly #linkHandlers: ((peer: PeerIdentity, up: boolean) => void)[] = [];
 
@@ -68,6 +70,7 @@ export class PeerMesh implements PeerTransport {
       peerIds: () => this.#peerIds,
       removedIds: () => this.#removedIds,
       metStranger: options.metStranger ?? (() => {}),
+      greeted: (hello) => void this.#hellos.set(hello.nodeId, hello),
       toldRemoved: options.toldRemoved ?? (() => {}),
       connected: (nodeId) => this.#connected(nodeId),
       deliver: (from, message) => this.#handler(from, message),
@@ -134,6 +137,7 @@ export class PeerMesh implements PeerTransport {
       this.#outbound.delete(nodeId);
       link.stop();
     }
+    for (const nodeId of this.#hellos.keys()) if (!this.#peerIds.has(nodeId)) this.#hellos.delete(nodeId);
     for (const link of this.#inbound) {
       if (link.identity !== undefined && !this.#peerIds.has(link.identity.nodeId)) link.close();
     }
@@ -172,6 +176,14 @@ export class PeerMesh implements PeerTransport {
 
   isAbsent(nodeId: string): boolean {
     return this.#outbound.get(nodeId)?.isAbsent ?? false;
+  }
+
+  /** The process whose last word has this digest, of those that said hello last. */
+  whoseLastWord(digest: string): PeerIdentity | undefined {
+    for (const { nodeId, incarnation, lastWordDigest } of this.#hellos.values()) {
+      if (lastWordDigest === digest) return { nodeId, incarnation };
+    }
+    return undefined;
   }
 
   onMessage(handler: (from: PeerIdentity, message: Uint8Array) => void): void {

@@ -60,6 +60,12 @@ export class GuardianClient {
     return this.#ask('cleared ', { order: 'clear', addresses }, GUARDIAN_START_TIMEOUT_MS);
   }
 
+  /** Whom it is to show the last word, should this process end. */
+  testifyTo(lastWord: Uint8Array, to: readonly { readonly host: string; readonly port: number }[]): void {
+    const word = Buffer.from(lastWord).toString('hex');
+    this.#send({ order: 'testify', nodePid: process.pid, lastWord: word, to });
+  }
+
   renew(): void {
     this.#send({ order: 'renew', ttlMs: GUARDIAN_TTL_MS });
   }

@@ -1,4 +1,4 @@
-import type { GuardianAnswer, GuardianOrder } from './guardian-protocol.ts';
+import type { GuardianAnswer, GuardianOrder, LastWordOrder } from './guardian-protocol.ts';
 
 /**
  * What the guardian decides. It holds addresses only as long as its node keeps saying so: when the node is
@@ -8,12 +8,14 @@ export interface GuardianState {
   readonly held: ReadonlySet<string>;
   /** Monotonic time at which the addresses go unless renewed; undefined while none is held. */
   readonly expiresAtMs: number | undefined;
+  /** What to say when the node is no more; undefined: nothing. */
+  readonly lastWord: LastWordOrder | undefined;
 }
 
 export type GuardianEvent =
   | { readonly type: 'order'; readonly order: GuardianOrder }
   | { readonly type: 'tick' }
-  /** The pipe from the node ended. */
+  /** The pipe from the node ended: its process has, or is about to, or lets go of us. */
   | { readonly type: 'nodeGone' };
 
 export type GuardianEffect =
@@ -23,6 +25,8 @@ export type GuardianEffect =
   | { readonly type: 'answer'; readonly answer: GuardianAnswer }
   /** The time to live ran out with addresses held: whatever still holds them must lose them. */
   | { readonly type: 'nodeSilent' }
+  /** When all that came before is done, and the node's process has surely ended, and not otherwise. */
+  | { readonly type: 'testify'; readonly order: LastWordOrder }
   | { readonly type: 'exit' };
 
 export interface GuardianStep {
@@ -30,7 +34,11 @@ export interface GuardianStep {
   readonly effects: readonly GuardianEffect[];
 }
 
-export const initialGuardianState: GuardianState = { held: new Set(), expiresAtMs: undefined };
+export const initialGuardianState: GuardianState = {
+  held: new Set(),
+  expiresAtMs: undefined,
+  lastWord: undefined,
+};
 
 export function stepGuardian(state: GuardianState, event: GuardianEvent, nowMs: number): GuardianStep {
   switch (event.type) {
@@ -40,7 +48,7 @@ export function stepGuardian(state: GuardianState, event: GuardianEvent, nowMs: 
       if (state.expiresAtMs === undefined || nowMs < state.expiresAtMs) return { state, effects: [] };
       const addresses = [...state.held];
       return {
-        state: initialGuardianState,
+        state: { ...initialGuardianState, lastWord: state.lastWord },
         effects: [
           ...addresses.map((address): GuardianEffect => ({ type: 'removeAddress', address })),
           { type: 'nodeSilent' },
@@ -53,6 +61,7 @@ export function stepGuardian(state: GuardianState, event: GuardianEvent, nowMs: 
         state: initialGuardianState,
         effects: [
           ...[...state.held].map((address): GuardianEffect => ({ type: 'removeAddress', address })),
+          ...(state.lastWord === undefined ? [] : [{ type: 'testify', order: state.lastWord } as const]),
           { type: 'exit' },
         ],
       };
@@ -68,24 +77,26 @@ function obey(state: GuardianState, order: GuardianOrder, nowMs: number): Guardi
       const afterwards: GuardianAnswer = { answer: 'held', address: order.address };
       const expiresAtMs = Math.max(state.expiresAtMs ?? 0, nowMs + order.ttlMs);
       return {
-        state: { held, expiresAtMs },
+        state: { ...state, held, expiresAtMs },
         effects: [{ type: 'addAddress', address: order.address, afterwards }],
       };
     }
     case 'renew': {
       // A renewal after the expiry revives nothing: the addresses are gone and the node is told so.
       if (state.held.size === 0) return { state, effects: [] };
-      return { state: { held: state.held, expiresAtMs: nowMs + order.ttlMs }, effects: [] };
+      return { state: { ...state, expiresAtMs: nowMs + order.ttlMs }, effects: [] };
     }
     case 'drop': {
       const held = new Set(state.held);
       held.delete(order.address);
       const afterwards: GuardianAnswer = { answer: 'dropped', address: order.address };
       return {
-        state: { held, expiresAtMs: held.size === 0 ? undefined : state.expiresAtMs },
+        state: { ...state, held, expiresAtMs: held.size === 0 ? undefined : state.expiresAtMs },
         effects: [{ type: 'removeAddress', address: order.address, afterwards }],
       };
     }
+    case 'testify':
+      return { state: { ...state, lastWord: order }, effects: [] };
     case 'clear':
       return {
         state,

@@ -11,6 +11,7 @@ import {
   type GuardianOrder,
 } from './guardian-protocol.ts';
 import { REMOVE_RETRY_MS } from './limits.ts';
+import { NodeEnd } from './node-end.ts';
 
 /**
  * The guardian process: a shell around guardian-machine.ts, started by its node with pipes for input and
@@ -23,6 +24,9 @@ let state = initialGuardianState;
 let interfaceName: string | null = null;
 let changes: Promise<void> = Promise.resolve();
 const nodePid = process.ppid;
+const nodeEnd = new NodeEnd(() => process.ppid);
+/** Addresses that could not be taken off so far. */
+const leftOn = new Set<string>();
 
 function handle(event: Parameters<typeof stepGuardian>[1]): void {
   const step = stepGuardian(state, event, performance.now());
@@ -48,6 +52,10 @@ function carryOut(effect: GuardianEffect): void {
       // With an interface the addresses are gone already; on loopback the sockets must go with their owner.
       if (interfaceName === null && process.ppid === nodePid) process.kill(nodePid, 'SIGKILL');
       return;
+    case 'testify':
+      // An address that is still here might answer for the node.
+      changes = changes.then(() => (leftOn.size > 0 ? undefined : nodeEnd.testify(effect.order)));
+      return;
     case 'exit':
       changes = changes.then(() => process.exit(0));
       return;
@@ -61,9 +69,11 @@ function changeAddress(verb: 'add' | 'del', address: string, afterwards: Guardia
   changes = changes
     .then(() => (onInterface === null ? undefined : change(parseIpv4(address), onInterface)))
     .then(() => {
+      leftOn.delete(address);
       if (afterwards !== undefined) answer(afterwards);
     })
     .catch((error: unknown) => {
+      leftOn.add(address);
       if (afterwards !== undefined) answer({ answer: 'failed', address, reason: describeError(error) });
       if (verb === 'del') setTimeout(() => removeAgain(address), REMOVE_RETRY_MS);
     });
@@ -81,7 +91,9 @@ function answer(message: GuardianAnswer): void {
 const lines = createInterface({ input: process.stdin });
 lines.on('line', (line) => {
   try {
-    handle({ type: 'order', order: decodeGuardianLine(line) as GuardianOrder });
+    const order = decodeGuardianLine(line) as GuardianOrder;
+    if (order.order === 'testify') nodeEnd.prepare(order);
+    handle({ type: 'order', order });
   } catch (error) {
     process.stderr.write(`guardian: ${describeError(error)}\n`);
   }

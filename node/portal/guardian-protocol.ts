@@ -3,7 +3,7 @@ import { ProtocolError } from '../../base/errors.ts';
 /**
  * Orders to the guardian process and its answers, one JSON document a line.
  *
- *     node ── hold, renew, drop, clear ──▶ guardian
+ *     node ── hold, renew, drop, clear, testify ──▶ guardian
  *     node ◀── held, dropped, expired, failed ── guardian
  */
 export type GuardianOrder =
@@ -17,8 +17,18 @@ export type GuardianOrder =
   /** Keep every held address for another ttlMs. */
   | { readonly order: 'renew'; readonly ttlMs: number }
   | { readonly order: 'drop'; readonly address: string }
+  | LastWordOrder
   /** Remove addresses that an earlier run may have left behind. */
   | { readonly order: 'clear'; readonly addresses: readonly string[] };
+
+/** Once the node's process has ended, and its addresses are off, show these the last word. The newest order counts. */
+export interface LastWordOrder {
+  readonly order: 'testify';
+  readonly nodePid: number;
+  /** In hexadecimal. */
+  readonly lastWord: string;
+  readonly to: readonly { readonly host: string; readonly port: number }[];
+}
 
 export type GuardianAnswer =
   | { readonly answer: 'held'; readonly address: string }
@@ -38,6 +48,7 @@ const KINDS = [
   'renew',
   'drop',
   'clear',
+  'testify',
   'held',
   'dropped',
   'cleared',

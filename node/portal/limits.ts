@@ -9,6 +9,11 @@ export const GUARDIAN_ANSWER_TIMEOUT_MS = 8_000;
 export const REMOVE_RETRY_MS = 500;
 /** The same for the first order, for which the process must start; on a busy host that takes seconds. */
 export const GUARDIAN_START_TIMEOUT_MS = 20_000;
+/** Once its pipe has ended a guardian looks this often, and for as long as this, whether the node's process has. */
+export const END_POLL_MS = 1;
+export const END_WAIT_MS = 10_000;
+/** A last word goes out at these moments, since any one datagram may be lost. */
+export const LAST_WORD_AT_MS: readonly number[] = [0, 3, 10, 30, 100];
 /**
  * A lapsed lease is often renewed at once, as when a member has just died or this thread was held up, and a group that
  * has moved is soon served elsewhere. Sessions are kept this long, unanswered; a reset would cost their initiators

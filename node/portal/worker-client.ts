@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Timers } from '../../base/clock.ts';
 import { describeError, OperationError } from '../../base/errors.ts';
+import type { PeerIdentity } from '../../base/peer-transport.ts';
 import type { ClusterView } from '../../cluster/ports.ts';
 import type { Command } from '../../cluster/state/commands.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
@@ -81,6 +82,11 @@ export class WorkerClient {
 
   status(): Promise<DataPlaneStatus> {
     return this.#request({ method: 'status' }) as Promise<DataPlaneStatus>;
+  }
+
+  /** That process has surely ended: nobody need wait for what it was granted. */
+  peerEnded(peer: PeerIdentity): void {
+    this.#send({ type: 'ended', peer });
   }
 
   /** Resolves once what was served here is served elsewhere, as far as that is to be. */

@@ -48,6 +48,7 @@ const logger = systemLogger(config.nodeId, config.logLevel);
 const counters = new CounterSet();
 const proposals = new Map<number, (outcome: ProposalOutcome) => void>();
 let nextProposal = 1;
+let guardianTold = '';
 const mendings = new Map<number, (isMended: boolean) => void>();
 let nextMending = 1;
 
@@ -274,6 +275,19 @@ function peersFor({ nodes }: ClusterState): PeerAddress[] {
   });
 }
 
+/** Where the guardian's last word is heard: by the control plane of every other node. */
+function tellGuardian({ nodes }: ClusterState): void {
+  const others = Object.values(nodes).filter(({ nodeId }) => nodeId !== config.nodeId);
+  const to = others.map(({ endpoints }) => {
+    const [host = '', port = ''] = endpoints.peer.split(':');
+    return { host, port: Number(port) };
+  });
+  const told = JSON.stringify(to);
+  if (told === guardianTold) return;
+  guardianTold = told;
+  guardian.testifyTo(config.lastWord, to);
+}
+
 async function answer(request: WorkerRequest): Promise<unknown> {
   switch (request.method) {
     case 'beginBoot':
@@ -292,6 +306,10 @@ function receive(message: ToWorker): void {
     case 'state':
       mesh.setPeers(peersFor(message.state), new Set(Object.keys(message.state.removedNodes)));
       plane.applyState(message.state);
+      tellGuardian(message.state);
+      return;
+    case 'ended':
+      replication.peerEnded(message.peer);
       return;
     case 'proposed':
       proposals.get(message.id)?.(message.outcome);

@@ -1,3 +1,4 @@
+import type { PeerIdentity } from '../../base/peer-transport.ts';
 import type { Command } from '../../cluster/state/commands.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
 import type { ImagePart, ImageVersionRef } from '../../storage/image/image-source.ts';
@@ -26,12 +27,16 @@ export interface WorkerConfig {
   /** All movable addresses of the cluster; none of them may be on this node at its start. */
   readonly portalAddresses: readonly string[];
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
+  /** For the guardian alone; see node/peer/last-word.ts. */
+  readonly lastWord: Uint8Array;
   readonly peers: readonly { readonly nodeId: string; readonly host: string; readonly port: number }[];
 }
 
 export type ToWorker =
   | { readonly type: 'state'; readonly state: ClusterState }
   | { readonly type: 'request'; readonly id: number; readonly request: WorkerRequest }
+  /** That process has surely ended. */
+  | { readonly type: 'ended'; readonly peer: PeerIdentity }
   | { readonly type: 'proposed'; readonly id: number; readonly outcome: ProposalOutcome }
   /** Whether that part is as it should be now. */
   | { readonly type: 'mended'; readonly id: number; readonly isMended: boolean }

@@ -82,6 +82,7 @@ export function stepBackup(state: BackupState, event: ReplicaEvent, nowMs: numbe
       return [];
     // The rest is a primary's business, or came too late for one.
     case 'state':
+    case 'ended':
     case 'assigned':
     case 'applied':
     case 'streamed':

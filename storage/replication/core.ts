@@ -70,6 +70,8 @@ export interface ReplicaCore {
   unreleasedReign: number;
   readonly log: LogView;
   readonly links: Map<string, LinkState>;
+  /** By node: a process that has surely ended. What still comes from it came too late. */
+  readonly ended: Map<string, string>;
   imagesReady: boolean;
   room: DiskRoom;
   /** A member so near the end counts as one that keeps up; absent: the usual distance. */
@@ -90,6 +92,8 @@ export type ReplicaEvent =
       readonly leaseMs: number;
     }
   | { readonly kind: 'link'; readonly peer: MemberIdentity; readonly up: boolean }
+  /** That process has surely ended, as its guardian has seen. */
+  | { readonly kind: 'ended'; readonly peer: MemberIdentity }
   /** `records`: those of an append, decoded and intact. */
   | {
       readonly kind: 'frame';

@@ -32,6 +32,7 @@ export function newCore({ groupId, self, files, clock, faults, trim }: CoreOptio
     unreleasedReign: 0,
     log: files.view(),
     links: new Map(),
+    ended: new Map(),
     imagesReady: false,
     room: ROOM_ENOUGH,
     ...(trim.nearRecords === undefined ? {} : { nearRecords: trim.nearRecords }),

@@ -304,6 +304,10 @@ export class PortalGroupReplica implements PortalGroup {
     this.step({ kind: 'link', peer, up });
   }
 
+  peerEnded(peer: MemberIdentity): void {
+    this.step({ kind: 'ended', peer });
+  }
+
   /** A message for this group; one that is malformed is dropped and counted. */
   receive(from: MemberIdentity, message: Uint8Array): void {
     try {

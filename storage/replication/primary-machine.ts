@@ -158,6 +158,7 @@ function onEvent(state: PrimaryState, event: ReplicaEvent, nowMs: number): Repli
       return [];
     // An earlier office of this process: by now there is another.
     case 'letGone':
+    case 'ended':
     case 'applied':
       return [];
     case 'tick':

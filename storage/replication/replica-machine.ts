@@ -1,5 +1,6 @@
 import { type BackupState, newBackup, stepBackup } from './backup-machine.ts';
 import { persistEffect, type ReplicaCore, type ReplicaEffect, type ReplicaEvent } from './core.ts';
+import { withoutGrant } from './grants.ts';
 import { isInSync } from './group-state.ts';
 import { stepPrimary, takeOffice } from './primary-machine.ts';
 import type { PrimaryState } from './primary-state.ts';
@@ -34,6 +35,13 @@ export function stepReplica(
     if (!event.up && known !== undefined && known.incarnation !== incarnation) return [];
     core.links.set(nodeId, { incarnation, up: event.up, sinceMs: nowMs });
   }
+  if (event.kind === 'ended') {
+    core.ended.set(event.peer.nodeId, event.peer.incarnation);
+    // It serves nothing any more, whatever it was granted.
+    core.grants = withoutGrant(core.grants, event.peer);
+  }
+  // A frame of a process that has ended would have it granted another lease.
+  if (event.kind === 'frame' && core.ended.get(event.from.nodeId) === event.from.incarnation) return [];
   const effects: ReplicaEffect[] = [];
   if (event.kind === 'state') effects.push(...onState(state, event, nowMs, appliedIndex));
   if (event.kind === 'frame') effects.push(...giveWay(state, event));

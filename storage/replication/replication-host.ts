@@ -113,6 +113,14 @@ export class ReplicationHost {
     this.#reconcile();
   }
 
+  /**
+   * That process has ended, as somebody knows who saw it end: nobody need wait for leases that it was granted. To be
+   * called only when its portal addresses are off as well.
+   */
+  peerEnded(peer: PeerIdentity): void {
+    for (const slot of this.#slots.values()) if (slot.kind === 'open') slot.replica.peerEnded(peer);
+  }
+
   group(groupId: string): PortalGroup | undefined {
     const slot = this.#slots.get(groupId);
     return slot?.kind === 'open' ? slot.replica : undefined;

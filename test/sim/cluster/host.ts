@@ -35,6 +35,8 @@ export interface HostContext {
   readonly counters: { add(name: string, by?: number): void };
   attach(process: Process): PeerTransport;
   detach(process: Process): void;
+  /** It has ended, while its guardian goes on. */
+  ended(process: Process): void;
   logger(nodeId: string): Logger;
   fail(what: string): void;
   note(where: string, what: string, fact: number, text?: () => string): void;
@@ -329,6 +331,7 @@ export class Host implements LedgerNode {
     this.#context.note(this.nodeId, how, 0);
     this.process.kill();
     this.#context.detach(this.process);
+    if (how !== 'power') this.#context.ended(this.process);
     this.node = undefined;
     // After an fsync that failed, the system may have dropped what it could not write.
     const forgets = how === 'power' || (how === 'device' && world.chance(50));

@@ -8,6 +8,7 @@ import type { ClusterStatus } from '../../../cluster/ports.ts';
 import type { ConfState } from '../../../cluster/raft/index.ts';
 import { completeState } from '../../../cluster/state/genesis.ts';
 import type { ClusterState } from '../../../cluster/state/model.ts';
+import { Guardians } from '../guardians.ts';
 import { FAIR_WEATHER, Network } from '../network.ts';
 import type { SimulationOptions, SimulationResult } from '../run.ts';
 import { type Process, World } from '../world.ts';
@@ -140,9 +141,21 @@ export class Simulation {
 
   #makeHostContext(genesis: ClusterState): HostContext {
     const world = this.#world;
+    const guardians = new Guardians({
+      world,
+      counters: this.#counters,
+      others: () =>
+        this.#hosts.map((host) => ({
+          process: host.process,
+          peerEnded: (peer) => {
+            if (host.isUp) host.node?.peerEnded(peer);
+          },
+        })),
+    });
     return {
       world,
       genesis,
+      ended: (process: Process) => guardians.pipeEnds(process),
       // Often too short for all that a peer lacks.
       maxMessageBytes: world.chance(60) ? world.between(100, 700) : undefined,
       counters: this.#counters,

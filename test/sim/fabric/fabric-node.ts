@@ -1,6 +1,6 @@
 import { OperationError } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/logger.ts';
-import type { PeerTransport } from '../../../base/peer-transport.ts';
+import type { PeerIdentity, PeerTransport } from '../../../base/peer-transport.ts';
 import type { ClusterNode } from '../../../cluster/cluster-node.ts';
 import type { Command } from '../../../cluster/state/commands.ts';
 import type { ClusterState } from '../../../cluster/state/model.ts';
@@ -41,6 +41,14 @@ export class FabricNode {
   /** What clients reach; undefined while no process runs. */
   get server(): Server | undefined {
     return this.#serving?.process.isAlive === true ? this.#serving : undefined;
+  }
+
+  /** As node/start-node.ts does: the data plane hears of it by a message to its thread. */
+  peerEnded(peer: PeerIdentity): void {
+    if (!this.host.isUp) return;
+    const { server } = this;
+    server?.process.enterAfter(this.#context.world.between(0, 2), () => server.host.peerEnded(peer));
+    this.host.node?.peerEnded(peer);
   }
 
   /** A process has begun to take part in the cluster. */

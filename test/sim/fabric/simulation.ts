@@ -6,6 +6,7 @@ import type { ClusterState, PortalGroupRecord } from '../../../cluster/state/mod
 import { simulatedGenesis } from '../cluster/first-state.ts';
 import { Host, type HostContext } from '../cluster/host.ts';
 import { Trace } from '../cluster/trace.ts';
+import { Guardians } from '../guardians.ts';
 import { Network } from '../network.ts';
 import { Clients, isServing, type Server } from '../replication/clients.ts';
 import { NEVER } from '../replication/complaints.ts';
@@ -103,9 +104,19 @@ export class Simulation {
 
   #makeHostContext(genesis: ClusterState): HostContext {
     const nodeOf = (host: Host): FabricNode => this.#nodes.find((n) => n.host === host) as FabricNode;
+    const guardians = new Guardians({
+      world: this.#world,
+      counters: this.#counters,
+      others: () =>
+        this.#nodes.map((node) => ({
+          process: node.host.process,
+          peerEnded: (peer) => node.peerEnded(peer),
+        })),
+    });
     return {
       world: this.#world,
       genesis,
+      ended: (process: Process) => guardians.pipeEnds(process),
       maxMessageBytes: undefined,
       counters: this.#counters,
       attach: (process: Process) => this.#clusterNetwork.attach(process),

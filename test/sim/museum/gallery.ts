@@ -14,7 +14,7 @@ export interface Subject {
   readonly script: string;
 }
 
-const SHARED = ['base', 'test/sim/network.ts', 'test/sim/world.ts'];
+const SHARED = ['base', 'test/sim/guardians.ts', 'test/sim/network.ts', 'test/sim/world.ts'];
 
 export const CLUSTER: Subject = {
   sources: [

@@ -88,6 +88,30 @@ export const REPLICATION_EXHIBITS: readonly Exhibit[] = [
     seeds: 60,
   },
   {
+    name: 'a guardian that takes a process for ended whose pipe has ended',
+    story: 'A node that is cut off serves on, while another one no longer waits for its lease.',
+    edits: [
+      {
+        file: 'test/sim/guardians.ts',
+        sound: 'if (process.isAlive) {',
+        faulty: 'if (process.isAlive && looks < 0) {',
+      },
+    ],
+    seeds: 60,
+  },
+  {
+    name: 'the last word of a process that is taken for one of all processes of its node',
+    story: 'An earlier process of the node, which was left behind elsewhere, still believes that it serves.',
+    edits: [
+      {
+        file: 'storage/replication/replica-machine.ts',
+        sound: 'core.grants = withoutGrant(core.grants, event.peer);',
+        faulty: 'core.grants = core.grants.filter((grant) => grant.nodeId !== event.peer.nodeId);',
+      },
+    ],
+    seeds: 400,
+  },
+  {
     name: 'a release that is sent before the address is off the node',
     story: 'Two nodes answer for one address, and initiators stay with the wrong one.',
     edits: [

@@ -1,6 +1,7 @@
 import { CounterSet } from '../../../base/counters.ts';
 import { silentLogger } from '../../../base/logger.ts';
 import { DamagedCopyError, ReplicationHost } from '../../../storage/replication/index.ts';
+import { Guardians } from '../guardians.ts';
 import { Network } from '../network.ts';
 import { Process, World } from '../world.ts';
 import { ACKNOWLEDGEMENT_WEATHER, Addresses, isAcknowledgement } from './addresses.ts';
@@ -14,7 +15,7 @@ import { differenceBetween, lackingOf } from './disk-content.ts';
 import { Drives } from './drives.ts';
 import { simulatedImages } from './sectors.ts';
 import type { Node, SimulationOptions, SimulationResult } from './simulation-options.ts';
-import { disturb, fillUp, slowDown } from './trouble.ts';
+import { bereaved, disturb, fillUp, slowDown } from './trouble.ts';
 
 const NODES = ['n1', 'n2', 'n3'];
 const LEASE_MS = 400;
@@ -33,6 +34,7 @@ export class Simulation {
   readonly #counters = new CounterSet();
   readonly #clients: Clients;
   readonly #addresses: Addresses;
+  readonly #guardians: Guardians;
   /** Processes whose node has been started once more elsewhere, without their knowing it. */
   readonly #left = new Set<Node>();
   #movedMs = Number.NEGATIVE_INFINITY;
@@ -48,6 +50,11 @@ export class Simulation {
     this.#network = new Network(this.world);
     this.#drives = new Drives(this.world);
     this.#addresses = new Addresses(this.world, (what) => this.#fail(what));
+    this.#guardians = new Guardians({
+      world: this.world,
+      counters: this.#counters,
+      others: () => [...this.#nodes.values()].map((node) => bereaved(node, this.world, this.authority)),
+    });
     this.#network.onMessage = (what, from, _, message) => {
       if (what !== 'sent') return;
       this.#addresses.overhear(from, message);
@@ -216,6 +223,7 @@ export class Simulation {
     node.process.kill();
     this.#network.detach(node.process);
     if (how === 'power') node.disk.losePower();
+    else this.#guardians.pipeEnds(node.process);
     this.world.after(this.world.between(30, 700), () => {
       this.#start(node.nodeId, this.#drives.take(node.nodeId) ?? node.disk, node.starts);
     });
@@ -382,6 +390,7 @@ export class Simulation {
     this.#counters.add('sim.left');
     this.#left.add(node);
     if (world.chance(50)) node.process.pause(world.between(20, 200));
+    if (world.chance(30)) this.#guardians.pipeEnds(node.process);
     this.#network.detach(node.process);
     this.#drives.unmount(node);
     this.#start(node.nodeId, this.#drives.make(node.nodeId), node.starts);

@@ -1,6 +1,8 @@
+import type { Bereaved } from '../guardians.ts';
 import type { Network } from '../network.ts';
 import type { Process, World } from '../world.ts';
 import type { Authority } from './authority.ts';
+import type { Server } from './clients.ts';
 import type { Disk } from './disk.ts';
 
 export function slowDown(world: World, disk: Disk): void {
@@ -15,6 +17,17 @@ export function fillUp(world: World, disk: Disk): void {
   world.after(world.between(50, 500), () => {
     disk.isFull = false;
   });
+}
+
+/** A node that is told of the end of another's process; whoever leads the cluster log has that one fenced. */
+export function bereaved({ process, host }: Server, world: World, authority: Authority): Bereaved {
+  return {
+    process,
+    peerEnded: (peer) => {
+      host.peerEnded(peer);
+      world.after(world.between(1, 40), () => authority.fence(peer.nodeId, peer.incarnation));
+    },
+  };
 }
 
 interface Side {

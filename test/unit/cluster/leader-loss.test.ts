@@ -13,6 +13,7 @@ class Member {
   absent = false;
   #nowMs = 0;
   readonly #loss: LeaderLoss;
+  readonly #timers: { readonly atMs: number; readonly fire: () => void }[] = [];
 
   constructor(id: number, leader: number) {
     const voters = [1, 2, 3];
@@ -35,6 +36,13 @@ class Member {
       members: { nodeIdOf: (raftId) => (voters.includes(raftId) ? `n${raftId}` : undefined) },
       contacts: this.contacts,
       transport: { isAbsent: () => this.absent } as unknown as PeerTransport,
+      timers: {
+        setTimer: (delayMs, fire) => {
+          this.#timers.push({ atMs: this.#nowMs + delayMs, fire });
+          return () => {};
+        },
+      },
+      stepped: () => {},
     });
     this.contacts.tick(0);
     this.hear(leader);
@@ -44,9 +52,19 @@ class Member {
     this.contacts.heard({ nodeId: `n${raftId}`, incarnation: 'i' });
   }
 
+  endOf(raftId: number, incarnation = 'i'): void {
+    this.#loss.ended({ nodeId: `n${raftId}`, incarnation });
+  }
+
   run(untilMs: number): void {
     while (this.#nowMs < untilMs) {
-      this.#nowMs += TICK_MS;
+      const tickMs = this.#nowMs + TICK_MS;
+      const due = this.#timers.filter(({ atMs }) => atMs > this.#nowMs && atMs < tickMs);
+      for (const { atMs, fire } of due) {
+        this.#nowMs = atMs;
+        fire();
+      }
+      this.#nowMs = tickMs;
       this.contacts.tick(this.#nowMs);
       this.#loss.tick();
     }
@@ -82,6 +100,42 @@ describe('a member whose leader is lost', () => {
     second.absent = true;
     second.run(400);
     expect(second.did).toEqual(['100: forget', '250: campaign', '350: campaign']);
+  });
+
+  it('is told that it has ended: forgets it at once, and campaigns in turn', () => {
+    first.endOf(1);
+    first.run(350);
+    expect(first.did).toEqual([
+      '0: forget',
+      '5: campaign',
+      '100: campaign',
+      '200: campaign',
+      '300: campaign',
+    ]);
+    const second = new Member(3, 1);
+    second.endOf(1);
+    second.run(250);
+    expect(second.did).toEqual(['0: forget', '105: campaign', '200: campaign']);
+  });
+
+  it('does nothing about the end of another process than the one it follows', () => {
+    first.endOf(3);
+    first.endOf(1, 'the one before');
+    first.run(1_000);
+    expect(first.did).toEqual([]);
+  });
+
+  it('does not campaign where it follows another by then, or the node is back', () => {
+    first.endOf(1);
+    first.raw.leader = 3;
+    first.hear(3);
+    first.run(1_000);
+    const second = new Member(3, 1);
+    second.endOf(1);
+    second.run(50);
+    second.contacts.heard({ nodeId: 'n1', incarnation: 'the next one' });
+    second.run(1_000);
+    expect([first.did, second.did]).toEqual([['0: forget'], ['0: forget', '105: campaign']]);
   });
 
   it('keeps to an election that it is in', () => {

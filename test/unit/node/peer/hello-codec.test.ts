@@ -12,6 +12,9 @@ import {
 const HELLO = { service: 'cluster', clusterId: 'c1', nodeId: 'n1', incarnation: 'i1' };
 // magic, newest and oldest version, then service, cluster, node and incarnation, each behind its length
 const HELLO_HEX = '626661620002000207636c7573746572026331026e31026931';
+// the same of version 3, with the digest of the last word
+const HELLO_3 = { ...HELLO, lastWordDigest: 'd1' };
+const HELLO_3_HEX = '626661620003000207636c7573746572026331026e31026931026431';
 
 function codeOf(run: () => unknown): string {
   try {
@@ -25,8 +28,12 @@ function codeOf(run: () => unknown): string {
 
 describe('hello', () => {
   it('has this form on the wire', () => {
-    expect(Buffer.from(encodeHello(HELLO)).toString('hex')).toBe(HELLO_HEX);
+    const version2 = { oldest: 2, newest: 2 };
+    expect(Buffer.from(encodeHello(HELLO_3, version2)).toString('hex')).toBe(HELLO_HEX);
     expect(decodeHello(Buffer.from(HELLO_HEX, 'hex'))).toEqual({ hello: HELLO, version: 2 });
+    expect(Buffer.from(encodeHello(HELLO_3)).toString('hex')).toBe(HELLO_3_HEX);
+    expect(decodeHello(Buffer.from(HELLO_3_HEX, 'hex'))).toEqual({ hello: HELLO_3, version: 3 });
+    expect(decodeHello(Buffer.from(HELLO_3_HEX, 'hex'), version2)).toEqual({ hello: HELLO_3, version: 2 });
   });
 
   it('comes back as it went', () => {

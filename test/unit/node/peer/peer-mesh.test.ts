@@ -244,7 +244,7 @@ describe('a mesh refuses', () => {
     ['a node it does not know', helloFrame({ nodeId: 'n9' }), 'unknown-node'],
     ['a node that bears the certificate of another', helloFrame({ nodeId: 'n3' }), 'certificate-mismatch'],
     ['a node without an incarnation', helloFrame({ incarnation: '' }), 'no-incarnation'],
-    ['another version of the protocol', helloFrame({}, { oldest: 3, newest: 4 }), 'protocol-version'],
+    ['another version of the protocol', helloFrame({}, { oldest: 4, newest: 5 }), 'protocol-version'],
     ['a message before the hello', encodeFrame(FrameType.message), 'unexpected-frame'],
     ['a hello that is too long', encodeFrame(FrameType.hello, Buffer.alloc(5000)), 'frame-too-large'],
     ['a second hello', Buffer.concat([helloFrame({}), helloFrame({})]), 'unexpected-frame'],

@@ -48,6 +48,24 @@ describe('the guardian', () => {
     expect(step.effects).toEqual([{ type: 'removeAddress', address: '192.0.2.1' }, { type: 'exit' }]);
   });
 
+  it('testifies once the addresses are off, by the newest order, expired or not', () => {
+    const order = { order: 'testify', nodePid: 7, lastWord: '00', to: [] } as const;
+    const newest = { ...order, to: [{ host: '192.0.2.9', port: 7400 }] };
+    const told: [GuardianEvent, number][] = [
+      [{ type: 'order', order }, 0],
+      [hold('192.0.2.1'), 0],
+      [{ type: 'order', order: newest }, 1],
+    ];
+    const testify = { type: 'testify', order: newest };
+    expect(stepGuardian(after(...told), { type: 'nodeGone' }, 2).effects).toEqual([
+      { type: 'removeAddress', address: '192.0.2.1' },
+      testify,
+      { type: 'exit' },
+    ]);
+    const expired = after(...told, [{ type: 'tick' }, 5_000]);
+    expect(stepGuardian(expired, { type: 'nodeGone' }, 5_001).effects).toEqual([testify, { type: 'exit' }]);
+  });
+
   it('has nothing to expire once everything is dropped', () => {
     const state = after(
       [hold('192.0.2.1'), 0],

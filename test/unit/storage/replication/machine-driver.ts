@@ -53,6 +53,7 @@ export class Driver {
         cut: 0,
       },
       links: new Map(),
+      ended: new Map(),
       imagesReady: true,
       room: ROOM_ENOUGH,
       faults: {},
