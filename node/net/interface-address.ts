@@ -3,24 +3,57 @@ import { networkInterfaces } from 'node:os';
 import { OperationError } from '../../base/errors.ts';
 import { type Ipv4, parseIpv4 } from '../../base/ipv4.ts';
 import { type MacAddress, parseMacAddress } from '../../base/mac-address.ts';
+import { type Libc, loadLibc } from './libc.ts';
 import { IP_COMMAND_OUTPUT_BYTES_MAX, IP_COMMAND_TIMEOUT_MS } from './limits.ts';
+import { type AddressVerb, canUseNetlink, changeByNetlink } from './netlink-address.ts';
 
 /**
  * Gives an interface one more address, as a host route (/32) so that it never becomes the source of what
  * this machine sends by itself. Done already is done.
- * @throws OperationError kind "unavailable" when the system refuses or `ip` is missing
+ * @throws OperationError kind "unavailable" when the system refuses, or where neither the C library can be called nor `ip` is
  */
 export function addInterfaceAddress(address: Ipv4, interfaceName: string): Promise<void> {
-  return changeAddress('add', address, interfaceName, /File exists|already assigned/);
+  const words = /File exists|already assigned/;
+  return changeAddress('add', address, interfaceName, { error: 'EEXIST', words });
 }
 
 /** Takes the address away again. Gone already is done. @throws as addInterfaceAddress */
 export function removeInterfaceAddress(address: Ipv4, interfaceName: string): Promise<void> {
-  return changeAddress('del', address, interfaceName, /Cannot assign requested address|Address not found/);
+  const words = /Cannot assign requested address|Address not found/;
+  return changeAddress('del', address, interfaceName, { error: 'EADDRNOTAVAIL', words });
 }
 
-function changeAddress(
-  verb: 'add' | 'del',
+/** Has what changes of addresses need at hand, so that the first takes no longer than the others. */
+export function prepareAddressChanges(): void {
+  directly();
+}
+
+/** Undefined where the C library cannot be called. */
+function directly(): Libc | undefined {
+  if (!canUseNetlink()) return undefined;
+  try {
+    return loadLibc();
+  } catch (error) {
+    if (!(error instanceof OperationError)) throw error;
+    return undefined;
+  }
+}
+
+async function changeAddress(
+  verb: AddressVerb,
+  address: Ipv4,
+  interfaceName: string,
+  done: { readonly error: string; readonly words: RegExp },
+): Promise<void> {
+  const libc = directly();
+  if (libc === undefined) return await changeByCommand(verb, address, interfaceName, done.words);
+  const error = changeByNetlink(libc, verb, address, interfaceName);
+  if (error === '' || error === done.error) return;
+  throw addressError(verb, address, interfaceName, 'address-change-failed', error);
+}
+
+function changeByCommand(
+  verb: AddressVerb,
   address: Ipv4,
   interfaceName: string,
   alreadyDone: RegExp,
@@ -37,7 +70,7 @@ function changeAddress(
       },
       (error, _stdout, stderr) => {
         if (error === null || alreadyDone.test(stderr)) resolve();
-        else reject(addressError(verb, address, interfaceName, error, stderr));
+        else reject(commandError(verb, address, interfaceName, error, stderr));
       },
     );
   });
@@ -46,8 +79,8 @@ function changeAddress(
 /** Where `ip` lives on any distribution; sbin is often missing from a service's own path. */
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-function addressError(
-  verb: 'add' | 'del',
+function commandError(
+  verb: AddressVerb,
   address: Ipv4,
   interfaceName: string,
   error: ExecFileException,
@@ -59,10 +92,21 @@ function addressError(
     : error.killed === true
       ? `"ip" did not end within ${IP_COMMAND_TIMEOUT_MS} ms`
       : stderr.trim() || error.message;
+  const code = missing ? 'no-ip-command' : 'address-change-failed';
+  return addressError(verb, address, interfaceName, code, reason);
+}
+
+function addressError(
+  verb: AddressVerb,
+  address: Ipv4,
+  interfaceName: string,
+  code: string,
+  reason: string,
+): OperationError {
   const what = verb === 'add' ? 'adding' : 'removing';
   return new OperationError(`${what} ${address} on interface ${interfaceName} failed: ${reason}`, {
     kind: 'unavailable',
-    code: missing ? 'no-ip-command' : 'address-change-failed',
+    code,
     got: interfaceName,
     accepted: 'an interface of this machine, and root or the capability CAP_NET_ADMIN',
   });

@@ -18,6 +18,8 @@ export interface Libc {
     address: Uint8Array,
     addressLength: number,
   ): number;
+  /** Fills `bytes` from its beginning. */
+  recv(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   close(fd: number): number;
   /** flock(2). */
   flock(fd: number, operation: number): number;
@@ -62,6 +64,7 @@ function bindLibc(): Libc {
       sendto: self.func(
         'intptr_t sendto(int fd, const uint8_t *bytes, size_t length, int flags, const uint8_t *to, uint32_t toLength)',
       ),
+      recv: self.func('intptr_t recv(int fd, _Out_ uint8_t *bytes, size_t length, int flags)'),
       close: self.func('int close(int fd)'),
       flock: self.func('int flock(int fd, int operation)'),
       interfaceIndex: self.func('unsigned int if_nametoindex(const char *name)'),

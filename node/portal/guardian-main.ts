@@ -2,7 +2,11 @@ import { performance } from 'node:perf_hooks';
 import { createInterface } from 'node:readline';
 import { describeError } from '../../base/errors.ts';
 import { parseIpv4 } from '../../base/ipv4.ts';
-import { addInterfaceAddress, removeInterfaceAddress } from '../net/interface-address.ts';
+import {
+  addInterfaceAddress,
+  prepareAddressChanges,
+  removeInterfaceAddress,
+} from '../net/interface-address.ts';
 import { type GuardianEffect, initialGuardianState, stepGuardian } from './guardian-machine.ts';
 import {
   decodeGuardianLine,
@@ -38,6 +42,7 @@ function carryOut(effect: GuardianEffect): void {
   switch (effect.type) {
     case 'configure':
       interfaceName = effect.interface;
+      if (interfaceName !== null) prepareAddressChanges();
       return;
     case 'addAddress':
       changeAddress('add', effect.address, effect.afterwards);
