@@ -22,6 +22,16 @@ interface InSync extends MemberIdentity {
   readonly disk?: string;
 }
 
+/** A group that nobody has served yet. */
+export function firstGroup(
+  id: string,
+  nodeIds: readonly string[],
+  policy: Pick<PortalGroupState, 'minInSync' | 'durability'>,
+): PortalGroupState {
+  const inSync = nodeIds.map((nodeId) => ({ nodeId, incarnation: '' }));
+  return { id, epoch: 1, primary: nodeIds[0] ?? '', inSync, replicas: nodeIds, ...policy };
+}
+
 /** Stands in for the cluster log: one place that applies changes in order, reached with delays and losses. */
 export class Authority {
   readonly #world: World;

@@ -6,7 +6,7 @@ import { Network } from '../network.ts';
 import { Process, World } from '../world.ts';
 import { ACKNOWLEDGEMENT_WEATHER, Addresses, isAcknowledgement } from './addresses.ts';
 import { Ambushes } from './ambushes.ts';
-import { Authority, type Change } from './authority.ts';
+import { Authority, type Change, firstGroup } from './authority.ts';
 import { BitRot } from './bit-rot.ts';
 import { Clients, GROUP, isServing } from './clients.ts';
 import { NEVER } from './complaints.ts';
@@ -50,11 +50,6 @@ export class Simulation {
     this.#network = new Network(this.world);
     this.#drives = new Drives(this.world);
     this.#addresses = new Addresses(this.world, (what) => this.#fail(what));
-    this.#guardians = new Guardians({
-      world: this.world,
-      counters: this.#counters,
-      others: () => [...this.#nodes.values()].map((node) => bereaved(node, this.world, this.authority)),
-    });
     this.#network.onMessage = (what, from, _, message) => {
       if (what !== 'sent') return;
       this.#addresses.overhear(from, message);
@@ -71,15 +66,7 @@ export class Simulation {
     const durability = options.durability ?? 'write-back';
     this.authority = new Authority(
       this.world,
-      {
-        id: GROUP,
-        epoch: 1,
-        primary: 'n1',
-        inSync: NODES.map((nodeId) => ({ nodeId, incarnation: '' })),
-        replicas: NODES,
-        minInSync: this.world.chance(25) ? 2 : 1,
-        durability,
-      },
+      firstGroup(GROUP, NODES, { minInSync: this.world.chance(25) ? 2 : 1, durability }),
       LEASE_MS,
       options.ignoresDisks === true,
     );
@@ -92,6 +79,7 @@ export class Simulation {
     };
     const nodes = (): Node[] => [...this.#nodes.values()];
     this.#bitRot = new BitRot({ ...parts, group: GROUP, drives: this.#drives, nodes });
+    this.#guardians = new Guardians({ ...parts, others: () => nodes().map((n) => bereaved(n, parts)) });
     this.#ambushes = new Ambushes({ ...parts, nodeIds: NODES, move: () => this.#move() });
   }
 
@@ -355,6 +343,7 @@ export class Simulation {
         }
         break;
       default:
+        if (world.chance(30)) this.#guardians.pipeEnds(node.process);
         this.#ambushes.isolate(node.nodeId);
     }
     world.after(world.between(40, 450), () => this.#makeTrouble());

@@ -20,7 +20,10 @@ export function fillUp(world: World, disk: Disk): void {
 }
 
 /** A node that is told of the end of another's process; whoever leads the cluster log has that one fenced. */
-export function bereaved({ process, host }: Server, world: World, authority: Authority): Bereaved {
+export function bereaved(
+  { process, host }: Server,
+  { world, authority }: { readonly world: World; readonly authority: Authority },
+): Bereaved {
   return {
     process,
     peerEnded: (peer) => {
