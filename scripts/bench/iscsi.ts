@@ -5,7 +5,7 @@ import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CELLS, type Cell, QUICK_CELLS } from './iscsi/cells.ts';
-import { measureLatency, measureLoad, warmUp } from './iscsi/load.ts';
+import { type Measurement, measureLatency, measureLoad, warmUp } from './iscsi/load.ts';
 import {
   type CellResult,
   formatResult,
@@ -47,7 +47,8 @@ pattern and depth, for half as long. It is slower than they are, on all servers 
 The server is pinned to core 0 and the clients to core 1, but for the workloads named "all-cores", for which ours has
 a worker for each core. CPU is the server's own, of all its threads (/proc/PID/stat), for each operation done.
 Ours keeps writes in a log of a single copy, acknowledged from the page cache, in the files' directory; it is
-started anew for each round of writes, so that the log does not outgrow the machine. tgt's caching is as it
+started anew for each round of writes, so that the log does not outgrow the machine. Whenever a server was started,
+it first does as much of the same work as is measured then. tgt's caching is as it
 comes: write-back for rdwr, O_DIRECT for aio.
 `;
 
@@ -152,6 +153,8 @@ async function measureCell(cell: Cell, options: Options, directory: string): Pro
     });
     servers.set(kind, server);
     await warmUp(server);
+    // A program that has just been started is not yet what serves for days.
+    await load(server, cell, options);
     return server;
   };
   try {
@@ -172,13 +175,20 @@ async function measureCell(cell: Cell, options: Options, directory: string): Pro
   return summarize(cell, series);
 }
 
-async function measure(server: RunningServer, cell: Cell, options: Options, series: Series): Promise<void> {
-  const core = cell.allCores ? undefined : CLIENT_CORE;
+function clientCore(cell: Cell): number | undefined {
+  return cell.allCores ? undefined : CLIENT_CORE;
+}
+
+function load(server: RunningServer, cell: Cell, options: Options): Promise<Measurement> {
   const lunBytes = fileMib(options.sizeMib, cell.luns) * MIB;
-  const load = await measureLoad(server, cell, options.seconds, lunBytes, core);
-  series.operationsPerSecond.push(load.operationsPerSecond);
-  series.cpuSecondsPerOperation.push(load.cpuSecondsPerOperation);
-  const latency = await measureLatency(server, cell, options.seconds / 2, core);
+  return measureLoad(server, cell, options.seconds, lunBytes, clientCore(cell));
+}
+
+async function measure(server: RunningServer, cell: Cell, options: Options, series: Series): Promise<void> {
+  const { operationsPerSecond, cpuSecondsPerOperation } = await load(server, cell, options);
+  series.operationsPerSecond.push(operationsPerSecond);
+  series.cpuSecondsPerOperation.push(cpuSecondsPerOperation);
+  const latency = await measureLatency(server, cell, options.seconds / 2, clientCore(cell));
   series.p50Ms.push(latency.p50Ms);
   series.p99Ms.push(latency.p99Ms);
 }
