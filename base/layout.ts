@@ -97,7 +97,8 @@ export function layout<const F extends Fields>(
       return decodeCompiled(input, at);
     },
     encode(value, output = new Uint8Array(sizeBytes), at = 0) {
-      output.fill(0, at, at + sizeBytes);
+      // A Buffer's own fill looks at its arguments for longer than this takes.
+      Uint8Array.prototype.fill.call(output, 0, at, at + sizeBytes);
       encodeCompiled(value, output, at);
       return output;
     },

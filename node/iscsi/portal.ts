@@ -68,7 +68,7 @@ export class IscsiPortal {
   readonly #options: IscsiPortalOptions;
   readonly #limits: PortalLimits;
   /** Where what is read from any of the sockets lands. */
-  readonly #readBuffer = Buffer.allocUnsafeSlow(SHARED_READ_BYTES);
+  readonly #readBuffer = new Uint8Array(SHARED_READ_BYTES);
   readonly #servers = new Set<Server>();
   /** Every open connection, with what cancels its login timeout. */
   readonly #connections = new Map<Connection, CancelTimer>();

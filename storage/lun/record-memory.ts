@@ -2,7 +2,7 @@ import { MAX_FREE_SLABS, RECORD_SLAB_BYTES } from './limits.ts';
 
 /** One piece of memory from which records are cut in order. */
 export interface RecordSlab {
-  readonly bytes: Buffer;
+  readonly bytes: Uint8Array;
   usedBytes: number;
   /** Records cut from it and not given back. */
   records: number;
@@ -11,7 +11,7 @@ export interface RecordSlab {
 }
 
 export interface RecordBytes {
-  readonly bytes: Buffer;
+  readonly bytes: Uint8Array;
   /** Undefined for one too long for a slab. */
   readonly slab: RecordSlab | undefined;
 }
@@ -26,7 +26,7 @@ export class RecordMemory {
 
   /** Bytes whose content is stale. */
   take(lengthBytes: number): RecordBytes {
-    if (lengthBytes > RECORD_SLAB_BYTES) return { bytes: Buffer.allocUnsafe(lengthBytes), slab: undefined };
+    if (lengthBytes > RECORD_SLAB_BYTES) return { bytes: new Uint8Array(lengthBytes), slab: undefined };
     let slab = this.#slab;
     if (slab === undefined || slab.usedBytes + lengthBytes > RECORD_SLAB_BYTES) {
       slab = this.#free.pop() ?? newSlab();
@@ -48,5 +48,5 @@ export class RecordMemory {
 }
 
 function newSlab(): RecordSlab {
-  return { bytes: Buffer.allocUnsafeSlow(RECORD_SLAB_BYTES), usedBytes: 0, records: 0, kept: false };
+  return { bytes: new Uint8Array(RECORD_SLAB_BYTES), usedBytes: 0, records: 0, kept: false };
 }

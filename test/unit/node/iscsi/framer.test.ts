@@ -179,12 +179,12 @@ describe('outbox', () => {
     );
     const first = outbox.header();
     outbox.send(first, [], 0);
-    outbox.send(outbox.header(), [Buffer.alloc(5)], 5);
+    outbox.send(outbox.header(), [Buffer.alloc(501)], 501);
     expect(events).toEqual([]);
     expect(turns).toHaveLength(1);
-    expect(outbox.queuedBytes).toBe(48 + 48 + 8);
+    expect(outbox.queuedBytes).toBe(48 + 48 + 504);
     turns[0]?.();
-    expect(events).toEqual(['cork', 'write 48', 'write 48', 'write 5', 'write 3', 'uncork']);
+    expect(events).toEqual(['cork', 'write 96', 'write 501', 'write 3', 'uncork']);
     expect(outbox.header()).not.toBe(first);
     callbacks[0]?.();
     expect([outbox.queuedBytes, written]).toEqual([0, 1]);
