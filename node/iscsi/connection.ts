@@ -11,6 +11,7 @@ import {
   MAX_OUTBOUND_BYTES,
   MAX_RECV_DATA_SEGMENT_BYTES,
   type PortalLimits,
+  SHARED_READ_BYTES,
 } from './limits.ts';
 import {
   type CommandNumbers,
@@ -80,6 +81,8 @@ export class Connection implements SessionTransport {
   #ended = false;
   /** Since when its target has been elsewhere: it is neither answered nor closed. */
   #movedMs: number | undefined;
+
+  readonly #release = (): void => this.#outbox.release();
 
   /** @param isRead whoever made the socket calls received() with what it reads */
   constructor(socket: Socket, host: ConnectionHost, isRead = false) {
@@ -197,9 +200,14 @@ export class Connection implements SessionTransport {
   received(bytes: Uint8Array): void {
     this.#lastHeardMs = this.#host.clock.monotonicMs();
     this.#pingedMs = undefined;
+    // Where the memory was filled there is more to read in this turn, and what that gives is answered together.
+    const isAll = bytes.length < SHARED_READ_BYTES;
+    if (isAll) this.#outbox.hold();
     this.#framer.push(bytes);
     this.#pump();
     this.#framer.keepRest();
+    // Behind those who wait for their own end of the call: what can be answered at once has been by then.
+    if (isAll) queueMicrotask(this.#release);
   }
 
   /** Takes PDUs as long as there are whole ones and nothing holds the connection back. */

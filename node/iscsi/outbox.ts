@@ -29,6 +29,7 @@ export class Outbox {
   #pendingBytes = 0;
   #queuedBytes = 0;
   #scheduled = false;
+  #held = false;
   readonly #flushTurn = (): void => {
     this.#scheduled = false;
     this.flush();
@@ -74,7 +75,7 @@ export class Outbox {
     this.#pendingBytes += lengthBytes;
     this.#queuedBytes += lengthBytes;
     if (this.#pendingBytes >= EARLY_FLUSH_BYTES) this.flush();
-    else if (!this.#scheduled) {
+    else if (!this.#scheduled && !this.#held) {
       this.#scheduled = true;
       this.#defer(this.#flushTurn);
     }
@@ -85,6 +86,16 @@ export class Outbox {
     digest.writeUInt32LE(crc);
     this.#pieces.push(digest);
     return DIGEST_BYTES;
+  }
+
+  /** Leaves what is sent from now on to release(), which must follow before the turn ends. */
+  hold(): void {
+    this.#held = true;
+  }
+
+  release(): void {
+    this.#held = false;
+    this.flush();
   }
 
   /** Gives everything queued to the socket now. */

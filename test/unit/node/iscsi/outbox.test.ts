@@ -1,0 +1,94 @@
+import { describe, expect, test } from 'vitest';
+import { type ByteSink, Outbox } from '../../../../node/iscsi/outbox.ts';
+
+/** Takes what is written at once, and keeps the pieces of each gathering write. */
+class RecordingSink implements ByteSink {
+  readonly writes: Buffer[][] = [];
+  #pieces: Buffer[] = [];
+
+  cork(): void {}
+
+  write(chunk: Uint8Array, done?: () => void): void {
+    this.#pieces.push(Buffer.from(chunk));
+    done?.();
+  }
+
+  uncork(): void {
+    this.writes.push(this.#pieces);
+    this.#pieces = [];
+  }
+
+  get bytes(): Buffer {
+    return Buffer.concat(this.writes.flat());
+  }
+}
+
+function setUp() {
+  const sink = new RecordingSink();
+  const deferred: (() => void)[] = [];
+  const outbox = new Outbox(
+    sink,
+    (flush) => deferred.push(flush),
+    () => {},
+  );
+  const sent: Buffer[] = [];
+  const send = (stamp: number, data: readonly Uint8Array[] = []): void => {
+    const header = outbox.header().fill(stamp);
+    const lengthBytes = data.reduce((sum, part) => sum + part.length, 0);
+    sent.push(Buffer.from(header), ...data.map((part) => Buffer.from(part)));
+    sent.push(Buffer.alloc(-lengthBytes & 3));
+    outbox.send(header, data, lengthBytes);
+  };
+  const endTurn = (): void => {
+    for (const flush of deferred.splice(0)) flush();
+  };
+  return { sink, outbox, send, endTurn, deferred, sent: () => Buffer.concat(sent) };
+}
+
+describe('answers on their way out', () => {
+  test('leave in one write at the end of the turn, in order', () => {
+    const { sink, send, endTurn, sent, outbox } = setUp();
+    send(1);
+    send(2, [Buffer.alloc(4096, 3), Buffer.alloc(5, 4)]);
+    send(5);
+    expect(sink.writes).toEqual([]);
+    endTurn();
+    expect(sink.writes.length).toBe(1);
+    expect(sink.bytes.equals(sent())).toBe(true);
+    expect(outbox.queuedBytes).toBe(0);
+  });
+
+  test('are one piece as long as they are short', () => {
+    const { sink, send, endTurn, sent } = setUp();
+    for (let i = 0; i < 20; i++) send(i);
+    send(20, [Buffer.alloc(4096, 9)]);
+    send(21);
+    send(22);
+    endTurn();
+    expect(sink.writes[0]?.map((piece) => piece.length)).toEqual([21 * 48, 4096, 2 * 48]);
+    expect(sink.bytes.equals(sent())).toBe(true);
+  });
+
+  test('wait for release while they are held, and for nothing else', () => {
+    const { sink, outbox, send, deferred, endTurn, sent } = setUp();
+    outbox.hold();
+    send(1);
+    send(2);
+    expect([deferred.length, sink.writes.length]).toEqual([0, 0]);
+    outbox.release();
+    expect(sink.writes.length).toBe(1);
+    send(3);
+    endTurn();
+    expect(sink.writes.length).toBe(2);
+    expect(sink.bytes.equals(sent())).toBe(true);
+  });
+
+  test('have headers of their own, though those are used again', () => {
+    const { sink, send, endTurn, sent } = setUp();
+    for (let turn = 0; turn < 5; turn++) {
+      for (let i = 0; i < 3 + turn; i++) send(10 * turn + i, i % 2 === 0 ? [] : [Buffer.alloc(300, i)]);
+      endTurn();
+    }
+    expect(sink.bytes.equals(sent())).toBe(true);
+  });
+});
