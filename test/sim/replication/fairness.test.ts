@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { BlockDevice } from '../../../storage/block-device.ts';
-import { PIPELINE_BYTES, SLOW_MS } from '../../../storage/replication/limits.ts';
+import { FULL_RETRY_MS, PIPELINE_BYTES, SLOW_MS, WINDOW_BYTES } from '../../../storage/replication/limits.ts';
 import { QuietFabric } from './quiet-fabric.ts';
 
 /** A disk of 32 MB/s: few writes fill it, so that few have to be simulated. */
@@ -87,5 +87,32 @@ describe('a backup whose disk hangs', { timeout: TIMEOUT_MS }, () => {
     expect(worst(stuckWrites.tookMs)).toBeGreaterThan(SLOW_MS / 2);
     expect(worst(stuckWrites.tookMs)).toBeLessThan(3 * SLOW_MS);
     expect(stuckWrites.tookMs.length).toBeGreaterThan(50);
+  });
+});
+
+describe('a backup whose disk is full', { timeout: TIMEOUT_MS }, () => {
+  it('is put out of the set at once, and takes nothing of the links from the others', async () => {
+    const fabric = new QuietFabric(['g', 'h'], { msPerMib: MS_PER_MIB });
+    await fabric.serve([
+      { group: 'g', lunId: 1 },
+      { group: 'h', lunId: 2 },
+    ]);
+    const other = writeSmall(fabric, fabric.group('h').openDevice(2) as BlockDevice);
+    const load = writeGreedily(fabric, fabric.group('g').openDevice(1) as BlockDevice);
+    await fabric.run(1000);
+    fabric.disk('n2', 'g').isFull = true;
+    await fabric.run(1000);
+    expect(fabric.inSync('g')).toEqual(['n1', 'n3']);
+    const writtenBytes = load.bytes();
+    const [fullBytes, soundBytes] = [fabric.sentBytesTo('n2'), fabric.sentBytesTo('n3')];
+    await fabric.run(3000);
+    expect(fabric.inSync('g')).toEqual(['n1', 'n3']);
+    expect(fabric.inSync('h')).toEqual(['n1', 'n2', 'n3']);
+    // It is asked now and then whether there is room again, and then sent no more than a window.
+    expect(fabric.sentBytesTo('n2') - fullBytes).toBeLessThan((3000 / FULL_RETRY_MS + 1) * WINDOW_BYTES);
+    expect(fabric.sentBytesTo('n3') - soundBytes).toBeGreaterThan(load.bytes() - writtenBytes);
+    const possible = (3000 / MS_PER_MIB) * 1024 * 1024;
+    expect(load.bytes() - writtenBytes).toBeGreaterThan(0.6 * possible);
+    expect(worst(other.tookMs)).toBeLessThan(SLOW_MS);
   });
 });

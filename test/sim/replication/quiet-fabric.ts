@@ -1,5 +1,6 @@
 import { CounterSet } from '../../../base/counters.ts';
 import { silentLogger } from '../../../base/logger.ts';
+import type { PeerTransport } from '../../../base/peer-transport.ts';
 import {
   type PortalGroup,
   type PortalGroupState,
@@ -21,6 +22,7 @@ export class QuietFabric {
   readonly #hosts = new Map<string, ReplicationHost>();
   readonly #processes = new Map<string, Process>();
   readonly #disks = new Map<string, Disk>();
+  readonly #sentBytes = new Map<string, number>();
   readonly #nodes: ReplicationNode[];
   #groups: PortalGroupState[];
 
@@ -53,7 +55,7 @@ export class QuietFabric {
       const host = new ReplicationHost({
         nodeId,
         incarnation: process.incarnation,
-        transport: network.attach(process),
+        transport: this.#counted(network.attach(process)),
         openLog: (groupId) => Promise.resolve(this.disk(nodeId, groupId).openLog(process)),
         metaDirectory: meta.metaStore(process),
         images: simulatedImages(world, process),
@@ -71,6 +73,26 @@ export class QuietFabric {
       void host.start();
     }
     this.#tell();
+  }
+
+  /** What has been handed to links for this node. */
+  sentBytesTo(nodeId: string): number {
+    return this.#sentBytes.get(nodeId) ?? 0;
+  }
+
+  #counted(transport: PeerTransport): PeerTransport {
+    return {
+      send: (to, parts) => {
+        const lengthBytes = parts.reduce((sum, { length }) => sum + length, 0);
+        this.#sentBytes.set(to, this.sentBytesTo(to) + lengthBytes);
+        return transport.send(to, parts);
+      },
+      queuedBytes: (to) => transport.queuedBytes(to),
+      isAbsent: (nodeId) => transport.isAbsent(nodeId),
+      isUp: (nodeId) => transport.isUp(nodeId),
+      onMessage: (handler) => transport.onMessage(handler),
+      onLinkChange: (handler) => transport.onLinkChange(handler),
+    };
   }
 
   disk(nodeId: string, groupId: string): Disk {
