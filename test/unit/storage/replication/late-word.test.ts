@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { encodeControlRecord } from '../../../../storage/lun/log-record.ts';
-import type { PrimaryFrame } from '../../../../storage/replication/frame.ts';
+import type { MemberFrame, PrimaryFrame } from '../../../../storage/replication/frame.ts';
+import { WINDOW_BYTES } from '../../../../storage/replication/limits.ts';
 import { Driver, group, identity, LEASE_MS } from './machine-driver.ts';
 
 /** What is under way when something else happens counts for no more than has come of it. */
@@ -103,5 +104,58 @@ describe('a primary', () => {
     expect(driver.proposed()).toEqual([]);
     driver.ack('c', 2);
     expect(driver.proposed()).toMatchObject([{ kind: 'expand', add: 'c' }]);
+  });
+
+  it('asks where a member stands after its link broke, and sends again what was on its way', () => {
+    const driver = servingPrimary();
+    driver.append();
+    driver.step({
+      kind: 'streamed',
+      to: identity('b'),
+      fromIndex: 2,
+      sent: { nextIndex: 3, lengthBytes: 10 },
+    });
+    const member = driver.primary?.members.get('b');
+    expect(member).toMatchObject({ mode: 'streaming', nextToSend: 3 });
+    driver.step({ kind: 'link', peer: identity('b'), up: false });
+    driver.step({ kind: 'link', peer: identity('b'), up: true });
+    expect(member).toMatchObject({ mode: 'probing', inFlightBytes: 0 });
+    driver.ack('b', 2);
+    expect(driver.effects).toContainEqual(expect.objectContaining({ kind: 'stream', fromIndex: 2 }));
+  });
+
+  it('has no more on its way to a member than its window', () => {
+    const driver = servingPrimary();
+    driver.append();
+    const to = identity('b');
+    driver.step({
+      kind: 'streamed',
+      to,
+      fromIndex: 2,
+      sent: { nextIndex: 3, lengthBytes: WINDOW_BYTES },
+    });
+    driver.append();
+    expect(driver.primary?.members.get('b')).toMatchObject({ busy: false, nextToSend: 3 });
+    driver.ack('b', 3);
+    expect(driver.effects).toContainEqual(expect.objectContaining({ kind: 'stream', fromIndex: 3 }));
+  });
+
+  const unfit: readonly [string, Partial<MemberFrame>, 'up' | 'fenced'][] = [
+    ['whose images are not there', { imagesReady: false }, 'up'],
+    ['that the cluster does not count', {}, 'fenced'],
+  ];
+  it.each(unfit)('has no member join %s', (_, said, status) => {
+    const driver = servingPrimary();
+    const nodes = ['a', 'b', 'c'].map(
+      (id) => ({ ...identity(id), status: id === 'c' ? status : 'up' }) as const,
+    );
+    driver.step({ kind: 'state', group: group(3, 'a', ['a', 'b']), nodes, leaseMs: LEASE_MS });
+    for (let i = 0; i < 40; i++) {
+      driver.ack('b', 2);
+      for (const step of [() => driver.ack('c', 2, said), () => driver.tick()]) {
+        step();
+        expect(driver.primary?.joining).toBeUndefined();
+      }
+    }
   });
 });
