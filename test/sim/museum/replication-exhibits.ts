@@ -133,7 +133,7 @@ export const REPLICATION_EXHIBITS: readonly Exhibit[] = [
         faulty: 'if (crcs[i] !== undefined) continue;',
       },
     ],
-    seeds: 60,
+    seeds: 120,
   },
   {
     name: 'mending with whatever another member sends',
@@ -164,24 +164,6 @@ export const REPLICATION_EXHIBITS: readonly Exhibit[] = [
       },
     ],
     seeds: 120,
-  },
-  {
-    name: 'mending from a member with another record of that number',
-    story:
-      'One that was primary for a moment and has not been brought in line yet gives a record that was never committed.',
-    edits: [
-      {
-        file: 'storage/replication/record-mender.ts',
-        sound: 'const isSame = isHere && epochAt(view.epochs, index) === epoch;',
-        faulty: 'const isSame = isHere;',
-      },
-      {
-        file: 'storage/replication/record-mender.ts',
-        sound: 'return record.epoch === epoch && (',
-        faulty: 'return (',
-      },
-    ],
-    seeds: 300,
   },
   {
     name: 'damage that is mended in memory only',
