@@ -21,6 +21,7 @@ acknowledgement to the next. The steps between are taken from the nodes' logs, i
   --drains N   node drain (default 0)
   --stops N    SIGTERM of the node that serves (default 0)
   --nodes N    3 or 5 (default 3)
+  --logs DIR   where the nodes' logs go at the end
   --json       print the result as JSON
   --help       this text
 
@@ -42,6 +43,7 @@ async function main(args: readonly string[]): Promise<void> {
       drains: { type: 'string', default: '0' },
       stops: { type: 'string', default: '0' },
       nodes: { type: 'string', default: '3' },
+      logs: { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -58,6 +60,7 @@ async function main(args: readonly string[]): Promise<void> {
     moves: count('--moves', values.moves),
     drains: count('--drains', values.drains),
     stops: count('--stops', values.stops),
+    ...(values.logs === undefined ? {} : { logs: values.logs }),
     say: (trouble) => void process.stderr.write(`${describeTrouble(trouble)}\n`),
   });
   console.log(values.json ? JSON.stringify(troubles) : formatTroubles(troubles));

@@ -10,6 +10,8 @@ export interface Trouble {
   readonly node: string;
   readonly steps: Breakdown;
   readonly pauses: readonly Pause[];
+  /** Processes that ended meanwhile and were not to: what came of it says little of the deed. */
+  readonly unexpectedEnds: readonly string[];
 }
 
 export interface Pause {
@@ -34,7 +36,7 @@ export function pauseOf(gap: Gap, atMs: number): Pause {
 }
 
 /** One line: how it went. */
-export function describeTrouble({ kind, node, steps, pauses }: Trouble): string {
+export function describeTrouble({ kind, node, steps, pauses, unexpectedEnds }: Trouble): string {
   const nodes = STEPS.flatMap((step) => (steps[step] === undefined ? [] : [`${step} ${steps[step]}`]));
   const initiators = pauses.map(({ manner, pauseMs, lostMs, connectedMs, loggedInMs }) => {
     const times = { lost: lostMs, connected: connectedMs, 'logged in': loggedInMs };
@@ -43,7 +45,8 @@ export function describeTrouble({ kind, node, steps, pauses }: Trouble): string 
     );
     return `${manner} (${session.join('')}paused ${pauseMs.toFixed(0)})`;
   });
-  return `${kind} of ${node}: ${nodes.join(', ')}; ${initiators.join('; ')}`;
+  const ends = unexpectedEnds.map((end) => `; and ${end}`);
+  return `${kind} of ${node}: ${nodes.join(', ')}; ${initiators.join('; ')}${ends.join('')}`;
 }
 
 /** Tables in Markdown: of each kind the pauses, then where they went. */

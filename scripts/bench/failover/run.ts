@@ -28,6 +28,8 @@ export interface FailoverOptions {
   readonly moves: number;
   readonly drains: number;
   readonly stops: number;
+  /** Where the nodes' logs go; undefined: nowhere. */
+  readonly logs?: string;
   readonly say: (trouble: Trouble) => void;
 }
 
@@ -85,6 +87,7 @@ export async function runFailovers(options: FailoverOptions): Promise<readonly T
       options.say(trouble);
       troubles.push(trouble);
     }
+    if (options.logs !== undefined) await fabric.keepEvidence(options.logs, false);
     return troubles;
   } catch (error) {
     throw new Error(`${String(error)}\n${fabric.cluster.allLogTails()}`, { cause: error });
@@ -141,6 +144,7 @@ class Bench {
       throw new Error(`portal group ${GROUP} is not served by several`);
     this.#logs.take();
     this.#writers.gaps.length = 0;
+    this.#fabric.unexpectedEnds.length = 0;
     const wallMs = Date.now();
     const atMs = monotonicMs();
     if (kind === 'SIGKILL') await cluster.killNode(node);
@@ -153,7 +157,8 @@ class Bench {
     });
     if (kind === 'drain') await cluster.admin(['node', 'undrain', node]);
     if (kind === 'SIGKILL' || kind === 'SIGTERM') cluster.startNode(node);
-    return { kind, node, steps, pauses: gaps.map((gap) => pauseOf(gap, atMs)) };
+    const unexpectedEnds = [...this.#fabric.unexpectedEnds];
+    return { kind, node, steps, pauses: gaps.map((gap) => pauseOf(gap, atMs)), unexpectedEnds };
   }
 
   /** Of each initiator the longest that began in time; waited for until each has gone on. */
