@@ -16,6 +16,7 @@ const LOG_TAIL_LINES = 40;
 const ELECTION_TIMEOUT_MS = 15_000;
 const IMPORT_TIMEOUT_MS = 120_000;
 const IMPORT_ATTEMPTS = 4;
+const NOTHING_DONE = /"code":"(no-leader|unreachable)"/;
 
 export interface ClusterNode {
   readonly id: string;
@@ -142,7 +143,7 @@ export class TestCluster {
 
   /**
    * Runs the command line as its administrator and returns the JSON document it prints. Where a leader is just
-   * being elected nothing was done, and it is tried again, as an administrator would.
+   * being elected, or no node can be reached yet, nothing was done, and it is tried again, as an administrator would.
    */
   async admin(args: readonly string[], timeoutMs = 60_000): Promise<unknown> {
     const deadlineMs = performance.now() + ELECTION_TIMEOUT_MS;
@@ -152,7 +153,7 @@ export class TestCluster {
         const stdout = await this.#administer(all, timeoutMs);
         return stdout.trim() === '' ? undefined : (JSON.parse(stdout) as unknown);
       } catch (error) {
-        if (!String(error).includes('"code":"no-leader"') || performance.now() > deadlineMs) throw error;
+        if (!NOTHING_DONE.test(String(error)) || performance.now() > deadlineMs) throw error;
         await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       }
     }
