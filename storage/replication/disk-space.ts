@@ -29,6 +29,8 @@ export class DiskSpace {
   #nextCheckMs = Number.NEGATIVE_INFINITY;
   #isChecking = false;
   #leftBytes = Number.POSITIVE_INFINITY;
+  /** Less left than this is filling. */
+  #fillingBytes = 0;
   #isLow = false;
   #isFilling = false;
   #isSpent = false;
@@ -55,6 +57,8 @@ export class DiskSpace {
   /** So much has been appended; counted until the file system is asked again. */
   took(lengthBytes: number): void {
     this.#leftBytes -= lengthBytes;
+    // A fast writer has used up what is between the two thresholds before the file system is asked again.
+    if (this.#leftBytes < this.#fillingBytes) this.#setFilling(true);
     if (this.#leftBytes <= 0) this.#setLow(true);
   }
 
@@ -71,8 +75,9 @@ export class DiskSpace {
         const reserveBytes = Math.min(MAX_LOG_RESERVE_BYTES, totalBytes / LOG_RESERVE_PARTS);
         this.#leftBytes = freeBytes - reserveBytes;
         // Some more than the reserve must be free again before it counts as over.
-        const fillingBytes = Math.min(MAX_FILLING_BYTES, totalBytes / FILLING_PARTS);
-        this.#setFilling(this.#leftBytes < fillingBytes * (this.#isFilling ? FILLING_OVER_FACTOR : 1));
+        this.#fillingBytes = Math.min(MAX_FILLING_BYTES, totalBytes / FILLING_PARTS);
+        const thresholdBytes = this.#fillingBytes * (this.#isFilling ? FILLING_OVER_FACTOR : 1);
+        this.#setFilling(this.#leftBytes < thresholdBytes);
         this.#setLow(this.#leftBytes <= (this.#isLow ? reserveBytes / 2 : 0));
         this.#isSpent = this.#leftBytes <= (this.#isSpent ? -reserveBytes / 4 : -reserveBytes / 2);
       },

@@ -30,3 +30,25 @@ it('fills up before it is low, and is told apart from that', async () => {
   expect(await after(60)).toEqual([true, true]);
   expect(await after(126)).toEqual([false, false]);
 });
+
+it('is filling by what was written since the file system was asked, before it is low', async () => {
+  const disk = new DiskSpace({
+    space: () => Promise.resolve({ freeBytes: 200 * MIB, totalBytes: 1000 * MIB }),
+    clock: { monotonicMs: () => 0, wallMs: () => 0 },
+    logger: silentLogger,
+    counters: new CounterSet(),
+  });
+  disk.tick();
+  await new Promise((resolve) => setImmediate(resolve));
+  const seen = [40, 40, 40, 40].map((mib) => {
+    disk.took(mib * MIB);
+    return [disk.isFilling, disk.isLow];
+  });
+  // 137.5 MiB above the reserve, of which the last 50 are the warning's.
+  expect(seen).toEqual([
+    [false, false],
+    [false, false],
+    [true, false],
+    [true, true],
+  ]);
+});
