@@ -1,6 +1,7 @@
 import type { LoggedRecord } from '../lun/log-record.ts';
 import {
   type DiskRoom,
+  type LogView,
   persistEffect,
   type ReplicaCore,
   type ReplicaEffect,
@@ -9,6 +10,7 @@ import {
 import { type EpochEntry, epochAt, epochsBefore, withEpoch } from './epoch-table.ts';
 import type { AppendFrame, PrimaryFrame, ResetFrame, TruncateFrame } from './frame.ts';
 import { withGrant } from './grants.ts';
+import { decodeLuns } from './group-meta.ts';
 import type { MemberIdentity } from './group-state.ts';
 import { CLOCK_DRIFT, FULL_RETRY_MS, LEASE_MARGIN_MS } from './limits.ts';
 
@@ -17,6 +19,8 @@ export interface BackupState {
   readonly core: ReplicaCore;
   /** The primary, by the epoch it took office in, with whose log ours has been brought to agree; 0: none. */
   alignedReign: number;
+  /** The primary, by its epoch again, from which this member has to start over; 0: none. */
+  startsOverIn: number;
   /** What the newest frame said; answers go there and echo it. */
   heard: Heard | undefined;
   /** When an append failed for want of space; undefined after one that did not. */
@@ -33,7 +37,7 @@ interface Heard {
 }
 
 export function newBackup(core: ReplicaCore): BackupState {
-  return { core, alignedReign: 0, heard: undefined, fullSinceMs: undefined };
+  return { core, alignedReign: 0, startsOverIn: 0, heard: undefined, fullSinceMs: undefined };
 }
 
 /** How long a grant binds the one who gave it: longer than the other can count it, whatever their clocks. */
@@ -88,6 +92,7 @@ export function stepBackup(state: BackupState, event: ReplicaEvent, nowMs: numbe
     case 'streamed':
     case 'proposed':
     case 'wantSync':
+    case 'trimming':
     case 'tick':
       return [];
   }
@@ -223,6 +228,11 @@ function onTruncate(state: BackupState, frame: TruncateFrame): ReplicaEffect[] {
   const { log } = core;
   // A repeated order could cut what has been taken from this very primary since.
   if (state.alignedReign !== 0 || frame.fromIndex > log.nextIndex) return answer(state);
+  // What our list of LUNs knows of would be lost to the log: it has to be another list.
+  if (frame.fromIndex < log.lunsIndex) {
+    state.startsOverIn = frame.reign;
+    return positionAnswer(state);
+  }
   // Records that stay must be in the file first; once they are, our position is told anew.
   if (frame.fromIndex > log.appendedIndex) return [];
   const effects: ReplicaEffect[] = [];
@@ -272,6 +282,8 @@ function onReset(state: BackupState, frame: ResetFrame): ReplicaEffect[] {
   const { baseIndex, epochs, snapshot } = frame;
   log.cut++;
   log.baseIndex = baseIndex;
+  log.lunsIndex = Math.max(baseIndex, decodeLuns(snapshot).lunsIndex);
+  state.startsOverIn = 0;
   log.nextIndex = baseIndex;
   log.appendedIndex = baseIndex;
   log.durableIndex = baseIndex;
@@ -305,8 +317,14 @@ function advance(state: BackupState): ReplicaEffect[] {
     log.commitIndex = commitIndex;
     effects.push({ kind: 'commit' });
   }
-  if (Math.min(heard.syncIndex, log.appendedIndex) > log.durableIndex) effects.push({ kind: 'sync' });
+  const syncIndex = lacksDurable(log) ? log.lunsIndex : heard.syncIndex;
+  if (Math.min(syncIndex, log.appendedIndex) > log.durableIndex) effects.push({ kind: 'sync' });
   return effects;
+}
+
+/** Whether a loss of power could still take away what the list of LUNs knows of. */
+function lacksDurable({ durableIndex, lunsIndex }: LogView): boolean {
+  return durableIndex < lunsIndex;
 }
 
 /** Says where we stand, with a lease for the newest frame heard. */
@@ -315,11 +333,13 @@ function answer(state: BackupState): ReplicaEffect[] {
   if (heard === undefined) return [];
   if (state.alignedReign !== heard.reign) return positionAnswer(state);
   const { log } = state.core;
+  // Until then it counts as one that has not caught up, and so not as a copy.
+  const nextIndex = lacksDurable(log) ? Math.min(log.appendedIndex, log.lunsIndex - 1) : log.appendedIndex;
   return [
     {
       kind: 'send',
       to: heard.from,
-      frame: { kind: 'ack', ...commonFields(state, heard), nextIndex: log.appendedIndex },
+      frame: { kind: 'ack', ...commonFields(state, heard), nextIndex },
     },
   ];
 }
@@ -327,7 +347,9 @@ function answer(state: BackupState): ReplicaEffect[] {
 function positionAnswer(state: BackupState): ReplicaEffect[] {
   const { heard } = state;
   if (heard === undefined) return [];
-  const { nextIndex, epochs } = state.core.log;
+  // Nothing of it agrees with the primary's log, as far as that is concerned.
+  const startsOver = state.startsOverIn === heard.reign;
+  const { nextIndex, epochs } = startsOver ? { nextIndex: 0, epochs: [] } : state.core.log;
   return [
     {
       kind: 'send',

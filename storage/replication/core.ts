@@ -14,6 +14,11 @@ import type {
 export interface LogView {
   /** Records below are gone; the list of LUNs in the meta file stands for them. */
   baseIndex: number;
+  /**
+   * That list, or one that is about to take its place, knows what records below this did: the log must not lose them. One that
+   * has lost some starts over, or it would take other records in their places for older than the list.
+   */
+  lunsIndex: number;
   /** Number of the next record to be given its place. */
   nextIndex: number;
   /** Records below have been written to the operating system. */
@@ -119,6 +124,8 @@ export type ReplicaEvent =
   | { readonly kind: 'imagesReady'; readonly ready: boolean }
   | { readonly kind: 'room'; readonly room: DiskRoom }
   | { readonly kind: 'wantSync'; readonly index: number }
+  /** The list of LUNs as it was at `lunsIndex` is about to be written down; all before is durable. */
+  | { readonly kind: 'trimming'; readonly lunsIndex: number }
   | { readonly kind: 'trimmed'; readonly baseIndex: number }
   | { readonly kind: 'tick' };
 

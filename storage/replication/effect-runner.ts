@@ -11,7 +11,7 @@ import type { CommitApplier } from './commit-applier.ts';
 import type { MembershipChange, ReplicaCore, ReplicaEffect, ReplicaEvent } from './core.ts';
 import { epochsBefore } from './epoch-table.ts';
 import { encodeFrame } from './frame.ts';
-import { decodeLuns, encodeLuns } from './group-meta.ts';
+import { decodeLuns, encodeLuns, type LunList } from './group-meta.ts';
 import type { MemberIdentity, ProposalOutcome } from './group-state.ts';
 import type { ImageWatch } from './image-watch.ts';
 import { FULL_ENOUGH_PART, MAX_APPEND_RECORDS } from './limits.ts';
@@ -55,6 +55,8 @@ export interface EffectPorts {
 interface OwnEffect {
   readonly kind: 'trim';
   readonly baseIndex: number;
+  readonly list: LunList;
+  readonly cut: number;
 }
 
 /**
@@ -152,7 +154,7 @@ export class EffectRunner {
         logger.error(effect.event, { group: groupId, ...effect.fields });
         return undefined;
       case 'trim':
-        return this.#trim(effect.baseIndex);
+        return this.#trim(effect);
     }
   }
 
@@ -189,11 +191,11 @@ export class EffectRunner {
     const { core, files, writer, table, applier, imageWatch, counters } = this.#ports;
     counters.add('replication.started-over');
     const { baseIndex, epochs } = effect;
-    const luns = decodeLuns(effect.snapshot);
+    const list = decodeLuns(effect.snapshot);
     await applier.pause();
     this.#ports.checkpointer?.forget();
-    await files.replace({ baseIndex, luns, epochs }, () => writer.reset(core.log.cut, baseIndex));
-    table.restart(baseIndex, luns);
+    await files.replace({ baseIndex, ...list, epochs }, () => writer.reset(core.log.cut, baseIndex));
+    table.restart(baseIndex, list.luns);
     imageWatch.invalidate();
     applier.resume();
   }
@@ -216,10 +218,10 @@ export class EffectRunner {
     const { core, files, transport, clock, logger, groupId } = this.#ports;
     const primary = this.#ports.primary();
     if (primary === undefined) return;
-    const { baseIndex, luns } = files.meta;
+    const { baseIndex } = files.meta;
     const epochs = epochsBefore(core.log.epochs, baseIndex);
     const common = commonFields(primary, clock.monotonicMs());
-    const snapshot = encodeLuns(luns);
+    const snapshot = encodeLuns(files.meta);
     logger.info('replication.reset-member', { group: groupId, member: to, baseIndex });
     transport.send(to, encodeFrame({ kind: 'reset', ...common, baseIndex, epochs, snapshot }));
   }
@@ -298,12 +300,27 @@ export class EffectRunner {
   /** Lets go of the head of the log where nothing there is in use. */
   maybeTrim(nowMs: number): void {
     if (this.#isTrimming) return;
-    // What the log begins with must be there after a loss of power, whatever was flushed.
-    const keepFrom = Math.min(this.#stillSending(nowMs), this.#ports.files.log.durableNextIndex);
-    const baseIndex = this.#ports.trimmer.propose(nowMs, keepFrom);
+    const baseIndex = this.#ports.trimmer.propose(nowMs, this.#stillSending(nowMs));
     if (baseIndex === undefined) return;
     this.#isTrimming = true;
-    this.run([{ kind: 'trim', baseIndex }]);
+    this.#prepareTrim(baseIndex).catch((error: unknown) => this.#ports.onFailure(error));
+  }
+
+  /**
+   * The list of LUNs takes the place of records that a loss of power could take away, and the log would then go on with
+   * others in their places: so all of them are made durable first.
+   */
+  async #prepareTrim(baseIndex: number): Promise<void> {
+    const { core, files, table, step } = this.#ports;
+    const { cut } = core.log;
+    const list = { luns: table.describe(), lunsIndex: table.appliedIndex };
+    if (files.log.durableNextIndex < list.lunsIndex) await files.log.sync();
+    if (cut !== core.log.cut) {
+      this.#isTrimming = false;
+      return;
+    }
+    step({ kind: 'trimming', lunsIndex: list.lunsIndex });
+    this.run([{ kind: 'trim', baseIndex, list, cut }]);
   }
 
   /** From where on the log is still to be sent, or was when a link broke a moment ago. */
@@ -322,14 +339,14 @@ export class EffectRunner {
     return keepFrom;
   }
 
-  async #trim(baseIndex: number): Promise<void> {
+  async #trim({ baseIndex, list, cut }: OwnEffect): Promise<void> {
     const { files, table, trimmer, step, core } = this.#ports;
     // Effects before this one may have replaced the log.
-    if (baseIndex <= core.log.baseIndex || baseIndex > table.appliedIndex) {
+    if (cut !== core.log.cut || baseIndex <= core.log.baseIndex || baseIndex > table.appliedIndex) {
       this.#isTrimming = false;
       return;
     }
-    await files.saveBase(baseIndex, table.describe());
+    await files.saveBase(baseIndex, list);
     step({ kind: 'trimmed', baseIndex });
     table.forgetBefore(baseIndex);
     const isClear = trimmer.beginTurn();

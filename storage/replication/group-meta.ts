@@ -13,6 +13,11 @@ export interface GroupMeta {
   /** Where the log begins to count: records from here on, over `luns`, give the present content. */
   readonly baseIndex: number;
   readonly luns: readonly LunDescription[];
+  /**
+   * Records below had taken effect when `luns` was written down: resets and drops among them are part of it. A log
+   * that ends before has lost some of these records, and others in their places would be taken for older than the list.
+   */
+  readonly lunsIndex: number;
   readonly epochs: readonly EpochEntry[];
   /** The log is being replaced: on finding this at start, it has to be emptied again. */
   readonly resetting: boolean;
@@ -50,19 +55,33 @@ export function decodeGroupMeta(bytes: Uint8Array): GroupMeta {
       limit: `version ${VERSION} and a matching CRC32C`,
     });
   }
-  return JSON.parse(body.toString('utf8')) as GroupMeta;
+  const meta = JSON.parse(body.toString('utf8')) as GroupMeta;
+  return { ...meta, lunsIndex: meta.lunsIndex ?? leastLunsIndex(meta.luns, meta.baseIndex) };
 }
 
-/** The part of it that one member sends another. */
-export function encodeLuns(luns: readonly LunDescription[]): Uint8Array {
-  return Buffer.from(JSON.stringify(luns), 'utf8');
+/** For a list of a version that did not say. */
+function leastLunsIndex(luns: readonly LunDescription[], baseIndex: number): number {
+  return luns.reduce((index, { generation }) => Math.max(index, generation + 1), baseIndex);
+}
+
+/** What a member that starts over is given. */
+export type LunList = Pick<GroupMeta, 'luns' | 'lunsIndex'>;
+
+export function encodeLuns({ luns, lunsIndex }: LunList): Uint8Array {
+  return Buffer.from(JSON.stringify({ lunsIndex, luns }), 'utf8');
 }
 
 /** @throws ProtocolError code "bad-frame" */
-export function decodeLuns(bytes: Uint8Array): LunDescription[] {
+export function decodeLuns(bytes: Uint8Array): LunList {
   try {
-    const luns: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
-    if (Array.isArray(luns)) return luns.map(checkLun);
+    const given: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
+    const list = given as Partial<LunList> | null;
+    const luns = Array.isArray(given) ? given : list?.luns;
+    const lunsIndex = Array.isArray(given) ? undefined : list?.lunsIndex;
+    if (Array.isArray(luns) && (lunsIndex === undefined || Number.isSafeInteger(lunsIndex))) {
+      const checked = luns.map(checkLun);
+      return { luns: checked, lunsIndex: lunsIndex ?? leastLunsIndex(checked, 0) };
+    }
   } catch (error) {
     if (error instanceof ProtocolError) throw error;
   }

@@ -160,6 +160,7 @@ function onEvent(state: PrimaryState, event: ReplicaEvent, nowMs: number): Repli
     case 'letGone':
     case 'ended':
     case 'applied':
+    case 'trimming':
       return [];
     case 'tick':
       return onTick(state, nowMs);

@@ -2,11 +2,16 @@ import { crc32c } from '../../base/crc32c.ts';
 import { describeError, ProtocolError } from '../../base/errors.ts';
 import type { MendableLog } from '../../base/record-log.ts';
 import { decodeCheckpoint, type LoadedCheckpoint } from '../lun/index-checkpoint.ts';
-import type { LunDescription } from '../lun/lun-table.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
 import type { LogView } from './core.ts';
 import { type EpochEntry, epochsBefore } from './epoch-table.ts';
-import { decodeGroupMeta, encodeGroupMeta, type GroupMeta, type MetaStore } from './group-meta.ts';
+import {
+  decodeGroupMeta,
+  encodeGroupMeta,
+  type GroupMeta,
+  type LunList,
+  type MetaStore,
+} from './group-meta.ts';
 
 /**
  * @param mustExist it was here before: that nothing of it is found is damage
@@ -70,7 +75,15 @@ export class ReplicaFiles {
     }
     const meta: GroupMeta =
       known === undefined
-        ? { epoch: 0, leaseMs: 0, baseIndex: log.firstIndex, luns: [], epochs: [], resetting: false }
+        ? {
+            epoch: 0,
+            leaseMs: 0,
+            baseIndex: log.firstIndex,
+            luns: [],
+            lunsIndex: log.firstIndex,
+            epochs: [],
+            resetting: false,
+          }
         : known;
     const files = new ReplicaFiles(groupId, store, log, meta, bytes !== undefined);
     files.#checkpoint = checkpoint;
@@ -103,9 +116,10 @@ export class ReplicaFiles {
   /** The log as found: nothing of it is known to be committed. */
   view(): LogView {
     const { log } = this;
-    const { baseIndex, epochs } = this.#meta;
+    const { baseIndex, lunsIndex, epochs } = this.#meta;
     return {
       baseIndex,
+      lunsIndex,
       nextIndex: log.nextIndex,
       appendedIndex: log.nextIndex,
       durableIndex: log.durableNextIndex,
@@ -121,13 +135,13 @@ export class ReplicaFiles {
     await this.#save({ ...this.#meta, epoch, leaseMs, epochs });
   }
 
-  async saveBase(baseIndex: number, luns: readonly LunDescription[]): Promise<void> {
-    await this.#save({ ...this.#meta, baseIndex, luns });
+  async saveBase(baseIndex: number, list: LunList): Promise<void> {
+    await this.#save({ ...this.#meta, baseIndex, ...list });
   }
 
   /** Replaces all there is, by `emptyLog`; a crash on the way leaves the new base or is finished at open. */
   async replace(
-    given: { baseIndex: number; luns: readonly LunDescription[]; epochs: readonly EpochEntry[] },
+    given: LunList & { readonly baseIndex: number; readonly epochs: readonly EpochEntry[] },
     emptyLog: () => Promise<void>,
   ): Promise<void> {
     await this.#save({ ...this.#meta, ...given, resetting: true });

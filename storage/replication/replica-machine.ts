@@ -42,6 +42,11 @@ export function stepReplica(
   }
   // A frame of a process that has ended would have it granted another lease.
   if (event.kind === 'frame' && core.ended.get(event.from.nodeId) === event.from.incarnation) return [];
+  if (event.kind === 'trimming') {
+    const { log } = core;
+    log.lunsIndex = Math.max(log.lunsIndex, event.lunsIndex);
+    log.durableIndex = Math.max(log.durableIndex, event.lunsIndex);
+  }
   const effects: ReplicaEffect[] = [];
   if (event.kind === 'state') effects.push(...onState(state, event, nowMs, appliedIndex));
   if (event.kind === 'frame') effects.push(...giveWay(state, event));
@@ -78,6 +83,11 @@ function onState(
     // Two parts of a log must never bear one epoch: they could not be told apart.
     const fields = { group: group.id, epoch: group.epoch, lastReign };
     return [{ kind: 'complain', event: 'replication.epoch-reused', fields }];
+  }
+  if (core.log.nextIndex < core.log.lunsIndex) {
+    // Its log has lost, or has not been given yet, records that its list of LUNs knows of.
+    const fields = { group: group.id, next: core.log.nextIndex, needed: core.log.lunsIndex };
+    return [{ kind: 'complain', event: 'replication.copy-incomplete', fields }];
   }
   core.epoch = group.epoch;
   core.primary = core.self.nodeId;

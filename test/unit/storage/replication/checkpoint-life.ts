@@ -300,8 +300,8 @@ export class CheckpointLife {
 
   /** Another primary's log parts from this one, even where it had been taken for committed. */
   async #cut(): Promise<void> {
-    const { baseIndex } = this.#files.meta;
-    const from = baseIndex + this.#random.below(this.#log.nextIndex - baseIndex + 1);
+    const { lunsIndex } = this.#files.meta;
+    const from = lunsIndex + this.#random.below(this.#log.nextIndex - lunsIndex + 1);
     const lost = this.#log.nextIndex - from;
     await this.#log.truncateFrom(from);
     this.#counts.add('cuts');
@@ -317,7 +317,8 @@ export class CheckpointLife {
     if (index <= this.#files.meta.baseIndex) return;
     await this.#log.sync();
     this.#counts.add('trims');
-    await this.#files.saveBase(index, this.#table.describe());
+    const { appliedIndex: lunsIndex } = this.#table;
+    await this.#files.saveBase(index, { luns: this.#table.describe(), lunsIndex });
     await this.#log.trimBefore(index);
     this.#table.forgetBefore(index);
   }
@@ -343,7 +344,10 @@ export class CheckpointLife {
   async #reset(): Promise<void> {
     this.#counts.add('resets');
     const baseIndex = this.#log.nextIndex + this.#random.below(20);
-    const given = { baseIndex, luns: this.#table.describe(), epochs: this.#epochs };
+    const given = {
+      ...{ baseIndex, lunsIndex: baseIndex },
+      ...{ luns: this.#table.describe(), epochs: this.#epochs },
+    };
     await this.#files.replace(given, () => this.#log.resetTo(baseIndex));
     this.#table = await this.#readWholeLog();
   }

@@ -17,6 +17,7 @@ const meta: GroupMeta = {
   leaseMs: 800,
   baseIndex: 12,
   luns: [{ lunId: 1, generation: 3, base: { name: 'gold', version: 2 }, lengthBlocks: 2048 }],
+  lunsIndex: 14,
   epochs: [{ epoch: 2, startIndex: 1 }],
   resetting: false,
 };
@@ -34,8 +35,11 @@ describe('meta of a group', () => {
   });
 
   it('carries lists of LUNs, and refuses other things', () => {
-    expect(decodeLuns(encodeLuns(meta.luns))).toEqual(meta.luns);
-    for (const bad of ['', '{}', '[1]', '[{"lunId":1}]', '[null]']) {
+    const list = { luns: meta.luns, lunsIndex: 14 };
+    expect(decodeLuns(encodeLuns(list))).toEqual(list);
+    // As earlier versions sent it: it knows of the reset of its newest generation at least.
+    expect(decodeLuns(Buffer.from(JSON.stringify(meta.luns)))).toEqual({ luns: meta.luns, lunsIndex: 4 });
+    for (const bad of ['', '{}', '{"luns":[],"lunsIndex":"x"}', '[1]', '[{"lunId":1}]', '[null]']) {
       expect(() => decodeLuns(Buffer.from(bad))).toThrow(ProtocolError);
     }
   });

@@ -44,6 +44,7 @@ export class Driver {
       unreleasedReign: 0,
       log: {
         baseIndex: 1,
+        lunsIndex: 1,
         nextIndex,
         appendedIndex: nextIndex,
         durableIndex: nextIndex,

@@ -4,6 +4,7 @@ import { grantMs } from '../../../../storage/replication/backup-machine.ts';
 import type { MembershipChange } from '../../../../storage/replication/core.ts';
 import type { Frame, PrimaryFrame } from '../../../../storage/replication/frame.ts';
 import { boundUntilMs } from '../../../../storage/replication/grants.ts';
+import { encodeLuns } from '../../../../storage/replication/group-meta.ts';
 import { SLOW_MS, TICK_MS } from '../../../../storage/replication/limits.ts';
 import { isServing, leaseUntilMs, type PrimaryState } from '../../../../storage/replication/primary-state.ts';
 import { Driver, group, identity, LEASE_MS } from './machine-driver.ts';
@@ -17,6 +18,8 @@ const heartbeat = (epoch: number, reign: number): PrimaryFrame => ({
   sentAtMs: 5,
 });
 const epochStart = (epoch: number) => encodeControlRecord({ kind: 'epochStart', epoch, primary: 'b' });
+const discard = (epoch: number) =>
+  encodeControlRecord({ kind: 'discard', epoch, lunId: 1, firstBlock: 0, blockCount: 1 });
 const appendOf = (
   reign: number,
   firstIndex: number,
@@ -99,6 +102,40 @@ describe('a backup', () => {
     driver.core.log.commitIndex = 3;
     driver.frame('c', { ...heartbeat(6, 6), kind: 'truncate', fromIndex: 2 });
     expect(driver.core.log.nextIndex).toBe(3);
+  });
+
+  it('starts over rather than lose records that its list of LUNs knows of', () => {
+    const driver = new Driver(
+      [
+        { epoch: 2, startIndex: 1 },
+        { epoch: 3, startIndex: 5 },
+      ],
+      8,
+    );
+    driver.step({ kind: 'trimming', lunsIndex: 7 });
+    // A primary that lost its power, and with it the end of the log.
+    driver.frame('b', { ...heartbeat(4, 4), kind: 'truncate', fromIndex: 6 });
+    expect(driver.effects.map((e) => e.kind)).toEqual(['persist', 'send']);
+    expect(driver.sent('position')).toMatchObject([{ nextIndex: 0, epochs: [] }]);
+    expect(driver.core.log.nextIndex).toBe(8);
+    const snapshot = encodeLuns({ luns: [], lunsIndex: 7 });
+    const epochs = [{ epoch: 2, startIndex: 1 }];
+    driver.frame('b', { ...heartbeat(4, 4), kind: 'reset', baseIndex: 5, epochs, snapshot });
+    expect(driver.effects.map((e) => e.kind)).toEqual(['reset', 'send']);
+    expect(driver.core.log).toMatchObject({ baseIndex: 5, nextIndex: 5, lunsIndex: 7 });
+    expect(driver.sent('ack')).toMatchObject([{ nextIndex: 5 }]);
+    // It counts as one that has caught up only when a loss of power could not take that away.
+    driver.frame('b', appendOf(4, 5, 2, [epochStart(4), discard(4)]));
+    expect(driver.effects.map((e) => e.kind)).toEqual(['persist', 'append', 'sync', 'send', 'send']);
+    expect(driver.sent('ack')).toMatchObject([{ nextIndex: 6 }, { nextIndex: 7, durableIndex: 7 }]);
+  });
+
+  it('takes no office with less of a log than its list of LUNs knows of', () => {
+    const driver = new Driver([{ epoch: 2, startIndex: 1 }], 6);
+    driver.core.log.lunsIndex = 7;
+    driver.state(group(4, 'a', ['a', 'b']));
+    expect(driver.primary).toBeUndefined();
+    expect(driver.effects).toMatchObject([{ kind: 'complain', event: 'replication.copy-incomplete' }]);
   });
 });
 
