@@ -27,7 +27,7 @@ export class RoomWatch {
 
   /** Whether they may soon be. */
   get isRunningOut(): boolean {
-    return roomStatus(this.#state).isRunningOut;
+    return this.#disk?.isFilling === true || roomStatus(this.#state).isRunningOut;
   }
 
   /** Whether only the reserve of this node's own disk is left. */
