@@ -272,12 +272,16 @@ export class EffectRunner {
     return records;
   }
 
-  /** Where the record before `index` ends. */
+  /** Where the record before `index` ends; undefined while it is damaged, and then nothing is left out. */
   async #endBefore(index: number): Promise<DurableEnd | undefined> {
     if (this.#durableEnd?.index === index) return this.#durableEnd;
-    for await (const { position, payload } of this.#ports.files.log.scan(index - 1)) {
-      this.#durableEnd = { index, position: position + payload.length };
-      return this.#durableEnd;
+    try {
+      for await (const { position, payload } of this.#ports.scan(index - 1)) {
+        this.#durableEnd = { index, position: position + payload.length };
+        return this.#durableEnd;
+      }
+    } catch (error) {
+      if (!(error instanceof LogCorruptionError)) throw error;
     }
     return undefined;
   }
