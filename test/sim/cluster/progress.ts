@@ -1,3 +1,4 @@
+import type { CounterSet } from '../../../base/counters.ts';
 import type { World } from '../world.ts';
 import { IMAGE } from './clients.ts';
 import type { Host } from './host.ts';
@@ -7,6 +8,7 @@ export interface ProgressContext {
   readonly world: World;
   /** Those who belong to the cluster. */
   readonly members: () => readonly Host[];
+  readonly counters: CounterSet;
   readonly fail: (what: string) => void;
 }
 
@@ -14,10 +16,12 @@ export interface ProgressContext {
 export class Progress {
   readonly #world: World;
   readonly #members: () => readonly Host[];
+  readonly #counters: CounterSet;
   readonly #fail: (what: string) => void;
 
-  constructor({ world, members, fail }: ProgressContext) {
+  constructor({ world, members, counters, fail }: ProgressContext) {
     this.#world = world;
+    this.#counters = counters;
     this.#members = members;
     this.#fail = fail;
   }
@@ -34,8 +38,27 @@ export class Progress {
       if (members.every((h) => written.has(h)) && this.#haveConverged(members)) return;
     }
     if (world.isStopped) return;
+    if (this.#lacksSoundVoters()) {
+      this.#counters.add('seen.too-few-sound-voters');
+      return;
+    }
     const status = this.#members().map((h) => `${h.nodeId} ${h.phase} ${JSON.stringify(h.node?.status())}`);
     this.#fail(`no progress within ${withinMs} ms after all was mended: ${status.join(', ')}`);
+  }
+
+  /**
+   * Whether the newest configuration has no majority of voters with their logs. One whose log is damaged does not vote until
+   * it has everything from the others: where the cluster has just become small, nobody can go on, and is not meant to.
+   */
+  #lacksSoundVoters(): boolean {
+    const all = this.#members().flatMap((host) => (host.isUp ? (host.node?.status() ?? []) : []));
+    const damaged = new Set(all.filter(({ refetch }) => refetch !== undefined).map(({ nodeId }) => nodeId));
+    const [newest] = all
+      .filter(({ nodeId }) => !damaged.has(nodeId))
+      .sort((x, y) => y.lastIndex - x.lastIndex);
+    const voters = newest?.members.filter(({ role }) => role === 'voter') ?? [];
+    const without = voters.filter(({ nodeId }) => damaged.has(nodeId)).length;
+    return without > 0 && (voters.length - without) * 2 <= voters.length;
   }
 
   #writeFresh(host: Host, written: Set<Host>): void {

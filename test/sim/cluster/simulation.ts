@@ -199,7 +199,12 @@ export class Simulation {
     await world.runUntil(world.nowMs + CALM_MS, look);
     this.#clients.isOver = true;
     const members = (): Host[] => this.#members();
-    const progress = new Progress({ world, members, fail: (what) => this.#fail(what) });
+    const progress = new Progress({
+      world,
+      members,
+      counters: this.#counters,
+      fail: (what) => this.#fail(what),
+    });
     await progress.made(look, HEALING_MS - CALM_MS);
     this.#checkHistories();
     const counts = { ...this.#counters.snapshot(), ...this.#faultCounts() };

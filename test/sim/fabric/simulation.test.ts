@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { Simulation } from './simulation.ts';
 
 const SEEDS = 10;
+/** From here on there is some of everything within so few. */
+const FIRST_SEED = 23;
 
 /** Trouble that so many seeds must have met, or they would prove nothing about it. */
 const MET = [
@@ -29,7 +31,7 @@ describe('whole nodes in the simulator', () => {
   it(`lose no write and agree on who serves, over ${SEEDS} seeds`, { timeout: 300_000 }, async () => {
     const totals: Record<string, number> = {};
     const violations: string[] = [];
-    for (let seed = 1; seed <= SEEDS; seed++) {
+    for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) {
       const { violation, counts } = await new Simulation({ seed }).run();
       if (violation !== undefined) violations.push(`seed ${seed}: ${violation}`);
       for (const [name, value] of Object.entries(counts)) totals[name] = (totals[name] ?? 0) + value;
