@@ -39,6 +39,8 @@ export class Clients {
   readonly #histories = new Map<string, Operation[]>();
   /** Values that each sector may have had when power was lost last; absent: it never was. */
   readonly #survivors = new Map<string, ReadonlySet<number>>();
+  /** LUNs that were made, and answered for, since power was lost last. */
+  readonly #made = new Set<number>();
   #powerLostAt = 0;
   #stamp = 0;
   #nextValue = 1;
@@ -88,6 +90,9 @@ export class Clients {
         .group(this.#group)
         ?.luns()
         .some((lun) => lun.lunId === lunId) === true;
+    if (!hasLun && this.#made.has(lunId) && isServing(server, this.#group)) {
+      this.#fail(`LUN ${lunId} is gone from the node that serves it`);
+    }
     if (kind < 2 || (!hasLun && kind < 20)) this.#resetLun(server, lunId, next);
     else if (kind < 4) this.#discard(server, lunId, next);
     else if (kind < 55) this.#write(server, lunId, next);
@@ -192,6 +197,7 @@ export class Clients {
    */
   powerLost(): void {
     this.#powerLostAt = this.#stamp;
+    this.#made.clear();
     for (const [key, history] of this.#histories) {
       const before = this.#survivors.get(key);
       this.#checkHistory(key);
@@ -317,6 +323,7 @@ export class Clients {
       (result) => {
         if (!(result instanceof DeviceError)) {
           respondedMs = ++this.#stamp;
+          if (invokedMs > this.#powerLostAt) this.#made.add(lunId);
           this.#counters.add('sim.resets');
         }
         next();
