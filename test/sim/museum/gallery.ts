@@ -85,7 +85,7 @@ export class Gallery {
     const copy = join(this.#folder, exhibit.name.replaceAll(/\W+/g, '-'));
     cpSync(this.#sound, copy, { recursive: true, verbatimSymlinks: true });
     for (const [file, text] of faultyTexts(exhibit)) this.#translate(copy, file, text);
-    return simulate(join(copy, this.#script), 1, exhibit.seeds);
+    return simulate(join(copy, this.#script), exhibit.fromSeed ?? 1, exhibit.seeds);
   }
 }
 

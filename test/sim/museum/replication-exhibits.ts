@@ -109,7 +109,8 @@ export const REPLICATION_EXHIBITS: readonly Exhibit[] = [
         faulty: 'core.grants = core.grants.filter((grant) => grant.nodeId !== event.peer.nodeId);',
       },
     ],
-    seeds: 400,
+    seeds: 20,
+    fromSeed: 1240,
   },
   {
     name: 'a release that is sent before the address is off the node',
