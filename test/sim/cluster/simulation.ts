@@ -199,12 +199,8 @@ export class Simulation {
     await world.runUntil(world.nowMs + CALM_MS, look);
     this.#clients.isOver = true;
     const members = (): Host[] => this.#members();
-    const progress = new Progress({
-      world,
-      members,
-      counters: this.#counters,
-      fail: (what) => this.#fail(what),
-    });
+    const fail = (what: string): void => this.#fail(what);
+    const progress = new Progress({ world, members, counters: this.#counters, fail });
     await progress.made(look, HEALING_MS - CALM_MS);
     this.#checkHistories();
     const counts = { ...this.#counters.snapshot(), ...this.#faultCounts() };
