@@ -43,25 +43,41 @@ async function voters(...ids: readonly string[]): Promise<void> {
   );
 }
 
+interface Writer {
+  /** What is written from now on is held by this node. */
+  holder: string;
+  /** Whether a write that was begun with that holder is still under way. */
+  isUsing(holder: string): boolean;
+  count(): number;
+  stop(): Promise<void>;
+}
+
 /** Writes without a pause through whichever nodes run; what was acknowledged must be there in the end. */
-function writing(): { holder: string; count: () => number; stop: () => Promise<void> } {
+function writing(): Writer {
   let next = 0;
+  /** Of the write under way of each. */
+  const holders = ['', ''];
   const acknowledged = new Set<number>();
-  const writer = { holder: 'n1', going: true, count: () => acknowledged.size, stop };
-  const run = async (): Promise<void> => {
+  const writer = {
+    ...{ holder: 'n1', going: true, stop },
+    isUsing: (holder: string) => holders.includes(holder),
+    count: () => acknowledged.size,
+  };
+  const run = async (self: number): Promise<void> => {
     while (writer.going) {
       const content = ++next;
+      holders[self] = writer.holder;
       const ids = [...cluster.nodes.keys()];
       const id = ids[content % ids.length] as string;
       const outcome = await cluster.nodes
         .get(id)
-        ?.node.propose(addVersion(content, writer.holder))
+        ?.node.propose(addVersion(content, holders[self] ?? ''))
         .catch(() => undefined);
       if (outcome?.ok === true) acknowledged.add(content);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   };
-  const done = Promise.all([run(), run()]);
+  const done = Promise.all([run(0), run(1)]);
   async function stop(): Promise<void> {
     writer.going = false;
     await done;
@@ -98,6 +114,7 @@ describe('members of the cluster log', () => {
     await Promise.all([cluster.join('n4'), cluster.join('n5')]);
     await voters('n1', 'n2', 'n3', 'n4', 'n5');
     writer.holder = 'n3';
+    await eventually('nothing more is held by n1 alone', () => !writer.isUsing('n1'));
     await cluster.get('n3').node.linearizableState();
     await heldBy('n3');
     for (const id of ['n1', 'n4']) {
