@@ -55,6 +55,13 @@ export function planRuns(lun: Lun, firstBlock: number, blockCount: number): read
   return runs;
 }
 
+/** What of a run a range of bytes covers, and where the run begins; all in bytes of the LUN. */
+function coveredOf({ firstBlock, blockCount }: Run, startByte: number, endByte: number) {
+  const runStart = firstBlock * STORED_BLOCK_BYTES;
+  const runEnd = runStart + blockCount * STORED_BLOCK_BYTES;
+  return { runStart, from: Math.max(startByte, runStart), to: Math.min(endByte, runEnd) };
+}
+
 /**
  * The same as readCommitted, where that takes no waiting: each part is in memory, ours or the system's, and sound.
  * @returns undefined when it is not so
@@ -74,9 +81,7 @@ export function readCommittedNow(
   if (endBlock - firstBlock > MAX_BLOCKS_READ_NOW) return undefined;
   const parts: Uint8Array[] = [];
   for (const run of planRuns(lun, firstBlock, endBlock - firstBlock)) {
-    const runStart = run.firstBlock * STORED_BLOCK_BYTES;
-    const from = Math.max(startByte, runStart);
-    const to = Math.min(endByte, runStart + run.blockCount * STORED_BLOCK_BYTES);
+    const { runStart, from, to } = coveredOf(run, startByte, endByte);
     if (run.position < 0) {
       parts.push(ZEROS.subarray(0, to - from));
     } else if (run.position === 0) {
@@ -122,9 +127,7 @@ export async function readCommitted(
   }));
   return Promise.all(
     runs.map(({ run, crcs }) => {
-      const runStart = run.firstBlock * STORED_BLOCK_BYTES;
-      const from = Math.max(startByte, runStart);
-      const to = Math.min(endByte, runStart + run.blockCount * STORED_BLOCK_BYTES);
+      const { runStart, from, to } = coveredOf(run, startByte, endByte);
       if (run.position < 0) return Promise.resolve(ZEROS.subarray(0, to - from));
       return run.position === 0
         ? readImage(lun, from, to - from)
