@@ -3,6 +3,7 @@ import { CaptureReader, tcpSegment } from './capture-frames.ts';
 import { DiskSessions } from './disk-sessions.ts';
 import type { Lab } from './lab.ts';
 import { kill } from './process-run.ts';
+import { captures } from './tcpdump.ts';
 
 const ISCSI_PORT = 3260;
 /** Whole frames: a command may begin anywhere in what a machine sends. */
@@ -28,14 +29,7 @@ export class DiskWatch {
     const filter = `tcp port ${ISCSI_PORT} and ether host ${mac}`;
     const args = ['-i', 'br0', ...sizes, ...atOnce, filter];
     this.#process = lab.spawnOnBridge('tcpdump', args, ['ignore', 'pipe', 'pipe']);
-    this.#listening = new Promise((resolve, reject) => {
-      let said = '';
-      this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
-        said += text;
-        if (said.includes('listening on')) resolve();
-      });
-      this.#process.once('exit', () => reject(new Error(`tcpdump ended: ${said}`)));
-    });
+    this.#listening = captures(this.#process);
     // Ended when it is no longer wanted; who waits for it to listen is told.
     this.#listening.catch(() => undefined);
     this.#process.stdout?.on('data', (bytes: Buffer) => this.#take(bytes));

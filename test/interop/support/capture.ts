@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Lab } from '../../../scripts/lab/lab.ts';
+import { captures } from '../../../scripts/lab/tcpdump.ts';
 
 /** Frames on the bridge that match a filter, as tcpdump prints them. */
 export class Capture {
@@ -19,14 +20,7 @@ export class Capture {
       ?.setEncoding('utf8')
       .on('data', (text: string) => this.lines.push(...text.split('\n')));
     this.#closed = once(this.#process, 'close');
-    this.#listening = new Promise((resolve, reject) => {
-      let said = '';
-      this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
-        said += text;
-        if (said.includes('listening on')) resolve();
-      });
-      this.#process.once('exit', () => reject(new Error(`tcpdump ended: ${said}`)));
-    });
+    this.#listening = captures(this.#process);
   }
 
   async listening(): Promise<void> {

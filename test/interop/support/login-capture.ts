@@ -4,6 +4,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CaptureReader, tcpSegment } from '../../../scripts/lab/capture-frames.ts';
 import type { Lab } from '../../../scripts/lab/lab.ts';
+import { captures } from '../../../scripts/lab/tcpdump.ts';
 import { loginTranscript, type Piece } from './login-transcript.ts';
 
 const ISCSI_PORT = 3260;
@@ -33,14 +34,7 @@ export class LoginCapture {
     const options = ['-i', 'br0', ...atOnce, ...sizes, '-w', file, filter];
     this.#process = lab.spawnOnBridge('tcpdump', ['-Z', 'root', ...options], ['ignore', 'ignore', 'pipe']);
     this.#closed = once(this.#process, 'close');
-    this.#listening = new Promise((resolve, reject) => {
-      let said = '';
-      this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
-        said += text;
-        if (said.includes('listening on')) resolve();
-      });
-      this.#process.once('exit', () => reject(new Error(`tcpdump ended: ${said}`)));
-    });
+    this.#listening = captures(this.#process);
   }
 
   listening(): Promise<void> {
