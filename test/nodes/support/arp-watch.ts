@@ -1,14 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import koffi from 'koffi';
 import { type Ipv4, ipv4FromNumber, ipv4ToNumber } from '../../../base/ipv4.ts';
 import { type MacAddress, macFromBytes, macToBytes } from '../../../base/mac-address.ts';
 import { arpFrame, ETHERTYPE_ARP } from '../../../node/net/arp-packet.ts';
 import { interfaceMac } from '../../../node/net/interface-address.ts';
 import { loadLibc, systemCallError } from '../../../node/net/libc.ts';
+import { AF_PACKET, everyoneAt, SOCK_RAW } from '../../../node/net/packet-address.ts';
 
 /** Linux, from <sys/socket.h>. */
-const AF_PACKET = 17;
-const SOCK_RAW = 3;
 const MSG_DONTWAIT = 0x40;
 const FRAME_MAX_BYTES = 2048;
 const ASK_EVERY_MS = 20;
@@ -18,8 +16,6 @@ const ASKING_FROM = { first: 200, count: 50 };
 const ETHERNET = { etherType: ETHERTYPE_ARP, hardwareType: 1, protocolType: 0x0800 };
 const LENGTHS = { hardwareLength: 6, protocolLength: 4 };
 const REQUEST = 1;
-
-type Receive = (fd: number, bytes: Uint8Array, length: number, flags: number) => number;
 
 /** Somebody said that an address is his: in answer to a question, or unasked. */
 export interface Claim {
@@ -37,7 +33,6 @@ export class ArpWatch {
   readonly #to: Uint8Array;
   readonly #mac: MacAddress;
   readonly #network: number;
-  readonly #receive: Receive;
   readonly #frame = new Uint8Array(FRAME_MAX_BYTES);
   #question = 0;
   #isStopped = false;
@@ -49,9 +44,7 @@ export class ArpWatch {
     this.#addresses = addresses;
     this.#mac = interfaceMac(interfaceName);
     this.#network = ipv4ToNumber(network);
-    this.#to = linkAddress(libc.interfaceIndex(interfaceName));
-    const signature = 'intptr_t recv(int fd, _Out_ uint8_t *bytes, size_t length, int flags)';
-    this.#receive = koffi.load(null).func(signature) as Receive;
+    this.#to = everyoneAt(libc.interfaceIndex(interfaceName));
     const protocol = ((ETHERTYPE_ARP & 0xff) << 8) | (ETHERTYPE_ARP >> 8);
     this.#fd = libc.socket(AF_PACKET, SOCK_RAW, protocol);
     if (this.#fd < 0) throw systemCallError(libc, 'socket', interfaceName);
@@ -96,8 +89,9 @@ export class ArpWatch {
   }
 
   #readAll(): void {
+    const libc = loadLibc();
     for (;;) {
-      const length = this.#receive(this.#fd, this.#frame, this.#frame.length, MSG_DONTWAIT);
+      const length = libc.recv(this.#fd, this.#frame, this.#frame.length, MSG_DONTWAIT);
       if (length < arpFrame.sizeBytes) return;
       const { senderAddress, senderMac, targetAddress } = arpFrame.decode(this.#frame);
       const address = ipv4FromNumber(senderAddress);
@@ -136,15 +130,4 @@ export function contested(claims: readonly Claim[]): string[] {
   return [...answers]
     .filter(([, macs]) => macs.size > 1)
     .map(([key, macs]) => `${key}: ${[...macs].sort().join(' and ')}`);
-}
-
-/** struct sockaddr_ll: family and index in host order, protocol in network order. */
-function linkAddress(interfaceIndex: number): Uint8Array {
-  const address = Buffer.alloc(20);
-  address.writeUInt16LE(AF_PACKET, 0);
-  address.writeUInt16BE(ETHERTYPE_ARP, 2);
-  address.writeInt32LE(interfaceIndex, 4);
-  address.writeUInt8(6, 11);
-  address.fill(0xff, 12, 18);
-  return address;
 }
