@@ -1,4 +1,5 @@
 import { ProtocolError } from '../../base/errors.ts';
+import { CDB_BYTES } from '../scsi/cdb.ts';
 import type { ScsiOutcome } from '../scsi/prepared-command.ts';
 import type { Sense } from '../scsi/sense.ts';
 import { MAX_REMOTE_COMMAND_BYTES } from './limits.ts';
@@ -86,8 +87,6 @@ function readCommand(fields: Fields): RemoteCommand {
     dataOut: octets(fields, 'dataOut'),
   };
 }
-
-const CDB_BYTES = 16;
 
 function readOutcome(fields: Fields): RemoteOutcome {
   switch (fields['kind']) {

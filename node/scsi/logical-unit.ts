@@ -2,7 +2,7 @@ import { describeError, InvariantError, ProtocolError, unreachable } from '../..
 import type { Logger } from '../../base/logger.ts';
 import { type BlockDevice, DeviceError, LOGICAL_BLOCK_BYTES } from '../../storage/block-device.ts';
 import { inactiveSense, SINGLE_PATH, type TargetPaths } from './access-state.ts';
-import { opcode, preventAllowCdb, startStopUnitCdb } from './cdb.ts';
+import { CDB_BYTES, opcode, preventAllowCdb, startStopUnitCdb } from './cdb.ts';
 import type { CommandContext, CopyUnit } from './command-context.ts';
 import { type CommandRow, refuseUnusedBits } from './command-row.ts';
 import { findRow, rowsOf } from './command-table.ts';
@@ -46,7 +46,6 @@ export interface LogicalUnitOptions {
 const isBarredOutcome: PreparedCommand = { kind: 'done', outcome: conflict };
 /** Bits of byte 1 that READ and WRITE of 10 and more bytes have no use for. */
 const UNUSED_FLAGS = 0x07;
-const CDB_BYTES = 16;
 
 /**
  * One logical unit as one initiator sees it (an I_T_L nexus): the block device behind it, and the unit
