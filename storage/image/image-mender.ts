@@ -2,26 +2,18 @@ import { join } from 'node:path';
 import type { Counters } from '../../base/counters.ts';
 import { describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
-import { type ContentFetcher, fetchFromAny } from './content-fetcher.ts';
-import { sha256Hex } from './content-hash.ts';
-import { isChunk } from './image-chunk.ts';
+import type { ContentFetcher } from './content-fetcher.ts';
 import { MANIFEST_FILE, openIfThere, RAW_FILE, writeWhole } from './image-directory.ts';
+import { describeRefusal, fetchChunk, fetchManifest, isManifestOf, type WantedImage } from './image-fetch.ts';
 import { ImageManifest } from './image-manifest.ts';
 import type { ImagePart, ImageVersionRef } from './image-source.ts';
 import type { ImageStore } from './image-store.ts';
-
-export interface MendedImage extends ImageVersionRef {
-  /** Hexadecimal. */
-  readonly manifestSha256: string;
-  /** Other nodes that hold it. */
-  readonly holders: readonly string[];
-}
 
 export interface ImageMenderOptions {
   readonly store: ImageStore;
   readonly fetcher: ContentFetcher;
   /** As the cluster knows the version; undefined when it knows none. */
-  readonly wanted: (ref: ImageVersionRef) => MendedImage | undefined;
+  readonly wanted: (ref: ImageVersionRef) => WantedImage | undefined;
   readonly logger: Logger;
   readonly counters: Counters;
 }
@@ -78,35 +70,21 @@ export class ImageMender {
     return true;
   }
 
-  #chunk(wanted: MendedImage, manifest: ImageManifest, index: number): Promise<Uint8Array> {
+  #chunk(wanted: WantedImage, manifest: ImageManifest, index: number): Promise<Uint8Array> {
     if (manifest.chunkSha256(index) === undefined) {
       return Promise.resolve(new Uint8Array(manifest.chunkLengthBytes(index)));
     }
-    return fetchFromAny({
-      holders: wanted.holders,
-      startAt: index,
-      what: `chunk ${index} of image ${wanted.name} version ${wanted.version}`,
-      fetch: (from) => this.#options.fetcher.chunk(from, wanted, index),
-      isSound: (input) => isChunk(input, manifest, index),
-      onRefused: (from, error) => this.#refused(from, error),
-    });
+    return fetchChunk(this.#options.fetcher, wanted, { manifest, index }, (from, error) =>
+      this.#refused(from, error),
+    );
   }
 
   /** The one that the cluster agreed on, fetched where this node's is damaged. */
-  async #manifest(wanted: MendedImage): Promise<ImageManifest> {
-    const { store, counters, logger } = this.#options;
-    const isSound = async (input: Uint8Array): Promise<boolean> =>
-      (await sha256Hex(input)) === wanted.manifestSha256;
+  async #manifest(wanted: WantedImage): Promise<ImageManifest> {
+    const { store, fetcher, counters, logger } = this.#options;
     const known = await store.manifest(wanted);
-    if (known !== undefined && (await isSound(known))) return ImageManifest.decode(known);
-    const encoded = await fetchFromAny({
-      holders: wanted.holders,
-      startAt: 0,
-      what: `the manifest of image ${wanted.name} version ${wanted.version}`,
-      fetch: (from) => this.#options.fetcher.manifest(from, wanted),
-      isSound,
-      onRefused: (from, error) => this.#refused(from, error),
-    });
+    if (known !== undefined && (await isManifestOf(wanted, known))) return ImageManifest.decode(known);
+    const encoded = await fetchManifest(fetcher, wanted, (from, error) => this.#refused(from, error));
     const manifest = ImageManifest.decode(encoded);
     const directory = store.directory.version(wanted);
     const temporary = join(directory, `${MANIFEST_FILE}.tmp`);
@@ -120,7 +98,6 @@ export class ImageMender {
   }
 
   #refused(from: string, error: unknown): void {
-    const reason = error === undefined ? 'it does not match its SHA-256' : describeError(error);
-    this.#options.logger.warn('image.mending.refused', { from, reason });
+    this.#options.logger.warn('image.mending.refused', { from, reason: describeRefusal(error) });
   }
 }

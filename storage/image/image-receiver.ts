@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import type { Counters } from '../../base/counters.ts';
-import { describeError, OperationError, ProtocolError } from '../../base/errors.ts';
+import { OperationError, ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { OpenFile } from '../log/file-system.ts';
-import { type ContentFetcher, fetchFromAny } from './content-fetcher.ts';
-import { isAllZeros, sha256Hex } from './content-hash.ts';
+import type { ContentFetcher } from './content-fetcher.ts';
+import { isAllZeros } from './content-hash.ts';
 import { checkRoom } from './disk-reserve.ts';
 import { isChunk } from './image-chunk.ts';
 import {
@@ -15,8 +15,8 @@ import {
   readWhole,
   writeWhole,
 } from './image-directory.ts';
+import { describeRefusal, fetchChunk, fetchManifest, isManifestOf, type WantedImage } from './image-fetch.ts';
 import { ImageManifest } from './image-manifest.ts';
-import type { ImageVersionRef } from './image-source.ts';
 import type { ImageStore } from './image-store.ts';
 import { MAX_CHUNK_FETCHES } from './limits.ts';
 import { PAGES_FILE, PageChecksums } from './page-checksums.ts';
@@ -26,13 +26,6 @@ export interface ImageReceiverOptions {
   readonly fetcher: ContentFetcher;
   readonly logger: Logger;
   readonly counters: Counters;
-}
-
-export interface WantedImage extends ImageVersionRef {
-  /** Hexadecimal. */
-  readonly manifestSha256: string;
-  /** Other nodes that hold it. */
-  readonly holders: readonly string[];
 }
 
 export interface ReceiveOptions {
@@ -94,18 +87,11 @@ export class ImageReceiver {
   async #manifest(wanted: WantedImage, staged: string): Promise<ImageManifest> {
     const { fileSystem } = this.#store;
     const path = join(staged, MANIFEST_FILE);
-    const isSound = async (input: Uint8Array): Promise<boolean> =>
-      (await sha256Hex(input)) === wanted.manifestSha256;
     const known = await readWhole(fileSystem, path);
-    if (known !== undefined && (await isSound(known))) return decodeManifest(known);
-    const encoded = await fetchFromAny({
-      holders: wanted.holders,
-      startAt: 0,
-      what: `the manifest of image ${wanted.name} version ${wanted.version}`,
-      fetch: (from) => this.#fetcher.manifest(from, wanted),
-      isSound,
-      onRefused: (from, error) => this.#refused('image.manifest', from, error),
-    });
+    if (known !== undefined && (await isManifestOf(wanted, known))) return decodeManifest(known);
+    const encoded = await fetchManifest(this.#fetcher, wanted, (from, error) =>
+      this.#refused('image.manifest', from, error),
+    );
     const manifest = decodeManifest(encoded);
     // A file staged under another manifest may hold data where this one has zeros.
     await fileSystem.removeTree(staged);
@@ -151,22 +137,16 @@ export class ImageReceiver {
   }
 
   async #chunk(wanted: WantedImage, manifest: ImageManifest, index: number): Promise<Uint8Array> {
-    const chunk = await fetchFromAny({
-      holders: wanted.holders,
-      startAt: index,
-      what: `chunk ${index} of image ${wanted.name} version ${wanted.version}`,
-      fetch: (from) => this.#fetcher.chunk(from, wanted, index),
-      isSound: (input) => isChunk(input, manifest, index),
-      onRefused: (from, error) => this.#refused('image.chunk', from, error),
-    });
+    const chunk = await fetchChunk(this.#fetcher, wanted, { manifest, index }, (from, error) =>
+      this.#refused('image.chunk', from, error),
+    );
     this.#counters.add('image.chunk.fetched');
     return chunk;
   }
 
   #refused(what: string, from: string, error: unknown): void {
     this.#counters.add(error === undefined ? `${what}.damaged` : `${what}.failed`);
-    const reason = error === undefined ? 'it does not match its SHA-256' : describeError(error);
-    this.#logger.warn(`${what}.refused`, { from, reason });
+    this.#logger.warn(`${what}.refused`, { from, reason: describeRefusal(error) });
   }
 }
 

@@ -2,8 +2,8 @@ import { describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import { DeviceError } from '../block-device.ts';
 import type { ScrubArea, ScrubbedPart } from '../scrub/scrubber.ts';
-import { sha256Hex } from './content-hash.ts';
 import { isChunk } from './image-chunk.ts';
+import { isManifestOf } from './image-fetch.ts';
 import { ImageManifest } from './image-manifest.ts';
 import type { ImagePart, ImageVersionRef } from './image-source.ts';
 import type { ImageStore } from './image-store.ts';
@@ -89,7 +89,7 @@ export class ImageScrub implements ScrubArea {
   }
 
   async #isManifest(encoded: Uint8Array | undefined): Promise<boolean> {
-    return encoded !== undefined && (await sha256Hex(encoded)) === this.#image.manifestSha256;
+    return encoded !== undefined && (await isManifestOf(this.#image, encoded));
   }
 
   async #end({ checksums, encoded }: Pass): Promise<void> {
