@@ -39,6 +39,10 @@ export const MAX_ABANDONED_PART_BYTES = 2 * MAX_SNAPSHOT_BYTES;
 // A node that has lost data.
 /** The others are asked again after this. */
 export const REFETCH_RETRY_MS = 500;
+/** A snapshot that waits for the word of other voters is fetched anew when they have been asked so often: five seconds. */
+export const RENEW_AFTER_ASKING = 10;
+/** The same when that has not helped several times: a minute. */
+export const RENEW_AFTER_ASKING_MAX = 120;
 
 // Proposals and reads.
 export const MAX_COMMAND_BYTES = 1024 * 1024;

@@ -5,7 +5,12 @@ import type { Logger } from '../base/logger.ts';
 import type { PeerTransport } from '../base/peer-transport.ts';
 import type { RandomSource } from '../base/random.ts';
 import { LogFullError } from '../base/record-log.ts';
-import { DISK_FULL_RETRY_MS, REFETCH_RETRY_MS } from './limits.ts';
+import {
+  DISK_FULL_RETRY_MS,
+  REFETCH_RETRY_MS,
+  RENEW_AFTER_ASKING,
+  RENEW_AFTER_ASKING_MAX,
+} from './limits.ts';
 import { decodePeerMessage, encodeRefetchQuery, type PeerMessage } from './peer-message.ts';
 import type { ConfState } from './raft/index.ts';
 import type { RaftMembers } from './raft-members.ts';
@@ -57,6 +62,9 @@ export class Refetch {
   readonly #nonce: Uint8Array;
   readonly #terms = new Map<number, number>();
   #arrived: ArrivedSnapshot | undefined;
+  /** With a snapshot here: how many times the others have been asked since, and after how many it is fetched anew. */
+  #askedSince = 0;
+  #renewAfter = RENEW_AFTER_ASKING;
   #cancelAsk: CancelTimer = () => {};
   #isDone = false;
 
@@ -83,12 +91,20 @@ export class Refetch {
 
   #ask(): void {
     const { members, transport, timers } = this.#context;
+    this.#renew();
     // With the snapshot here, the leader needs not be asked for it again.
     const asked = this.#arrived === undefined ? members.others.map((m) => m.raftId) : this.#missing();
     for (const raftId of asked) {
       transport.send(members.nodeIdOf(raftId) ?? '', encodeRefetchQuery(this.#nonce));
     }
     this.#cancelAsk = timers.setTimer(REFETCH_RETRY_MS, () => this.#ask());
+  }
+
+  /** Whoever is waited for may have been removed since the snapshot was made, and answers nobody any more: a newer one says so. */
+  #renew(): void {
+    if (this.#arrived === undefined || ++this.#askedSince <= this.#renewAfter) return;
+    this.#arrived = undefined;
+    this.#renewAfter = Math.min(2 * this.#renewAfter, RENEW_AFTER_ASKING_MAX);
   }
 
   receive(from: string, bytes: Uint8Array): void {
@@ -119,6 +135,7 @@ export class Refetch {
   arrived(arrived: ArrivedSnapshot): void {
     if (!this.#isOurs(arrived.offer.nonce)) return;
     this.#arrived = arrived;
+    this.#askedSince = 0;
     this.#check();
   }
 

@@ -4,7 +4,7 @@ import { CounterSet } from '../../../base/counters.ts';
 import { silentLogger } from '../../../base/logger.ts';
 import type { PeerTransport } from '../../../base/peer-transport.ts';
 import { SeededRandom } from '../../../base/random.ts';
-import { REFETCH_RETRY_MS } from '../../../cluster/limits.ts';
+import { REFETCH_RETRY_MS, RENEW_AFTER_ASKING, RENEW_AFTER_ASKING_MAX } from '../../../cluster/limits.ts';
 import { decodePeerMessage, encodeRefetchNote } from '../../../cluster/peer-message.ts';
 import type { ConfState, Message } from '../../../cluster/raft/index.ts';
 import { RaftMembers } from '../../../cluster/raft-members.ts';
@@ -57,8 +57,8 @@ async function setUp() {
   refetch.start();
   const note = (from: string, term: number, of = nonce): void =>
     refetch.receive(from, Buffer.concat(encodeRefetchNote(of, term)));
-  const arrive = (from: string, term: number, of = nonce): void => {
-    const metadata = { index: 50, term: term - 1, confState: MEMBERS };
+  const arrive = (from: string, term: number, of = nonce, confState = MEMBERS): void => {
+    const metadata = { index: 50, term: term - 1, confState };
     const offer = { term, metadata, totalBytes: 1, sha256: Buffer.alloc(32), nonce: of };
     refetch.arrived({ nodeId: from, offer, snapshot: { metadata, data: Buffer.from('s') } });
   };
@@ -116,6 +116,39 @@ describe('a recovering node', () => {
     arrive('n2', 5);
     clock.advance(REFETCH_RETRY_MS);
     expect(asked).toEqual(['n3']);
+  });
+});
+
+describe('a recovering node that waits for a voter that has been removed', () => {
+  it('fetches a newer snapshot, by which it waits no more', async () => {
+    const { refetch, clock, asked, arrive, note, done } = await setUp();
+    note('n2', 5);
+    arrive('n2', 5);
+    for (let i = 0; i < RENEW_AFTER_ASKING; i++) clock.advance(REFETCH_RETRY_MS);
+    expect(new Set(asked.slice(2))).toEqual(new Set(['n3']));
+    asked.length = 0;
+    clock.advance(REFETCH_RETRY_MS);
+    expect(asked).toEqual(['n2', 'n3']);
+    expect(refetch.status.waitingFor).toEqual(['n3']);
+    arrive('n2', 5, undefined, { ...MEMBERS, voters: [1, 2] });
+    await eventually('it is whole', () => done.length === 1);
+  });
+
+  it('does so ever more rarely', async () => {
+    const { clock, asked, arrive, note } = await setUp();
+    note('n2', 5);
+    const timesUntilRenewed = (): number => {
+      arrive('n2', 5);
+      asked.length = 0;
+      for (let times = 1; ; times++) {
+        clock.advance(REFETCH_RETRY_MS);
+        if (asked.includes('n2')) return times;
+      }
+    };
+    expect(timesUntilRenewed()).toBe(RENEW_AFTER_ASKING + 1);
+    expect(timesUntilRenewed()).toBe(2 * RENEW_AFTER_ASKING + 1);
+    for (let i = 0; i < 5; i++) timesUntilRenewed();
+    expect(timesUntilRenewed()).toBe(RENEW_AFTER_ASKING_MAX + 1);
   });
 });
 
