@@ -12,6 +12,8 @@ export interface PortalGroupState {
   /** Writes stall while fewer members than this are in sync. */
   readonly minInSync: number;
   readonly durability: 'write-back' | 'durable';
+  /** The epoch in which an administrator last had it start from a copy that may have lacked writes. */
+  readonly lossAcceptedEpoch?: number;
 }
 
 export interface MemberIdentity {

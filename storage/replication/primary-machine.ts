@@ -286,7 +286,9 @@ function onPosition(
   );
   probe(member);
   member.lastSentMs = nowMs;
-  if (agreed < log.baseIndex) return [{ kind: 'sendReset', to: member.nodeId }];
+  if (agreed < log.baseIndex || isFromBeforeLoss(state.group, frame)) {
+    return [{ kind: 'sendReset', to: member.nodeId }];
+  }
   if (agreed < frame.nextIndex) {
     const truncate: PrimaryFrame = { kind: 'truncate', ...commonFields(state, nowMs), fromIndex: agreed };
     return [{ kind: 'send', to: member.nodeId, frame: truncate }];
@@ -298,6 +300,15 @@ function onPosition(
   if (agreed < log.appendedIndex) return pump(state, member);
   // Nothing to send, but the member has yet to see for itself that its log is ours.
   return [{ kind: 'send', to: member.nodeId, frame: appendFrame(state, agreed, [], nowMs) }];
+}
+
+/**
+ * A log that ends before the group was started from a lesser copy. Up to where that one ended the two have the same
+ * numbers, but not the same content: what either had as a void relies on records that are given up. So it starts over.
+ */
+function isFromBeforeLoss({ lossAcceptedEpoch = 0 }: PortalGroupState, { epochs }: PositionFrame): boolean {
+  const last = epochs.at(-1);
+  return last !== undefined && last.epoch < lossAcceptedEpoch;
 }
 
 /** It knows a higher epoch in which we are primary, as we do by now or shall soon. */

@@ -192,6 +192,17 @@ export class Authority {
     return true;
   }
 
+  /** An administrator has the group go on from a copy that is not known to have everything. */
+  startFrom(nodeId: string): void {
+    const node = this.#nodes.find((n) => n.nodeId === nodeId);
+    if (this.#group.primary !== undefined || node?.status !== 'up') throw new Error('nothing to be given up');
+    const { incarnation } = node;
+    const disk = this.#disks.get(nodeId) as string;
+    this.#setMembers([{ nodeId, incarnation, disk } as InSync], nodeId);
+    this.#group = { ...this.#group, lossAcceptedEpoch: this.#group.epoch };
+    this.#changed();
+  }
+
   /** An administrator takes a copy away from a node, which keeps its files, and gives it back later. */
   dropReplica(nodeId: string): boolean {
     const group = this.#group;
