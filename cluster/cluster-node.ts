@@ -19,8 +19,14 @@ import { type ConfState, NO_NODE, type RaftStatus } from './raft/index.ts';
 import { RaftLog } from './raft-log.ts';
 import type { LogBounds } from './raft-store.ts';
 import type { Command, CommandResult } from './state/commands.ts';
-import type { ClusterState, NodeEndpoints, NodeId, NodePlacement } from './state/model.ts';
-import { refusalOfNewer, STATE_VERSIONS, type StateVersions } from './state/versions.ts';
+import type { ClusterState, NodeEndpoints, NodeId, NodePlacement, WorkerEndpoints } from './state/model.ts';
+import {
+  refusalOfNewer,
+  STATE_VERSIONS,
+  type StateVersions,
+  versionOf,
+  WORKERS_VERSION,
+} from './state/versions.ts';
 import { StateMachine } from './state-machine.ts';
 
 export interface ClusterNodeOptions {
@@ -28,6 +34,8 @@ export interface ClusterNodeOptions {
   /** Differs at each start. */
   readonly incarnation: string;
   readonly endpoints: NodeEndpoints;
+  /** Of the data-plane workers that this process is to have, beyond the first; see `workers` for what it may have. */
+  readonly workers?: readonly WorkerEndpoints[];
   /** What its own settings say of its place; absent: nothing. */
   readonly placement?: NodePlacement;
   /** Where the cluster began, the same on every node; also says who the first members are. */
@@ -89,6 +97,7 @@ export class ClusterNode implements ClusterView {
   #machine: StateMachine | undefined;
   #markRegistered: () => void = () => {};
   #failRegistered: (error: Error) => void = () => {};
+  #workers: readonly WorkerEndpoints[] = [];
   #isRegistered = false;
   #isFenced = false;
   #isRemoved = false;
@@ -147,6 +156,8 @@ export class ClusterNode implements ClusterView {
       },
     });
     this.#machine = machine;
+    // What older members do not know of they could not reach.
+    if (versionOf(machine.state) >= WORKERS_VERSION) this.#workers = this.#options.workers ?? [];
     machine.subscribe(() => {
       this.#followMembers();
       this.#checkFenced();
@@ -156,6 +167,11 @@ export class ClusterNode implements ClusterView {
     this.#followMembers();
     await this.#log.start(machine);
     this.#register();
+  }
+
+  /** Data-plane workers beyond the first that this process registers with, for as long as it lives. From start on. */
+  get workers(): readonly WorkerEndpoints[] {
+    return this.#workers;
   }
 
   /**
@@ -296,7 +312,8 @@ export class ClusterNode implements ClusterView {
     const { incarnation, endpoints, timers, onFatal } = this.#options;
     const stateVersion = this.#versions.newest;
     const node = { nodeId: this.nodeId, incarnation, endpoints, stateVersion };
-    const registering = { type: 'registerNode', ...node } as const;
+    const working = this.#workers.length === 0 ? {} : { workers: this.#workers };
+    const registering = { type: 'registerNode', ...node, ...working } as const;
     const identified = this.#disks?.all(this.state());
     if (identified === undefined) this.#proposeRegistration(registering, timers);
     else {

@@ -1,5 +1,5 @@
 import type { Command, CommandRefusal } from './commands.ts';
-import { MAX_TEXT_LENGTH } from './limits.ts';
+import { MAX_DATA_PLANE_WORKERS, MAX_TEXT_LENGTH } from './limits.ts';
 
 /**
  * Commands come out of a log or off a wire as untyped data. Every field is checked before any is used, so
@@ -14,6 +14,7 @@ type Kind =
   | 'optionalCount'
   | 'endpoints'
   | 'optionalDisks'
+  | 'optionalWorkers'
   | 'writeCache'
   | 'optionalSwitch'
   | 'optionalDurability'
@@ -30,6 +31,7 @@ const SHAPES: { readonly [T in Command['type']]: Readonly<Record<string, Kind>> 
     endpoints: 'endpoints',
     disks: 'optionalDisks',
     stateVersion: 'optionalCount',
+    workers: 'optionalWorkers',
   },
   identifyDisk: { nodeId: 'text', incarnation: 'text', group: 'text', disk: 'text' },
   startGroupFrom: { group: 'text', epoch: 'count', nodeId: 'text', atMs: 'count', by: 'text' },
@@ -120,6 +122,7 @@ const ACCEPTED: Readonly<Record<Kind, string>> = {
   count: 'a whole number from 0 on',
   optionalCount: 'a whole number from 0 on, or nothing',
   optionalDisks: 'a text for each portal group, or nothing',
+  optionalWorkers: `the texts replication and iscsi for each of at most ${MAX_DATA_PLANE_WORKERS - 1} workers, or nothing`,
   endpoints: 'the texts peer, replication, api, http, tftp and iscsi',
   writeCache: '"discard" or "keep"',
   optionalSwitch: '"on", "off" or nothing',
@@ -155,6 +158,8 @@ function fits(kind: Kind, value: unknown): boolean {
       return value === undefined || isCount(value);
     case 'optionalDisks':
       return value === undefined || (isObject(value) && Object.values(value).every(isText));
+    case 'optionalWorkers':
+      return value === undefined || areWorkers(value);
     case 'endpoints':
       return isObject(value) && ENDPOINT_NAMES.every((name) => isText(value[name]));
     case 'writeCache':
@@ -174,6 +179,11 @@ function fits(kind: Kind, value: unknown): boolean {
     case 'optionalCredentials':
       return value === undefined || isCredentials(value);
   }
+}
+
+function areWorkers(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length >= MAX_DATA_PLANE_WORKERS) return false;
+  return value.every((one) => isObject(one) && isText(one['replication']) && isText(one['iscsi']));
 }
 
 function isCredentials(value: unknown): boolean {

@@ -1,4 +1,4 @@
-import type { ChapCredentials, NodeEndpoints, NodeId, PortalGroupId } from './model.ts';
+import type { ChapCredentials, NodeEndpoints, NodeId, PortalGroupId, WorkerEndpoints } from './model.ts';
 
 /**
  * Everything that can change the replicated configuration. A command carries all it needs, the time
@@ -15,6 +15,8 @@ export type Command =
       readonly disks?: Readonly<Record<PortalGroupId, string>>;
       /** The newest version of the configuration that its program knows; see versions.ts. Absent: the first. */
       readonly stateVersion?: number;
+      /** Of each of its data-plane workers beyond the first. Since version 4 of the configuration. */
+      readonly workers?: readonly WorkerEndpoints[];
     }
   /** The leader has lost a node: from this one entry follow the new primaries of all its groups. */
   | {

@@ -11,6 +11,8 @@ export const MAX_IMAGES = 1_000;
 export const MAX_VERSIONS_PER_IMAGE = 1_000;
 export const MAX_BOOT_FILES = 1_000;
 export const MAX_NODES = 9;
+/** Of one node. */
+export const MAX_DATA_PLANE_WORKERS = 32;
 /** Nodes that a cluster has ever had; ids are never given again. */
 export const MAX_REMOVED_NODES = 10_000;
 /** Copies of a portal group, where there are as many nodes. */

@@ -71,6 +71,8 @@ export interface NodeRecord {
   /** new: never started. up: its word counts. fenced: it does not, until it registers again. */
   readonly status: 'new' | 'up' | 'fenced';
   readonly endpoints: NodeEndpoints;
+  /** Of each data-plane worker of the process that has registered, beyond the first; see data-plane-workers.ts. */
+  readonly workers?: readonly WorkerEndpoints[];
   /** It is to lead nothing: leadership and portal groups move away, and none come to it. */
   readonly draining?: true;
   /** The node that takes its place in every portal group, after which this one is removed. */
@@ -123,6 +125,12 @@ export interface NodeEndpoints {
   readonly http: string;
   readonly tftp: string;
   /** The portal at the node's own address, which only redirects to movable ones. */
+  readonly iscsi: string;
+}
+
+/** Where one more data-plane worker of a node is, each "HOST:PORT"; the first is at the node's own endpoints. */
+export interface WorkerEndpoints {
+  readonly replication: string;
   readonly iscsi: string;
 }
 

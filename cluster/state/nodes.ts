@@ -13,7 +13,7 @@ export function registerNode(
   state: ClusterState,
   command: Extract<Command, { type: 'registerNode' }>,
 ): Outcome {
-  const { nodeId, incarnation, endpoints, disks, stateVersion = FIRST_STATE_VERSION } = command;
+  const { nodeId, incarnation, endpoints, disks, stateVersion = FIRST_STATE_VERSION, workers } = command;
   const node = lookup(state.nodes, nodeId);
   if (node === undefined) return unknownNode(state, nodeId);
   if (incarnation === '') {
@@ -37,8 +37,9 @@ export function registerNode(
   if (node.incarnation === incarnation) {
     return node.status === 'up' ? accepted(state, { nodeId, incarnation }) : fencedForEver(state, node);
   }
-  const { disks: _, ...earlier } = node;
+  const { disks: _, workers: __, ...earlier } = node;
   const identified = disks === undefined ? {} : { disks };
+  const working = workers === undefined ? {} : { workers };
   const record: NodeRecord = {
     ...earlier,
     incarnation,
@@ -46,6 +47,7 @@ export function registerNode(
     endpoints,
     stateVersion,
     ...identified,
+    ...working,
   };
   const nodes = { ...state.nodes, [nodeId]: record };
   const next = changeGroups({ ...state, nodes }, (group, groups) =>

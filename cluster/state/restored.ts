@@ -29,7 +29,7 @@ export function restoredGenesis(genesis: ClusterState, from: ClusterState, atMs:
     clients: from.clients,
     portalGroups: Object.fromEntries(groups),
     nextLunId: from.nextLunId,
-    stateVersion: versionOf(from),
+    stateVersion: Math.max(versionOf(genesis), versionOf(from)),
   };
   return withAudit(
     restored,

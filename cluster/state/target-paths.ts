@@ -1,3 +1,4 @@
+import { endpointsOfGroup } from './data-plane-workers.ts';
 import type { ClientRecord, ClusterState, NodeId } from './model.ts';
 
 /** One portal at which a client finds its disk. */
@@ -27,7 +28,7 @@ export function targetPaths(state: ClusterState, client: ClientRecord): readonly
   const fixed = group.replicas.flatMap((nodeId) => {
     const node = state.nodes[nodeId];
     if (node === undefined) return [];
-    const [address = '', port = ''] = node.endpoints.iscsi.split(':');
+    const [address = '', port = ''] = endpointsOfGroup(node, group.id).iscsi.split(':');
     return [{ address, port: Number(port), tag: portalTagOf(node), nodeId }];
   });
   return [movable, ...fixed];

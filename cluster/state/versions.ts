@@ -40,10 +40,14 @@ function isOfVersion2(command: Command): boolean {
 /** The third brought clients with several paths to their disk. */
 const MULTIPATH_VERSION = 3;
 
+/** The fourth brought nodes with several data-plane workers. */
+export const WORKERS_VERSION = 4;
+
 /** Those of this program. */
 export const STATE_VERSIONS: StateVersions = {
-  newest: MULTIPATH_VERSION,
+  newest: WORKERS_VERSION,
   neededBy: (command) => {
+    if (command.type === 'registerNode' && command.workers !== undefined) return WORKERS_VERSION;
     if (isOfVersion2(command)) return 2;
     const isMultipath =
       command.type === 'setClientMultipath' ||

@@ -3,6 +3,7 @@ import type { RandomSource } from '../../base/random.ts';
 import { makeGenesis } from '../../cluster/state/genesis.ts';
 import type { ClusterState, JoinTokenRecord, NodeEndpoints } from '../../cluster/state/model.ts';
 import { restoredGenesis } from '../../cluster/state/restored.ts';
+import { STATE_VERSIONS } from '../../cluster/state/versions.ts';
 import { formatConfig } from '../config.ts';
 import {
   type Credentials,
@@ -117,7 +118,7 @@ function planGenesis(
     readonly portalGroupIds: readonly string[] | undefined;
   },
 ): ClusterState {
-  return makeGenesis({
+  const genesis = makeGenesis({
     clusterId,
     clusterName: plan.clusterName,
     settings: {
@@ -137,6 +138,8 @@ function planGenesis(
       { id: 'admin', role: 'administrator', sha256: createHash('sha256').update(token).digest('hex') },
     ],
   });
+  // All its nodes start with this program, or a later one.
+  return { ...genesis, stateVersion: STATE_VERSIONS.newest };
 }
 
 export function endpointsOf(
