@@ -14,8 +14,8 @@ export interface Expectation {
   readonly peerIds: ReadonlySet<string>;
   /** Ids of nodes that have left the cluster. */
   readonly removedIds: ReadonlySet<string>;
-  /** The one peer that was dialled; absent on the side that accepts. */
-  readonly dialled?: string;
+  /** Who was dialled; absent on the side that accepts. */
+  readonly dialled?: { readonly nodeId: string; readonly worker: number };
   /** The incarnation under which the node that the hello names is connected and has been heard just now. */
   readonly connected?: string | undefined;
 }
@@ -60,10 +60,16 @@ export function refusalOf(
     }
     return { code: UNKNOWN_NODE, message: `the cluster has no node "${hello.nodeId}"` };
   }
-  if (dialled !== undefined && hello.nodeId !== dialled) {
+  if (dialled !== undefined && hello.nodeId !== dialled.nodeId) {
     return {
       code: 'other-node',
-      message: `node ${hello.nodeId} answers at the address of node ${dialled}`,
+      message: `node ${hello.nodeId} answers at the address of node ${dialled.nodeId}`,
+    };
+  }
+  if (dialled !== undefined && (hello.worker ?? 0) !== dialled.worker) {
+    return {
+      code: 'other-worker',
+      message: `worker ${hello.worker ?? 0} of node ${hello.nodeId} answers at the address of worker ${dialled.worker}`,
     };
   }
   if (certified.commonName !== hello.nodeId || certified.organization !== hello.clusterId) {

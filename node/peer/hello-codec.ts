@@ -7,6 +7,7 @@ import { ProtocolError } from '../../base/errors.ts';
  *
  *     magic "bfab" | u16 newest version | u16 oldest version | service | cluster id | node id | incarnation
  *     from version 3: | digest of the last word
+ *     from version 4: | u8 worker
  *
  * each text as one length byte and that many bytes of UTF-8. What stands here keeps its place in every version;
  * later ones may add to the end. So any two versions can tell each other which they speak, and both arrive at the
@@ -20,6 +21,8 @@ export interface Hello {
   readonly incarnation: string;
   /** Of the word by which the node's guardian will make its end known (last-word.ts); absent: it will not. */
   readonly lastWordDigest?: string;
+  /** Which of the node's data-plane workers this is; absent: the first, which has number 0, or none of them. */
+  readonly worker?: number;
 }
 
 /** Versions of everything that goes over a connection after the hello: frames, and the messages in them. */
@@ -28,9 +31,10 @@ export interface ProtocolRange {
   readonly newest: number;
 }
 
-/** What this program speaks. Version 2: snapshots go in chunks. Version 3: last words. */
-export const PROTOCOL: ProtocolRange = { oldest: 2, newest: 3 };
+/** What this program speaks. Version 2: snapshots go in chunks. Version 3: last words. Version 4: several workers. */
+export const PROTOCOL: ProtocolRange = { oldest: 2, newest: 4 };
 const LAST_WORDS_SINCE = 3;
+const WORKERS_SINCE = 4;
 const MAGIC = 0x62666162;
 const MAX_TEXT_BYTES = 255;
 
@@ -45,6 +49,7 @@ export function encodeHello(hello: Hello, { newest, oldest } = PROTOCOL): Uint8A
   const writer = new ByteWriter(64).u32(MAGIC).u16(newest).u16(oldest);
   for (const value of [hello.service, hello.clusterId, hello.nodeId, hello.incarnation]) text(writer, value);
   if (newest >= LAST_WORDS_SINCE) text(writer, hello.lastWordDigest ?? '');
+  if (newest >= WORKERS_SINCE) writer.u8(hello.worker ?? 0);
   return writer.finish();
 }
 
@@ -85,8 +90,16 @@ export function decodeHello(
     incarnation: readText(reader),
   };
   const lastWordDigest = newest >= LAST_WORDS_SINCE ? readText(reader) : '';
+  const worker = newest >= WORKERS_SINCE ? reader.u8() : 0;
   if (newest <= own.newest) expectEnd(reader, 'hello');
-  return { hello: { ...hello, ...(lastWordDigest === '' ? {} : { lastWordDigest }) }, version };
+  return {
+    hello: {
+      ...hello,
+      ...(lastWordDigest === '' ? {} : { lastWordDigest }),
+      ...(worker === 0 ? {} : { worker }),
+    },
+    version,
+  };
 }
 
 function spoken({ oldest, newest }: ProtocolRange): string {

@@ -21,6 +21,7 @@ export class InboundLink {
   readonly #onHello: (link: InboundLink, peer: PeerIdentity) => void;
   readonly #decoder = new FrameDecoder(MAX_HELLO_BYTES);
   #identity: PeerIdentity | undefined;
+  #worker = 0;
   #cancelTimer: CancelTimer;
   #lastReceivedMs: number;
   #closing = false;
@@ -48,6 +49,11 @@ export class InboundLink {
 
   get identity(): PeerIdentity | undefined {
     return this.#identity;
+  }
+
+  /** Of the peer's; see Hello. */
+  get worker(): number {
+    return this.#worker;
   }
 
   get lastReceivedMs(): number {
@@ -111,6 +117,7 @@ export class InboundLink {
       return;
     }
     this.#identity = { nodeId: hello.nodeId, incarnation: hello.incarnation };
+    this.#worker = hello.worker ?? 0;
     this.#context.greeted(hello);
     this.#decoder.maxBodyBytes = MAX_MESSAGE_BYTES;
     this.#socket.write(encodeFrame(FrameType.hello, encodeHello(self, protocol)));

@@ -31,6 +31,20 @@ export interface PeerAddress {
   readonly nodeId: string;
   readonly host: string;
   readonly port: number;
+  /** Which of its data-plane workers is there; absent: the first, or none of them. */
+  readonly worker?: number;
+}
+
+/** What the link to a worker of a node is called: as the node, where it is the first. */
+export function linkName({
+  nodeId,
+  worker = 0,
+}: {
+  readonly nodeId: string;
+  readonly worker?: number;
+}): string {
+  // No node's name has a "/".
+  return worker === 0 ? nodeId : `${nodeId}/${worker}`;
 }
 
 /** The connection this node dials to one peer and sends on. Dials again for ever, until stopped. */
@@ -190,7 +204,7 @@ export class OutboundLink {
         self,
         peerIds: peerIds(),
         removedIds: removedIds(),
-        dialled: this.peer.nodeId,
+        dialled: { nodeId: this.peer.nodeId, worker: this.peer.worker ?? 0 },
       });
       if (refusal !== undefined) {
         this.#refuse(socket, refusal);
@@ -217,7 +231,7 @@ export class OutboundLink {
     this.#cancelHandshake();
     this.#failures = 0;
     this.#identity = identity;
-    this.#context.complaints.mended(this.peer.nodeId);
+    this.#context.complaints.mended(linkName(this.peer));
     this.#context.counters.add('peer.up');
     this.#moved();
     this.#schedulePing(socket);
@@ -247,7 +261,12 @@ export class OutboundLink {
     if (this.#stopped) return;
     const { nodeId, host, port } = this.peer;
     this.#context.counters.add(event);
-    this.#context.complaints.once(nodeId, event, { peer: nodeId, address: `${host}:${port}`, code, message });
+    this.#context.complaints.once(linkName(this.peer), event, {
+      peer: nodeId,
+      address: `${host}:${port}`,
+      code,
+      message,
+    });
   }
 
   #closed(): void {

@@ -16,7 +16,7 @@ import {
   REFUSAL_LINGER_MS,
 } from './limits.ts';
 import { Complaints, type LinkContext, type PeerCredentials } from './link-context.ts';
-import { OutboundLink, type PeerAddress } from './outbound-link.ts';
+import { linkName, OutboundLink, type PeerAddress } from './outbound-link.ts';
 
 export interface PeerMeshOptions {
   readonly self: Omit<Hello, 'service'>;
@@ -26,7 +26,7 @@ export interface PeerMeshOptions {
   readonly protocol?: ProtocolRange;
   /** Port 0 takes any; see `port`. */
   readonly listen: { readonly host: string; readonly port: number };
-  /** The other members. May also be given, or changed, by setPeers. */
+  /** The other members, each once, or once for each worker of theirs. May also be given, or changed, by setPeers. */
   readonly peers: readonly PeerAddress[];
   readonly credentials: PeerCredentials;
   readonly clock: Clock;
@@ -39,14 +39,19 @@ export interface PeerMeshOptions {
   readonly toldRemoved?: () => void;
 }
 
+/** @param link its name; see linkName */
+type LinkHandler = (peer: PeerIdentity, up: boolean, link: string) => void;
+
 /**
  * Links to all other members over mutual TLS. Each node dials each other and sends only on what it dialled,
  * so two nodes have two connections and never have to agree on which one to keep. A link counts as up
- * while the dialled connection stands and both sides have said who they are.
+ * while the dialled connection stands and both sides have said who they are. Where members have several workers, each
+ * has links of its own, by names of their own.
  */
 export class PeerMesh implements PeerTransport {
   readonly #options: PeerMeshOptions;
   readonly #context: LinkContext;
+  /** By the names of links. */
   readonly #outbound = new Map<string, OutboundLink>();
   readonly #inbound = new Set<InboundLink>();
   #server: Server | undefined;
@@ -56,7 +61,7 @@ export class PeerMesh implements PeerTransport {
   /** Of each member, the last that has said hello. */
   readonly #hellos = new Map<string, Hello>();
   #handler: (from: PeerIdentity, message: Uint8Array) => void = () => {};
-  readonly #linkHandlers: ((peer: PeerIdentity, up: boolean) => void)[] = [];
+  readonly #linkHandlers: LinkHandler[] = [];
 
   constructor(options: PeerMeshOptions) {
     const { self, service = 'cluster', logger } = options;
@@ -129,12 +134,12 @@ export class PeerMesh implements PeerTransport {
     if (this.#server?.listening !== true) return;
     const others = peers.filter((p) => p.nodeId !== this.#options.self.nodeId);
     this.#peerIds = new Set(others.map((p) => p.nodeId));
-    for (const [nodeId, link] of this.#outbound) {
+    for (const [name, link] of this.#outbound) {
       const same = others.some(
-        (p) => p.nodeId === nodeId && p.host === link.peer.host && p.port === link.peer.port,
+        (p) => linkName(p) === name && p.host === link.peer.host && p.port === link.peer.port,
       );
       if (same) continue;
-      this.#outbound.delete(nodeId);
+      this.#outbound.delete(name);
       link.stop();
     }
     for (const nodeId of this.#hellos.keys()) if (!this.#peerIds.has(nodeId)) this.#hellos.delete(nodeId);
@@ -142,9 +147,10 @@ export class PeerMesh implements PeerTransport {
       if (link.identity !== undefined && !this.#peerIds.has(link.identity.nodeId)) link.close();
     }
     for (const peer of others) {
-      if (this.#outbound.has(peer.nodeId)) continue;
-      const link = new OutboundLink(peer, this.#context, (identity, up) => this.#changed(identity, up));
-      this.#outbound.set(peer.nodeId, link);
+      const name = linkName(peer);
+      if (this.#outbound.has(name)) continue;
+      const link = new OutboundLink(peer, this.#context, (identity, up) => this.#changed(identity, up, name));
+      this.#outbound.set(name, link);
       link.start();
     }
   }
@@ -157,25 +163,25 @@ export class PeerMesh implements PeerTransport {
     if (server?.listening === true) await new Promise<void>((resolve) => server.close(() => resolve()));
   }
 
-  send(toNodeId: string, parts: readonly Uint8Array[]): boolean {
-    return this.#outbound.get(toNodeId)?.send(parts) ?? false;
+  send(link: string, parts: readonly Uint8Array[]): boolean {
+    return this.#outbound.get(link)?.send(parts) ?? false;
   }
 
-  queuedBytes(toNodeId: string): number {
-    return this.#outbound.get(toNodeId)?.queuedBytes ?? 0;
+  queuedBytes(link: string): number {
+    return this.#outbound.get(link)?.queuedBytes ?? 0;
   }
 
-  isUp(nodeId: string): boolean {
-    return this.#outbound.get(nodeId)?.identity !== undefined;
+  isUp(link: string): boolean {
+    return this.#outbound.get(link)?.identity !== undefined;
   }
 
-  /** The version of the protocol that is spoken with a peer; undefined: there is no link. */
-  protocolVersion(nodeId: string): number | undefined {
-    return this.#outbound.get(nodeId)?.protocolVersion;
+  /** The version of the protocol that is spoken over a link; undefined: there is none. */
+  protocolVersion(link: string): number | undefined {
+    return this.#outbound.get(link)?.protocolVersion;
   }
 
-  isAbsent(nodeId: string): boolean {
-    return this.#outbound.get(nodeId)?.isAbsent ?? false;
+  isAbsent(link: string): boolean {
+    return this.#outbound.get(link)?.isAbsent ?? false;
   }
 
   /** The process whose last word has this digest, of those that said hello last. */
@@ -190,7 +196,7 @@ export class PeerMesh implements PeerTransport {
     this.#handler = handler;
   }
 
-  onLinkChange(handler: (peer: PeerIdentity, up: boolean) => void): void {
+  onLinkChange(handler: LinkHandler): void {
     this.#linkHandlers.push(handler);
   }
 
@@ -223,9 +229,12 @@ export class PeerMesh implements PeerTransport {
   /** A peer has dialled us: its older connections are dead, and so is ours to its older incarnation. */
   #met(link: InboundLink, peer: PeerIdentity): void {
     for (const other of this.#inbound) {
-      if (other !== link && other.identity?.nodeId === peer.nodeId) other.close();
+      if (other === link || other.identity?.nodeId !== peer.nodeId) continue;
+      if (other.worker === link.worker || other.identity.incarnation !== peer.incarnation) other.close();
     }
-    this.#outbound.get(peer.nodeId)?.met(peer.incarnation);
+    for (const outbound of this.#outbound.values()) {
+      if (outbound.peer.nodeId === peer.nodeId) outbound.met(peer.incarnation);
+    }
   }
 
   #connected(nodeId: string): string | undefined {
@@ -237,10 +246,11 @@ export class PeerMesh implements PeerTransport {
     return undefined;
   }
 
-  #changed(peer: PeerIdentity, up: boolean): void {
+  #changed(peer: PeerIdentity, up: boolean, name: string): void {
     this.#options.logger.info(up ? 'peer.up' : 'peer.down', {
       ...peer,
-      protocol: this.protocolVersion(peer.nodeId),
+      ...(name === peer.nodeId ? {} : { link: name }),
+      protocol: this.protocolVersion(name),
     });
     if (up) {
       for (const link of this.#inbound) {
@@ -248,6 +258,6 @@ export class PeerMesh implements PeerTransport {
         if (known?.nodeId === peer.nodeId && known.incarnation !== peer.incarnation) link.close();
       }
     }
-    for (const handler of this.#linkHandlers) handler(peer, up);
+    for (const handler of this.#linkHandlers) handler(peer, up, name);
   }
 }

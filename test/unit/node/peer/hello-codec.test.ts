@@ -15,6 +15,9 @@ const HELLO_HEX = '626661620002000207636c7573746572026331026e31026931';
 // the same of version 3, with the digest of the last word
 const HELLO_3 = { ...HELLO, lastWordDigest: 'd1' };
 const HELLO_3_HEX = '626661620003000207636c7573746572026331026e31026931026431';
+// the same of version 4, from a second worker
+const HELLO_4 = { ...HELLO_3, worker: 1 };
+const HELLO_4_HEX = '626661620004000207636c7573746572026331026e3102693102643101';
 
 function codeOf(run: () => unknown): string {
   try {
@@ -31,7 +34,10 @@ describe('hello', () => {
     const version2 = { oldest: 2, newest: 2 };
     expect(Buffer.from(encodeHello(HELLO_3, version2)).toString('hex')).toBe(HELLO_HEX);
     expect(decodeHello(Buffer.from(HELLO_HEX, 'hex'))).toEqual({ hello: HELLO, version: 2 });
-    expect(Buffer.from(encodeHello(HELLO_3)).toString('hex')).toBe(HELLO_3_HEX);
+    const version3 = { oldest: 2, newest: 3 };
+    expect(Buffer.from(encodeHello(HELLO_4, version3)).toString('hex')).toBe(HELLO_3_HEX);
+    expect(Buffer.from(encodeHello(HELLO_4)).toString('hex')).toBe(HELLO_4_HEX);
+    expect(decodeHello(Buffer.from(HELLO_4_HEX, 'hex'))).toEqual({ hello: HELLO_4, version: 4 });
     expect(decodeHello(Buffer.from(HELLO_3_HEX, 'hex'))).toEqual({ hello: HELLO_3, version: 3 });
     expect(decodeHello(Buffer.from(HELLO_3_HEX, 'hex'), version2)).toEqual({ hello: HELLO_3, version: 2 });
   });

@@ -5,7 +5,13 @@ import type { Logger } from '../../../../base/logger.ts';
 import type { PeerIdentity } from '../../../../base/peer-transport.ts';
 import { SeededRandom } from '../../../../base/random.ts';
 import { encodeFrame, FrameDecoder, FrameType } from '../../../../node/peer/frame-codec.ts';
-import { decodeRefusal, encodeHello, type ProtocolRange } from '../../../../node/peer/hello-codec.ts';
+import {
+  decodeRefusal,
+  encodeHello,
+  PROTOCOL,
+  type ProtocolRange,
+} from '../../../../node/peer/hello-codec.ts';
+import type { PeerAddress } from '../../../../node/peer/outbound-link.ts';
 import { PeerMesh, type PeerMeshOptions } from '../../../../node/peer/peer-mesh.ts';
 import { eventually, realTime } from '../../../support/real-time.ts';
 import { makeTestAuthority, type TestAuthority } from '../../../support/test-certificates.ts';
@@ -130,6 +136,54 @@ describe('a mesh of nodes that know each other', () => {
   });
 });
 
+describe('a mesh of nodes with several workers', () => {
+  const at = (worker: number, node: Running): PeerAddress => ({
+    nodeId: 'n2',
+    worker,
+    host: HOST,
+    port: node.mesh.port,
+  });
+
+  it('has a link to each, and takes none for another', async () => {
+    const a = await startMesh('n1', 'a1');
+    const peers = [{ nodeId: 'n1', host: HOST, port: a.mesh.port }];
+    const workers = await Promise.all(
+      [0, 1].map((worker) =>
+        startMesh('n2', 'b1', { self: { clusterId: 'c1', nodeId: 'n2', incarnation: 'b1', worker }, peers }),
+      ),
+    );
+    const [first, second] = workers as [Running, Running];
+    const links: string[] = [];
+    a.mesh.onLinkChange(({ nodeId }, up, link) => links.push(`${nodeId} ${link} ${up ? 'up' : 'down'}`));
+    a.mesh.setPeers([at(0, first), at(1, second)]);
+    await eventually('all links are up', () => a.mesh.isUp('n2') && a.mesh.isUp('n2/1'));
+    await eventually('both have one here', () => first.mesh.isUp('n1') && second.mesh.isUp('n1'));
+    expect([...links].sort()).toEqual(['n2 n2 up', 'n2 n2/1 up']);
+    expect(a.mesh.send('n2', [Buffer.from('to the first')])).toBe(true);
+    expect(a.mesh.send('n2/1', [Buffer.from('to the second')])).toBe(true);
+    for (const { mesh } of workers) expect(mesh.send('n1', [Buffer.from('back')])).toBe(true);
+    await eventually('all has arrived', () => a.received.length + first.received.length === 3);
+    await eventually('all has arrived', () => second.received.length === 1);
+    expect(first.received[0]?.text).toBe('to the first');
+    expect(second.received[0]?.text).toBe('to the second');
+    // Neither has displaced the other's connection.
+    expect(first.changes).toEqual(['n1:a1 up']);
+    expect(second.changes).toEqual(['n1:a1 up']);
+    await second.mesh.stop();
+    await eventually('one link is down', () => !a.mesh.isUp('n2/1'));
+    expect(a.mesh.isUp('n2')).toBe(true);
+  });
+
+  it('does not speak to a worker that is where another one should be', async () => {
+    const a = await startMesh('n1', 'a1');
+    const peers = [{ nodeId: 'n1', host: HOST, port: a.mesh.port }];
+    const b = await startMesh('n2', 'b1', { peers });
+    a.mesh.setPeers([at(1, b)]);
+    await eventually('it is refused', () => a.warnings.some(({ code }) => code === 'other-worker'));
+    expect(a.mesh.isUp('n2/1')).toBe(false);
+  });
+});
+
 describe('a mesh whose members change', () => {
   it('drops a node that was removed, and tells it so whenever it dials', async () => {
     let told = 0;
@@ -244,7 +298,11 @@ describe('a mesh refuses', () => {
     ['a node it does not know', helloFrame({ nodeId: 'n9' }), 'unknown-node'],
     ['a node that bears the certificate of another', helloFrame({ nodeId: 'n3' }), 'certificate-mismatch'],
     ['a node without an incarnation', helloFrame({ incarnation: '' }), 'no-incarnation'],
-    ['another version of the protocol', helloFrame({}, { oldest: 4, newest: 5 }), 'protocol-version'],
+    [
+      'another version of the protocol',
+      helloFrame({}, { oldest: PROTOCOL.newest + 1, newest: PROTOCOL.newest + 2 }),
+      'protocol-version',
+    ],
     ['a message before the hello', encodeFrame(FrameType.message), 'unexpected-frame'],
     ['a hello that is too long', encodeFrame(FrameType.hello, Buffer.alloc(5000)), 'frame-too-large'],
     ['a second hello', Buffer.concat([helloFrame({}), helloFrame({})]), 'unexpected-frame'],
