@@ -1,6 +1,7 @@
 /**
  * Messages between the nodes of one cluster: ordered and whole while a link is up, lost when it breaks.
- * Implemented over mutual TLS in node/peer and in memory by tests and the simulator.
+ * Implemented over mutual TLS in node/peer and in memory by tests and the simulator. A node to which there are several
+ * links is named by them wherever it is asked for one.
  */
 export interface PeerTransport {
   /**
@@ -18,8 +19,11 @@ export interface PeerTransport {
   isAbsent(nodeId: string): boolean;
   /** One handler; set before start. The message is the handler's to keep. */
   onMessage(handler: (from: PeerIdentity, message: Uint8Array) => void): void;
-  /** Called on every change of a link; `up: false` also when the peer returns as another incarnation. */
-  onLinkChange(handler: (peer: PeerIdentity, up: boolean) => void): void;
+  /**
+   * Called on every change of a link; `up: false` also when the peer returns as another incarnation. `link` is its
+   * name; absent: the node's.
+   */
+  onLinkChange(handler: (peer: PeerIdentity, up: boolean, link?: string) => void): void;
 }
 
 export interface PeerIdentity {

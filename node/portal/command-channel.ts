@@ -16,6 +16,8 @@ import {
 
 export interface CommandChannelOptions {
   readonly transport: PeerTransport;
+  /** By which of the transport's links that node's part of a group is reached. */
+  readonly linkTo: (groupId: string, nodeId: string) => string;
   readonly timers: Timers;
   readonly logger: Logger;
   readonly counters: { add(name: string, by?: number): void };
@@ -25,6 +27,7 @@ export interface CommandChannelOptions {
 
 interface Waiting {
   readonly nodeId: string;
+  readonly link: string;
   readonly cancel: CancelTimer;
   readonly end: (outcome: RemoteOutcome) => void;
 }
@@ -43,7 +46,7 @@ export class CommandChannel {
   #underWay = 0;
   #nextId = 1;
   #onOther: (from: PeerIdentity, message: Uint8Array) => void = () => {};
-  #onLinkChange: (peer: PeerIdentity, up: boolean) => void = () => {};
+  #onLinkChange: (peer: PeerIdentity, up: boolean, link: string) => void = () => {};
 
   constructor(options: CommandChannelOptions) {
     this.#options = options;
@@ -51,9 +54,9 @@ export class CommandChannel {
       if (message[0] === REMOTE_MESSAGE) this.#receive(from, message);
       else this.#onOther(from, message);
     });
-    options.transport.onLinkChange((peer, up) => {
-      if (!up) this.#linkLost(peer.nodeId);
-      this.#onLinkChange(peer, up);
+    options.transport.onLinkChange((peer, up, link = peer.nodeId) => {
+      if (!up) this.#linkLost(link);
+      this.#onLinkChange(peer, up, link);
     });
   }
 
@@ -61,10 +64,10 @@ export class CommandChannel {
   transport(): PeerTransport {
     const { transport } = this.#options;
     return {
-      send: (toNodeId, parts) => transport.send(toNodeId, parts),
-      queuedBytes: (toNodeId) => transport.queuedBytes(toNodeId),
-      isUp: (nodeId) => transport.isUp(nodeId),
-      isAbsent: (nodeId) => transport.isAbsent(nodeId),
+      send: (link, parts) => transport.send(link, parts),
+      queuedBytes: (link) => transport.queuedBytes(link),
+      isUp: (link) => transport.isUp(link),
+      isAbsent: (link) => transport.isAbsent(link),
       onMessage: (handler) => {
         this.#onOther = handler;
       },
@@ -79,14 +82,15 @@ export class CommandChannel {
    * transition; where nobody knows what became of it, not serving, so that its session ends unanswered.
    */
   async forward(nodeId: string | undefined, command: RemoteCommand): Promise<ScsiOutcome> {
-    const { transport, timers, counters } = this.#options;
+    const { transport, linkTo, timers, counters } = this.#options;
     if (nodeId === undefined || this.#waiting.size >= MAX_REMOTE_COMMANDS) return inTransition;
     const id = this.#nextId++;
-    if (!transport.send(nodeId, [encodeRemoteMessage({ kind: 'command', id, command })])) return inTransition;
+    const link = linkTo(command.groupId, nodeId);
+    if (!transport.send(link, [encodeRemoteMessage({ kind: 'command', id, command })])) return inTransition;
     counters.add('portal.command.forwarded');
     const outcome = await new Promise<RemoteOutcome>((end) => {
       const cancel = timers.setTimer(REMOTE_COMMAND_TIMEOUT_MS, () => this.#end(id, { kind: 'not-serving' }));
-      this.#waiting.set(id, { nodeId, cancel, end });
+      this.#waiting.set(id, { nodeId, link, cancel, end });
     });
     return outcome.kind === 'not-here' ? inTransition : outcome;
   }
@@ -99,9 +103,9 @@ export class CommandChannel {
     waiting.end(outcome);
   }
 
-  #linkLost(nodeId: string): void {
+  #linkLost(link: string): void {
     for (const [id, waiting] of this.#waiting) {
-      if (waiting.nodeId === nodeId) this.#end(id, { kind: 'not-serving' });
+      if (waiting.link === link) this.#end(id, { kind: 'not-serving' });
     }
   }
 
@@ -124,7 +128,7 @@ export class CommandChannel {
   }
 
   async #serve(nodeId: string, id: number, command: RemoteCommand): Promise<void> {
-    const { transport, carryOut, counters } = this.#options;
+    const { transport, linkTo, carryOut, counters } = this.#options;
     let outcome: RemoteOutcome = { kind: 'not-here' };
     if (this.#underWay < MAX_REMOTE_COMMANDS) {
       this.#underWay++;
@@ -136,6 +140,7 @@ export class CommandChannel {
     }
     counters.add('portal.command.carried-out');
     // Where it cannot be sent the other end has lost the link, and knows.
-    transport.send(nodeId, [encodeRemoteMessage({ kind: 'outcome', id, outcome })]);
+    const link = linkTo(command.groupId, nodeId);
+    transport.send(link, [encodeRemoteMessage({ kind: 'outcome', id, outcome })]);
   }
 }

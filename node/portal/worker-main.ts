@@ -5,6 +5,7 @@ import { describeError, invariant } from '../../base/errors.ts';
 import { parseIpv4 } from '../../base/ipv4.ts';
 import { LogFailure } from '../../base/record-log.ts';
 import type { Command } from '../../cluster/state/commands.ts';
+import { workerOfGroup, workersOfNode } from '../../cluster/state/data-plane-workers.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
 import { ImageCache } from '../../storage/image/image-cache.ts';
 import type { ImagePart, ImageVersionRef } from '../../storage/image/image-source.ts';
@@ -25,7 +26,7 @@ import { IscsiPortal } from '../iscsi/portal.ts';
 import { TargetSessions } from '../iscsi/target-sessions.ts';
 import { announceAddress } from '../net/gratuitous-arp.ts';
 import { type Endpoint, nudgeConnections } from '../net/tcp-nudge.ts';
-import type { PeerAddress } from '../peer/outbound-link.ts';
+import { linkName, type PeerAddress } from '../peer/outbound-link.ts';
 import { PeerMesh } from '../peer/peer-mesh.ts';
 import { systemClock, systemLogger, systemRandom, systemTimers } from '../system.ts';
 import { CommandChannel } from './command-channel.ts';
@@ -103,6 +104,7 @@ const imageStore = new ImageStore({
 });
 const channel = new CommandChannel({
   transport: mesh,
+  linkTo,
   timers: systemTimers,
   logger: logger('portal-command'),
   counters,
@@ -123,6 +125,7 @@ const replication = new ReplicationHost({
   nodeId: config.nodeId,
   incarnation: config.incarnation,
   transport: channel.transport(),
+  linkTo,
   openLog: async (groupId, mustExist, verifyFrom) => {
     const opened = await openSegmentedLog({
       mustExist,
@@ -267,12 +270,21 @@ function nudge(portal: Endpoint, initiators: readonly Endpoint[]): void {
   }
 }
 
-/** The nodes of the configuration; among those that are no more, nothing is replicated. */
+/** The workers of the configuration's nodes; among those that are no more, nothing is replicated. */
 function peersFor({ nodes }: ClusterState): PeerAddress[] {
-  return Object.values(nodes).map(({ nodeId, endpoints }) => {
-    const [host = '', port = ''] = endpoints.replication.split(':');
-    return { nodeId, host, port: Number(port) };
-  });
+  return Object.values(nodes).flatMap((node) =>
+    workersOfNode(node).map(({ replication: endpoint }, worker) => {
+      const [host = '', port = ''] = endpoint.split(':');
+      return { nodeId: node.nodeId, worker, host, port: Number(port) };
+    }),
+  );
+}
+
+/** The link to whichever worker of that node has the group. */
+function linkTo(groupId: string, nodeId: string): string {
+  const node = plane.state()?.nodes[nodeId];
+  if (node === undefined) return nodeId;
+  return linkName({ nodeId, worker: workerOfGroup(groupId, workersOfNode(node).length) });
 }
 
 /** Where the guardian's last word is heard: by the control plane of every other node. */

@@ -12,6 +12,7 @@ import { groupOfFrame } from './frame.ts';
 import type { MetaStore } from './group-meta.ts';
 import type { DeliberateFaults, ProposalOutcome, ReplicationClusterState } from './group-state.ts';
 import { type TrimBounds, USUAL_TRIM_BOUNDS } from './log-trimmer.ts';
+import { type LinkTo, MemberLinks } from './member-links.ts';
 import { MetaDirectory } from './meta-directory.ts';
 import { PatientMetaStore } from './patient-meta-store.ts';
 import type { PortalGroup } from './portal-group.ts';
@@ -25,6 +26,8 @@ export interface ReplicationHostOptions {
   readonly nodeId: string;
   readonly incarnation: string;
   readonly transport: PeerTransport;
+  /** By which of the transport's links a member is reached; absent: by the one that is named as its node. */
+  readonly linkTo?: LinkTo;
   readonly openLog: OpenLog;
   /** Absent: every start reads the whole log. */
   readonly checkpoints?: CheckpointStore;
@@ -67,7 +70,7 @@ export interface ReplicationHostOptions {
 
 type Slot =
   | { readonly kind: 'opening'; readonly done: Promise<void> }
-  | { readonly kind: 'open'; readonly replica: PortalGroupReplica }
+  | { readonly kind: 'open'; readonly replica: PortalGroupReplica; readonly links: MemberLinks }
   | { readonly kind: 'closing'; readonly done: Promise<void> };
 
 /** A copy was damaged and has been set aside: the process is to start again without it. */
@@ -85,6 +88,7 @@ export class ReplicationHost {
   readonly #options: ReplicationHostOptions;
   readonly #meta: PatientMetaStore;
   readonly #slots = new Map<string, Slot>();
+  /** Those that are up, by their names. */
   readonly #links = new Map<string, PeerIdentity>();
   readonly #servingHandlers: ((groupId: string, serving: boolean) => void)[] = [];
   #state: ReplicationClusterState | undefined;
@@ -97,7 +101,7 @@ export class ReplicationHost {
     const meta = typeof metaDirectory === 'string' ? new MetaDirectory(metaDirectory) : metaDirectory;
     this.#meta = new PatientMetaStore(meta, timers, logger);
     transport.onMessage((from, message) => this.#onMessage(from, message));
-    transport.onLinkChange((peer, up) => this.#onLinkChange(peer, up));
+    transport.onLinkChange((peer, up, link = peer.nodeId) => this.#onLinkChange(peer, up, link));
   }
 
   /** Opens the groups known by now. Those that come later are opened as they come. */
@@ -143,7 +147,11 @@ export class ReplicationHost {
     for (const group of mine) {
       const slot = this.#slots.get(group.id);
       if (slot === undefined) this.#open(group.id);
-      else if (slot.kind === 'open') slot.replica.applyState(group, state.nodes, state.leaseMs);
+      else if (slot.kind === 'open') {
+        const { replica, links } = slot;
+        links.follow(nodeIdsOf(state), (peer, up) => replica.linkChanged(peer, up));
+        replica.applyState(group, state.nodes, state.leaseMs);
+      }
     }
     const wanted = new Set(mine.map((group) => group.id));
     for (const groupId of this.#slots.keys()) {
@@ -159,9 +167,10 @@ export class ReplicationHost {
       this.#checkpoints(groupId),
     ).then(
       (files) => {
-        const replica = this.#makeReplica(groupId, files);
-        this.#slots.set(groupId, { kind: 'open', replica });
-        for (const peer of this.#links.values()) replica.linkChanged(peer, true);
+        const links = this.#makeLinks(groupId);
+        const replica = this.#makeReplica(groupId, files, links);
+        this.#slots.set(groupId, { kind: 'open', replica, links });
+        for (const peer of links.reached()) replica.linkChanged(peer, true);
         replica.start();
         this.#reconcile();
       },
@@ -201,11 +210,19 @@ export class ReplicationHost {
     }
   }
 
-  #makeReplica(groupId: string, files: ReplicaFiles): PortalGroupReplica {
+  #makeLinks(groupId: string): MemberLinks {
+    const { transport, linkTo = (_, nodeId) => nodeId } = this.#options;
+    const links = new MemberLinks({ groupId, linkTo, transport, up: this.#links });
+    if (this.#state !== undefined) links.follow(nodeIdsOf(this.#state), () => {});
+    return links;
+  }
+
+  #makeReplica(groupId: string, files: ReplicaFiles, links: MemberLinks): PortalGroupReplica {
     const { nodeId, incarnation, faults, trim, diskSpace, checkpoints, letGo, onNotice } = this.#options;
     return new PortalGroupReplica({
       ...this.#options,
       groupId,
+      transport: links.transport(),
       self: { nodeId, incarnation },
       files,
       faults: faults ?? {},
@@ -261,11 +278,15 @@ export class ReplicationHost {
     else this.#options.counters.add('replication.unknown-group');
   }
 
-  #onLinkChange(peer: PeerIdentity, up: boolean): void {
-    if (up) this.#links.set(peer.nodeId, peer);
-    else if (this.#links.get(peer.nodeId)?.incarnation === peer.incarnation) this.#links.delete(peer.nodeId);
+  #onLinkChange(peer: PeerIdentity, up: boolean, link: string): void {
+    if (up) this.#links.set(link, peer);
+    else if (this.#links.get(link)?.incarnation === peer.incarnation) this.#links.delete(link);
     for (const slot of this.#slots.values()) {
-      if (slot.kind === 'open') slot.replica.linkChanged(peer, up);
+      if (slot.kind === 'open' && slot.links.isLink(link, peer.nodeId)) slot.replica.linkChanged(peer, up);
     }
   }
+}
+
+function nodeIdsOf({ nodes }: ReplicationClusterState): string[] {
+  return nodes.map(({ nodeId }) => nodeId);
 }

@@ -92,7 +92,8 @@ describe('between nodes', () => {
     const mesh = new MemoryMesh();
     const clock = new ManualClock();
     const counters = new CounterSet();
-    const parts = { timers: clock, logger: silentLogger, counters };
+    const linkTo = (_: string, nodeId: string): string => nodeId;
+    const parts = { timers: clock, logger: silentLogger, counters, linkTo };
     const join = (nodeId: string, serve: typeof carryOut) =>
       new CommandChannel({ ...parts, transport: mesh.join({ nodeId, incarnation: 'i1' }), carryOut: serve });
     const one = join('n1', async () => ({ kind: 'not-here' }));
