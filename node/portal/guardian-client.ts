@@ -46,9 +46,13 @@ export class GuardianClient {
     this.#send({ order: 'configure', interface: options.interfaceName });
   }
 
-  /** Resolves once the address is on the interface. @throws Error with the reason when it cannot be put there */
-  hold(address: string): Promise<void> {
-    return this.#ask(`held ${address}`, { order: 'hold', address, ttlMs: GUARDIAN_TTL_MS });
+  /**
+   * Resolves once the address is on the interface.
+   * @param holder the data-plane worker that is to renew it
+   * @throws Error with the reason when it cannot be put there
+   */
+  hold(address: string, holder = 0): Promise<void> {
+    return this.#ask(`held ${address}`, { order: 'hold', address, ttlMs: GUARDIAN_TTL_MS, holder });
   }
 
   drop(address: string): Promise<void> {
@@ -66,8 +70,8 @@ export class GuardianClient {
     this.#send({ order: 'testify', nodePid: process.pid, lastWord: word, to });
   }
 
-  renew(): void {
-    this.#send({ order: 'renew', ttlMs: GUARDIAN_TTL_MS });
+  renew(holder = 0): void {
+    this.#send({ order: 'renew', ttlMs: GUARDIAN_TTL_MS, holder });
   }
 
   /** Ends the guardian, which drops every address first. */

@@ -1,13 +1,14 @@
 import type { GuardianAnswer, GuardianOrder, LastWordOrder } from './guardian-protocol.ts';
 
 /**
- * What the guardian decides. It holds addresses only as long as its node keeps saying so: when the node is
- * silent for a time to live, or its pipe ends because it died, every address goes.
+ * What the guardian decides. It holds addresses only as long as its node keeps saying so: when a worker of the node is
+ * silent for a time to live, its addresses go; when the pipe ends because the node died, all do.
  */
 export interface GuardianState {
-  readonly held: ReadonlySet<string>;
-  /** Monotonic time at which the addresses go unless renewed; undefined while none is held. */
-  readonly expiresAtMs: number | undefined;
+  /** Each with the worker that holds it. */
+  readonly held: ReadonlyMap<string, number>;
+  /** By worker: the monotonic time at which its addresses go unless renewed. None for one that holds none. */
+  readonly expiresAtMs: ReadonlyMap<number, number>;
   /** What to say when the node is no more; undefined: nothing. */
   readonly lastWord: LastWordOrder | undefined;
 }
@@ -23,7 +24,7 @@ export type GuardianEffect =
   | { readonly type: 'addAddress'; readonly address: string; readonly afterwards: GuardianAnswer }
   | { readonly type: 'removeAddress'; readonly address: string; readonly afterwards?: GuardianAnswer }
   | { readonly type: 'answer'; readonly answer: GuardianAnswer }
-  /** The time to live ran out with addresses held: whatever still holds them must lose them. */
+  /** A time to live ran out with addresses held: whatever still holds them must lose them. */
   | { readonly type: 'nodeSilent' }
   /** When all that came before is done, and the node's process has surely ended, and not otherwise. */
   | { readonly type: 'testify'; readonly order: LastWordOrder }
@@ -34,9 +35,11 @@ export interface GuardianStep {
   readonly effects: readonly GuardianEffect[];
 }
 
+const FIRST_HOLDER = 0;
+
 export const initialGuardianState: GuardianState = {
-  held: new Set(),
-  expiresAtMs: undefined,
+  held: new Map(),
+  expiresAtMs: new Map(),
   lastWord: undefined,
 };
 
@@ -45,10 +48,13 @@ export function stepGuardian(state: GuardianState, event: GuardianEvent, nowMs: 
     case 'order':
       return obey(state, event.order, nowMs);
     case 'tick': {
-      if (state.expiresAtMs === undefined || nowMs < state.expiresAtMs) return { state, effects: [] };
-      const addresses = [...state.held];
+      const silent = new Set(Array.from(state.expiresAtMs, ([holder, at]) => (nowMs < at ? -1 : holder)));
+      const addresses = Array.from(state.held, ([address]) => address).filter((address) =>
+        silent.has(state.held.get(address) ?? -1),
+      );
+      if (addresses.length === 0) return { state, effects: [] };
       return {
-        state: { ...initialGuardianState, lastWord: state.lastWord },
+        state: without(state, addresses),
         effects: [
           ...addresses.map((address): GuardianEffect => ({ type: 'removeAddress', address })),
           { type: 'nodeSilent' },
@@ -60,7 +66,7 @@ export function stepGuardian(state: GuardianState, event: GuardianEvent, nowMs: 
       return {
         state: initialGuardianState,
         effects: [
-          ...[...state.held].map((address): GuardianEffect => ({ type: 'removeAddress', address })),
+          ...[...state.held.keys()].map((address): GuardianEffect => ({ type: 'removeAddress', address })),
           ...(state.lastWord === undefined ? [] : [{ type: 'testify', order: state.lastWord } as const]),
           { type: 'exit' },
         ],
@@ -73,9 +79,11 @@ function obey(state: GuardianState, order: GuardianOrder, nowMs: number): Guardi
     case 'configure':
       return { state, effects: [{ type: 'configure', interface: order.interface }] };
     case 'hold': {
-      const held = new Set(state.held).add(order.address);
+      const { holder = FIRST_HOLDER } = order;
+      const held = new Map(state.held).set(order.address, holder);
       const afterwards: GuardianAnswer = { answer: 'held', address: order.address };
-      const expiresAtMs = Math.max(state.expiresAtMs ?? 0, nowMs + order.ttlMs);
+      const untilMs = Math.max(state.expiresAtMs.get(holder) ?? 0, nowMs + order.ttlMs);
+      const expiresAtMs = new Map(state.expiresAtMs).set(holder, untilMs);
       return {
         state: { ...state, held, expiresAtMs },
         effects: [{ type: 'addAddress', address: order.address, afterwards }],
@@ -83,15 +91,15 @@ function obey(state: GuardianState, order: GuardianOrder, nowMs: number): Guardi
     }
     case 'renew': {
       // A renewal after the expiry revives nothing: the addresses are gone and the node is told so.
-      if (state.held.size === 0) return { state, effects: [] };
-      return { state: { ...state, expiresAtMs: nowMs + order.ttlMs }, effects: [] };
+      const { holder = FIRST_HOLDER } = order;
+      if (!state.expiresAtMs.has(holder)) return { state, effects: [] };
+      const expiresAtMs = new Map(state.expiresAtMs).set(holder, nowMs + order.ttlMs);
+      return { state: { ...state, expiresAtMs }, effects: [] };
     }
     case 'drop': {
-      const held = new Set(state.held);
-      held.delete(order.address);
       const afterwards: GuardianAnswer = { answer: 'dropped', address: order.address };
       return {
-        state: { ...state, held, expiresAtMs: held.size === 0 ? undefined : state.expiresAtMs },
+        state: without(state, [order.address]),
         effects: [{ type: 'removeAddress', address: order.address, afterwards }],
       };
     }
@@ -108,4 +116,12 @@ function obey(state: GuardianState, order: GuardianOrder, nowMs: number): Guardi
         ],
       };
   }
+}
+
+function without(state: GuardianState, addresses: readonly string[]): GuardianState {
+  const held = new Map(state.held);
+  for (const address of addresses) held.delete(address);
+  const holders = new Set(held.values());
+  const expiresAtMs = new Map(Array.from(state.expiresAtMs).filter(([holder]) => holders.has(holder)));
+  return { ...state, held, expiresAtMs };
 }

@@ -13,13 +13,18 @@ export type GuardianOrder =
    */
   | { readonly order: 'configure'; readonly interface: string | null }
   /** Put the address on the interface and keep it for ttlMs. */
-  | { readonly order: 'hold'; readonly address: string; readonly ttlMs: number }
-  /** Keep every held address for another ttlMs. */
-  | { readonly order: 'renew'; readonly ttlMs: number }
+  | ({ readonly order: 'hold'; readonly address: string; readonly ttlMs: number } & ByHolder)
+  /** Keep every address of that holder for another ttlMs. */
+  | ({ readonly order: 'renew'; readonly ttlMs: number } & ByHolder)
   | { readonly order: 'drop'; readonly address: string }
   | LastWordOrder
   /** Remove addresses that an earlier run may have left behind. */
   | { readonly order: 'clear'; readonly addresses: readonly string[] };
+
+/** Whose word it is: a data-plane worker of the node, whose silence costs its own addresses. Absent: the first's. */
+interface ByHolder {
+  readonly holder?: number;
+}
 
 /** Once the node's process has ended, and its addresses are off, show these the last word. The newest order counts. */
 export interface LastWordOrder {

@@ -37,6 +37,37 @@ describe('the guardian', () => {
     expect(step.state).toEqual(initialGuardianState);
   });
 
+  it('takes from a worker that is silent what that one holds, and nothing of another', () => {
+    const by = (holder: number, event: GuardianEvent): GuardianEvent =>
+      event.type === 'order'
+        ? ({ type: 'order', order: { ...event.order, holder } } as GuardianEvent)
+        : event;
+    const renew = (holder: number): GuardianEvent =>
+      by(holder, { type: 'order', order: { order: 'renew', ttlMs: TTL_MS } });
+    const state = after(
+      [by(0, hold('192.0.2.1')), 0],
+      [by(1, hold('192.0.2.2')), 0],
+      [by(1, hold('192.0.2.3')), 0],
+      [renew(0), 500],
+      // Not one of those that hold anything.
+      [renew(2), 700],
+    );
+    const step = stepGuardian(state, { type: 'tick' }, 800);
+    expect(step.effects).toEqual([
+      { type: 'removeAddress', address: '192.0.2.2' },
+      { type: 'removeAddress', address: '192.0.2.3' },
+      { type: 'nodeSilent' },
+      { type: 'answer', answer: { answer: 'expired', addresses: ['192.0.2.2', '192.0.2.3'] } },
+    ]);
+    expect(stepGuardian(step.state, { type: 'tick' }, 1_299).effects).toEqual([]);
+    expect(stepGuardian(step.state, renew(1), 1_000).state).toBe(step.state);
+    expect(stepGuardian(step.state, { type: 'tick' }, 1_300).effects).toContainEqual({
+      type: 'removeAddress',
+      address: '192.0.2.1',
+    });
+    expect(stepGuardian(state, { type: 'nodeGone' }, 1).effects).toHaveLength(4);
+  });
+
   it('is not revived by a renewal that comes after the expiry', () => {
     const expired = after([hold('192.0.2.1'), 0], [{ type: 'tick' }, 900]);
     const late = stepGuardian(expired, { type: 'order', order: { order: 'renew', ttlMs: TTL_MS } }, 901);
