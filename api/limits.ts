@@ -15,3 +15,8 @@ export const MAX_HEADER_BYTES = 16 * 1024;
 export const MAX_PATH_PARAMETER_LENGTH = 128;
 /** A token longer than this is not looked at. */
 export const MAX_TOKEN_LENGTH = 256;
+/** How long a request waits until a copy of a portal group has been looked through, and how often it asks. */
+export const COPY_WAIT_MS = 15_000;
+export const COPY_POLL_MS = 200;
+/** What is kept of who did something and what he was told; a field of a command takes a little more. */
+export const MAX_BY_LENGTH = 800;

@@ -1,4 +1,5 @@
 import type { AddedBootFileDocument } from './contract/boot-files.ts';
+import type { CopyReadingDocument } from './contract/group-start.ts';
 import type { JoinAnswerDocument, JoinRequestDocument } from './contract/join.ts';
 import type { LunDocument } from './contract/luns.ts';
 import type { BeginBootDocument } from './contract/peer-content.ts';
@@ -20,6 +21,8 @@ export interface NodeServices {
   luns(): Promise<LunDocument[]>;
   /** Makes the disk of a client that is about to boot ready, where this node serves it. */
   beginBoot(client: string): Promise<BeginBootDocument>;
+  /** What a node's copy of a portal group lacks; reading it through begins with that. @throws OperationError */
+  readCopy(nodeId: string, group: string): Promise<CopyReadingDocument>;
   readonly content: HeldContent;
   readonly membership: MembershipServices;
 }

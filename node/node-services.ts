@@ -1,3 +1,4 @@
+import type { CopyReadingDocument } from '../api/contract/group-start.ts';
 import type { LunDocument } from '../api/contract/luns.ts';
 import type { IntegrityDocument, NodeStatusDocument } from '../api/contract/status.ts';
 import type { HeldContent, ImportRequest, MembershipServices, NodeServices } from '../api/ports.ts';
@@ -5,7 +6,7 @@ import { propose } from '../api/serve-route.ts';
 import type { Clock } from '../base/clock.ts';
 import { CounterSet } from '../base/counters.ts';
 import type { ClusterView } from '../cluster/ports.ts';
-import { waitingReason } from '../cluster/state/disks.ts';
+import { acceptedLoss, waitingReason } from '../cluster/state/disks.ts';
 import type { ClusterState, PortalGroupRecord } from '../cluster/state/model.ts';
 import { placementReport } from '../cluster/state/placement-report.ts';
 import type { BootFileStore } from '../storage/image/boot-file-store.ts';
@@ -26,8 +27,11 @@ export interface NodeServicesOptions {
   readonly dataPlane: {
     status(): Promise<DataPlaneStatus>;
     beginBoot(client: string): Promise<BeginBootAnswer>;
+    readCopy(group: string): Promise<CopyReadingDocument>;
     scrub(): Promise<IntegrityStatus>;
   };
+  /** Asks another node what its copy of a portal group lacks. */
+  readonly readCopyOf: (nodeId: string, group: string) => Promise<CopyReadingDocument>;
   readonly membership: MembershipServices;
   readonly clock: Clock;
   readonly counters: CounterSet;
@@ -84,6 +88,11 @@ export class LocalServices implements NodeServices {
 
   beginBoot(client: string): Promise<BeginBootAnswer> {
     return this.#options.dataPlane.beginBoot(client);
+  }
+
+  readCopy(nodeId: string, group: string): Promise<CopyReadingDocument> {
+    const { cluster, dataPlane, readCopyOf } = this.#options;
+    return nodeId === cluster.nodeId ? dataPlane.readCopy(group) : readCopyOf(nodeId, group);
   }
 
   async startScrub(): Promise<IntegrityDocument> {
@@ -233,6 +242,7 @@ function groupDocument(
     epoch: group.epoch,
     primary: group.primary ?? null,
     waiting: waitingReason(state, group) ?? null,
+    dataLoss: acceptedLoss(state, group) ?? null,
     inSync: group.inSync.map((member) => member.nodeId),
     replicas: [...group.replicas],
     minInSync: group.minInSync,

@@ -82,13 +82,7 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
   await worker.ready;
   const lastWords = await startLastWords(context, clusterParts, worker);
   const content = startContent(context, cluster, { images, bootFiles, client });
-  const programs = new BootPrograms({
-    folder: config.ipxeDir,
-    uploaded: async (name) => {
-      const record = cluster.state().bootFiles[name];
-      return record === undefined ? undefined : bootFiles.get(record.sha256);
-    },
-  });
+  const programs = makePrograms(context, cluster, bootFiles);
   const services = new LocalServices({
     incarnation: context.incarnation,
     startedAtMs: systemClock.wallMs(),
@@ -98,6 +92,7 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
     bootPrograms: programs,
     neededPrograms: DEFAULT_PROGRAMS,
     dataPlane: worker,
+    readCopyOf: (nodeId, group) => client.readCopy(nodeId, group),
     membership: new JoinDesk({
       cluster,
       directory,
@@ -120,6 +115,20 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
   const servers = await startBootServers(context, cluster, boot, programs);
   log.info('node.started', { address: config.address, ports: config.ports });
   return { stop: () => stopAll({ ...clusterParts, lastWords, worker, content, api, servers, log }) };
+}
+
+function makePrograms(
+  { directory: { config } }: NodeContext,
+  cluster: ClusterNode,
+  bootFiles: BootFileStore,
+): BootPrograms {
+  return new BootPrograms({
+    folder: config.ipxeDir,
+    uploaded: async (name) => {
+      const record = cluster.state().bootFiles[name];
+      return record === undefined ? undefined : bootFiles.get(record.sha256);
+    },
+  });
 }
 
 function makeStores({ directory: { config }, logger, counters }: NodeContext): {

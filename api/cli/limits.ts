@@ -21,3 +21,5 @@ export const DRAIN_POLL_MS = 500;
 export const DRAIN_STALL_MS = 900_000;
 /** While waiting, nodes may be out of reach for this long, as during a failover. */
 export const DRAIN_UNREACHABLE_MS = 30_000;
+/** Before it is asked again whether a copy of a portal group has been looked through. */
+export const COPY_AGAIN_MS = 1_000;

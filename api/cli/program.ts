@@ -14,7 +14,7 @@ import {
   listClients,
   removeClient,
 } from './commands/clients.ts';
-import { startGroupFrom } from './commands/group-start.ts';
+import { type StartFromOptions, startGroupFrom } from './commands/group-start.ts';
 import { importImage, listImages } from './commands/images.ts';
 import { listLuns } from './commands/luns.ts';
 import { startScrub } from './commands/scrub.ts';
@@ -295,8 +295,9 @@ function groupStartCommand(program: Command, asking: Asking): void {
     .argument('<group>', 'the portal group')
     .argument('<node>', 'the node whose copy becomes the only one')
     .option('--i-accept-data-loss', 'give up what only the lost copies hold')
+    .option('--accept-holes', 'also from a copy that lacks blocks in the middle')
     .action(
-      asking((context, group: string, node: string, options: { iAcceptDataLoss?: boolean }) =>
+      asking((context, group: string, node: string, options: StartFromOptions) =>
         startGroupFrom(context, group, node, options),
       ),
     );

@@ -38,6 +38,12 @@ export const API_ERRORS = {
   'unknown-client': { status: 404, meaning: 'there is no such client' },
   'chap-off': { status: 409, meaning: 'the client does not authenticate, so it has no secrets to rotate' },
   'unknown-portal-group': { status: 404, meaning: 'there is no such portal group' },
+  'copy-being-read': {
+    status: 503,
+    meaning: 'what the copy lacks is not known yet; the request may be repeated',
+  },
+  'copy-unknown': { status: 409, meaning: 'what the copy lacks cannot be found out' },
+  'copy-has-holes': { status: 409, meaning: 'the copy lacks blocks in the middle' },
   'unknown-image': { status: 404, meaning: 'there is no such image' },
   'unknown-image-version': { status: 404, meaning: 'the image has no such version' },
   'node-removed': { status: 409, meaning: 'the node that asks was removed from the cluster' },

@@ -33,6 +33,8 @@ export const peerRoutes = {
   },
   /** GET: whom the cluster consists of, for a node that has been away; see contract/join.ts. */
   members: { path: `${PEER_PREFIX}/members` },
+  /** GET: what this node's copy of a portal group lacks, as far as that is known; see contract/group-start.ts. */
+  copy: { path: `${PEER_PREFIX}/portal-groups/:id/copy`, params: Type.Object({ id: nameSchema }) },
   /** POST: a client is about to boot, and its disk is to be made ready by the node that serves it. */
   beginBoot: {
     path: `${PEER_PREFIX}/clients/:name/begin-boot`,

@@ -67,6 +67,10 @@ const portalGroupSchema = Type.Object({
   epoch: Type.Integer(),
   primary: nullable(Type.String(), 'null: no in-sync replica is up'),
   waiting: nullable(Type.String(), 'why nobody can serve it, and what would help; null: somebody may'),
+  dataLoss: nullable(
+    Type.String(),
+    'since when acknowledged writes may be lost, and why, in words; null: none was given up',
+  ),
   inSync: Type.Array(Type.String()),
   replicas: Type.Array(Type.String()),
   minInSync: Type.Integer(),

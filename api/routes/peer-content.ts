@@ -15,6 +15,10 @@ export function peerContentRoutes(app: FastifyInstance, { cluster, services }: A
   );
   serveBytes(app, peerRoutes.bootFile, ({ name, sha256 }) => content.bootFile(name, sha256));
   app.get(peerRoutes.members.path, { schema: { hide: true } }, async () => membersDocument(cluster.state()));
+  const { copy } = peerRoutes;
+  app.get(copy.path, { schema: { params: copy.params, hide: true } }, (request) =>
+    services.readCopy(cluster.nodeId, (request.params as Static<typeof copy.params>).id),
+  );
   const { path, params } = peerRoutes.beginBoot;
   app.post(path, { schema: { params, hide: true } }, (request) =>
     services.beginBoot((request.params as Static<typeof params>).name),

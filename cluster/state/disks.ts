@@ -1,4 +1,4 @@
-import { withAudit } from './audit.ts';
+import { CLUSTER_RECOVERED, STARTED_FROM, withAudit } from './audit.ts';
 import type { Command, CommandRefusal } from './commands.ts';
 import type { ClusterState, NodeRecord, PortalGroupRecord } from './model.ts';
 import { lookup } from './names.ts';
@@ -48,7 +48,7 @@ export function startGroupFrom(state: ClusterState, command: OfType<'startGroupF
   const lost = group.inSync.map((m) => m.nodeId).join(', ');
   const detail = `portal group ${groupId} from ${nodeId}, giving up what only ${lost} had, by ${by}`;
   const next = { ...state, portalGroups: { ...state.portalGroups, [groupId]: started } };
-  return accepted(withAudit(next, atMs, 'group-started-from', detail), {
+  return accepted(withAudit(next, atMs, STARTED_FROM, detail), {
     group: groupId,
     epoch: started.epoch,
   });
@@ -73,6 +73,20 @@ function refusalToStart(
   }
   if (isUp(state.nodes, nodeId)) return undefined;
   return conflict('not-up', `node ${nodeId} is not up`, nodeId, 'a node that is up');
+}
+
+/** What an administrator last had a group give up, and since when; undefined: nothing. */
+export function acceptedLoss(state: ClusterState, group: PortalGroupRecord): string | undefined {
+  const { lossAcceptedEpoch, id } = group;
+  if (lossAcceptedEpoch === undefined) return undefined;
+  const told = state.audit.findLast(
+    ({ event, detail }) =>
+      (event === STARTED_FROM && detail.startsWith(`portal group ${id} from `)) ||
+      event === CLUSTER_RECOVERED,
+  );
+  // The trail forgets in time; the epoch is known for ever.
+  const since = `since epoch ${lossAcceptedEpoch}`;
+  return told === undefined ? since : `${since}, ${new Date(told.atMs).toISOString()}: ${told.detail}`;
 }
 
 /** Why nobody serves a group; undefined when somebody may. */

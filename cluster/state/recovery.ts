@@ -1,4 +1,4 @@
-import { withAudit } from './audit.ts';
+import { CLUSTER_RECOVERED, withAudit } from './audit.ts';
 import { RECOVERY_EPOCH_STEP } from './limits.ts';
 import { withoutHolder } from './membership.ts';
 import type { ClusterState, InSyncMember, NodeId, PortalGroupRecord, RemovedNodeRecord } from './model.ts';
@@ -70,7 +70,7 @@ export function recoverState(
   const detail =
     `on ${self}, without ${lostNodes.join(', ') || 'losing a node'}; ` +
     `stale groups: ${staleGroups.join(', ') || 'none'}; lost groups: ${lostGroups.join(', ') || 'none'}`;
-  return { state: withAudit(held, atMs, 'cluster-recovered', detail), lostNodes, staleGroups, lostGroups };
+  return { state: withAudit(held, atMs, CLUSTER_RECOVERED, detail), lostNodes, staleGroups, lostGroups };
 }
 
 function memberAs(state: ClusterState, nodeId: NodeId): InSyncMember {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Agent, request } from 'node:https';
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
+import { type CopyReadingDocument, copyReadingSchema } from '../../api/contract/group-start.ts';
 import {
   type BeginBootDocument,
   beginBootAnswerSchema,
@@ -19,6 +20,7 @@ import {
   CONTENT_REQUEST_TIMEOUT_MS,
   MAX_BOOT_FILE_BYTES,
   MAX_CHUNK_BYTES,
+  MAX_COPY_REPORT_BYTES,
   MAX_DOCUMENT_BYTES,
   MAX_MANIFEST_BYTES,
 } from './content-limits.ts';
@@ -104,6 +106,15 @@ export class ContentClient {
       document,
       'ready, not-serving or refused',
     );
+  }
+
+  /** What a node's copy of a portal group lacks, as far as it knows by now. @throws OperationError kind "unavailable" */
+  async readCopy(of: NodeId, group: string): Promise<CopyReadingDocument> {
+    const path = fillPath(peerRoutes.copy.path, { id: group });
+    const bytes = await this.#fetch(of, path, MAX_COPY_REPORT_BYTES);
+    const document = parseJson(Buffer.from(bytes).toString('utf8'));
+    if (findSchemaFault(copyReadingSchema, document) === undefined) return document as CopyReadingDocument;
+    throw unavailable(`node ${of} gave an answer that does not fit`, document, 'what its copy lacks');
   }
 
   /** Ends all connections; requests under way fail. */

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import type { CopyReadingDocument } from '../../api/contract/group-start.ts';
 import type { Timers } from '../../base/clock.ts';
 import { describeError, OperationError } from '../../base/errors.ts';
 import type { PeerIdentity } from '../../base/peer-transport.ts';
@@ -82,6 +83,11 @@ export class WorkerClient {
 
   status(): Promise<DataPlaneStatus> {
     return this.#request({ method: 'status' }) as Promise<DataPlaneStatus>;
+  }
+
+  /** What this node's copy of a portal group lacks, as far as it has been read through. */
+  readCopy(group: string): Promise<CopyReadingDocument> {
+    return this.#request({ method: 'readCopy', group }) as Promise<CopyReadingDocument>;
   }
 
   /** That process has surely ended: nobody need wait for what it was granted. */

@@ -306,6 +306,8 @@ async function answer(request: WorkerRequest): Promise<unknown> {
       return plane.beginBoot(request.client);
     case 'status':
       return { ...plane.status(), integrity: integrity.status() };
+    case 'readCopy':
+      return replication.group(request.group)?.readCopy() ?? { kind: 'none' };
     case 'scrub':
       return integrity.scrubNow();
     case 'handedOver':

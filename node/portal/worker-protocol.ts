@@ -45,6 +45,8 @@ export type ToWorker =
 export type WorkerRequest =
   | { readonly method: 'beginBoot'; readonly client: string }
   | { readonly method: 'status' }
+  /** What this node's copy of a group lacks; begins to read it through. */
+  | { readonly method: 'readCopy'; readonly group: string }
   /** Read everything through now. */
   | { readonly method: 'scrub' }
   /** Answered once everything that was served here is served elsewhere, or has been waited for long enough. */

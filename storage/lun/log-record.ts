@@ -91,6 +91,15 @@ export interface VoidRecord {
   readonly kind: 'void';
   readonly epoch: number;
   readonly untilIndex: number;
+  /** What the record was about; absent where an earlier version made the void. */
+  readonly instead?: BlockRange;
+}
+
+/** Blocks of one LUN, of 4 KiB. */
+export interface BlockRange {
+  readonly lunId: number;
+  readonly firstBlock: number;
+  readonly blockCount: number;
 }
 
 const KIND = {
@@ -240,9 +249,9 @@ export function isDamagedInBlocksAlone(
 /** Encodes the records that carry no blocks; those that do are built in place (sealWriteRecord). */
 export function encodeControlRecord(record: ControlRecord): Uint8Array {
   const writer = new ByteWriter(64);
-  const lunId = record.kind === 'epochStart' || record.kind === 'void' ? 0 : record.lunId;
-  const firstBlock = record.kind === 'discard' ? record.firstBlock : 0;
-  writer.bytes(recordHeader.encode({ kind: KIND[record.kind], epoch: record.epoch, lunId, firstBlock }));
+  const { lunId, firstBlock, blockCount } = headerFields(record);
+  const kind = KIND[record.kind];
+  writer.bytes(recordHeader.encode({ kind, epoch: record.epoch, lunId, firstBlock, blockCount }));
   if (record.kind === 'epochStart') {
     writeShortText(writer, record.primary);
   } else if (record.kind === 'resetLun') {
@@ -256,6 +265,23 @@ export function encodeControlRecord(record: ControlRecord): Uint8Array {
     writer.u64(BigInt(record.untilIndex));
   }
   return writer.finish();
+}
+
+function headerFields(record: ControlRecord): BlockRange {
+  const none = { lunId: 0, firstBlock: 0, blockCount: 0 };
+  switch (record.kind) {
+    case 'epochStart':
+      return none;
+    case 'void':
+      return record.instead ?? none;
+    case 'discard':
+      // Their count comes after the header.
+      return { ...none, lunId: record.lunId, firstBlock: record.firstBlock };
+    case 'resetLun':
+    case 'dropLun':
+    case 'serverState':
+      return { ...none, lunId: record.lunId };
+  }
 }
 
 function writeShortText(writer: ByteWriter, text: string): void {
@@ -308,7 +334,9 @@ export function decodeGroupRecord(payload: Uint8Array): GroupRecord {
     case KIND.void: {
       const untilIndex = readSafeInteger(reader);
       expectEnd(reader);
-      return { kind: 'void', epoch, untilIndex };
+      const { firstBlock, blockCount } = header;
+      const instead = blockCount === 0 ? {} : { instead: { lunId, firstBlock, blockCount } };
+      return { kind: 'void', epoch, untilIndex, ...instead };
     }
     default:
       throw badRecord(`of kind ${header.kind}`, header.kind);

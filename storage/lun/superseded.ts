@@ -31,7 +31,9 @@ export function voidFor(
   // Others are small, or say who wrote what follows.
   if (record.kind !== 'write' && record.kind !== 'discard') return undefined;
   if (!isSuperseded(table, index, position, record, until)) return undefined;
-  return encodeControlRecord({ kind: 'void', epoch: record.epoch, untilIndex: until.index });
+  const { epoch, lunId, firstBlock, blockCount } = record;
+  const instead = { lunId, firstBlock, blockCount };
+  return encodeControlRecord({ kind: 'void', epoch, untilIndex: until.index, instead });
 }
 
 function isSuperseded(

@@ -72,6 +72,13 @@ export class Checkpointer {
     this.#mark = undefined;
   }
 
+  /** What has been written knows disks otherwise than the list of LUNs does from now on: nothing of it stays. */
+  async remove(): Promise<void> {
+    this.forget();
+    await this.#running;
+    await this.#ports.store.remove(this.#ports.groupId);
+  }
+
   /** One that is under way is given up. */
   async stop(): Promise<void> {
     this.#stopped = true;

@@ -167,6 +167,8 @@ export type ReplicaEffect =
       readonly epochs: readonly EpochEntry[];
       readonly snapshot: Uint8Array;
     }
+  /** The list of LUNs is to know of no record from there on. */
+  | { readonly kind: 'shortenList'; readonly cut: number; readonly lunsIndex: number }
   | { readonly kind: 'commit' }
   /** Append the record with which this primary takes office. */
   | { readonly kind: 'beginEpoch'; readonly epoch: number; readonly cut: number; readonly index: number }

@@ -140,6 +140,8 @@ export class EffectRunner {
         return this.#truncate(effect.fromIndex);
       case 'reset':
         return this.#reset(effect);
+      case 'shortenList':
+        return this.#shortenList(effect);
       case 'commit':
         applier.apply();
         return undefined;
@@ -196,6 +198,24 @@ export class EffectRunner {
     this.#ports.checkpointer?.forget();
     await files.replace({ baseIndex, ...list, epochs }, () => writer.reset(core.log.cut, baseIndex));
     table.restart(baseIndex, list.luns);
+    imageWatch.invalidate();
+    applier.resume();
+  }
+
+  /**
+   * The group goes on from this copy, though its list of LUNs knows of records that never came. Disks that these began anew
+   * are there, and empty: nothing in the log is of their present generation.
+   */
+  async #shortenList({ cut, lunsIndex }: Extract<ReplicaEffect, { kind: 'shortenList' }>): Promise<void> {
+    const { core, files, table, applier, checkpointer, imageWatch, logger, groupId } = this.#ports;
+    if (cut !== core.log.cut) return;
+    const { baseIndex, lunsIndex: knownIndex } = files.meta;
+    logger.warn('replication.list-shortened', { group: groupId, lunsIndex, knownIndex });
+    await applier.pause();
+    await checkpointer?.remove();
+    const luns = files.meta.luns.map((lun) => ({ ...lun, generation: Math.min(lun.generation, lunsIndex) }));
+    await files.saveBase(baseIndex, { luns, lunsIndex });
+    table.restart(baseIndex, luns);
     imageWatch.invalidate();
     applier.resume();
   }

@@ -15,6 +15,7 @@ import { Checkpointer, type CheckpointMark } from './checkpointer.ts';
 import { CommitApplier } from './commit-applier.ts';
 import { Compactor } from './compactor.ts';
 import { CopyCare, type VerifiedTo } from './copy-care.ts';
+import { CopyCheck, type CopyReading } from './copy-report.ts';
 import type { ReplicaCore, ReplicaEvent } from './core.ts';
 import type { DiskSpace } from './disk-space.ts';
 import { type EffectPorts, EffectRunner } from './effect-runner.ts';
@@ -77,6 +78,7 @@ export class PortalGroupReplica implements PortalGroup {
   readonly #checkpointer: Checkpointer | undefined;
   #durability: PortalGroupState['durability'] = 'write-back';
   readonly #care: CopyCare;
+  readonly #copyCheck: CopyCheck;
   #wasServing = false;
   readonly #notices: Notices;
   #cancelTick: CancelTimer | undefined;
@@ -104,6 +106,7 @@ export class PortalGroupReplica implements PortalGroup {
       log: files.log,
       onFailure: (e) => this.#fail(e),
     });
+    this.#copyCheck = new CopyCheck(files.log, () => files.meta);
     const scan = (fromIndex: number) => this.#care.scan(fromIndex);
     this.#applier = new CommitApplier({ scan }, view, this.#table, {
       onApplied: () => this.step({ kind: 'applied' }),
@@ -207,6 +210,8 @@ export class PortalGroupReplica implements PortalGroup {
   verifyPart = (from: number, maxBytes: number): Promise<VerifiedTo> => this.#care.verifyPart(from, maxBytes);
 
   logBytes = (): number => this.#table.logBytes;
+
+  readCopy = (): CopyReading => this.#copyCheck.ask();
 
   damage = (): DamageStatus => this.#care.mender.status();
 
@@ -392,6 +397,7 @@ export class PortalGroupReplica implements PortalGroup {
   async stop(): Promise<void> {
     if (this.#isStopped) return;
     this.#isStopped = true;
+    this.#copyCheck.stop();
     this.#cancelTick?.();
     this.#state.primary = undefined;
     this.#writes.failAll();

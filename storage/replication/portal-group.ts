@@ -1,5 +1,6 @@
 import type { BlockDevice } from '../block-device.ts';
 import type { ImageVersionRef } from '../image/image-source.ts';
+import type { CopyReading } from './copy-report.ts';
 import type { DamageStatus } from './record-mender.ts';
 
 /** What the rest of a node may do with one of its portal groups. */
@@ -34,6 +35,8 @@ export interface PortalGroup {
   ): Promise<{ nextIndex: number; endIndex: number; readBytes: number }>;
   /** About how long the log is. */
   logBytes(): number;
+  /** What this copy lacks by its own log, which is read through for that. */
+  readCopy(): CopyReading;
   /** What was found damaged in this copy since the start. */
   damage(): DamageStatus;
 }

@@ -84,6 +84,12 @@ function onState(
     const fields = { group: group.id, epoch: group.epoch, lastReign };
     return [{ kind: 'complain', event: 'replication.epoch-reused', fields }];
   }
+  const shortened: ReplicaEffect[] = [];
+  if (core.log.nextIndex < core.log.lunsIndex && lastReign < (group.lossAcceptedEpoch ?? 0)) {
+    // The group was started from this very copy, and what it lacks is given up.
+    core.log.lunsIndex = core.log.nextIndex;
+    shortened.push({ kind: 'shortenList', cut: core.log.cut, lunsIndex: core.log.nextIndex });
+  }
   if (core.log.nextIndex < core.log.lunsIndex) {
     // Its log has lost, or has not been given yet, records that its list of LUNs knows of.
     const fields = { group: group.id, next: core.log.nextIndex, needed: core.log.lunsIndex };
@@ -95,7 +101,7 @@ function onState(
   const { nodes } = event;
   const { state: primary, effects } = takeOffice(core, { group, nodes, appliedIndex }, nowMs);
   state.primary = primary;
-  return effects;
+  return [...shortened, ...effects];
 }
 
 /** A frame under a higher epoch ends this one, unless it says that we are primary in that one as well. */

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { CopyReadingDocument, CopyReportDocument } from '../../api/contract/group-start.ts';
 import type { JoinRequestDocument } from '../../api/contract/join.ts';
 import type { LunDocument } from '../../api/contract/luns.ts';
 import type { BeginBootDocument } from '../../api/contract/peer-content.ts';
@@ -6,6 +7,16 @@ import type { IntegrityDocument, NodeStatusDocument } from '../../api/contract/s
 import type { HeldContent, ImportRequest, MembershipServices, NodeServices } from '../../api/ports.ts';
 import { OperationError } from '../../base/errors.ts';
 import type { FakeCluster } from './fake-cluster.ts';
+
+export const WHOLE_COPY: CopyReportDocument = {
+  epoch: 1,
+  nextIndex: 10,
+  missingRecords: 0,
+  openVoids: 0,
+  missingBlocks: [],
+  emptyLuns: [],
+  unnamedVoids: 0,
+};
 
 /** Keeps what it is given in memory, as the node keeps it on disk. */
 export class FakeNodeServices implements NodeServices {
@@ -44,10 +55,17 @@ export class FakeNodeServices implements NodeServices {
       throw new OperationError('the join token is no good', { kind: 'conflict', code: 'bad-join-token' });
     },
   };
+  /** What copies lack, by "NODE GROUP"; nothing where nothing is said. Each is told once, the last again and again. */
+  readonly copies = new Map<string, CopyReadingDocument[]>();
   readonly #cluster: FakeCluster;
 
   constructor(cluster: FakeCluster) {
     this.#cluster = cluster;
+  }
+
+  async readCopy(nodeId: string, group: string): Promise<CopyReadingDocument> {
+    const told = this.copies.get(`${nodeId} ${group}`) ?? [];
+    return (told.length > 1 ? told.shift() : told[0]) ?? { kind: 'read', report: WHOLE_COPY };
   }
 
   async importImage({ name, source, signal }: ImportRequest): Promise<{ image: string; version: number }> {
@@ -181,6 +199,7 @@ export const SAMPLE_STATUS: NodeStatusDocument = {
       epoch: 3,
       primary: 'n1',
       waiting: null,
+      dataLoss: null,
       inSync: ['n1', 'n2'],
       replicas: ['n1', 'n2', 'n3'],
       minInSync: 1,

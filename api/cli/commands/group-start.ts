@@ -1,13 +1,21 @@
+import { OperationError } from '../../../base/errors.ts';
+import type { GroupStartedDocument } from '../../contract/group-start.ts';
 import { routes } from '../../contract/routes.ts';
 import { type CommandContext, print } from '../command-context.ts';
 import { UsageError } from '../failures.ts';
+import { COPY_AGAIN_MS } from '../limits.ts';
+
+export interface StartFromOptions {
+  readonly iAcceptDataLoss?: boolean;
+  readonly acceptHoles?: boolean;
+}
 
 /** `bootfabric portal-group start-from` */
 export async function startGroupFrom(
   context: CommandContext,
   group: string,
   node: string,
-  options: { readonly iAcceptDataLoss?: boolean },
+  options: StartFromOptions,
 ): Promise<void> {
   if (options.iAcceptDataLoss !== true) {
     throw new UsageError(
@@ -15,13 +23,31 @@ export async function startGroupFrom(
       { accepted: 'the option --i-accept-data-loss, where that is what you want' },
     );
   }
-  const started = await context.api.call(routes.startGroupFrom, {
-    params: { id: group },
-    body: { node, acceptDataLoss: true },
-  });
+  const started = await ask(context, group, node, options.acceptHoles === true);
+  const lacking = started.lacking === null ? '' : `, which lacks ${started.lacking}`;
   print(
     context,
     started,
-    `Portal group ${started.group} starts from ${started.node}, epoch ${started.epoch}\n`,
+    `Portal group ${started.group} starts from ${started.node}${lacking}, epoch ${started.epoch}\n`,
   );
+}
+
+/** A large copy takes its time to be looked through, and is asked about until it has been. */
+async function ask(
+  context: CommandContext,
+  group: string,
+  node: string,
+  acceptHoles: boolean,
+): Promise<GroupStartedDocument> {
+  for (;;) {
+    try {
+      return await context.api.call(routes.startGroupFrom, {
+        params: { id: group },
+        body: { node, acceptDataLoss: true, ...(acceptHoles ? { acceptHoles: true as const } : {}) },
+      });
+    } catch (error) {
+      if (!(error instanceof OperationError) || error.code !== 'copy-being-read') throw error;
+      await context.io.sleep(COPY_AGAIN_MS);
+    }
+  }
 }

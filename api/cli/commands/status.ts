@@ -33,6 +33,10 @@ export function statusText(status: NodeStatusDocument): string {
     waiting === null ? [] : [`  ${id}: ${waiting}\n`],
   );
   if (waiting.length > 0) sections.push(`ALARM, portal groups that nobody can serve:\n${waiting.join('')}`);
+  const losses = status.portalGroups.flatMap(({ id, dataLoss }) =>
+    dataLoss === null ? [] : [`  ${id}: ${dataLoss}\n`],
+  );
+  if (losses.length > 0) sections.push(`Acknowledged writes may have been lost:\n${losses.join('')}`);
   const room = status.portalGroups.flatMap(({ id, room }) => (room === null ? [] : [`  ${id}: ${room}\n`]));
   if (room.length > 0)
     sections.push(`ALARM, disks of portal groups, as ${status.nodeId} sees them:\n${room.join('')}`);

@@ -102,6 +102,10 @@ export class LesserCopy {
     this.authority.fence(nodeId, process.incarnation);
   }
 
+  isRunning(nodeId: string): boolean {
+    return this.#nodes.get(nodeId)?.process.isAlive === true;
+  }
+
   /** It ends, and nothing that it had asked of its disk is done any more. */
   cutShort(nodeId: string): void {
     const asNow = this.disk(nodeId).copy();
@@ -133,9 +137,9 @@ export class LesserCopy {
     });
   }
 
-  async makeDisk(nodeId: string): Promise<void> {
+  async makeDisk(nodeId: string, lunId = 1): Promise<void> {
     const made = (await this.serving(nodeId)).resetLun({
-      lunId: 1,
+      lunId,
       base: { name: 'image', version: 1 },
       lengthBlocks: (BLOCKS * BLOCK_BYTES) / 512,
     });
@@ -143,8 +147,8 @@ export class LesserCopy {
   }
 
   /** Writes all blocks, the last ones first, once for each of these values; nothing of it can be lost then. */
-  async write(nodeId: string, values: readonly number[]): Promise<void> {
-    const device = (await this.serving(nodeId)).openDevice(1);
+  async write(nodeId: string, values: readonly number[], lunId = 1): Promise<void> {
+    const device = (await this.serving(nodeId)).openDevice(lunId);
     if (device === undefined) throw new Error(`${nodeId} does not have the disk`);
     for (const value of values) {
       for (let block = BLOCKS - BLOCKS_AT_ONCE; block >= 0; block -= BLOCKS_AT_ONCE) {

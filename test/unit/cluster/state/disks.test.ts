@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { apply } from '../../../../cluster/state/apply.ts';
 import type { Command } from '../../../../cluster/state/commands.ts';
-import { waitingReason } from '../../../../cluster/state/disks.ts';
+import { acceptedLoss, waitingReason } from '../../../../cluster/state/disks.ts';
 import { makeGenesis } from '../../../../cluster/state/genesis.ts';
 import type { ClusterState, PortalGroupRecord } from '../../../../cluster/state/model.ts';
 import { applyAll, fence, genesisInput, register } from './fixtures.ts';
@@ -90,6 +90,11 @@ describe('startGroupFrom', () => {
     });
     expect(started.audit.at(-1)).toMatchObject({ event: 'group-started-from', atMs: 7 });
     expect(started.audit.at(-1)?.detail).toMatch(/pg1 from n1.* n2 .*by admin/);
+    const { epoch } = group(started);
+    const since = `since epoch ${epoch}, 1970-01-01T00:00:00.007Z: portal group pg1 from n1`;
+    expect(acceptedLoss(started, group(started))).toContain(since);
+    expect(acceptedLoss({ ...started, audit: [] }, group(started))).toBe(`since epoch ${epoch}`);
+    expect(acceptedLoss(state, group(state))).toBeUndefined();
   });
 
   it('is refused where nothing needs to be given up, and for whom it cannot be', () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../../../base/random.ts';
 import type { LogRecord } from '../../../../base/record-log.ts';
 import {
+  type DiscardRecord,
   decodeGroupRecord,
   encodeControlRecord,
   sealWriteRecord,
@@ -116,6 +117,15 @@ describe('voids for superseded records', () => {
     const payload = log
       .map((record) => voidFor(table, record, endBefore(log, 70)))
       .find((made) => made !== undefined);
-    expect(decodeGroupRecord(payload as Uint8Array)).toEqual({ kind: 'void', epoch, untilIndex: 70 });
+    const [index] = log.flatMap((record, i) => (voidFor(table, record, endBefore(log, 70)) ? [i] : []));
+    const { payload: whole } = log[index as number] as LogRecord;
+    const { lunId, firstBlock, blockCount } = decodeGroupRecord(whole) as DiscardRecord;
+    const instead = { lunId, firstBlock, blockCount };
+    expect(decodeGroupRecord(payload as Uint8Array)).toEqual({
+      kind: 'void',
+      epoch,
+      untilIndex: 70,
+      instead,
+    });
   });
 });
