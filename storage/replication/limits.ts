@@ -141,6 +141,8 @@ export const MEND_RETRY_MS = 5_000;
 export const MAX_MENDED_RECORDS = 1_024;
 /** Damaged places in one log that are known at a time; the next look finds the others. */
 export const MAX_DAMAGED_SPANS = 1_024;
+/** Damaged blocks remembered as ones of which there is no other copy. */
+export const MAX_LOST_BLOCKS = 65_536;
 /** A committed record that cannot be read back is tried again so often, and given up after so long. */
 export const APPLY_RETRY_MS = 500;
 export const APPLY_PATIENCE_MS = 15_000;

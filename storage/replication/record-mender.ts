@@ -18,6 +18,7 @@ import {
   RECORD_ROUND_MS,
   RECORD_ROUNDS,
 } from './limits.ts';
+import { LostBlocks } from './lost-blocks.ts';
 
 export interface RecordMenderPorts {
   readonly groupId: string;
@@ -64,6 +65,7 @@ export class RecordMender {
   readonly #fetched = new Map<number, Promise<Fetched>>();
   /** Damaged, and in use nowhere, so that nobody has them any more: nothing is to be done about them. */
   readonly #dead = new Set<number>();
+  readonly #lost = new LostBlocks();
   readonly #answers = new Map<string, (frame: RecordFrame) => void>();
   readonly #pauses = new Set<() => void>();
   #found = 0;
@@ -118,6 +120,18 @@ export class RecordMender {
    * @returns undefined when nobody could give it in time
    */
   async soundBlock(position: number, crc: number): Promise<Uint8Array | undefined> {
+    const { others, counters } = this.#ports;
+    const isAlone = others().length === 0;
+    if (!isAlone) this.#lost.forget();
+    else if (this.#lost.has(position, crc)) return undefined;
+    counters.add('replication.block-searches');
+    const found = await this.#findBlock(position, crc);
+    const wasAlone = isAlone && others().length === 0 && !this.#isStopped;
+    if (found === undefined && wasAlone) this.#lost.add(position, crc);
+    return found;
+  }
+
+  async #findBlock(position: number, crc: number): Promise<Uint8Array | undefined> {
     const { log } = this.#ports;
     const located = await log.locate(position);
     if (located === undefined || this.#isStopped) return undefined;

@@ -61,9 +61,9 @@ export function makeHost(
   directory: string,
   self: PeerIdentity,
   exchange: Exchange,
-  options: { readonly trim?: TrimBounds } = {},
+  options: { readonly trim?: TrimBounds; readonly counters?: CounterSet } = {},
 ): ReplicationHost {
-  const counters = new CounterSet();
+  const counters = options.counters ?? new CounterSet();
   return new ReplicationHost({
     ...options,
     ...self,

@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CounterSet } from '../../../../base/counters.ts';
 import type { PeerIdentity } from '../../../../base/peer-transport.ts';
 import type { BlockDevice } from '../../../../storage/block-device.ts';
 import type { PortalGroup, ReplicationHost } from '../../../../storage/replication/index.ts';
@@ -13,8 +14,10 @@ const BLOCKS = 16;
 describe('damage in the log of a portal group', () => {
   let directory: string;
   let hosts: ReplicationHost[] = [];
+  let counters = new CounterSet();
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'mending-'));
+    counters = new CounterSet();
   });
   afterEach(async () => {
     await Promise.all(hosts.map((host) => host.stop()));
@@ -25,7 +28,7 @@ describe('damage in the log of a portal group', () => {
   /** Members in sync, the first of them primary. */
   async function start(members: readonly PeerIdentity[], epoch: number): Promise<PortalGroup> {
     const exchange = new Exchange();
-    hosts = members.map((member) => makeHost(directory, member, exchange));
+    hosts = members.map((member) => makeHost(directory, member, exchange, { counters }));
     const replicas = members.map(({ nodeId }) => nodeId);
     const group = { id: 'g', replicas, minInSync: 1, durability: 'write-back' as const };
     const nodes = members.map((member) => ({ ...member, status: 'up' as const }));
@@ -145,6 +148,11 @@ describe('damage in the log of a portal group', () => {
       const group = (hosts[0] as ReplicationHost).group('g') as PortalGroup;
       await until('it is said', () => group.damage().left.length === 1);
     }
+    // It was looked for once in each life, however often it is read.
+    for (let i = 0; i < 20; i++) {
+      await expect(device.read(3 * 8, 8)).rejects.toMatchObject({ kind: 'medium-error', lba: 24 });
+    }
+    expect(counters.get('replication.block-searches')).toBe(2);
     // Whole new content is as good as any.
     await device.write(3 * 8, [Buffer.alloc(BLOCK_BYTES, 77)], { forceUnitAccess: false });
     expect((await device.read(3 * 8, 1))[0]?.[0]).toBe(77);
