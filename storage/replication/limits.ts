@@ -26,6 +26,11 @@ export const CLOCK_DRIFT = 0.001;
 export const LEASE_MARGIN_MS = 50;
 /** Grant assumed after a restart where none is on record. */
 export const DEFAULT_LEASE_MS = 800;
+/**
+ * A member in sync whose answers come, but so late that the lease has not held for this long, is put out of the set: nothing
+ * can be served on the strength of it. Less than LEASE_WAIT_MS, so that nobody need be refused.
+ */
+export const LEASE_LAPSED_MS = 500;
 /** A read or an acknowledgement waits this long for a lapsed lease to be renewed. */
 export const LEASE_WAIT_MS = 1_000;
 /**

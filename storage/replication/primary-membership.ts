@@ -6,6 +6,7 @@ import {
   JOIN_DISTANCE_RECORDS,
   JOIN_MS,
   JOIN_RETRY_MS,
+  LEASE_LAPSED_MS,
   LINK_GRACE_MS,
   PROPOSAL_RETRY_MS,
   PROPOSAL_TIMEOUT_MS,
@@ -63,6 +64,8 @@ function hasFailed(state: PrimaryState, member: Member, nowMs: number): boolean 
   if (member.full) return true;
   if (nowMs < state.patientUntilMs) return false;
   if (nowMs - member.lastHeardMs >= SLOW_MS) return true;
+  // Over a slow link that is kept full, answers are steady and old.
+  if (state.phase === 'serving' && nowMs - member.leaseUntilMs >= LEASE_LAPSED_MS) return true;
   const durable = state.group.durability === 'durable';
   const owesAckMs = arrearsMs(state, nowMs, (mark) => member.ackedIndex < mark.appendedIndex);
   const owesSyncMs = arrearsMs(state, nowMs, (mark) => {

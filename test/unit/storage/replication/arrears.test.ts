@@ -3,12 +3,13 @@ import type { PortalGroupState } from '../../../../storage/replication/group-sta
 import {
   ARREARS_MAX_MS,
   HEARTBEAT_MS,
+  LEASE_LAPSED_MS,
   PROMOTION_GRACE_MS,
   SLOW_MS,
   SLOW_SYNC_MS,
   TICK_MS,
 } from '../../../../storage/replication/limits.ts';
-import { Driver, group } from './machine-driver.ts';
+import { Driver, group, LEASE_MS } from './machine-driver.ts';
 
 /** Backups have been heard for long enough that no tolerance of a new primary is left. */
 function settledPrimary(inSync: string[], durability: PortalGroupState['durability'] = 'write-back') {
@@ -89,6 +90,20 @@ describe('a primary with a member that lags', () => {
     expect(outcome?.change).toEqual(shrinkOf('b'));
     // At half the pace, what is acknowledged at time t was appended at t/2.
     expect(Math.abs((outcome?.ms ?? 0) - 2 * ARREARS_MAX_MS)).toBeLessThan(SLOW_MS);
+  });
+
+  it('puts out one whose answers are too old for the lease to hold, and none whose are not', () => {
+    const driver = settledPrimary(['a', 'b', 'c']);
+    const answerAfter = (lateMs: number) => () => {
+      driver.append();
+      driver.ack('b', driver.core.log.appendedIndex, { echoMs: driver.nowMs - lateMs });
+      driver.ack('c', driver.core.log.appendedIndex);
+    };
+    expect(msUntilProposal(driver, ARREARS_MAX_MS, answerAfter(LEASE_MS / 2))).toBeUndefined();
+    const lateMs = LEASE_MS + LEASE_LAPSED_MS + SLOW_MS;
+    const outcome = msUntilProposal(driver, ARREARS_MAX_MS, answerAfter(lateMs));
+    expect(outcome?.change).toEqual(shrinkOf('b'));
+    expect(outcome?.ms).toBeLessThanOrEqual(LEASE_MS + LEASE_LAPSED_MS + 2 * TICK_MS);
   });
 
   it.each([
