@@ -3,13 +3,25 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Exhibit } from '../test/sim/museum/exhibit.ts';
-import { CLUSTER_EXHIBITS, REPLICATION_EXHIBITS } from '../test/sim/museum/exhibits.ts';
-import { CLUSTER, Gallery, REPLICATION, type Subject } from '../test/sim/museum/gallery.ts';
+import {
+  CLUSTER_EXHIBITS,
+  FABRIC_EXHIBITS,
+  REPLICATION_EXHIBITS,
+  SLOW_MEMBER_EXHIBITS,
+} from '../test/sim/museum/exhibits.ts';
+import {
+  CLUSTER,
+  FABRIC,
+  Gallery,
+  REPLICATION,
+  SLOW_MEMBERS,
+  type Subject,
+} from '../test/sim/museum/gallery.ts';
 
 const HELP = `Usage: npm run simulate:museum -- [--only TEXT]
 
-Puts each deliberate fault of test/sim/museum into a copy of the sources, runs its simulator (that of the cluster log, or
-of replication) on it from seed 1, and prints which seed finds it and how.
+Puts each deliberate fault of test/sim/museum into a copy of the sources, runs its simulator (that of the cluster log,
+of replication, of slow members or of whole nodes) on it from seed 1, and prints which seed finds it and how.
 
   --only TEXT  only faults with this in their names
   --help       show this text
@@ -28,7 +40,9 @@ async function main(): Promise<number> {
   const shows = (exhibit: Exhibit): boolean => exhibit.name.includes(values.only);
   const missed =
     (await show(CLUSTER, CLUSTER_EXHIBITS.filter(shows))) +
-    (await show(REPLICATION, REPLICATION_EXHIBITS.filter(shows)));
+    (await show(REPLICATION, REPLICATION_EXHIBITS.filter(shows))) +
+    (await show(SLOW_MEMBERS, SLOW_MEMBER_EXHIBITS.filter(shows))) +
+    (await show(FABRIC, FABRIC_EXHIBITS.filter(shows)));
   return missed === 0 ? 0 : 1;
 }
 

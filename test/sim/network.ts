@@ -30,6 +30,7 @@ export const FAIR_WEATHER: Weather = {
 };
 
 export interface NetworkCounts {
+  refused: number;
   lost: number;
   doubled: number;
   reordered: number;
@@ -43,7 +44,7 @@ export interface NetworkCounts {
 export class Network {
   readonly #world: World;
   weather: Weather = { ...FAIR_WEATHER };
-  readonly counts: NetworkCounts = { lost: 0, doubled: 0, reordered: 0, muted: 0 };
+  readonly counts: NetworkCounts = { refused: 0, lost: 0, doubled: 0, reordered: 0, muted: 0 };
   /** Whether a message may be lost, doubled or reordered while its link is up. */
   isDatagram: (message: Uint8Array) => boolean = () => false;
   /** A datagram that is lost, besides those that the weather takes. */
@@ -56,6 +57,8 @@ export class Network {
   readonly #mutes = new Map<string, number>();
   readonly #transports = new Map<Process, SimTransport>();
   readonly #connections = new Set<Connection>();
+  /** By directed pair: what the link carries, where that is bounded. */
+  readonly #bytesPerMs = new Map<string, number>();
   /** Pairs of nodes that cannot reach each other, with the end of it. */
   readonly #cuts = new Map<string, number>();
   /** Percent of messages for which a sender finds the queue full. */
@@ -131,6 +134,20 @@ export class Network {
     return undefined;
   }
 
+  /** What nothing has come in the way of since then, while it is the same; undefined: they do not reach each other. */
+  wholeLink(process: Process, toNodeId: string, sinceMs: number): object | undefined {
+    const connection = this.connectionOf(process, toNodeId);
+    if (connection === undefined) return undefined;
+    const isHeldUp = [...connection.heldUntilMs.values()].some((untilMs) => untilMs > sinceMs);
+    const isToBeUp = [connection.a, connection.b].every((end) => this.#hears(end, connection));
+    return isHeldUp || !isToBeUp ? undefined : connection;
+  }
+
+  /** Whether that end has been told of the link. */
+  #hears(end: Process, { a, b }: Connection): boolean {
+    return this.#transports.get(end)?.isUp((end === a ? b : a).nodeId) === true;
+  }
+
   /** The two nodes cannot reach each other for so long; each hears of it soon. */
   cut(a: string, b: string, forMs: number): void {
     this.#cuts.set(pairOf(a, b), this.#world.nowMs + forMs);
@@ -148,10 +165,20 @@ export class Network {
     }
   }
 
+  /** What `from` sends to `to` in order takes its time from now on; undefined: none to speak of. */
+  throttle(from: string, to: string, bytesPerMs: number | undefined): void {
+    if (bytesPerMs === undefined) this.#bytesPerMs.delete(`${from} ${to}`);
+    else this.#bytesPerMs.set(`${from} ${to}`, bytesPerMs);
+  }
+
   send(process: Process, toNodeId: string, parts: readonly Uint8Array[]): boolean {
     if (!process.isAlive) return false;
     const connection = this.connectionOf(process, toNodeId);
-    if (connection === undefined || this.#world.chance(this.refusalPercent)) return false;
+    if (connection === undefined) return false;
+    if (this.#world.chance(this.refusalPercent)) {
+      this.counts.refused++;
+      return false;
+    }
     const message = Buffer.concat(parts);
     const receiver = connection.a === process ? connection.b : connection.a;
     this.onMessage('sent', process, receiver, message);
@@ -186,11 +213,13 @@ export class Network {
   }
 
   #arriveInOrder(connection: Connection, process: Process, receiver: Process, message: Uint8Array): void {
-    const arrivalMs = Math.max(
+    let arrivalMs = Math.max(
       this.#world.nowMs + this.#world.between(0, this.weather.delayMs),
       connection.lastArrivalMs.get(receiver) ?? 0,
       connection.heldUntilMs.get(receiver) ?? 0,
     );
+    const paceBytesPerMs = this.#bytesPerMs.get(`${process.nodeId} ${receiver.nodeId}`);
+    if (paceBytesPerMs !== undefined) arrivalMs += message.length / paceBytesPerMs;
     connection.lastArrivalMs.set(receiver, arrivalMs);
     this.#arriveAt(arrivalMs, connection, process, receiver, message);
   }

@@ -19,6 +19,7 @@ export class World {
   /** Nothing more happens. */
   isStopped = false;
   events = 0;
+  readonly #outside = new Set<Promise<void>>();
 
   constructor(seed: number) {
     this.random = new SeededRandom(seed);
@@ -47,6 +48,16 @@ export class World {
 
   after(delayMs: number, run: () => void): void {
     this.at(this.nowMs + delayMs, run);
+  }
+
+  /** Work of the runtime's own threads, which takes no time here: nothing else happens before it has been done. */
+  outside<T>(work: Promise<T>): Promise<T> {
+    const done: Promise<void> = work.then(
+      () => void this.#outside.delete(done),
+      () => void this.#outside.delete(done),
+    );
+    this.#outside.add(done);
+    return work;
   }
 
   #pop(): Scheduled {
@@ -82,6 +93,7 @@ export class World {
         if (this.events % BREATHE_EVERY === 0) setImmediate(resolve);
         else process.nextTick(resolve);
       });
+      while (this.#outside.size > 0) await Promise.all(this.#outside);
       afterEach();
     }
     if (!this.isStopped) this.nowMs = untilMs;
@@ -132,6 +144,11 @@ export class Process implements Clock, Timers {
 
   get isPaused(): boolean {
     return this.world.nowMs < this.#pausedUntilMs;
+  }
+
+  /** Whether it has stood still since then. */
+  hasPausedSince(atMs: number): boolean {
+    return this.#pausedUntilMs > atMs;
   }
 
   /** The process stands still as under SIGSTOP; the world and its clock go on. */

@@ -1,5 +1,5 @@
 import type { GroupDisks } from '../../../cluster/disk-registration.ts';
-import type { MetaStore } from '../../../storage/replication/index.ts';
+import type { CheckpointStore, MetaStore } from '../../../storage/replication/index.ts';
 import { Disk } from '../replication/disk.ts';
 import type { Process } from '../world.ts';
 
@@ -25,6 +25,21 @@ export class Copies {
     return disk;
   }
 
+  /** The group's directory, if there is one. */
+  find(group: string): Disk | undefined {
+    return this.#disks.get(group);
+  }
+
+  /** What may turn up as the group's directory. */
+  everyDisk(group: string): Disk[] {
+    return [this.#disks.get(group), this.#unmounted.get(group)].filter((disk) => disk !== undefined);
+  }
+
+  /** A damaged copy: the next process begins without it. */
+  setAside(group: string): void {
+    this.#disks.delete(group);
+  }
+
   get all(): readonly Disk[] {
     return [...this.#disks.values()];
   }
@@ -37,6 +52,22 @@ export class Copies {
     return {
       present: () => Promise.resolve([...this.#disks.keys()]),
       identify: (group) => Promise.resolve(this.disk(group).id),
+    };
+  }
+
+  checkpointStore(process: Process): CheckpointStore {
+    const stores = new Map<Disk, CheckpointStore>();
+    const storeOf = (group: string): CheckpointStore => {
+      const disk = this.disk(group);
+      const store = stores.get(disk) ?? disk.checkpointStore(process);
+      stores.set(disk, store);
+      return store;
+    };
+    return {
+      logId: (group) => storeOf(group).logId(group),
+      read: (group, use) => storeOf(group).read(group, use),
+      begin: (group) => storeOf(group).begin(group),
+      remove: (group) => storeOf(group).remove(group),
     };
   }
 

@@ -4,10 +4,14 @@ import type { PeerIdentity, PeerTransport } from '../../../base/peer-transport.t
 import type { ClusterNode } from '../../../cluster/cluster-node.ts';
 import type { Command } from '../../../cluster/state/commands.ts';
 import type { ClusterState } from '../../../cluster/state/model.ts';
-import { type ProposalOutcome, ReplicationHost } from '../../../storage/replication/index.ts';
+import type { ImageSource } from '../../../storage/image/image-source.ts';
+import {
+  DamagedCopyError,
+  type ProposalOutcome,
+  ReplicationHost,
+} from '../../../storage/replication/index.ts';
 import type { Host } from '../cluster/host.ts';
 import type { Server } from '../replication/clients.ts';
-import { simulatedImages } from '../replication/sectors.ts';
 import type { Process, World } from '../world.ts';
 import { Copies } from './copies.ts';
 
@@ -17,6 +21,11 @@ export interface FabricNodeContext {
   attach(process: Process): PeerTransport;
   logger(nodeId: string): Logger;
   fail(what: string): void;
+  images(process: Process): ImageSource;
+  /** Before a process looks at its node's copies. */
+  starts(node: FabricNode): void;
+  /** The data plane of a process has been set up. */
+  began(node: FabricNode): void;
   /** A node has applied something. */
   stateChanged(): void;
 }
@@ -57,13 +66,19 @@ export class FabricNode {
     const { world, counters } = this.#context;
     const propose = (command: Command): Promise<ProposalOutcome> => this.#propose(process, node, command);
     const primary = this.nodeId;
+    this.#context.starts(this);
     const replication = new ReplicationHost({
       nodeId: this.nodeId,
       incarnation: process.incarnation,
       transport: this.#context.attach(process),
-      openLog: (group) => Promise.resolve(this.copies.disk(group).openLog(process)),
+      openLog: (group, _mustExist, verifyFrom) => this.copies.disk(group).openLog(process, verifyFrom),
+      setAside: (group) => {
+        this.copies.setAside(group);
+        return Promise.resolve();
+      },
       metaDirectory: this.copies.metaStore(process),
-      images: simulatedImages(world, process),
+      checkpoints: this.copies.checkpointStore(process),
+      images: this.#context.images(process),
       clock: process,
       timers: process,
       logger: this.#context.logger(this.nodeId),
@@ -73,9 +88,18 @@ export class FabricNode {
       proposeExpand: (group, epoch, add, incarnation) =>
         propose({ type: 'expandInSync', group, epoch, primary, add, incarnation }),
       onFatal: (error) => {
-        if (process.isAlive) this.#context.fail(`${process.incarnation} ends: ${(error as Error).stack}`);
+        if (!process.isAlive) return;
+        if (error instanceof DamagedCopyError) this.host.end('exit');
+        else this.#context.fail(`${process.incarnation} ends: ${(error as Error).stack}`);
       },
-      trim: { checkMs: 100, growthBytes: 50_000, slackBytes: 40_000 },
+      trim: {
+        checkMs: 100,
+        growthBytes: 50_000,
+        slackBytes: 40_000,
+        checkpointBytes: 30_000,
+        holdMs: 200,
+        nearRecords: 4,
+      },
     });
     this.#serving = { process, host: replication };
     // The data plane has a thread of its own: it hears of changes a moment later, of the newest alone.
@@ -93,6 +117,7 @@ export class FabricNode {
       process.enterAfter(world.between(0, 3), tell);
     };
     void replication.start();
+    this.#context.began(this);
     node.subscribe(changed);
     changed(latest);
   }

@@ -25,6 +25,14 @@ const MET = [
   'sim.acknowledged-discards',
   'replication.truncated',
   'replication.started-over',
+  'replication.elided-bytes',
+  'replication.checkpoints-used',
+  'sim.flips-in-data',
+  'sim.flips-anywhere',
+  'replication.damage-mended',
+  'sim.spoilt-records',
+  'sim.image-flips',
+  'sim.image-damage-mended',
 ];
 
 describe('whole nodes in the simulator', () => {

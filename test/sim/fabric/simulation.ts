@@ -11,9 +11,11 @@ import { Network } from '../network.ts';
 import { Clients, isServing, type Server } from '../replication/clients.ts';
 import { NEVER } from '../replication/complaints.ts';
 import type { Disk } from '../replication/disk.ts';
+import { differenceBetween } from '../replication/disk-content.ts';
 import type { SimulationOptions, SimulationResult } from '../run.ts';
 import { type Process, World } from '../world.ts';
 import { FabricNode, type FabricNodeContext } from './fabric-node.ts';
+import { Rot } from './rot.ts';
 import { Troublemaker } from './trouble.ts';
 
 const GROUPS = ['pg1', 'pg2', 'pg3', 'pg4'];
@@ -35,6 +37,7 @@ export class Simulation {
   readonly #nodes: FabricNode[] = [];
   readonly #clients = new Map<string, Clients>();
   readonly #trouble: Troublemaker;
+  readonly #rot: Rot;
   /** By group and epoch: the process that serves in it. */
   readonly #servedBy = new Map<string, string>();
   /** By group and incarnation: in-sync members whose copy has been without power since they were in sync. */
@@ -65,6 +68,9 @@ export class Simulation {
       },
       logger: (nodeId) => this.#logger(nodeId),
       fail: (what) => this.#fail(what),
+      images: (process) => this.#rot.images.source(process),
+      starts: (node) => this.#rot.starts(node),
+      began: (node) => this.#rot.scrub(node),
       stateChanged: () => {
         this.#stateChanged = true;
       },
@@ -72,6 +78,15 @@ export class Simulation {
     for (const { nodeId, raftId } of Object.values(genesis.nodes)) {
       this.#nodes.push(new FabricNode(nodeContext, new Host(hostContext, nodeId, raftId)));
     }
+    this.#rot = new Rot({
+      world,
+      network: this.#dataNetwork,
+      counters: this.#counters,
+      groups: GROUPS,
+      nodes: this.#nodes,
+      group: (id) => this.#newestState()?.portalGroups[id],
+      fail: (what) => this.#fail(what),
+    });
     for (const group of GROUPS) this.#clients.set(group, this.#makeClients(group));
     this.#trouble = new Troublemaker({
       world,
@@ -81,6 +96,7 @@ export class Simulation {
       nodes: this.#nodes,
       newestState: () => this.#newestState(),
       powerOff: (nodes) => this.#powerOff(nodes),
+      rot: this.#rot,
       note: this.#trace.note.bind(this.#trace),
     });
   }
@@ -142,6 +158,7 @@ export class Simulation {
       world: this.#world,
       counters: this.#counters,
       servers: () => this.#nodes.flatMap((n) => n.server ?? []),
+      readBegins: (server) => this.#rot.readBegins(group, server),
       fail: (what) => this.#fail(`group ${group}: ${what}`),
     });
     clients.pauseMs = [5, 40];
@@ -161,6 +178,7 @@ export class Simulation {
     await world.runUntil(SETTLING_MS, look);
     for (const clients of this.#clients.values()) clients.start(CLIENTS_PER_GROUP);
     this.#trouble.start();
+    this.#rot.watch();
     await world.runUntil(SETTLING_MS + troubleMs, look);
     this.#heal();
     await world.runUntil(world.nowMs + 3_000, look);
@@ -225,6 +243,8 @@ export class Simulation {
       host.end('power');
       copies.losePower();
     }
+    // Before anybody looks for what is gone.
+    this.#rot.spare();
     this.#somebodyDied(state);
   }
 
@@ -272,6 +292,7 @@ export class Simulation {
   #heal(): void {
     this.#trace.note('', 'HEAL', 0);
     this.#trouble.end();
+    this.#rot.end();
     for (const network of [this.#clusterNetwork, this.#dataNetwork]) network.heal();
     for (const { host, copies } of this.#nodes) {
       host.mendDisk();
@@ -308,7 +329,7 @@ export class Simulation {
     const disks = record.replicas.map(
       (id) => this.#nodes.find((n) => n.nodeId === id)?.copies.disk(group) as Disk,
     );
-    return whereTheyDiffer(group, disks);
+    return differenceBetween(disks, group) ?? this.#rot.leftDamaged(group) ?? '';
   }
 
   async #readEverything(look: () => void): Promise<void> {
@@ -322,20 +343,4 @@ export class Simulation {
     await this.#world.runUntil(this.#world.nowMs + 500, look);
     if (successes !== wanted) this.#fail(`${wanted - successes} of the last ${wanted} reads fail`);
   }
-}
-
-function whereTheyDiffer(group: string, disks: readonly Disk[]): string {
-  const start = Math.max(...disks.map((d) => d.firstIndex));
-  const [first, ...others] = disks as [Disk, ...Disk[]];
-  for (const disk of others) {
-    if (disk.nextIndex !== first.nextIndex) {
-      return `logs of ${group} end at ${first.nextIndex} and ${disk.nextIndex}`;
-    }
-    for (let index = start; index < first.nextIndex; index++) {
-      const [a, b] = [first, disk].map((d) => d.records[index - d.firstIndex]?.payload);
-      if (Buffer.compare(a as Uint8Array, b as Uint8Array) !== 0)
-        return `record ${index} of ${group} differs`;
-    }
-  }
-  return '';
 }

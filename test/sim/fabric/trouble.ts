@@ -3,6 +3,7 @@ import type { ClusterState, PortalGroupRecord } from '../../../cluster/state/mod
 import type { Network } from '../network.ts';
 import type { World } from '../world.ts';
 import type { FabricNode } from './fabric-node.ts';
+import type { Rot } from './rot.ts';
 
 export interface TroubleContext {
   readonly world: World;
@@ -15,6 +16,7 @@ export interface TroubleContext {
   readonly newestState: () => ClusterState | undefined;
   /** The hosts lose their power, all at once. */
   readonly powerOff: (nodes: readonly FabricNode[]) => void;
+  readonly rot: Rot;
   readonly note: (where: string, what: string, fact: number, text?: () => string) => void;
 }
 
@@ -32,7 +34,22 @@ export class Troublemaker {
   }
 
   start(): void {
+    this.#startNext();
+    this.#rot();
+  }
+
+  #startNext(): void {
     this.#world.after(this.#world.between(100, 900), () => this.#make());
+  }
+
+  /** Bits turn over all the while, whatever else goes wrong. */
+  #rot(): void {
+    if (this.#isOver) return;
+    const group = this.#someGroup();
+    const { rot } = this.#context;
+    if (this.#world.chance(25)) rot.flipImage(this.#someNode());
+    else if (group !== undefined) rot.flip(this.#someNode(), group.id);
+    this.#world.after(this.#world.between(50, 600), () => this.#rot());
   }
 
   /** No more trouble, and what it took away is given back. */
@@ -55,7 +72,7 @@ export class Troublemaker {
       this[trouble](node);
       break;
     }
-    this.start();
+    this.#startNext();
   }
 
   #pick<T>(list: readonly T[]): T | undefined {

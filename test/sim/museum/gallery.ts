@@ -12,6 +12,8 @@ export interface Subject {
   readonly sources: readonly string[];
   /** Takes --seed, --count and --json, and prints one line of JSON for all seeds at the end. */
   readonly script: string;
+  /** What it is told besides. */
+  readonly options: readonly string[];
 }
 
 const SHARED = ['base', 'test/sim/guardians.ts', 'test/sim/network.ts', 'test/sim/world.ts'];
@@ -27,11 +29,37 @@ export const CLUSTER: Subject = {
     'scripts/simulate.ts',
   ],
   script: 'scripts/simulate.js',
+  options: [],
 };
 
 export const REPLICATION: Subject = {
   sources: [...SHARED, 'storage', 'test/sim/replication'],
   script: 'test/sim/replication/run-seeds.js',
+  options: [],
+};
+
+/** Members that are slow. */
+export const SLOW_MEMBERS: Subject = {
+  ...REPLICATION,
+  script: 'test/sim/replication/run-slow-members.js',
+};
+
+/** Whole nodes. */
+export const FABRIC: Subject = {
+  sources: [
+    ...SHARED,
+    'cluster',
+    'storage',
+    'test/sim/run.ts',
+    'test/sim/cluster',
+    'test/sim/fabric',
+    'test/sim/replication',
+    'test/sim/linearizability.ts',
+    'test/support/faulty-disk.ts',
+    'scripts/simulate.ts',
+  ],
+  script: 'scripts/simulate.js',
+  options: ['--fabric'],
 };
 
 /** What running some seeds came to. */
@@ -46,12 +74,12 @@ export interface Visit {
 export class Gallery {
   readonly #folder: string;
   readonly #sound: string;
-  readonly #script: string;
+  readonly #subject: Subject;
 
   /** @param folder empty, and the caller's to remove */
   constructor(folder: string, subject: Subject) {
     this.#folder = folder;
-    this.#script = subject.script;
+    this.#subject = subject;
     this.#sound = join(folder, 'sound');
     for (const source of subject.sources)
       for (const file of filesOf(source)) this.#translate(this.#sound, file);
@@ -69,12 +97,12 @@ export class Gallery {
       configFile: false,
       swcrc: false,
     });
-    writeFileSync(path, code.replaceAll(/(from\s*["'])(\.[^"']*)\.ts(["'])/g, '$1$2.js$3'));
+    writeFileSync(path, code.replaceAll(/((?:from\s*|import\()["'])(\.[^"']*)\.ts(["'])/g, '$1$2.js$3'));
   }
 
   /** Runs seeds of the sources as they are. */
   visitSound(firstSeed: number, count: number): Promise<Visit> {
-    return simulate(join(this.#sound, this.#script), firstSeed, count);
+    return simulate(this.#sound, this.#subject, firstSeed, count);
   }
 
   /**
@@ -85,7 +113,7 @@ export class Gallery {
     const copy = join(this.#folder, exhibit.name.replaceAll(/\W+/g, '-'));
     cpSync(this.#sound, copy, { recursive: true, verbatimSymlinks: true });
     for (const [file, text] of faultyTexts(exhibit)) this.#translate(copy, file, text);
-    return simulate(join(copy, this.#script), exhibit.fromSeed ?? 1, exhibit.seeds);
+    return simulate(copy, this.#subject, exhibit.fromSeed ?? 1, exhibit.seeds);
   }
 }
 
@@ -116,8 +144,21 @@ interface Totals {
   readonly failures: readonly { readonly seed: number; readonly violation: string }[];
 }
 
-function simulate(script: string, firstSeed: number, count: number): Promise<Visit> {
-  const args = [script, '--seed', String(firstSeed), '--count', String(count), '--json'];
+function simulate(
+  folder: string,
+  { script, options }: Subject,
+  firstSeed: number,
+  count: number,
+): Promise<Visit> {
+  const args = [
+    join(folder, script),
+    ...options,
+    '--seed',
+    String(firstSeed),
+    '--count',
+    String(count),
+    '--json',
+  ];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   let complaints = '';

@@ -1,9 +1,6 @@
-import type { CounterSet } from '../../../base/counters.ts';
-import type { World } from '../world.ts';
-import type { Authority } from './authority.ts';
+import type { MemberIdentity, ReplicationHost } from '../../../storage/replication/index.ts';
+import type { Process, World } from '../world.ts';
 import type { Disk } from './disk.ts';
-import type { Drives } from './drives.ts';
-import type { Node } from './simulation-options.ts';
 
 /** A log is read through in parts of so many bytes, with pauses up to so long. */
 const SCRUB_BYTES = 60_000;
@@ -17,14 +14,28 @@ const VOID_RECORD = 7;
 /** How a message begins that gives a record to a member where it is damaged. */
 const RECORD_FRAME = 10;
 
+/** A node with a copy of the group. */
+export interface CopyHolder {
+  readonly nodeId: string;
+  readonly disk: Disk;
+  readonly process: Process;
+  /** Of that process; undefined while there is none. */
+  readonly host: ReplicationHost | undefined;
+}
+
+type OfDisk = Pick<CopyHolder, 'nodeId' | 'disk'>;
+
 export interface BitRotOptions {
   readonly group: string;
   readonly world: World;
-  readonly counters: CounterSet;
-  readonly authority: Authority;
-  readonly drives: Drives;
-  readonly nodes: () => readonly Node[];
+  readonly counters: { add(name: string, by?: number): void };
+  readonly inSync: () => readonly MemberIdentity[];
+  /** Whatever may turn up again, copies of earlier times among them. */
+  readonly disks: () => readonly Disk[];
+  readonly nodes: () => readonly CopyHolder[];
   readonly isInTrouble: () => boolean;
+  /** Of its bad memory: percent of the records given to others that are spoilt. */
+  readonly spoilPercent: number;
 }
 
 /**
@@ -33,20 +44,21 @@ export interface BitRotOptions {
  */
 export class BitRot {
   readonly #options: BitRotOptions;
+  spoilt = 0;
 
   constructor(options: BitRotOptions) {
     this.#options = options;
   }
 
   /** Reads a part of the node's log every so often, all of it again and again. */
-  scrub(node: Node, fromIndex = 0): void {
+  scrub({ process, host }: CopyHolder, fromIndex = 0): void {
     const { group: groupId, world, isInTrouble } = this.#options;
-    const { process, host } = node;
+    const again = { process, host } as CopyHolder;
     const goOn = (nextIndex: number): void =>
       process.enterAfter(world.between(1, isInTrouble() ? SCRUB_IN_TROUBLE_MS : SCRUB_MS), () =>
-        this.scrub(node, nextIndex),
+        this.scrub(again, nextIndex),
       );
-    const group = host.group(groupId);
+    const group = host?.group(groupId);
     if (group === undefined) return goOn(0);
     void group
       .verifyPart(fromIndex, SCRUB_BYTES)
@@ -54,32 +66,50 @@ export class BitRot {
   }
 
   /** A bit turns over in a committed record of the node's disk. */
-  flip({ nodeId, disk }: Node): void {
-    const { group: groupId, world, counters, authority, drives, nodes } = this.#options;
-    if (drives.all().some((other) => other !== disk && other.damaged().length > 0)) return;
-    const { inSync } = authority.group;
-    const sound = nodes().find(
-      (n) => n.nodeId !== nodeId && inSync.some((m) => m.incarnation === n.process.incarnation),
-    );
-    const group = sound?.process.isAlive === true ? sound.host.group(groupId) : undefined;
-    if (sound === undefined || group === undefined) return;
-    const first = Math.max(disk.firstIndex, sound.disk.firstIndex);
-    const count = Math.min(group.status().commitIndex, disk.nextIndex) - first;
+  flip(holder: OfDisk): void {
+    const { world } = this.#options;
+    const { first, end, sound } = this.#mayFlip(holder) ?? { first: 0, end: 0, sound: holder.disk };
+    const count = end - first;
     if (count <= 0) return;
     const among = world.chance(70) ? Math.min(count, NEWEST_RECORDS) : count;
-    const index = first + count - 1 - world.random.below(among);
+    this.#flipRecord(holder.disk, sound, first + count - 1 - world.random.below(among));
+  }
+
+  /** The same in that very record. @returns whether it did */
+  flipAt(holder: OfDisk, index: number): boolean {
+    const range = this.#mayFlip(holder);
+    if (range === undefined || index < range.first || index >= range.end) return false;
+    return this.#flipRecord(holder.disk, range.sound, index);
+  }
+
+  /** Which records another disk has as well, so that they could be had again; undefined: none. */
+  #mayFlip({ nodeId, disk }: OfDisk) {
+    const { disks, nodes, inSync, group: groupId } = this.#options;
+    if (disks().some((other) => other !== disk && other.damaged().length > 0)) return undefined;
+    const sound = nodes().find(
+      (n) => n.nodeId !== nodeId && inSync().some((m) => m.incarnation === n.process.incarnation),
+    );
+    const group = sound?.process.isAlive === true ? sound.host?.group(groupId) : undefined;
+    if (sound === undefined || group === undefined) return undefined;
+    const first = Math.max(disk.firstIndex, sound.disk.firstIndex);
+    return { first, end: Math.min(group.status().commitIndex, disk.nextIndex), sound: sound.disk };
+  }
+
+  #flipRecord(disk: Disk, sound: Disk, index: number): boolean {
+    const { world, counters } = this.#options;
     const payload = disk.written(index);
-    if (!isSame(payload, sound.disk.written(index)) || disk.damaged().includes(index)) return;
+    if (!isSame(payload, sound.written(index)) || disk.damaged().includes(index)) return false;
     const dataAt = payload.length > BLOCK_BYTES && world.chance(85) ? payload.length - BLOCK_BYTES : 0;
     counters.add(dataAt === 0 ? 'sim.flips-anywhere' : 'sim.flips-in-data');
     disk.flip(index, dataAt + world.random.below(payload.length - dataAt), world.random.below(8));
+    return true;
   }
 
   /** Takes back what nobody could mend any more. @param starting whose node is to start with it now */
   spare(starting?: { readonly nodeId: string; readonly disk: Disk }): void {
-    const { authority, counters, nodes } = this.#options;
-    const { inSync } = authority.group;
-    for (const disk of this.#options.drives.all()) {
+    const { counters, nodes, disks } = this.#options;
+    const inSync = this.#options.inSync();
+    for (const disk of disks()) {
       const damaged = disk.damaged();
       if (damaged.length === 0) continue;
       const others = nodes().filter((n) => n.disk !== disk);
@@ -96,8 +126,9 @@ export class BitRot {
 
   /** Memory of the sender is bad: what was read and compared is sent otherwise. */
   spoil(message: Uint8Array): void {
-    const { world, counters, isInTrouble } = this.#options;
-    if (message[0] !== RECORD_FRAME || !isInTrouble() || !world.chance(30)) return;
+    const { world, counters, isInTrouble, spoilPercent } = this.#options;
+    if (message[0] !== RECORD_FRAME || !isInTrouble() || !world.chance(spoilPercent)) return;
+    this.spoilt++;
     counters.add('sim.spoilt-records');
     const at = message.length - 1 - world.random.below(Math.ceil(message.length / 2));
     message[at] = (message[at] as number) ^ 0x04;

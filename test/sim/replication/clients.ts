@@ -22,8 +22,8 @@ export interface ClientsOptions {
   readonly world: World;
   readonly counters: CounterSet;
   readonly servers: () => readonly Server[];
-  /** Whether a server may say that something cannot be read. Default: never. */
-  readonly mayLackData?: (server: Server) => boolean;
+  /** A read begins: says, once it is over, whether the server may say that something cannot be read. Default: never. */
+  readonly readBegins?: (server: Server) => () => boolean;
   readonly fail: (what: string) => void;
 }
 
@@ -33,7 +33,7 @@ export class Clients {
   readonly #world: World;
   readonly #counters: CounterSet;
   readonly #servers: () => readonly Server[];
-  readonly #mayLackData: (server: Server) => boolean;
+  readonly #readBegins: (server: Server) => () => boolean;
   readonly #fail: (what: string) => void;
   /** By LUN and sector. */
   readonly #histories = new Map<string, Operation[]>();
@@ -51,12 +51,12 @@ export class Clients {
   pauseMs: readonly [number, number] = [2, 16];
   isOver = false;
 
-  constructor({ group = GROUP, world, counters, servers, mayLackData, fail }: ClientsOptions) {
+  constructor({ group = GROUP, world, counters, servers, readBegins, fail }: ClientsOptions) {
     this.#group = group;
     this.#world = world;
     this.#counters = counters;
     this.#servers = servers;
-    this.#mayLackData = mayLackData ?? (() => false);
+    this.#readBegins = readBegins ?? (() => () => false);
     this.#fail = fail;
   }
 
@@ -159,6 +159,7 @@ export class Clients {
       Array.from({ length }, () => operation),
     );
     const parts = Array.from({ length }, () => sectorOf(value));
+    const mayLackData = this.#readBegins(server);
     this.#ask(
       server,
       async () => {
@@ -177,6 +178,7 @@ export class Clients {
           this.#counters.add('sim.acknowledged-writes');
         } else {
           this.#counters.add(`sim.write-${result.kind}`);
+          this.#checkDamage(result, mayLackData);
         }
         next();
       },
@@ -217,6 +219,7 @@ export class Clients {
     }
     if (keys.length === 0) return next();
     for (const key of keys) this.#discarded.add(key);
+    const mayLackData = this.#readBegins(server);
     const invokedMs = ++this.#stamp;
     let respondedMs = Number.POSITIVE_INFINITY;
     const operation: Operation = {
@@ -238,6 +241,7 @@ export class Clients {
       (result) => {
         if (result instanceof DeviceError) {
           this.#counters.add(`sim.discard-${result.kind}`);
+          this.#checkDamage(result, mayLackData);
         } else {
           respondedMs = ++this.#stamp;
           this.#counters.add('sim.acknowledged-discards');
@@ -261,15 +265,15 @@ export class Clients {
     next: (ok: boolean) => void,
   ): void {
     const invokedMs = ++this.#stamp;
-    const isDamaged = this.#mayLackData(server);
+    const mayLackData = this.#readBegins(server);
     this.#ask(
       server,
       async () => Buffer.concat(await this.#device(server, lunId).read(first, length)),
       (result) => {
         if (result instanceof DeviceError) {
           this.#counters.add(`sim.read-${result.kind}`);
-          const isAllowed = result.kind === 'medium-error' && (isDamaged || this.#mayLackData(server));
-          if (result.kind !== 'not-serving' && !isAllowed) this.#fail(`a read fails: ${result.message}`);
+          if (result.kind === 'medium-error') this.#checkDamage(result, mayLackData);
+          else if (result.kind !== 'not-serving') this.#fail(`a read fails: ${result.message}`);
           next(false);
           return;
         }
@@ -287,6 +291,11 @@ export class Clients {
         next(true);
       },
     );
+  }
+
+  /** Parts of blocks are read before they are written. */
+  #checkDamage({ kind, message }: DeviceError, mayLackData: () => boolean): void {
+    if (kind === 'medium-error' && !mayLackData()) this.#fail(`damage that could be mended: ${message}`);
   }
 
   #valueOf(sector: Buffer): number {

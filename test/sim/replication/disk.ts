@@ -22,8 +22,8 @@ interface DiskRecord {
   readonly written?: Uint8Array;
 }
 
-function isDamaged({ payload, crc }: DiskRecord): boolean {
-  return crc32c(payload) !== crc;
+function isDamaged({ payload, crc, written }: DiskRecord): boolean {
+  return written !== undefined && crc32c(payload) !== crc;
 }
 
 /** A log is opened with such damage all the same. */

@@ -19,6 +19,7 @@ const LEASE_MS = 600;
 /** Three nodes with copies of some groups that n1 leads, in virtual time, where nothing goes wrong by itself. */
 export class QuietFabric {
   readonly world: World;
+  readonly network: Network;
   readonly #hosts = new Map<string, ReplicationHost>();
   readonly #processes = new Map<string, Process>();
   readonly #disks = new Map<string, Disk>();
@@ -32,7 +33,8 @@ export class QuietFabric {
   ) {
     const world = new World(options.seed ?? 1);
     this.world = world;
-    const network = new Network(world);
+    this.network = new Network(world);
+    const network = this.network;
     this.#nodes = NODES.map((nodeId) => ({ nodeId, incarnation: `${nodeId}.1`, status: 'up' }));
     this.#groups = groupIds.map((id) => ({
       id,

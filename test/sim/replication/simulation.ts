@@ -10,12 +10,13 @@ import { Authority, type Change, firstGroup } from './authority.ts';
 import { BitRot } from './bit-rot.ts';
 import { Clients, GROUP, isServing } from './clients.ts';
 import { NEVER } from './complaints.ts';
+import { DamageJudge } from './damage-judge.ts';
 import type { Disk } from './disk.ts';
-import { differenceBetween, lackingOf } from './disk-content.ts';
 import { Drives } from './drives.ts';
 import { simulatedImages } from './sectors.ts';
 import type { Node, SimulationOptions, SimulationResult } from './simulation-options.ts';
 import { bereaved, disturb, fillUp, slowDown } from './trouble.ts';
+import { whatIsNotTheSame, whatLacksWhoJoins } from './verdicts.ts';
 
 const NODES = ['n1', 'n2', 'n3'];
 const LEASE_MS = 400;
@@ -42,6 +43,7 @@ export class Simulation {
   #inTrouble = true;
   readonly #drives: Drives;
   readonly #bitRot: BitRot;
+  readonly #judge: DamageJudge;
   readonly #ambushes: Ambushes;
 
   constructor(options: SimulationOptions) {
@@ -59,8 +61,7 @@ export class Simulation {
       world: this.world,
       counters: this.#counters,
       servers: () => this.#running(),
-      // Who has what is damaged on a disk may be out of reach.
-      mayLackData: (server) => this.#inTrouble && (server as Node).disk.damaged().length > 0,
+      readBegins: (server) => this.#judge.readBegins(server.process),
       fail: (what) => this.#fail(what),
     });
     const durability = options.durability ?? 'write-back';
@@ -78,7 +79,15 @@ export class Simulation {
       isInTrouble: () => this.#inTrouble,
     };
     const nodes = (): Node[] => [...this.#nodes.values()];
-    this.#bitRot = new BitRot({ ...parts, group: GROUP, drives: this.#drives, nodes });
+    this.#bitRot = new BitRot({
+      ...parts,
+      group: GROUP,
+      inSync: () => this.authority.group.inSync,
+      disks: () => this.#drives.all(),
+      nodes,
+      spoilPercent: 30,
+    });
+    this.#judge = new DamageJudge({ ...parts, holders: nodes, spoilt: () => this.#bitRot.spoilt });
     this.#guardians = new Guardians({ ...parts, others: () => nodes().map((n) => bereaved(n, parts)) });
     this.#ambushes = new Ambushes({ ...parts, nodeIds: NODES, move: () => this.#move() });
   }
@@ -88,7 +97,7 @@ export class Simulation {
     const troubleMs = this.#options.troubleMs ?? 3_000;
     this.authority.onFenced = (nodeId) => this.#ambushes.fenced(nodeId);
     this.authority.onApplied = (change) => {
-      this.#checkJoined(change);
+      this.#failIf(whatLacksWhoJoins(change, this.#nodes, this.#counters));
       this.#ambushes.applied(change);
     };
     if (world.chance(40)) {
@@ -116,7 +125,8 @@ export class Simulation {
     this.#clients.isOver = true;
     await world.runUntil(troubleMs + 3_200, watch);
     await this.#readEverything(watch);
-    this.#checkConverged();
+    const { inSync } = this.authority.group;
+    this.#failIf(whatIsNotTheSame(inSync, [...this.#nodes.values()]) ?? this.#bitRot.leftDamaged());
     this.#clients.check();
     for (const event of NEVER) if (this.#counters.get(event) > 0) this.#fail(`${event} happened`);
     return { violation: this.#violation, counts: this.#allCounts(), trace: this.#trace() };
@@ -139,6 +149,10 @@ export class Simulation {
 
   #fail(what: string): void {
     this.#violation ??= `at ${this.world.nowMs} ms: ${what}`;
+  }
+
+  #failIf(what: string | undefined): void {
+    if (what !== undefined) this.#fail(what);
   }
 
   // Nodes
@@ -401,17 +415,6 @@ export class Simulation {
     this.#exchangeDisk(last);
   }
 
-  /** One that joins has all that counts, however it came by it. */
-  #checkJoined(change: Change): void {
-    if (change.kind !== 'expand') return;
-    const [joined, primary] = [this.#nodes.get(change.add), this.#nodes.get(change.primary)];
-    const isThere = joined?.process.isAlive === true && joined.process.incarnation === change.incarnation;
-    if (joined === undefined || primary?.process.isAlive !== true || !isThere) return;
-    this.#counters.add('sim.joined-compared');
-    const lacking = lackingOf(joined.disk, primary.disk, GROUP);
-    if (lacking !== undefined) this.#fail(`${change.incarnation} joins and lacks ${lacking}`);
-  }
-
   // The end
 
   async #readEverything(watch: () => void): Promise<void> {
@@ -422,17 +425,5 @@ export class Simulation {
     }
     await this.world.runUntil(this.world.nowMs + 500, watch);
     if (successes !== (wanted ?? 0)) this.#fail('the last reads fail');
-  }
-
-  #checkConverged(): void {
-    const { inSync } = this.authority.group;
-    if (inSync.length !== NODES.length) {
-      const status = Array.from(this.#nodes.values(), (n) => n.host.group(GROUP)?.status());
-      this.#fail(`${inSync.length} members are in sync in the end: ${JSON.stringify(status)}`);
-      return;
-    }
-    const disks = Array.from(this.#nodes.values(), (n) => n.disk);
-    const difference = differenceBetween(disks, GROUP) ?? this.#bitRot.leftDamaged();
-    if (difference !== undefined) this.#fail(difference);
   }
 }

@@ -1,0 +1,31 @@
+import type { Exhibit } from './exhibit.ts';
+
+/** Of whole nodes: what only shows itself with images, power and the cluster log together. */
+export const FABRIC_EXHIBITS: readonly Exhibit[] = [
+  {
+    name: 'a page of an image that is given out as it lies there',
+    story: 'A bit turns over in an image, and every machine that boots from this node is given it.',
+    edits: [
+      {
+        file: 'storage/image/verified-image.ts',
+        sound: 'return this.#checksums.knows(chunk) && this.#checksums.matches(page, content);',
+        faulty: 'return this.#checksums.knows(chunk);',
+      },
+    ],
+    seeds: 4,
+    fromSeed: 12,
+  },
+  {
+    name: 'damage in the log of a portal group that is never mended from others',
+    story: 'What could have been had from another member is reported as lost.',
+    edits: [
+      {
+        file: 'storage/replication/record-mender.ts',
+        sound: 'if (!isSound(frame, epoch)) {',
+        faulty: 'if (frame.index >= 0) {',
+      },
+    ],
+    seeds: 3,
+    fromSeed: 2,
+  },
+];

@@ -1,0 +1,118 @@
+import { SeededRandom } from '../../../base/random.ts';
+import { type BlockDevice, DeviceError } from '../../../storage/block-device.ts';
+import { ARREARS_MAX_MS, PROPOSAL_RETRY_MS, SLOW_MS, TICK_MS } from '../../../storage/replication/limits.ts';
+import { QuietFabric } from './quiet-fabric.ts';
+
+const GROUP = 'g';
+const BACKUP = 'n2';
+const BLOCK_BYTES = 512;
+/** Disks and links that are as they should be. */
+const MS_PER_MIB = 64;
+const SLOW_FOR_MS = 12_000;
+/** Whatever a member does, no client waits for longer. */
+export const LONGEST_WAIT_MS = ARREARS_MAX_MS + SLOW_MS + PROPOSAL_RETRY_MS + 2 * TICK_MS;
+
+/** How a member is slow, and what clients do. */
+export interface SlowMember {
+  readonly what: 'disk' | 'link';
+  /** Of what it writes, or is sent. */
+  readonly bytesPerMs: number;
+  readonly luns: number;
+  readonly depth: number;
+  readonly writeBytes: number;
+}
+
+export interface SlowMemberResult {
+  readonly member: SlowMember;
+  readonly violation: string | undefined;
+  readonly isRemoved: boolean;
+  readonly longestWriteMs: number;
+  readonly longestReadMs: number;
+  readonly writes: number;
+}
+
+/** A member that goes on all the while, at a pace between next to nothing and that of the others. */
+function slowMemberOf(seed: number): SlowMember {
+  const random = new SeededRandom(seed);
+  const pick = <T>(list: readonly T[]): T => list[random.below(list.length)] as T;
+  return {
+    what: pick(['disk', 'link']),
+    // From 4 KiB to 8 MiB a second.
+    bytesPerMs: (4096 * 2 ** random.below(12)) / 1000,
+    luns: pick([1, 2, 6]),
+    depth: pick([1, 4, 32, 128]),
+    writeBytes: pick([16_384, 65_536]),
+  };
+}
+
+/** Clients write as much as they can while one backup is slow: it goes, or they are answered in time all the same. */
+export async function runSlowMember(seed: number): Promise<SlowMemberResult> {
+  const member = slowMemberOf(seed);
+  const fabric = new QuietFabric([GROUP], { msPerMib: MS_PER_MIB, seed });
+  const luns = Array.from({ length: member.luns }, (_, i) => ({ group: GROUP, lunId: i + 1 }));
+  await fabric.serve(luns);
+  const devices = luns.map(({ lunId }) => fabric.group(GROUP).openDevice(lunId) as BlockDevice);
+  const data = Buffer.alloc(member.writeBytes, 1);
+  const blocks = member.writeBytes / BLOCK_BYTES;
+  const writes = devices.flatMap((device) =>
+    Array.from(
+      { length: member.depth },
+      (_, i) => new Load(fabric, () => device.write(i * blocks, [data], { forceUnitAccess: false })),
+    ),
+  );
+  const reads = new Load(fabric, async () => void (await (devices[0] as BlockDevice).read(0, 8)), 5);
+  await fabric.run(500);
+  if (member.what === 'disk') fabric.disk(BACKUP, GROUP).msPerMib = (1024 * 1024) / member.bytesPerMs;
+  else fabric.network.throttle('n1', BACKUP, member.bytesPerMs);
+  await fabric.run(SLOW_FOR_MS);
+  const longestWriteMs = Math.max(...writes.map((load) => load.longestMs()));
+  const longestReadMs = reads.longestMs();
+  const refused = [...writes, reads].flatMap((load) => load.refusals);
+  const violation =
+    refused.length > 0
+      ? `${refused.length} are refused: ${refused[0]}`
+      : longestWriteMs > LONGEST_WAIT_MS
+        ? `a write takes ${longestWriteMs} ms`
+        : longestReadMs > LONGEST_WAIT_MS
+          ? `a read takes ${longestReadMs} ms`
+          : undefined;
+  return {
+    member,
+    violation,
+    isRemoved: !fabric.inSync(GROUP).includes(BACKUP),
+    longestWriteMs,
+    longestReadMs,
+    writes: writes.reduce((sum, load) => sum + load.done, 0),
+  };
+}
+
+/** One who does something again and again, and is told the end of each. */
+class Load {
+  readonly refusals: string[] = [];
+  done = 0;
+  readonly #fabric: QuietFabric;
+  #longestMs = 0;
+  #beganMs = 0;
+
+  constructor(fabric: QuietFabric, work: () => Promise<void>, pauseMs = 0) {
+    this.#fabric = fabric;
+    fabric.repeat(async () => {
+      this.#beganMs = fabric.world.nowMs;
+      try {
+        await work();
+        this.done++;
+      } catch (error) {
+        if (!(error instanceof DeviceError)) throw error;
+        this.refusals.push(
+          `after ${fabric.world.nowMs - this.#beganMs} ms, at ${fabric.world.nowMs} ms: ${error.message}`,
+        );
+      }
+      this.#longestMs = this.longestMs();
+    }, pauseMs);
+  }
+
+  /** What is under way counts as well. */
+  longestMs(): number {
+    return Math.max(this.#longestMs, this.#fabric.world.nowMs - this.#beganMs);
+  }
+}
