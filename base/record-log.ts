@@ -46,8 +46,11 @@ export interface RecordLog {
    * @param position as given by append or scan, plus any offset inside that payload
    */
   readAt(position: number, lengthBytes: number): Promise<Uint8Array>;
-  /** The same before it returns. @returns undefined where that would be a wait for a disk */
-  readAtNow?(position: number, lengthBytes: number): Uint8Array | undefined;
+  /**
+   * Fills `into` with the same before it returns.
+   * @returns false where that would be a wait for a disk; what is in `into` then means nothing
+   */
+  readAtNow?(position: number, into: Uint8Array): boolean;
   /** Removes `index` and everything after, durably. */
   truncateFrom(index: number): Promise<void>;
   /** Forgets records before `index` where whole segments allow; never removes `index` or anything later. */

@@ -20,8 +20,9 @@ export interface BlockDevice {
   /**
    * What read would resolve to, if it can be told at once; undefined where it cannot, for whatever reason. Most
    * reads of a shared image can, and waiting for a promise costs them more than the rest of the read.
+   * @param memory what has to be copied lies there, where it is given, and is valid as long as its owner says
    */
-  readNow?(lba: number, lengthBlocks: number): readonly Uint8Array[] | undefined;
+  readNow?(lba: number, lengthBlocks: number, memory?: ReadMemory): readonly Uint8Array[] | undefined;
   /**
    * Resolves once every in-sync replica has the data (with `forceUnitAccess`: on stable storage).
    * `parts` add up to whole logical blocks and must not change until then.
@@ -61,6 +62,12 @@ export interface BlockDevice {
    * @throws DeviceError
    */
   saveServerState(state: Uint8Array): Promise<void>;
+}
+
+/** Memory that is lent for one read. */
+export interface ReadMemory {
+  /** @returns so many bytes, whose content is stale */
+  take(lengthBytes: number): Uint8Array;
 }
 
 /** Told how a write ended: without an error, or why not. */

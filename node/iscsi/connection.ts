@@ -119,8 +119,8 @@ export class Connection implements SessionTransport {
     return this.#outbox.header();
   }
 
-  send(header: Buffer, data: readonly Uint8Array[], dataLengthBytes: number): void {
-    if (!this.#ended && this.#movedMs === undefined) this.#outbox.send(header, data, dataLengthBytes);
+  send(header: Buffer, data: readonly Uint8Array[], dataLengthBytes: number, taken?: () => void): void {
+    if (!this.#ended && this.#movedMs === undefined) this.#outbox.send(header, data, dataLengthBytes, taken);
   }
 
   end(): void {

@@ -1,5 +1,6 @@
 import { ProtocolError } from '../../base/errors.ts';
 import { serialAdd } from '../../base/serial-number.ts';
+import type { DataMemory } from './data-memory.ts';
 import { RESERVED_TAG } from './opcode.ts';
 
 /** One range of data the target asks for. */
@@ -78,10 +79,18 @@ export class WriteTransfer {
   }
 
   /** Copies what has come so far, so that the chunks it came in are no longer needed. */
-  keep(): void {
+  keep(memory: DataMemory): void {
     for (; this.#keptParts < this.#parts.length; this.#keptParts++) {
-      this.#parts[this.#keptParts] = Uint8Array.prototype.slice.call(this.#parts[this.#keptParts]);
+      this.#parts[this.#keptParts] = memory.copyOf(this.#parts[this.#keptParts] as Uint8Array);
     }
+  }
+
+  /** Gives the copies back: nobody looks at the data any more, and none is to be asked for. */
+  letGo(memory: DataMemory): void {
+    if (this.#keptParts === 0) return;
+    memory.giveBack(this.#parts.slice(0, this.#keptParts));
+    this.#parts.length = 0;
+    this.#keptParts = 0;
   }
 
   get receivedBytes(): number {

@@ -37,6 +37,11 @@ export const SOCKET_READ_BUFFER_BYTES = 1_048_576;
 export const SHARED_READ_BYTES = 262_144;
 /** Pieces of answers no longer than this are copied together where they follow each other. */
 export const MAX_JOINED_BYTES = 256;
+/** Pieces of memory that data on its way lies in: from so much, doubled until so much, and larger ones as they come. */
+export const SMALLEST_PIECE_BYTES = 4096;
+export const LARGEST_PIECE_BYTES = 262_144;
+/** Such pieces that wait to be used again, of all connections that share a budget. */
+export const MAX_FREE_DATA_BYTES = 32 * 1_048_576;
 /** Header buffers kept for reuse by one connection. */
 export const MAX_POOLED_HEADERS = 1024;
 
@@ -73,7 +78,7 @@ export const DEFAULT_PORTAL_LIMITS: PortalLimits = {
   nopTimeoutMs: 60_000,
   staleIdleMs: 3_600_000,
   stallTimeoutMs: 60_000,
-  memoryBytes: 256 * 1_048_576,
+  memoryBytes: 96 * 1_048_576,
   movedTimeoutMs: 3_000,
   tcpKeepAliveMs: 10_000,
   reinstatementTimeoutMs: 10_000,

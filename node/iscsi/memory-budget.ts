@@ -1,3 +1,4 @@
+import { DataMemory } from './data-memory.ts';
 import { MAX_OVERDRAWN_CONNECTIONS, MAX_SHARES_TOGETHER_BYTES, MIN_SHARE_BYTES } from './limits.ts';
 
 /** Bounds of a budget, all in bytes but the count. */
@@ -23,6 +24,8 @@ export interface BudgetLimits {
  */
 export class MemoryBudget {
   readonly limits: BudgetLimits;
+  /** What was used of it and is to be used again. */
+  readonly dataMemory = new DataMemory();
   readonly #resumeBytes: number;
   #heldBytes = 0;
   #shareCount = 0;

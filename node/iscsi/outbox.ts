@@ -6,11 +6,12 @@ import { HEADER_BYTES } from './pdu.ts';
 export interface ByteSink {
   cork(): void;
   uncork(): void;
-  write(chunk: Uint8Array, done?: () => void): unknown;
+  write(chunk: Uint8Array, done?: (error?: Error | null) => void): unknown;
 }
 
 const PADDING = [0, 3, 2, 1].map((lengthBytes) => Buffer.alloc(lengthBytes));
 const DIGEST_BYTES = 4;
+const NOBODY: readonly (() => void)[] = [];
 
 /**
  * PDUs on their way out of one connection. All that one turn of the event loop produces leaves in one
@@ -26,6 +27,7 @@ export class Outbox {
   readonly #pool: Buffer[] = [];
   #pieces: Uint8Array[] = [];
   #headers: Buffer[] = [];
+  #taken: (() => void)[] = [];
   #pendingBytes = 0;
   #queuedBytes = 0;
   #scheduled = false;
@@ -55,8 +57,12 @@ export class Outbox {
     return this.#pool.pop() ?? Buffer.allocUnsafeSlow(HEADER_BYTES);
   }
 
-  /** Queues one PDU whose header already tells its data length. The data must not change any more. */
-  send(header: Buffer, data: readonly Uint8Array[], dataLengthBytes: number): void {
+  /**
+   * Queues one PDU whose header already tells its data length. The data must not change any more, or not before `taken`
+   * is called: once the operating system has taken it, and never where the connection ends before.
+   */
+  send(header: Buffer, data: readonly Uint8Array[], dataLengthBytes: number, taken?: () => void): void {
+    if (taken !== undefined) this.#taken.push(taken);
     const pieces = this.#pieces;
     this.#headers.push(header);
     pieces.push(header);
@@ -103,16 +109,22 @@ export class Outbox {
     const pieces = this.#pieces;
     if (pieces.length === 0) return;
     const headers = this.#headers;
+    const taken = this.#taken.length > 0 ? this.#taken : NOBODY;
     const lengthBytes = this.#pendingBytes;
     this.#pieces = [];
     this.#headers = [];
+    if (taken !== NOBODY) this.#taken = [];
     this.#pendingBytes = 0;
     const sink = this.#sink;
     const whole = joinShort(pieces);
     const last = whole.length - 1;
     sink.cork();
     for (let i = 0; i < last; i++) sink.write(whole[i] as Uint8Array);
-    sink.write(whole[last] as Uint8Array, () => this.#written(headers, lengthBytes));
+    sink.write(whole[last] as Uint8Array, (error) => {
+      // Of a write that failed nobody knows whether the system is done with it.
+      if (error === undefined || error === null) for (const isTaken of taken) isTaken();
+      this.#written(headers, lengthBytes);
+    });
     sink.uncork();
   }
 

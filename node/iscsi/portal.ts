@@ -251,10 +251,9 @@ export class IscsiPortal {
       firstStatSN: login.nextStatSN,
       transport: connection,
       counters: this.#options.counters,
-      listTargets: () => {
-        const { sourceAddress } = connection;
-        return this.#options.directory.list({ initiatorName, sourceAddress });
-      },
+      memory: this.#host.budget.dataMemory,
+      listTargets: () =>
+        this.#options.directory.list({ initiatorName, sourceAddress: connection.sourceAddress }),
       sessionsOfTarget: () => this.#targets.of(granted?.targetName),
     });
     if (granted !== undefined) this.#targets.join(granted.targetName, session);

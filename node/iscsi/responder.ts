@@ -12,7 +12,8 @@ import * as pdu from './pdu.ts';
 export interface PduSink {
   /** A buffer to encode a header into. */
   header(): Buffer;
-  send(header: Buffer, data: readonly Uint8Array[], dataLengthBytes: number): void;
+  /** @param taken called once the system has taken the PDU; never if the connection ends before */
+  send(header: Buffer, data: readonly Uint8Array[], dataLengthBytes: number, taken?: () => void): void;
 }
 
 /** What a SCSI answer needs to know of the command. */
@@ -62,11 +63,12 @@ export class Responder {
     return { statSN, expCmdSN: this.#window.expCmdSN, maxCmdSN: this.#window.maxCmdSN };
   }
 
-  scsi(task: AnsweredTask, outcome: Exclude<ScsiOutcome, { kind: 'not-serving' }>): void {
+  /** @param taken called once the system has taken the data of the outcome, if it does; not for one without */
+  scsi(task: AnsweredTask, outcome: Exclude<ScsiOutcome, { kind: 'not-serving' }>, taken?: () => void): void {
     switch (outcome.kind) {
       case 'good':
         if (outcome.lengthBytes > 0 && task.isRead && task.expectedBytes > 0) {
-          this.#dataIn(task, outcome.dataIn, outcome.lengthBytes);
+          this.#dataIn(task, outcome.dataIn, outcome.lengthBytes, taken);
         } else {
           this.#scsiResponse(
             task,
@@ -122,7 +124,12 @@ export class Responder {
   }
 
   /** Data in as few PDUs as the initiator allows, the last of them with the status (§11.7.3). */
-  #dataIn(task: AnsweredTask, parts: readonly Uint8Array[], actualBytes: number): void {
+  #dataIn(
+    task: AnsweredTask,
+    parts: readonly Uint8Array[],
+    actualBytes: number,
+    taken: (() => void) | undefined,
+  ): void {
     const sendBytes = Math.min(actualBytes, task.expectedBytes);
     const maxSendDataSegmentBytes = this.#maxSendDataSegmentBytes;
     const maxBurstBytes = this.#maxBurstBytes;
@@ -135,7 +142,7 @@ export class Responder {
       burstLeft -= lengthBytes;
       const endsBurst = burstLeft === 0 || last;
       if (burstLeft === 0) burstLeft = maxBurstBytes;
-      this.#dataInPdu(task, { dataSN, offset, lengthBytes, last, endsBurst, actualBytes }, cursor);
+      this.#dataInPdu(task, { dataSN, offset, lengthBytes, last, endsBurst, actualBytes, taken }, cursor);
       offset += lengthBytes;
     }
   }
@@ -164,7 +171,8 @@ export class Responder {
       },
       header,
     );
-    this.#sink.send(header, cursor.take(segment.lengthBytes), segment.lengthBytes);
+    const taken = segment.last ? segment.taken : undefined;
+    this.#sink.send(header, cursor.take(segment.lengthBytes), segment.lengthBytes, taken);
   }
 
   readyToTransfer(task: AnsweredTask, targetTransferTag: number, request: DataRequest): void {
@@ -301,6 +309,8 @@ interface DataInSegment {
   readonly last: boolean;
   readonly endsBurst: boolean;
   readonly actualBytes: number;
+  /** Called once the last of them was taken. */
+  readonly taken: (() => void) | undefined;
 }
 
 /** Walks a list of parts as one run of bytes. */

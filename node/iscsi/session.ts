@@ -3,6 +3,7 @@ import { ProtocolError } from '../../base/errors.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import type { Sense } from '../scsi/sense.ts';
 import { CommandWindow } from './command-window.ts';
+import type { DataMemory } from './data-memory.ts';
 import { answerTextRequest } from './discovery.ts';
 import type { PduFrame } from './framer.ts';
 import { MAX_DATA_AHEAD_BYTES, MAX_TEXT_BYTES, QUEUE_DEPTH } from './limits.ts';
@@ -40,6 +41,8 @@ export interface SessionOptions {
   readonly units: ReadonlyMap<number, LogicalUnit>;
   readonly transport: SessionTransport;
   readonly counters: Counters;
+  /** For data of commands, shared with other sessions. */
+  readonly memory: DataMemory;
   /** What the initiator may see, for SendTargets. */
   readonly listTargets: () => readonly TargetListing[];
   /** Sessions of the same target, this one among them. */
@@ -81,6 +84,7 @@ export class Session {
       window: this.#window,
       responder: this.#responder,
       counters: options.counters,
+      memory: options.memory,
       onNotServing: () => transport.notServing(),
     });
     this.#managed = {

@@ -15,6 +15,7 @@ import {
 } from '../scsi/prepared-command.ts';
 import { type Sense, sense } from '../scsi/sense.ts';
 import type { CommandWindow } from './command-window.ts';
+import { type DataMemory, ReadLoan } from './data-memory.ts';
 import { WriteTransfer } from './data-out.ts';
 import type { PduFrame } from './framer.ts';
 import { MAX_IMMEDIATE_TASKS, MAX_SOLICITED_BYTES } from './limits.ts';
@@ -54,6 +55,8 @@ export interface TaskSetOptions {
   readonly window: CommandWindow;
   readonly responder: Responder;
   readonly counters: Counters;
+  /** For data that outlives the turn it came in, or that a device has to copy. */
+  readonly memory: DataMemory;
   /** This node may not answer any more. */
   readonly onNotServing: () => void;
 }
@@ -62,6 +65,7 @@ export interface TaskSetOptions {
 export class TaskSet {
   readonly traffic: Traffic = { reads: 0, writes: 0, readBytes: 0, writtenBytes: 0 };
   readonly #options: TaskSetOptions;
+  readonly #loan: ReadLoan;
   readonly #luns: readonly number[];
   readonly #tasks = new Map<number, Task>();
   /** Aborted tasks that the device has not let go of. */
@@ -77,6 +81,7 @@ export class TaskSet {
 
   constructor(options: TaskSetOptions) {
     this.#options = options;
+    this.#loan = new ReadLoan(options.memory);
     this.#luns = [...options.units.keys()].sort((a, b) => a - b);
     for (const [lun, unit] of options.units) unit.onAbortTasks(() => this.abortAll(lun));
   }
@@ -197,7 +202,7 @@ export class TaskSet {
   #advance(task: Task): void {
     const { transfer } = task;
     if (transfer !== undefined && !transfer.complete) {
-      transfer.keep();
+      transfer.keep(this.#options.memory);
       if (transfer.awaitsUnsolicited || transfer.awaitsSolicited) return;
       this.#solicit(task);
       return;
@@ -245,11 +250,13 @@ export class TaskSet {
       return;
     }
     if (command.kind === 'read') {
-      const outcome = unit.runNow(command);
+      const outcome = unit.runNow(command, this.#loan);
+      const giveBack = this.#loan.end();
       if (outcome !== undefined) {
-        this.#finish(task, outcome);
+        this.#finish(task, outcome, giveBack);
         return;
       }
+      giveBack?.();
     }
     task.running = true;
     if (command.kind === 'read') this.#readingBytes += task.commandBytes;
@@ -258,10 +265,13 @@ export class TaskSet {
         task.running = false;
         this.#finish(task, outcome);
       });
-      if (hasBegun) return;
+      if (hasBegun) {
+        task.transfer.letGo(this.#options.memory);
+        return;
+      }
     }
     // Whatever takes more than this turn needs data of its own.
-    task.transfer?.keep();
+    task.transfer?.keep(this.#options.memory);
     const data = task.transfer === undefined ? [] : task.transfer.neededParts();
     // Failures of the device are outcomes. A rejection is an InvariantError, and is meant to end the process.
     void unit.run(command, data).then((outcome) => {
@@ -271,7 +281,10 @@ export class TaskSet {
     });
   }
 
-  #finish(task: Task, outcome: ScsiOutcome): void {
+  /** @param taken told that the data of the outcome has left, if it does */
+  #finish(task: Task, outcome: ScsiOutcome, taken?: () => void): void {
+    // Only a write is done with its data then; what else was done may have kept it.
+    if (task.command.kind === 'write') task.transfer?.letGo(this.#options.memory);
     this.#releaseRoom(task);
     if (task.aborted) {
       this.#settling.delete(task);
@@ -285,7 +298,7 @@ export class TaskSet {
     this.#forget(task);
     if (this.#closed) return;
     this.#count(task, outcome);
-    this.#options.responder.scsi(task, outcome);
+    this.#options.responder.scsi(task, outcome, taken);
   }
 
   #forget(task: Task): void {

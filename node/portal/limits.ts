@@ -24,7 +24,7 @@ export const LAPSE_GRACE_MS = 1_500;
  * Where a worker's short-lived objects live. Those of the requests in flight fit, so that few of them are moved
  * before they die.
  */
-export const YOUNG_GENERATION_MIB = 64;
+export const YOUNG_GENERATION_MIB = 32;
 /** The old generation is not collected before it has reached this. */
 export const OLD_GENERATION_INITIAL_MIB = 128;
 /** Memory of one worker for blocks of images, unless the node's settings say otherwise (portal.imageCacheMib). */

@@ -1,6 +1,11 @@
 import { describeError, InvariantError, ProtocolError, unreachable } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
-import { type BlockDevice, DeviceError, LOGICAL_BLOCK_BYTES } from '../../storage/block-device.ts';
+import {
+  type BlockDevice,
+  DeviceError,
+  LOGICAL_BLOCK_BYTES,
+  type ReadMemory,
+} from '../../storage/block-device.ts';
 import { inactiveSense, SINGLE_PATH, type TargetPaths } from './access-state.ts';
 import { CDB_BYTES, opcode, preventAllowCdb, startStopUnitCdb } from './cdb.ts';
 import type { CommandContext, CopyUnit } from './command-context.ts';
@@ -295,11 +300,12 @@ export class LogicalUnit implements CommandContext, Nexus {
   /**
    * The outcome of a prepared command that needs nothing but what is in memory; undefined where run() has to
    * find out.
+   * @param memory what has to be copied for a read lies there, and is valid as long as its owner says
    */
-  runNow(command: PreparedCommand): ScsiOutcome | undefined {
+  runNow(command: PreparedCommand, memory?: ReadMemory): ScsiOutcome | undefined {
     if (command.kind === 'done') return command.outcome;
     if (command.kind !== 'read' || command.forceUnitAccess) return undefined;
-    const dataIn = this.device.readNow?.(command.lba, command.lengthBlocks);
+    const dataIn = this.device.readNow?.(command.lba, command.lengthBlocks, memory);
     if (dataIn === undefined) return undefined;
     return { kind: 'good', dataIn, lengthBytes: command.lengthBlocks * LOGICAL_BLOCK_BYTES };
   }

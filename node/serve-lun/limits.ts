@@ -13,6 +13,6 @@ export const START_TIMEOUT_MS = 600_000;
 /** Compared, and where it differs written, at a time when writes are merged into their file. */
 export const MERGE_STEP_BYTES = 1_048_576;
 /** Memory for what initiators have under way (PortalLimits.memoryBytes), for all workers together. */
-export const SESSION_MEMORY_BYTES = 256 * 1_048_576;
+export const SESSION_MEMORY_BYTES = 96 * 1_048_576;
 /** What a worker has of that at least, however many there are: several of the largest commands. */
 export const MIN_WORKER_SESSION_MEMORY_BYTES = 32 * 1_048_576;

@@ -1,4 +1,9 @@
-import { type Allocation, type BlockDevice, DeviceError } from '../../storage/block-device.ts';
+import {
+  type Allocation,
+  type BlockDevice,
+  DeviceError,
+  type ReadMemory,
+} from '../../storage/block-device.ts';
 
 /** A disk whose blocks must not change; what the device server keeps beside them may. */
 export class ReadOnlyDevice implements BlockDevice {
@@ -29,8 +34,8 @@ export class ReadOnlyDevice implements BlockDevice {
     return this.#device.read(lba, lengthBlocks);
   }
 
-  readNow(lba: number, lengthBlocks: number): readonly Uint8Array[] | undefined {
-    return this.#device.readNow?.(lba, lengthBlocks);
+  readNow(lba: number, lengthBlocks: number, memory?: ReadMemory): readonly Uint8Array[] | undefined {
+    return this.#device.readNow?.(lba, lengthBlocks, memory);
   }
 
   write(): Promise<void> {

@@ -161,9 +161,9 @@ export class SegmentedLog implements MendableLog {
     return this.#segments.readPosition(position, lengthBytes);
   }
 
-  readAtNow(position: number, lengthBytes: number): Uint8Array | undefined {
-    if (this.#failure !== undefined || this.#closed !== undefined) return undefined;
-    return this.#segments.readPositionNow(position, lengthBytes);
+  readAtNow(position: number, into: Uint8Array): boolean {
+    if (this.#failure !== undefined || this.#closed !== undefined) return false;
+    return this.#segments.readPositionNow(position, into);
   }
 
   async verify(fromIndex: number, untilIndex: number, maxBytes: number): Promise<VerifiedPart> {

@@ -137,11 +137,9 @@ export class SegmentSet {
     return out;
   }
 
-  readPositionNow(position: number, lengthBytes: number): Uint8Array | undefined {
+  readPositionNow(position: number, into: Uint8Array): boolean {
     const segment = this.ofPosition(position);
-    if (segment === undefined) return undefined;
-    const out = Buffer.allocUnsafe(lengthBytes);
-    return this.#files.readNow(segment, out, position - segment.basePosition) ? out : undefined;
+    return segment !== undefined && this.#files.readNow(segment, into, position - segment.basePosition);
   }
 
   async readRecord(index: number): Promise<Uint8Array> {

@@ -5,6 +5,7 @@ import {
   DeviceError,
   LOGICAL_BLOCK_BYTES,
   MAX_SERVER_STATE_BYTES,
+  type ReadMemory,
   type WriteEnded,
 } from '../block-device.ts';
 import { contentOf, type InFlightRecord } from './in-flight.ts';
@@ -125,12 +126,12 @@ export class LunDevice implements BlockDevice {
     }
   }
 
-  readNow(lba: number, lengthBlocks: number): readonly Uint8Array[] | undefined {
+  readNow(lba: number, lengthBlocks: number, memory?: ReadMemory): readonly Uint8Array[] | undefined {
     if (lba < 0 || lengthBlocks <= 0 || lba + lengthBlocks > this.lengthBlocks) return undefined;
     if (!this.#host.isCurrent(this.#lun)) return undefined;
     const startByte = lba * LOGICAL_BLOCK_BYTES;
     const endByte = startByte + lengthBlocks * LOGICAL_BLOCK_BYTES;
-    const parts = readCommittedNow(this.#lun, this.#host, startByte, endByte);
+    const parts = readCommittedNow(this.#lun, this.#host, startByte, endByte, memory);
     return parts !== undefined && this.#host.isCertainlyServing() ? parts : undefined;
   }
 

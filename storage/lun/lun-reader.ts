@@ -1,15 +1,15 @@
 import { crc32c } from '../../base/crc32c.ts';
 import { describeError, InvariantError } from '../../base/errors.ts';
 import { LogCorruptionError } from '../../base/record-log.ts';
-import { DeviceError, LOGICAL_BLOCK_BYTES } from '../block-device.ts';
+import { DeviceError, LOGICAL_BLOCK_BYTES, type ReadMemory } from '../block-device.ts';
 import { MAX_BLOCKS_READ_NOW, MAX_READ_RUN_BLOCKS, STORED_BLOCK_BYTES } from './limits.ts';
 import type { Lun } from './lun-table.ts';
 
 /** Reads bytes of the log at positions taken from an index. */
 export type ReadAt = (position: number, lengthBytes: number) => Promise<Uint8Array>;
 
-/** The same before it returns; undefined where it would wait for a disk. */
-export type ReadAtNow = (position: number, lengthBytes: number) => Uint8Array | undefined;
+/** Fills `into` with the same before it returns; false where it would wait for a disk. */
+export type ReadAtNow = (position: number, into: Uint8Array) => boolean;
 
 /** What a reader needs of the log. */
 export interface LogBlocks {
@@ -64,6 +64,7 @@ function coveredOf({ firstBlock, blockCount }: Run, startByte: number, endByte: 
 
 /**
  * The same as readCommitted, where that takes no waiting: each part is in memory, ours or the system's, and sound.
+ * @param memory for what has to be copied; what lies there is valid as long as its owner says
  * @returns undefined when it is not so
  */
 export function readCommittedNow(
@@ -71,6 +72,7 @@ export function readCommittedNow(
   log: Pick<LogBlocks, 'readAtNow'>,
   startByte: number,
   endByte: number,
+  memory?: ReadMemory,
 ): readonly Uint8Array[] | undefined {
   const firstBlock = Math.floor(startByte / STORED_BLOCK_BYTES);
   const endBlock = Math.ceil(endByte / STORED_BLOCK_BYTES);
@@ -89,8 +91,10 @@ export function readCommittedNow(
       if (found === undefined) return undefined;
       parts.push(...found);
     } else {
-      const bytes = log.readAtNow?.(run.position, run.blockCount * STORED_BLOCK_BYTES);
-      if (bytes === undefined || !isSound(bytes, lun, run)) return undefined;
+      if (log.readAtNow === undefined) return undefined;
+      const lengthBytes = run.blockCount * STORED_BLOCK_BYTES;
+      const bytes = memory?.take(lengthBytes) ?? new Uint8Array(lengthBytes);
+      if (!log.readAtNow(run.position, bytes) || !isSound(bytes, lun, run)) return undefined;
       parts.push(bytes.subarray(from - runStart, to - runStart));
     }
   }

@@ -83,6 +83,36 @@ describe('answers on their way out', () => {
     expect(sink.bytes.equals(sent())).toBe(true);
   });
 
+  test('tell when their data was taken, each once, and never where that failed', () => {
+    const calls: string[] = [];
+    const ends: ((error?: Error) => void)[] = [];
+    const sink: ByteSink = {
+      cork: () => {},
+      uncork: () => {},
+      write: (_, done) => done !== undefined && ends.push(done),
+    };
+    const outbox = new Outbox(
+      sink,
+      () => {},
+      () => calls.push('written'),
+    );
+    const send = (name: string) =>
+      outbox.send(outbox.header(), [Buffer.alloc(512)], 512, () => calls.push(name));
+    send('a');
+    send('b');
+    outbox.flush();
+    outbox.send(outbox.header(), [], 0);
+    outbox.flush();
+    send('c');
+    outbox.flush();
+    expect(calls).toEqual([]);
+    ends[0]?.();
+    expect(calls).toEqual(['a', 'b', 'written']);
+    ends[1]?.();
+    ends[2]?.(new Error('gone'));
+    expect(calls).toEqual(['a', 'b', 'written', 'written', 'written']);
+  });
+
   test('have headers of their own, though those are used again', () => {
     const { sink, send, endTurn, sent } = setUp();
     for (let turn = 0; turn < 5; turn++) {

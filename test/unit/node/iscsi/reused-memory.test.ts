@@ -2,14 +2,16 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { DataMemory, ReadLoan } from '../../../../node/iscsi/data-memory.ts';
 import { WriteTransfer } from '../../../../node/iscsi/data-out.ts';
 import { Framer } from '../../../../node/iscsi/framer.ts';
 import { connectInitiator, type Initiator } from '../../../../scripts/simulator/iscsi-initiator.ts';
 import { ScsiStatusError } from '../../../../scripts/simulator/scsi-exchange.ts';
-import type { BlockDevice } from '../../../../storage/block-device.ts';
+import { type BlockDevice, LOGICAL_BLOCK_BYTES, type ReadMemory } from '../../../../storage/block-device.ts';
 import { type FileSystem, nodeFileSystem } from '../../../../storage/log/file-system.ts';
 import { RecordMemory } from '../../../../storage/lun/record-memory.ts';
 import { LoneGroup } from '../../storage/replication/lone-group.ts';
+import { MemoryDevice } from './memory-device.ts';
 import { slowFileSystem } from './slow-disk.ts';
 import { grant, INITIATOR, startTarget, TARGET, type TestTarget } from './target-fixture.ts';
 
@@ -36,8 +38,12 @@ const SIZES = [8, 128, 3, 700, 8, 16, 1021, 8];
 /** Without parts of stored blocks, which would be read before they are written. */
 const WHOLE_SIZES = [8, 128, 16, 704, 8];
 
+/** Read at once in one go, of more than a socket takes. */
+const WANTED_READS = 256;
+const WANTED_BLOCKS = 128;
+
 let directory: string;
-let lone: LoneGroup;
+let lone: LoneGroup | undefined;
 let target: TestTarget;
 const initiators: Initiator[] = [];
 
@@ -49,7 +55,8 @@ afterEach(async () => {
   vi.restoreAllMocks();
   for (const initiator of initiators.splice(0)) initiator.destroy();
   await target.portal.close();
-  await lone.stop();
+  await lone?.stop();
+  lone = undefined;
   await rm(directory, { recursive: true });
 });
 
@@ -120,6 +127,33 @@ async function damagedBlocks(sizes = SIZES): Promise<number> {
   return damaged;
 }
 
+/** What it reads it copies into the memory that it is lent. */
+class CopyingDevice extends MemoryDevice {
+  readNow(lba: number, lengthBlocks: number, memory: ReadMemory): readonly Uint8Array[] {
+    const at = lba * LOGICAL_BLOCK_BYTES;
+    const copy = memory.take(lengthBlocks * LOGICAL_BLOCK_BYTES);
+    copy.set(this.bytes.subarray(at, at + copy.length));
+    return [copy];
+  }
+}
+
+/** Reads that were answered with what is not there, of many whose answers wait for the initiator. */
+async function wrongAnswers(): Promise<number> {
+  const device = new CopyingDevice(WANTED_READS * WANTED_BLOCKS);
+  device.bytes.set(stamped(0, device.lengthBlocks, 1));
+  target = await startTarget();
+  target.decide = async () => grant(new Map([[0, device]]));
+  const initiator = await attach(0);
+  let wrong = 0;
+  const reads = Array.from({ length: ROUNDS * WANTED_READS }, async (_, i) => {
+    const lba = (i % WANTED_READS) * WANTED_BLOCKS;
+    const found = await initiator.read(lba, WANTED_BLOCKS);
+    if (Buffer.compare(found, stamped(lba, WANTED_BLOCKS, 1)) !== 0) wrong++;
+  });
+  await Promise.all(reads);
+  return wrong;
+}
+
 describe('memory that is used again', { timeout: 120_000 }, () => {
   test('costs no block, where the log looks at its records late', async () => {
     await start(slowFileSystem);
@@ -133,6 +167,17 @@ describe('memory that is used again', { timeout: 120_000 }, () => {
 
   test('would, were data of a write that has come in part not copied', async () => {
     vi.spyOn(WriteTransfer.prototype, 'keep').mockImplementation(() => {});
+    await start(slowFileSystem);
+    expect(await damagedBlocks()).toBeGreaterThan(0);
+  });
+
+  test('would, were the memory of such copies given away before the write has been carried out', async () => {
+    const copyOf = Reflect.get(DataMemory.prototype, 'copyOf');
+    vi.spyOn(DataMemory.prototype, 'copyOf').mockImplementation(function (this: DataMemory, bytes) {
+      const copy = copyOf.call(this, bytes);
+      this.giveBack([copy]);
+      return copy;
+    });
     await start(slowFileSystem);
     expect(await damagedBlocks()).toBeGreaterThan(0);
   });
@@ -154,5 +199,22 @@ describe('memory that is used again', { timeout: 120_000 }, () => {
     // A PDU whose header is overwritten ends the connection; one whose data is, is written.
     const damaged = await damagedBlocks().catch(() => 'the connection is lost');
     expect(damaged).not.toBe(0);
+  });
+
+  test('costs no answer, where answers wait for their initiator', async () => {
+    const giveBack = vi.spyOn(DataMemory.prototype, 'giveBack');
+    expect(await wrongAnswers()).toBe(0);
+    expect(giveBack).toHaveBeenCalledTimes(ROUNDS * WANTED_READS);
+  });
+
+  test('would, were what a read was lent given away before its answer has left', async () => {
+    const take = Reflect.get(ReadLoan.prototype, 'take');
+    const end = Reflect.get(ReadLoan.prototype, 'end');
+    vi.spyOn(ReadLoan.prototype, 'take').mockImplementation(function (this: ReadLoan, lengthBytes) {
+      const taken = take.call(this, lengthBytes);
+      end.call(this)?.();
+      return taken;
+    });
+    expect(await wrongAnswers()).toBeGreaterThan(0);
   });
 });
