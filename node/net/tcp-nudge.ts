@@ -1,91 +1,12 @@
-import { type Ipv4, ipv4ToNumber } from '../../base/ipv4.ts';
-import { bytes, layout, u8, u16, u32 } from '../../base/layout.ts';
-import { loadLibc, systemCallError } from './libc.ts';
-
-/*
- * A TCP segment (RFC 9293 §3.1) without data or options in an IPv4 packet (RFC 791 §3.1) without options.
- */
-const IP_HEADER_BYTES = 20;
-const TCP_HEADER_BYTES = 20;
-const PACKET_BYTES = IP_HEADER_BYTES + TCP_HEADER_BYTES;
-
-const packet = layout('TCP/IPv4 packet', PACKET_BYTES, {
-  versionAndLength: u8(0),
-  serviceType: u8(1),
-  totalLength: u16(2),
-  identification: u16(4),
-  fragment: u16(6),
-  timeToLive: u8(8),
-  protocol: u8(9),
-  headerChecksum: u16(10),
-  source: u32(12),
-  destination: u32(16),
-  sourcePort: u16(20),
-  destinationPort: u16(22),
-  sequence: u32(24),
-  acknowledgement: u32(28),
-  dataOffset: u8(32),
-  flags: u8(33),
-  window: u16(34),
-  checksum: u16(36),
-  urgent: u16(38),
-});
-
-/** The part of the packet that the TCP checksum covers beside the segment (RFC 9293 §3.1). */
-const pseudoHeader = layout('TCP pseudo-header', 12, {
-  addresses: bytes(0, 8),
-  zero: u8(8),
-  protocol: u8(9),
-  length: u16(10),
-});
-
-const PROTOCOL_TCP = 6;
-const FLAG_ACK = 0x10;
-const TIME_TO_LIVE = 64;
-
-export interface Endpoint {
-  readonly address: Ipv4;
-  readonly port: number;
-}
+import { type BareSegment, type Endpoint, sendSegments, TCP_ACK } from './tcp-segment.ts';
 
 /**
  * An acknowledgement of nothing, far from any number the connection is at. Whoever has that connection answers with
  * one of its own (RFC 9293 §3.10.7.4), to which a host that knows no such connection answers with the right reset.
  */
-export function nudgePacket(from: Endpoint, to: Endpoint): Uint8Array {
-  const fields = {
-    ...{ versionAndLength: 0x45, serviceType: 0, totalLength: PACKET_BYTES, identification: 0, fragment: 0 },
-    ...{ timeToLive: TIME_TO_LIVE, protocol: PROTOCOL_TCP, headerChecksum: 0 },
-    ...{ source: ipv4ToNumber(from.address), destination: ipv4ToNumber(to.address) },
-    ...{ sourcePort: from.port, destinationPort: to.port, sequence: 0, acknowledgement: 0 },
-    ...{ dataOffset: (TCP_HEADER_BYTES / 4) << 4, flags: FLAG_ACK, window: 0, checksum: 0, urgent: 0 },
-  };
-  const bare = packet.encode(fields);
-  const pseudo = pseudoHeader.encode({
-    addresses: bare.subarray(12, 20),
-    ...{ zero: 0, protocol: PROTOCOL_TCP, length: TCP_HEADER_BYTES },
-  });
-  const checksum = internetChecksum([pseudo, bare.subarray(IP_HEADER_BYTES)]);
-  const headerChecksum = internetChecksum([bare.subarray(0, IP_HEADER_BYTES)]);
-  return packet.encode({ ...fields, headerChecksum, checksum });
+export function nudge(from: Endpoint, to: Endpoint): BareSegment {
+  return { from, to, flags: TCP_ACK, sequence: 0 };
 }
-
-/** RFC 1071, over parts of even length. */
-export function internetChecksum(parts: readonly Uint8Array[]): number {
-  let sum = 0;
-  for (const part of parts) {
-    for (let i = 0; i < part.length; i += 2) sum += ((part[i] as number) << 8) | (part[i + 1] as number);
-  }
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return ~sum & 0xffff;
-}
-
-/** Linux, from <sys/socket.h> and <netinet/in.h>. */
-const AF_INET = 2;
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0o2000000;
-/** Only to send, with a header of our own. */
-const IPPROTO_RAW = 255;
 
 /**
  * Lets initiators that had connections with `from` notice that it has moved here, where nobody knows these
@@ -93,28 +14,5 @@ const IPPROTO_RAW = 255;
  * @throws OperationError kind "unavailable" when the system refuses (privilege, no route)
  */
 export function nudgeConnections(from: Endpoint, initiators: readonly Endpoint[]): void {
-  if (initiators.length === 0) return;
-  const libc = loadLibc();
-  const subject = `nudging initiators of ${from.address}`;
-  const fd = libc.socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
-  if (fd < 0) throw systemCallError(libc, 'socket', subject);
-  try {
-    for (const initiator of initiators) {
-      const bytesToSend = nudgePacket(from, initiator);
-      const to = socketAddress(initiator);
-      if (libc.sendto(fd, bytesToSend, bytesToSend.length, 0, to, to.length) !== bytesToSend.length) {
-        throw systemCallError(libc, 'sendto', subject);
-      }
-    }
-  } finally {
-    libc.close(fd);
-  }
-}
-
-/** struct sockaddr_in: family in host order, the rest in network order. */
-function socketAddress({ address }: Endpoint): Uint8Array {
-  const encoded = Buffer.alloc(16);
-  encoded.writeUInt16LE(AF_INET, 0);
-  encoded.writeUInt32BE(ipv4ToNumber(address), 4);
-  return encoded;
+  sendSegments(initiators.map((initiator) => nudge(from, initiator)));
 }

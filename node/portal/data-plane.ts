@@ -8,7 +8,7 @@ import type { ReplicationHost } from '../../storage/replication/index.ts';
 import type { CatchUpStatus, PortalGroup } from '../../storage/replication/portal-group.ts';
 import type { IscsiPortal } from '../iscsi/portal.ts';
 import type { TargetSessions } from '../iscsi/target-sessions.ts';
-import type { Endpoint } from '../net/tcp-nudge.ts';
+import type { Endpoint } from '../net/tcp-segment.ts';
 import type { TargetPaths } from '../scsi/access-state.ts';
 import { chooseBootImage, lunLengthBlocks } from './boot-image.ts';
 import { isBarred, losesPathAt } from './client-access.ts';

@@ -2,7 +2,7 @@ import { ByteReader } from '../../base/byte-reader.ts';
 import { ByteWriter } from '../../base/byte-writer.ts';
 import { ProtocolError } from '../../base/errors.ts';
 import { type Ipv4, ipv4FromNumber, ipv4ToNumber } from '../../base/ipv4.ts';
-import type { Endpoint } from '../net/tcp-nudge.ts';
+import type { Endpoint } from '../net/tcp-segment.ts';
 import { MAX_NOTICE_ENDPOINTS } from './limits.ts';
 
 /**

@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { parseIpv4 } from '../../../../base/ipv4.ts';
-import { internetChecksum, nudgePacket } from '../../../../node/net/tcp-nudge.ts';
+import { nudge } from '../../../../node/net/tcp-nudge.ts';
+import { internetChecksum, segmentPacket } from '../../../../node/net/tcp-segment.ts';
 
 const from = { address: parseIpv4('192.0.2.50'), port: 3260 };
 const to = { address: parseIpv4('192.0.2.7'), port: 40_001 };
 
 describe('a nudge', () => {
-  const bytes = nudgePacket(from, to);
+  const bytes = segmentPacket(nudge(from, to));
 
   it('is an acknowledgement of nothing from the portal to the initiator', () => {
     const hex = Buffer.from(bytes).toString('hex');
