@@ -18,6 +18,16 @@ export interface Libc {
     address: Uint8Array,
     addressLength: number,
   ): number;
+  connect(fd: number, address: Uint8Array, length: number): number;
+  /** `length`: four bytes, in host order, for the length given and the length written. */
+  getsockopt(fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array): number;
+  /** ioctl(2) with a request that writes to `value`. */
+  ioctl(fd: number, request: number, value: Uint8Array): number;
+  /** `message` is a struct msghdr, whose pointers come from addressOf. */
+  sendmsg(fd: number, message: Uint8Array, flags: number): number;
+  recvmsg(fd: number, message: Uint8Array, flags: number): number;
+  /** Where the bytes are in memory; they are to be on an ArrayBuffer that outlives the call that is told. */
+  addressOf(bytes: Uint8Array): bigint;
   /** Fills `bytes` from its beginning. */
   recv(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   close(fd: number): number;
@@ -64,12 +74,19 @@ function bindLibc(): Libc {
       sendto: self.func(
         'intptr_t sendto(int fd, const uint8_t *bytes, size_t length, int flags, const uint8_t *to, uint32_t toLength)',
       ),
+      connect: self.func('int connect(int fd, const uint8_t *address, uint32_t length)'),
+      getsockopt: self.func(
+        'int getsockopt(int fd, int level, int name, _Out_ uint8_t *value, _Inout_ uint8_t *length)',
+      ),
+      ioctl: self.func('int ioctl(int fd, unsigned long request, _Out_ uint8_t *value)'),
+      sendmsg: self.func('intptr_t sendmsg(int fd, const uint8_t *message, int flags)'),
+      recvmsg: self.func('intptr_t recvmsg(int fd, _Inout_ uint8_t *message, int flags)'),
       recv: self.func('intptr_t recv(int fd, _Out_ uint8_t *bytes, size_t length, int flags)'),
       close: self.func('int close(int fd)'),
       flock: self.func('int flock(int fd, int operation)'),
       interfaceIndex: self.func('unsigned int if_nametoindex(const char *name)'),
     };
-    return { ...calls, errno: () => koffi.errno() };
+    return { ...calls, addressOf: (bytes) => koffi.address(bytes), errno: () => koffi.errno() };
   } catch (error) {
     throw new OperationError(`the native binding (koffi) does not load: ${describeError(error)}`, {
       kind: 'unavailable',
