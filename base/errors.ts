@@ -97,3 +97,9 @@ export function unreachable(value: never): never {
 export function describeError(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** The system's name for a failure, as "ECONNRESET"; "error" for what has none. */
+export function errorCode(error: Error): string {
+  const { code } = error as { readonly code?: unknown };
+  return typeof code === 'string' ? code : 'error';
+}

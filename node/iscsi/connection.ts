@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Clock } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
-import { describeError, ProtocolError } from '../../base/errors.ts';
+import { describeError, errorCode, ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { CHAP_NONCE_BYTES } from './chap.ts';
@@ -16,12 +16,12 @@ import {
 import {
   type CommandNumbers,
   type CompletedLogin,
-  type ConnectionName,
   type DiscoveryGranted,
   initialLogin,
   type LoginEffect,
   type LoginEvent,
   type LoginState,
+  type NamedConnection,
   stepLogin,
 } from './login-machine.ts';
 import { type LoginStatus, loginStatus } from './login-status.ts';
@@ -29,14 +29,14 @@ import type { BudgetShare, MemoryBudget } from './memory-budget.ts';
 import { opcode, rejectReason } from './opcode.ts';
 import { Outbox } from './outbox.ts';
 import { HEADER_BYTES, loginRequest, loginResponse } from './pdu.ts';
-import type { Authentication, InitiatorIdentity, LoginDecision, LoginRequestInfo } from './ports.ts';
+import type {
+  Authentication,
+  InitiatorIdentity,
+  KeptSocket,
+  LoginDecision,
+  LoginRequestInfo,
+} from './ports.ts';
 import type { Session, SessionTransport } from './session.ts';
-
-/** A connection of a session, as a login names it. */
-export interface NamedConnection extends ConnectionName {
-  readonly initiatorName: string;
-  readonly targetName: string | undefined;
-}
 
 export interface ConnectionHost {
   readonly clock: Clock;
@@ -53,6 +53,8 @@ export interface ConnectionHost {
   establish(connection: Connection, login: CompletedLogin): Promise<Session | LoginStatus>;
   /** Whether a target that is not served here is by now at the same address elsewhere. */
   hasMoved(targetName: string): boolean;
+  /** Has the socket held by somebody else as well, so that its connection outlives this process; undefined: nobody does. */
+  keep(socket: Socket): KeptSocket | undefined;
   /** Called once, after the socket has closed. */
   closed(connection: Connection): void;
 }
@@ -71,6 +73,7 @@ export class Connection implements SessionTransport {
   readonly #share: BudgetShare;
   #login: LoginState | undefined = initialLogin;
   #session: Session | undefined;
+  #kept: KeptSocket | undefined;
   /** Target asked for at login, granted or not. */
   #targetName: string | undefined;
   #lastHeardMs: number;
@@ -99,7 +102,7 @@ export class Connection implements SessionTransport {
       () => this.#onWritten(),
     );
     if (!isRead) socket.on('data', (chunk: Buffer) => this.received(chunk));
-    socket.on('error', (error) => this.#host.counters.add(`iscsi.socket.${errorCode(error)}`));
+    socket.on('error', (error) => this.#host.counters.add(`iscsi.socket.${errorCode(error).toLowerCase()}`));
     socket.on('close', () => this.#onClose());
   }
 
@@ -138,6 +141,7 @@ export class Connection implements SessionTransport {
       this.#host.logger.debug('iscsi.connection.dropped', { remote: this.remote, reason });
     }
     this.#ended = true;
+    this.#kept?.abort();
     // A reset is refused while the end of our side is on its way, and would then leave the socket open for ever.
     if (this.#socket.writableEnded) this.#socket.destroy();
     else this.#socket.resetAndDestroy();
@@ -367,6 +371,7 @@ export class Connection implements SessionTransport {
     this.#step({ kind: 'established', tsih: session.options.tsih });
     this.#login = undefined;
     this.#session = session;
+    if (session.options.targetName !== undefined) this.#kept = this.#host.keep(this.#socket);
     const { parameters } = session.options;
     this.#framer.maxDataSegmentBytes = MAX_RECV_DATA_SEGMENT_BYTES;
     this.#framer.headerDigest = parameters.headerDigest;
@@ -378,6 +383,7 @@ export class Connection implements SessionTransport {
 
   #onClose(): void {
     this.#ended = true;
+    this.#kept?.release();
     this.#share.leave();
     void this.#session?.close();
     this.#host.closed(this);
@@ -388,8 +394,4 @@ function decodeLogin(frame: PduFrame): ReturnType<typeof loginRequest.decode> {
   const fields = loginRequest.decode(frame.header, frame.at);
   // The ISID outlives the chunk it came in.
   return { ...fields, isid: Uint8Array.from(fields.isid) };
-}
-
-function errorCode(error: Error): string {
-  return 'code' in error && typeof error.code === 'string' ? error.code.toLowerCase() : 'error';
 }

@@ -49,6 +49,12 @@ export interface ConnectionName {
   readonly cid: number;
 }
 
+/** A connection of a session, as a login names it. */
+export interface NamedConnection extends ConnectionName {
+  readonly initiatorName: string;
+  readonly targetName: string | undefined;
+}
+
 /** A discovery session; with what it takes to be told of targets. */
 export interface DiscoveryGranted {
   readonly kind: 'discovery';

@@ -1,9 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net';
-import type { CancelTimer, Clock, Timers } from '../../base/clock.ts';
-import type { Counters } from '../../base/counters.ts';
+import type { CancelTimer } from '../../base/clock.ts';
 import { describeError, InvariantError } from '../../base/errors.ts';
-import type { Logger } from '../../base/logger.ts';
-import type { RandomSource } from '../../base/random.ts';
 import { LogicalUnit, type LogicalUnitOptions } from '../scsi/logical-unit.ts';
 import { Connection, type ConnectionHost } from './connection.ts';
 import {
@@ -16,14 +13,9 @@ import {
 import { sessionParameters } from './login-keys.ts';
 import type { CompletedLogin } from './login-machine.ts';
 import { type LoginStatus, loginStatus } from './login-status.ts';
-import { type MemoryBudget, sessionMemory } from './memory-budget.ts';
-import type {
-  LoginDecision,
-  LoginGranted,
-  LoginRequestInfo,
-  PortalAddress,
-  TargetDirectory,
-} from './ports.ts';
+import { sessionMemory } from './memory-budget.ts';
+import type { IscsiPortalOptions } from './portal-options.ts';
+import type { LoginDecision, LoginGranted, LoginRequestInfo, PortalAddress } from './ports.ts';
 import { Session, type SessionOptions } from './session.ts';
 import {
   isReplacedBy,
@@ -34,23 +26,6 @@ import {
 } from './session-record.ts';
 import { withSharedReads } from './shared-reads.ts';
 import { TargetSessions } from './target-sessions.ts';
-
-export interface IscsiPortalOptions {
-  readonly directory: TargetDirectory;
-  readonly clock: Clock;
-  readonly timers: Timers;
-  /** Makes CHAP challenges: unpredictable, but in tests. */
-  readonly random: RandomSource;
-  readonly logger: Logger;
-  readonly counters: Counters;
-  readonly limits?: Partial<PortalLimits>;
-  /** Shared with other portals of this node; its own, of `limits.memoryBytes`, unless given. */
-  readonly budget?: MemoryBudget;
-  /** Shared with other portals of this node by which the same targets are reached; its own unless given. */
-  readonly targets?: TargetSessions;
-  /** A session has begun or ended. */
-  readonly onSessionsChange?: () => void;
-}
 
 /** What a session begins with, beside what its login says. */
 interface NewSession extends Pick<SessionOptions, 'tsih' | 'parameters' | 'firstCmdSN' | 'units'> {
@@ -99,6 +74,7 @@ export class IscsiPortal {
       },
       establish: (connection, login) => this.#establish(connection, login),
       hasMoved: (targetName) => options.directory.hasMoved?.(targetName) === true,
+      keep: (socket) => options.keep?.(socket),
       closed: (connection) => this.#onConnectionClosed(connection),
     };
     this.#scheduleAliveCheck();

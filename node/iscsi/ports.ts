@@ -101,3 +101,11 @@ export interface LoginRefused {
   readonly kind: 'refused';
   readonly reason: 'not-found' | 'forbidden' | 'unavailable';
 }
+
+/** A socket that another process holds as well, so that its connection does not end with this one. */
+export interface KeptSocket {
+  /** Resets the connection now; to be followed by closing the socket, which does not do it any more. */
+  abort(): void;
+  /** The socket has been closed here, and need not be held any more. To be called once. */
+  release(): void;
+}

@@ -1,5 +1,5 @@
-import type { Connection, NamedConnection } from './connection.ts';
-import type { CompletedLogin } from './login-machine.ts';
+import type { Connection } from './connection.ts';
+import type { CompletedLogin, NamedConnection } from './login-machine.ts';
 import { type LoginStatus, loginStatus } from './login-status.ts';
 import type { Session } from './session.ts';
 

@@ -1,6 +1,6 @@
 import { connect, type TLSSocket } from 'node:tls';
 import type { CancelTimer } from '../../base/clock.ts';
-import { describeError, ProtocolError } from '../../base/errors.ts';
+import { describeError, errorCode, ProtocolError } from '../../base/errors.ts';
 import type { PeerIdentity } from '../../base/peer-transport.ts';
 import { whenStepEnds } from '../../base/step.ts';
 import { FOREIGN_CERTIFICATE, NODE_REMOVED, refusalOf } from './admission.ts';
@@ -285,9 +285,4 @@ export class OutboundLink {
     }
     if (lost !== undefined) this.#onChange(lost, false);
   }
-}
-
-function errorCode(error: Error): string {
-  const { code } = error as { readonly code?: unknown };
-  return typeof code === 'string' ? code : 'error';
 }

@@ -1,15 +1,20 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
+import type { KeptSocket } from '../iscsi/ports.ts';
+import { descriptorOf } from '../net/socket-passing.ts';
 import {
   decodeGuardianLine,
   encodeGuardianLine,
   type GuardianAnswer,
   type GuardianOrder,
+  SOCKETS_FD,
 } from './guardian-protocol.ts';
 import { GUARDIAN_ANSWER_TIMEOUT_MS, GUARDIAN_START_TIMEOUT_MS, GUARDIAN_TTL_MS } from './limits.ts';
+import { SocketKeeper } from './socket-keeper.ts';
 
 /** The node's end of its guardian. */
 export class GuardianClient {
@@ -18,6 +23,7 @@ export class GuardianClient {
   readonly #onExpired: (addresses: readonly string[]) => void;
   readonly #onGone: (reason: string) => void;
   readonly #waiting = new Map<string, { resolve: () => void; reject: (error: Error) => void }[]>();
+  readonly #keeper: SocketKeeper;
   #stopping = false;
 
   /**
@@ -36,7 +42,16 @@ export class GuardianClient {
     this.#onGone = options.onGone;
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
     const program = fileURLToPath(new URL(`./guardian-main.${extension}`, import.meta.url));
-    this.#child = spawn(process.execPath, [program], { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#child = spawn(process.execPath, [program], { stdio: ['pipe', 'pipe', 'inherit', 'pipe'] });
+    const passage = this.#child.stdio[SOCKETS_FD] as Socket | undefined;
+    passage?.on('error', () => {});
+    this.#keeper = new SocketKeeper({
+      // On loopback no address moves: there initiators had better know at once.
+      passage: () =>
+        options.interfaceName === null || passage === undefined ? undefined : descriptorOf(passage),
+      order: (order) => this.#send(order),
+      logger: options.logger,
+    });
     this.#child.on('error', (error) => this.#gone(error.message));
     this.#child.on('exit', (code, signal) => this.#gone(`it ended (${signal ?? code})`));
     this.#child.stdin?.on('error', () => {});
@@ -68,6 +83,15 @@ export class GuardianClient {
   testifyTo(lastWord: Uint8Array, to: readonly { readonly host: string; readonly port: number }[]): void {
     const word = Buffer.from(lastWord).toString('hex');
     this.#send({ order: 'testify', nodePid: process.pid, lastWord: word, to });
+  }
+
+  /**
+   * Has the guardian hold a connection's socket too, so that nothing tells the initiator of this process's death before
+   * another node has the address (docs/adr/0019-a-death-is-not-told-too-soon.md).
+   * @returns undefined where that cannot be; the connection then ends with this process
+   */
+  keep(socket: Socket): KeptSocket | undefined {
+    return this.#keeper.keep(socket);
   }
 
   renew(holder = 0): void {

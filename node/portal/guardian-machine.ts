@@ -1,4 +1,4 @@
-import type { GuardianAnswer, GuardianOrder, LastWordOrder } from './guardian-protocol.ts';
+import type { GuardianAnswer, GuardianOrder, KeepOrder, LastWordOrder } from './guardian-protocol.ts';
 
 /**
  * What the guardian decides. It holds addresses only as long as its node keeps saying so: when a worker of the node is
@@ -28,6 +28,13 @@ export type GuardianEffect =
   | { readonly type: 'nodeSilent' }
   /** When all that came before is done, and the node's process has surely ended, and not otherwise. */
   | { readonly type: 'testify'; readonly order: LastWordOrder }
+  | { readonly type: 'keepSocket'; readonly order: KeepOrder }
+  | { readonly type: 'closeSocket'; readonly socket: number }
+  /**
+   * Nobody serves the connections that are kept any more. They end without a word once the addresses are off, so that
+   * initiators come again when somebody else has them; and with a reset after a while, should nobody take over.
+   */
+  | { readonly type: 'forsake' }
   | { readonly type: 'exit' };
 
 export interface GuardianStep {
@@ -67,6 +74,7 @@ export function stepGuardian(state: GuardianState, event: GuardianEvent, nowMs: 
         state: initialGuardianState,
         effects: [
           ...[...state.held.keys()].map((address): GuardianEffect => ({ type: 'removeAddress', address })),
+          { type: 'forsake' },
           ...(state.lastWord === undefined ? [] : [{ type: 'testify', order: state.lastWord } as const]),
           { type: 'exit' },
         ],
@@ -105,6 +113,10 @@ function obey(state: GuardianState, order: GuardianOrder, nowMs: number): Guardi
     }
     case 'testify':
       return { state: { ...state, lastWord: order }, effects: [] };
+    case 'keep':
+      return { state, effects: [{ type: 'keepSocket', order }] };
+    case 'release':
+      return { state, effects: [{ type: 'closeSocket', socket: order.socket }] };
     case 'clear':
       return {
         state,

@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../base/errors.ts';
 import { parseIpv4 } from '../../base/ipv4.ts';
 import {
@@ -7,14 +8,20 @@ import {
   prepareAddressChanges,
   removeInterfaceAddress,
 } from '../net/interface-address.ts';
+import { loadLibc } from '../net/libc.ts';
+import { receiveSocket } from '../net/socket-passing.ts';
+import { closeSilently } from '../net/tcp-ending.ts';
+import { sendSegments } from '../net/tcp-segment.ts';
 import { type GuardianEffect, initialGuardianState, stepGuardian } from './guardian-machine.ts';
 import {
   decodeGuardianLine,
   encodeGuardianLine,
   type GuardianAnswer,
   type GuardianOrder,
+  SOCKETS_FD,
 } from './guardian-protocol.ts';
-import { REMOVE_RETRY_MS } from './limits.ts';
+import { KeptSockets } from './kept-sockets.ts';
+import { REMOVE_RETRY_MS, TAKEOVER_WAIT_MS } from './limits.ts';
 import { NodeEnd } from './node-end.ts';
 
 /**
@@ -29,6 +36,13 @@ let interfaceName: string | null = null;
 let changes: Promise<void> = Promise.resolve();
 const nodePid = process.ppid;
 const nodeEnd = new NodeEnd(() => process.ppid);
+const sockets = new KeptSockets({
+  receive: () => receiveSocket(SOCKETS_FD),
+  close: (fd) => void loadLibc().close(fd),
+  closeSilently,
+});
+/** What has to be done, beside the last word, before this process ends. */
+let leaving: Promise<void> = Promise.resolve();
 /** Addresses that could not be taken off so far. */
 const leftOn = new Set<string>();
 
@@ -61,9 +75,33 @@ function carryOut(effect: GuardianEffect): void {
       // An address that is still here might answer for the node.
       changes = changes.then(() => (leftOn.size > 0 ? undefined : nodeEnd.testify(effect.order)));
       return;
-    case 'exit':
-      changes = changes.then(() => process.exit(0));
+    case 'keepSocket':
+      sockets.keep(effect.order);
       return;
+    case 'closeSocket':
+      sockets.close(effect.socket);
+      return;
+    case 'forsake':
+      changes = changes.then(() => {
+        leaving = forsake();
+      });
+      return;
+    case 'exit':
+      changes = changes.then(() => leaving).then(() => process.exit(0));
+      return;
+  }
+}
+
+async function forsake(): Promise<void> {
+  const waited = sleep(TAKEOVER_WAIT_MS, undefined, { ref: false });
+  try {
+    const resets = await sockets.forsake();
+    if (resets.length === 0) return;
+    await waited;
+    sendSegments(resets);
+  } catch (error) {
+    // Initiators find out by themselves, later.
+    process.stderr.write(`guardian: ending connections: ${describeError(error)}\n`);
   }
 }
 

@@ -1,9 +1,10 @@
 import { ProtocolError } from '../../base/errors.ts';
+import type { Endpoint } from '../net/tcp-segment.ts';
 
 /**
- * Orders to the guardian process and its answers, one JSON document a line.
+ * Orders to the guardian process and its answers, one JSON document a line. Sockets are passed beside them.
  *
- *     node ── hold, renew, drop, clear, testify ──▶ guardian
+ *     node ── hold, renew, drop, clear, testify, keep, release ──▶ guardian
  *     node ◀── held, dropped, expired, failed ── guardian
  */
 export type GuardianOrder =
@@ -18,6 +19,9 @@ export type GuardianOrder =
   | ({ readonly order: 'renew'; readonly ttlMs: number } & ByHolder)
   | { readonly order: 'drop'; readonly address: string }
   | LastWordOrder
+  | KeepOrder
+  /** The node has closed that socket; what is kept of it is to be closed too. */
+  | { readonly order: 'release'; readonly socket: number }
   /** Remove addresses that an earlier run may have left behind. */
   | { readonly order: 'clear'; readonly addresses: readonly string[] };
 
@@ -35,6 +39,17 @@ export interface LastWordOrder {
   readonly to: readonly { readonly host: string; readonly port: number }[];
 }
 
+/**
+ * Hold this socket open beside the node, so that its connection does not end with the node but when somebody else has the
+ * address. It has been passed, with this number as its label, before the order was written.
+ */
+export interface KeepOrder {
+  readonly order: 'keep';
+  readonly socket: number;
+  readonly portal: Endpoint;
+  readonly initiator: Endpoint;
+}
+
 export type GuardianAnswer =
   | { readonly answer: 'held'; readonly address: string }
   | { readonly answer: 'dropped'; readonly address: string }
@@ -42,6 +57,9 @@ export type GuardianAnswer =
   /** The node was not heard from in time; its addresses are gone. */
   | { readonly answer: 'expired'; readonly addresses: readonly string[] }
   | { readonly answer: 'failed'; readonly address: string; readonly reason: string };
+
+/** Of the unix socket by which sockets are passed, in the guardian. */
+export const SOCKETS_FD = 3;
 
 export function encodeGuardianLine(message: GuardianOrder | GuardianAnswer): string {
   return `${JSON.stringify(message)}\n`;
@@ -54,6 +72,8 @@ const KINDS = [
   'drop',
   'clear',
   'testify',
+  'keep',
+  'release',
   'held',
   'dropped',
   'cleared',

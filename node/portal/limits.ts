@@ -14,6 +14,13 @@ export const END_POLL_MS = 1;
 export const END_WAIT_MS = 10_000;
 /** A last word goes out at these moments, since any one datagram may be lost. */
 export const LAST_WORD_AT_MS: readonly number[] = [0, 3, 10, 30, 100];
+/** Connections that a guardian holds open beside its node; any beyond end with the node's process. */
+export const MAX_KEPT_SOCKETS = 4_096;
+/**
+ * A node that takes over makes the initiators of a dead one come to it. Where none has after this, they are told that
+ * their connections have ended. Longer than a lease that has to be waited out usually lasts.
+ */
+export const TAKEOVER_WAIT_MS = 2_000;
 /**
  * A lapsed lease is often renewed at once, as when a member has just died or this thread was held up, and a group that
  * has moved is soon served elsewhere. Sessions are kept this long, unanswered; a reset would cost their initiators

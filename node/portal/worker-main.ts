@@ -248,7 +248,10 @@ function makePortal(fixedAt: string | undefined): IscsiPortal {
     random: systemRandom,
     logger: logger('iscsi'),
     counters,
-    ...(fixedAt === undefined ? { onSessionsChange: () => plane.sessionsChanged() } : {}),
+    // By a fixed portal nobody comes to another node: its initiators take another path, and the sooner the better.
+    ...(fixedAt === undefined
+      ? { onSessionsChange: () => plane.sessionsChanged(), keep: (socket) => guardian.keep(socket) }
+      : {}),
   });
 }
 

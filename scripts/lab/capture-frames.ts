@@ -39,6 +39,8 @@ export interface TcpSegment {
   readonly fromMac: string;
   readonly sequence: number;
   readonly opens: boolean;
+  /** FIN or RST. */
+  readonly ends: boolean;
   readonly payload: Buffer;
 }
 
@@ -60,6 +62,7 @@ export function tcpSegment(frame: Buffer): TcpSegment | undefined {
       .replaceAll(/(..)(?!$)/g, '$1:'),
     sequence: tcp.readUInt32BE(4),
     opens: ((tcp[13] as number) & 2) !== 0,
+    ends: ((tcp[13] as number) & 5) !== 0,
     payload: tcp.subarray(((tcp[12] as number) >> 4) * 4),
   };
 }

@@ -4,6 +4,7 @@ import { type Logger, silentLogger } from '../../../../base/logger.ts';
 import { SeededRandom } from '../../../../base/random.ts';
 import type { PortalLimits } from '../../../../node/iscsi/limits.ts';
 import { IscsiPortal } from '../../../../node/iscsi/portal.ts';
+import type { IscsiPortalOptions } from '../../../../node/iscsi/portal-options.ts';
 import type {
   Authentication,
   LoginDecision,
@@ -59,6 +60,7 @@ export async function startTarget(
     clock?: Clock & Timers;
     seed?: number;
     logger?: Logger;
+    keep?: IscsiPortalOptions['keep'];
   } = {},
 ): Promise<TestTarget> {
   const device = new MemoryDevice(options.lengthBlocks ?? 65_536);
@@ -87,6 +89,7 @@ export async function startTarget(
     logger: options.logger ?? silentLogger,
     counters,
     limits: options.limits ?? {},
+    ...(options.keep === undefined ? {} : { keep: options.keep }),
   });
   const address = await portal.listen({ host: '127.0.0.1', port: 0 });
   const target: TestTarget = Object.assign(settings, {

@@ -48,6 +48,7 @@ it('finds the TCP segment of a frame and leaves out what only pads it', () => {
     fromMac: '02:00:00:00:00:0a',
     sequence: 0xffff_fff0,
     opens: true,
+    ends: false,
     payload: Buffer.from('hi'),
   });
 });

@@ -61,7 +61,13 @@ class Sender {
 }
 
 function segment(fields: Partial<TcpSegment>): TcpSegment {
-  const plain = { fromMac: '52:54:00:77:00:31', sequence: 0, opens: false, payload: Buffer.alloc(0) };
+  const plain = {
+    fromMac: '52:54:00:77:00:31',
+    sequence: 0,
+    opens: false,
+    ends: false,
+    payload: Buffer.alloc(0),
+  };
   return { from: MACHINE, to: PORTAL, ...plain, ...fields };
 }
 
