@@ -10,6 +10,7 @@ import { SeededRandom } from '../../../base/random.ts';
 import type { ClusterView } from '../../../cluster/ports.ts';
 import { apply } from '../../../cluster/state/apply.ts';
 import type { ClusterState } from '../../../cluster/state/model.ts';
+import { STATE_VERSIONS } from '../../../cluster/state/versions.ts';
 import { JoinDesk } from '../../../node/join-desk.ts';
 import { runInit } from '../../../node/setup/init.ts';
 import { runJoin } from '../../../node/setup/join.ts';
@@ -62,7 +63,8 @@ async function serveCluster(name = 'lab', portals: readonly string[] = ['--porta
   expect(made.err).toBe('');
   const directory = await loadNodeDirectory(join(scratch, name, 'n1'));
   const { endpoints } = directory.self;
-  const up = { type: 'registerNode', nodeId: 'n1', incarnation: 'a', endpoints } as const;
+  const stateVersion = STATE_VERSIONS.newest;
+  const up = { type: 'registerNode', nodeId: 'n1', incarnation: 'a', endpoints, stateVersion } as const;
   state = apply(directory.genesis, up).state;
   const cluster: ClusterView = {
     nodeId: 'n1',
