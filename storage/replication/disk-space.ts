@@ -18,6 +18,22 @@ export interface DiskSpaceOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly counters: Counters;
+  /** Counts what is appended by everybody who shares the disk; absent: nobody else does. */
+  readonly appended?: AppendTally;
+}
+
+/** Bytes appended so far. */
+export interface AppendTally {
+  appended(lengthBytes: number): void;
+  readonly appendedBytes: number;
+}
+
+class OwnTally implements AppendTally {
+  appendedBytes = 0;
+
+  appended(lengthBytes: number): void {
+    this.appendedBytes += lengthBytes;
+  }
 }
 
 /**
@@ -28,7 +44,10 @@ export class DiskSpace {
   readonly #options: DiskSpaceOptions;
   #nextCheckMs = Number.NEGATIVE_INFINITY;
   #isChecking = false;
-  #leftBytes = Number.POSITIVE_INFINITY;
+  readonly #tally: AppendTally;
+  /** Left, and appended by everybody, when the file system was asked. */
+  #leftThenBytes = Number.POSITIVE_INFINITY;
+  #appendedThenBytes = 0;
   /** Less left than this is filling. */
   #fillingBytes = 0;
   #isLow = false;
@@ -37,6 +56,7 @@ export class DiskSpace {
 
   constructor(options: DiskSpaceOptions) {
     this.#options = options;
+    this.#tally = options.appended ?? new OwnTally();
   }
 
   /** Whether clients' writes would take what is kept in reserve. */
@@ -56,15 +76,25 @@ export class DiskSpace {
 
   /** So much has been appended; counted until the file system is asked again. */
   took(lengthBytes: number): void {
-    this.#leftBytes -= lengthBytes;
+    this.#tally.appended(lengthBytes);
+    this.#look();
+  }
+
+  #look(): void {
+    const leftBytes = this.#leftBytes;
     // A fast writer has used up what is between the two thresholds before the file system is asked again.
-    if (this.#leftBytes < this.#fillingBytes) this.#setFilling(true);
-    if (this.#leftBytes <= 0) this.#setLow(true);
+    if (leftBytes < this.#fillingBytes) this.#setFilling(true);
+    if (leftBytes <= 0) this.#setLow(true);
+  }
+
+  get #leftBytes(): number {
+    return this.#leftThenBytes - (this.#tally.appendedBytes - this.#appendedThenBytes);
   }
 
   /** To be called often: asks the file system from time to time. */
   tick(): void {
     const { clock, space, logger } = this.#options;
+    this.#look();
     const nowMs = clock.monotonicMs();
     if (this.#isChecking || nowMs < this.#nextCheckMs) return;
     this.#isChecking = true;
@@ -73,13 +103,15 @@ export class DiskSpace {
       ({ freeBytes, totalBytes }) => {
         this.#isChecking = false;
         const reserveBytes = Math.min(MAX_LOG_RESERVE_BYTES, totalBytes / LOG_RESERVE_PARTS);
-        this.#leftBytes = freeBytes - reserveBytes;
+        const leftBytes = freeBytes - reserveBytes;
+        this.#leftThenBytes = leftBytes;
+        this.#appendedThenBytes = this.#tally.appendedBytes;
         // Some more than the reserve must be free again before it counts as over.
         this.#fillingBytes = Math.min(MAX_FILLING_BYTES, totalBytes / FILLING_PARTS);
         const thresholdBytes = this.#fillingBytes * (this.#isFilling ? FILLING_OVER_FACTOR : 1);
-        this.#setFilling(this.#leftBytes < thresholdBytes);
-        this.#setLow(this.#leftBytes <= (this.#isLow ? reserveBytes / 2 : 0));
-        this.#isSpent = this.#leftBytes <= (this.#isSpent ? -reserveBytes / 4 : -reserveBytes / 2);
+        this.#setFilling(leftBytes < thresholdBytes);
+        this.#setLow(leftBytes <= (this.#isLow ? reserveBytes / 2 : 0));
+        this.#isSpent = leftBytes <= (this.#isSpent ? -reserveBytes / 4 : -reserveBytes / 2);
       },
       (error: unknown) => {
         this.#isChecking = false;

@@ -41,6 +41,8 @@ export interface ScrubberOptions {
   readonly damage: () => { readonly found: number; readonly mended: number };
   /** Rises with whatever clients read and write. */
   readonly activity: () => number;
+  /** How many read through what is on the same disk, each its own; absent: one. */
+  readonly readers?: number;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly logger: Logger;
@@ -193,7 +195,7 @@ export class Scrubber {
     const activity = this.#options.activity();
     const rate = activity === this.#activity ? SCRUB_BYTES_PER_S : SCRUB_BUSY_BYTES_PER_S;
     this.#activity = activity;
-    return (readBytes / rate) * 1000;
+    return (readBytes / rate) * 1000 * (this.#options.readers ?? 1);
   }
 
   async #complete(): Promise<number> {

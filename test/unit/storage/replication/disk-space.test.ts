@@ -52,3 +52,27 @@ it('is filling by what was written since the file system was asked, before it is
     [true, true],
   ]);
 });
+
+it('counts what others who share the disk append', async () => {
+  const appended = { appendedBytes: 0, appended: (bytes: number) => void (appended.appendedBytes += bytes) };
+  const [one, other] = [0, 1].map(
+    () =>
+      new DiskSpace({
+        space: () => Promise.resolve({ freeBytes: 200 * MIB, totalBytes: 1000 * MIB }),
+        clock: { monotonicMs: () => 0, wallMs: () => 0 },
+        logger: silentLogger,
+        counters: new CounterSet(),
+        appended,
+      }),
+  ) as [DiskSpace, DiskSpace];
+  for (const disk of [one, other]) disk.tick();
+  await new Promise((resolve) => setImmediate(resolve));
+  one.took(100 * MIB);
+  other.tick();
+  expect([other.isFilling, other.isLow]).toEqual([true, false]);
+  other.took(40 * MIB);
+  expect(other.isLow).toBe(true);
+  expect(one.isLow).toBe(false);
+  one.tick();
+  expect(one.isLow).toBe(true);
+});

@@ -43,6 +43,7 @@ class Bench {
   activity = 0;
   /** Clients are at work all the time. */
   isBusy = false;
+  readers = 1;
   scrubber!: Scrubber;
 
   constructor(...areas: Parts[]) {
@@ -60,6 +61,7 @@ class Bench {
         },
       },
       damage: () => this.damage,
+      readers: this.readers,
       activity: () => (this.isBusy ? ++this.activity : this.activity),
       clock: this.clock,
       timers: this.clock,
@@ -132,6 +134,17 @@ describe('reading everything through', () => {
     const busy = (bench.areas[0]?.read.length ?? 0) - idle;
     expect(busy).toBeGreaterThan(10);
     expect(busy).toBeLessThanOrEqual(10 * 4 + 2);
+  });
+
+  it('is a part of that where others read what is on the same disk', async () => {
+    const bench = new Bench(new Parts('a', 4096));
+    bench.readers = 4;
+    await bench.start();
+    bench.scrubber.startNow();
+    await bench.pass(10 * SECOND);
+    const read = bench.areas[0]?.read.length ?? 0;
+    expect(read).toBeGreaterThan(40);
+    expect(read).toBeLessThanOrEqual((10 * 32) / 4 + 1);
   });
 
   it('goes past what cannot be read, and takes what it has noted for nothing where that is damaged', async () => {
