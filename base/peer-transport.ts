@@ -5,7 +5,7 @@
  */
 export interface PeerTransport {
   /**
-   * Queues one message, given in parts that are sent as one.
+   * Queues one message, given in parts that are sent as one. They are copied: the caller may use their memory again.
    * @returns false when there is no link or its bounded queue is full; the message is then dropped
    */
   send(toNodeId: string, parts: readonly Uint8Array[]): boolean;

@@ -24,18 +24,6 @@ export function encodeFrame(type: FrameType, body: Uint8Array = new Uint8Array(0
   return frame;
 }
 
-/** A message given in parts, of `lengthBytes` in all, as one frame in one piece. */
-export function encodeMessageFrame(parts: readonly Uint8Array[], lengthBytes: number): Uint8Array {
-  const frame = Buffer.allocUnsafe(frameHeader.sizeBytes + lengthBytes);
-  frameHeader.encode({ lengthBytes, type: FrameType.message }, frame);
-  let at = frameHeader.sizeBytes;
-  for (const part of parts) {
-    frame.set(part, at);
-    at += part.length;
-  }
-  return frame;
-}
-
 /**
  * Cuts a stream into frames. A body that came in one chunk is a view of that chunk; one that came in several
  * is put together once. What is held is never more than one frame of the size allowed.

@@ -26,8 +26,10 @@ export const HEARD_JUST_NOW_MS = 1500;
 export const RECONNECT_MIN_MS = 20;
 export const RECONNECT_MAX_MS = 500;
 
-/** Small messages are copied into one buffer, which is cheaper than handing over several. */
-export const COPY_BELOW_BYTES = 8192;
+/** Messages of one step are put together in pieces of this size: the longest that replication makes, and some more. */
+export const STAGE_BYTES = 1_179_648;
+/** Such pieces that wait to be used again, for one link. */
+export const MAX_FREE_STAGES = 2;
 /** Distinct complaints remembered, so that each is logged once. */
 export const MAX_REMEMBERED_COMPLAINTS = 128;
 

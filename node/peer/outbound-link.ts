@@ -4,17 +4,9 @@ import { describeError, errorCode, ProtocolError } from '../../base/errors.ts';
 import type { PeerIdentity } from '../../base/peer-transport.ts';
 import { whenStepEnds } from '../../base/step.ts';
 import { FOREIGN_CERTIFICATE, NODE_REMOVED, refusalOf } from './admission.ts';
-import {
-  encodeFrame,
-  encodeFrameHeader,
-  encodeMessageFrame,
-  type Frame,
-  FrameDecoder,
-  FrameType,
-} from './frame-codec.ts';
+import { encodeFrame, encodeFrameHeader, type Frame, FrameDecoder, FrameType } from './frame-codec.ts';
 import { decodeHello, decodeRefusal, encodeHello, encodeRefusal, type Refusal } from './hello-codec.ts';
 import {
-  COPY_BELOW_BYTES,
   HANDSHAKE_TIMEOUT_MS,
   LINK_DEAD_AFTER_MS,
   MAX_HELLO_BYTES,
@@ -26,6 +18,7 @@ import {
   REFUSAL_LINGER_MS,
 } from './limits.ts';
 import { certifiedIdentity, type LinkContext } from './link-context.ts';
+import { SendStage } from './send-stage.ts';
 
 export interface PeerAddress {
   readonly nodeId: string;
@@ -53,6 +46,8 @@ export class OutboundLink {
   readonly #context: LinkContext;
   readonly #onChange: (peer: PeerIdentity, up: boolean) => void;
   #socket: TLSSocket | undefined;
+  /** Of that socket. */
+  #stage: SendStage | undefined;
   /** Known once the peer has said hello. */
   #identity: PeerIdentity | undefined;
   #version = 0;
@@ -62,7 +57,7 @@ export class OutboundLink {
   #failures = 0;
   #isAbsent = false;
   #lastMovedMs = 0;
-  #corked = false;
+  #isStaging = false;
   #stopped = false;
 
   constructor(peer: PeerAddress, context: LinkContext, onChange: (peer: PeerIdentity, up: boolean) => void) {
@@ -86,7 +81,7 @@ export class OutboundLink {
   }
 
   get queuedBytes(): number {
-    return this.#identity === undefined ? 0 : (this.#socket?.writableLength ?? 0);
+    return this.#identity === undefined ? 0 : (this.#stage?.queuedBytes ?? 0);
   }
 
   start(): void {
@@ -110,25 +105,21 @@ export class OutboundLink {
     }
   }
 
-  /** @returns false when the message was dropped */
+  /** Copies the parts. @returns false when the message was dropped */
   send(parts: readonly Uint8Array[]): boolean {
-    const socket = this.#socket;
-    if (this.#identity === undefined || socket?.writable !== true) return false;
+    const stage = this.#stage;
+    if (this.#identity === undefined || stage === undefined || this.#socket?.writable !== true) return false;
     let lengthBytes = 0;
     for (const part of parts) lengthBytes += part.length;
-    const queued = socket.writableLength;
+    const queued = stage.queuedBytes;
     const tooMuch = queued > 0 && queued + lengthBytes > MAX_QUEUED_BYTES;
     if (lengthBytes > MAX_MESSAGE_BYTES || tooMuch) {
       this.#context.counters.add('peer.dropped.full');
       return false;
     }
-    this.#corkForThisStep(socket);
-    if (lengthBytes < COPY_BELOW_BYTES) {
-      socket.write(encodeMessageFrame(parts, lengthBytes), this.#moved);
-    } else {
-      socket.write(encodeFrameHeader(FrameType.message, lengthBytes));
-      for (const part of parts) socket.write(part, this.#moved);
-    }
+    stage.add(encodeFrameHeader(FrameType.message, lengthBytes));
+    for (const part of parts) stage.add(part);
+    this.#flushAfterThisStep();
     this.#context.counters.add('peer.sent');
     return true;
   }
@@ -137,13 +128,12 @@ export class OutboundLink {
    * All messages of one step of the sender leave as one write, right after that step: other work that it has begun
    * (such as a write to its own disk) is not to hold them up.
    */
-  #corkForThisStep(socket: TLSSocket): void {
-    if (this.#corked) return;
-    this.#corked = true;
-    socket.cork();
+  #flushAfterThisStep(): void {
+    if (this.#isStaging) return;
+    this.#isStaging = true;
     whenStepEnds(() => {
-      this.#corked = false;
-      socket.uncork();
+      this.#isStaging = false;
+      if (this.#socket?.writable === true) this.#stage?.flush();
     });
   }
 
@@ -165,6 +155,7 @@ export class OutboundLink {
       checkServerIdentity: () => undefined,
     });
     this.#socket = socket;
+    this.#stage = new SendStage(socket, this.#moved);
     socket.setNoDelay(true);
     this.#cancelHandshake = timers.setTimer(HANDSHAKE_TIMEOUT_MS, () => {
       socket.destroy(new Error(`no hello within ${HANDSHAKE_TIMEOUT_MS} ms`));
@@ -275,6 +266,7 @@ export class OutboundLink {
     const lost = this.#identity;
     this.#identity = undefined;
     this.#socket = undefined;
+    this.#stage = undefined;
     if (!this.#stopped) {
       const { random, timers } = this.#context;
       const backoffMs = Math.min(RECONNECT_MAX_MS, RECONNECT_MIN_MS * 2 ** Math.min(this.#failures, 10));
