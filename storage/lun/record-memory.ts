@@ -4,10 +4,8 @@ import { MAX_FREE_SLABS, RECORD_SLAB_BYTES } from './limits.ts';
 export interface RecordSlab {
   readonly bytes: Uint8Array;
   usedBytes: number;
-  /** Records cut from it and not given back. */
+  /** Records cut from it and not given back; one counts twice where two will give it back. */
   records: number;
-  /** Somebody holds on to one of them for longer: it is left to the garbage collector. */
-  kept: boolean;
 }
 
 export interface RecordBytes {
@@ -38,15 +36,15 @@ export class RecordMemory {
     return { bytes: slab.bytes.subarray(at, at + lengthBytes), slab };
   }
 
-  /** Nobody looks at one of the slab's records any more. */
+  /** One of those who look at one of the slab's records looks at it no more. */
   giveBack(slab: RecordSlab): void {
     slab.records--;
-    if (slab.records > 0 || slab.kept) return;
+    if (slab.records > 0) return;
     slab.usedBytes = 0;
     if (slab !== this.#slab && this.#free.length < MAX_FREE_SLABS) this.#free.push(slab);
   }
 }
 
 function newSlab(): RecordSlab {
-  return { bytes: new Uint8Array(RECORD_SLAB_BYTES), usedBytes: 0, records: 0, kept: false };
+  return { bytes: new Uint8Array(RECORD_SLAB_BYTES), usedBytes: 0, records: 0 };
 }

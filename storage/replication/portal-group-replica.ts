@@ -29,7 +29,7 @@ import { LogWriter, type LogWriterEvents } from './log-writer.ts';
 import { newCore } from './new-core.ts';
 import { Notices } from './notices.ts';
 import type { LunInfo, PortalGroup, PortalGroupStatus } from './portal-group.ts';
-import { isServing, leaseUntilMs } from './primary-state.ts';
+import { hadByAllLinked, isServing, leaseUntilMs } from './primary-state.ts';
 import type { DamageStatus } from './record-mender.ts';
 import type { ReplicaFiles } from './replica-files.ts';
 import { newReplica, type ReplicaState, stepReplica } from './replica-machine.ts';
@@ -72,7 +72,7 @@ export class PortalGroupReplica implements PortalGroup {
   readonly #trimmer: LogTrimmer;
   readonly #imageWatch: ImageWatch;
   readonly #room: RoomWatch;
-  readonly #tail = new TailCache();
+  readonly #tail: TailCache;
   readonly #effects: EffectRunner;
   readonly #compactor: Compactor;
   readonly #checkpointer: Checkpointer | undefined;
@@ -127,6 +127,7 @@ export class PortalGroupReplica implements PortalGroup {
       durability: () => this.#durability,
       step: (event) => this.step(event),
     });
+    this.#tail = new TailCache((slab) => this.#writes.memory.giveBack(slab));
     this.#checkpointer = this.#makeCheckpointer(mark);
     this.#effects = new EffectRunner({
       ...options,
@@ -224,7 +225,7 @@ export class PortalGroupReplica implements PortalGroup {
         this.#table.hold(index, position, logged.record);
         this.#trimmer.grew(logged.payload.length);
         this.#room.took(logged.payload.length);
-        // Kept only where there is somebody to send it to: it would outlive the young generation for nothing.
+        // Kept only where there is somebody to send it to: its memory is used again the sooner.
         if ((this.#state.primary?.group.replicas.length ?? 0) > 1) this.#tail.add(index, logged);
       },
       onAppended: (cut, appendedIndex) => this.step({ kind: 'appended', cut, appendedIndex }),
@@ -254,6 +255,9 @@ export class PortalGroupReplica implements PortalGroup {
       if (primary !== undefined && this.#state.primary !== primary) this.#leaveOffice();
       if (this.#state.primary !== undefined && this.#state.primary !== primary) this.#noteOffice(nowMs);
       this.#effects.run(effects);
+      if (event.kind === 'frame' && this.#state.primary !== undefined) {
+        this.#tail.dropBefore(hadByAllLinked(this.#state.primary));
+      }
       this.#writes.settle();
       this.#noteServing();
     } catch (error) {

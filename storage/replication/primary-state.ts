@@ -160,6 +160,13 @@ export function durableEverywhere(state: PrimaryState): number {
   return index;
 }
 
+/** Records below this have been taken by every member that there is a link to; Infinity where there is none. */
+export function hadByAllLinked({ members }: PrimaryState): number {
+  let index = Number.POSITIVE_INFINITY;
+  for (const { linkUp, ackedIndex } of members.values()) if (linkUp) index = Math.min(index, ackedIndex);
+  return index;
+}
+
 /** A replica whose process the cluster counts as up and that is not in the set. */
 export function isCandidate(state: PrimaryState, member: Member): boolean {
   if (!state.group.replicas.includes(member.nodeId) || isInSync(state.group, member)) return false;

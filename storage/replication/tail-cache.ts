@@ -1,39 +1,60 @@
 import type { LoggedRecord } from '../lun/log-record.ts';
+import type { RecordSlab } from '../lun/record-memory.ts';
 import { MAX_APPEND_RECORDS, TAIL_CACHE_BYTES } from './limits.ts';
+
+interface Cached {
+  readonly payload: Uint8Array;
+  readonly slab: RecordSlab | undefined;
+}
 
 /** The newest records of the log, from which a primary sends without reading the file. */
 export class TailCache {
-  #records: Uint8Array[] = [];
+  readonly #giveBack: (slab: RecordSlab) => void;
+  #records: Cached[] = [];
   #head = 0;
   #firstIndex = 0;
   #lengthBytes = 0;
 
+  /** @param giveBack told once for each record that is no longer here of what it is a part of */
+  constructor(giveBack: (slab: RecordSlab) => void) {
+    this.#giveBack = giveBack;
+  }
+
   clear(): void {
-    this.#records = [];
-    this.#head = 0;
-    this.#lengthBytes = 0;
+    this.dropBefore(Number.POSITIVE_INFINITY);
   }
 
   add(index: number, { payload, slab }: LoggedRecord): void {
-    if (slab !== undefined) slab.kept = true;
-    if (
-      this.#records.length - this.#head === 0 ||
-      index !== this.#firstIndex + this.#records.length - this.#head
-    ) {
+    if (slab !== undefined) slab.records++;
+    const count = this.#records.length - this.#head;
+    if (count === 0 || index !== this.#firstIndex + count) {
       this.clear();
       this.#firstIndex = index;
     }
-    this.#records.push(payload);
+    this.#records.push({ payload, slab });
     this.#lengthBytes += payload.length;
-    while (this.#lengthBytes > TAIL_CACHE_BYTES) {
-      this.#lengthBytes -= (this.#records[this.#head] as Uint8Array).length;
-      this.#records[this.#head++] = EMPTY;
-      this.#firstIndex++;
-    }
-    if (this.#head > 4096) {
-      this.#records = this.#records.slice(this.#head);
-      this.#head = 0;
-    }
+    while (this.#lengthBytes > TAIL_CACHE_BYTES) this.#dropFirst();
+    this.#shrink();
+  }
+
+  /** All that are sent to have what is before. Should it be asked for again, it is in the log. */
+  dropBefore(index: number): void {
+    while (this.#head < this.#records.length && this.#firstIndex < index) this.#dropFirst();
+    this.#shrink();
+  }
+
+  #dropFirst(): void {
+    const { payload, slab } = this.#records[this.#head] as Cached;
+    this.#records[this.#head++] = NOTHING;
+    this.#firstIndex++;
+    this.#lengthBytes -= payload.length;
+    if (slab !== undefined) this.#giveBack(slab);
+  }
+
+  #shrink(): void {
+    if (this.#head < this.#records.length && this.#head <= 4096) return;
+    this.#records = this.#records.slice(this.#head);
+    this.#head = 0;
   }
 
   /** Records from `index` on, about `maxBytes` of them and one at least; undefined when they are not here. */
@@ -43,14 +64,14 @@ export class TailCache {
     const taken: Uint8Array[] = [];
     let lengthBytes = 0;
     for (let i = this.#head + index - this.#firstIndex; i < this.#records.length; i++) {
-      const record = this.#records[i] as Uint8Array;
-      const isFull = taken.length === MAX_APPEND_RECORDS || lengthBytes + record.length > maxBytes;
+      const { payload } = this.#records[i] as Cached;
+      const isFull = taken.length === MAX_APPEND_RECORDS || lengthBytes + payload.length > maxBytes;
       if (taken.length > 0 && isFull) break;
-      taken.push(record);
-      lengthBytes += record.length;
+      taken.push(payload);
+      lengthBytes += payload.length;
     }
     return taken;
   }
 }
 
-const EMPTY = new Uint8Array(0);
+const NOTHING: Cached = { payload: new Uint8Array(0), slab: undefined };
