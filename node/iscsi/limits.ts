@@ -35,6 +35,8 @@ export const EARLY_FLUSH_BYTES = 1_048_576;
 export const SOCKET_READ_BUFFER_BYTES = 1_048_576;
 /** Taken from a socket by one read: so much stays in the processor's cache until it has been gone through. */
 export const SHARED_READ_BYTES = 262_144;
+/** Taken from a socket before the loop takes another turn. */
+export const READ_TURN_BYTES = 262_144;
 /** Pieces of answers no longer than this are copied together where they follow each other. */
 export const MAX_JOINED_BYTES = 256;
 /** Pieces of memory that data on its way lies in: from so much, doubled until so much, and larger ones as they come. */

@@ -1,4 +1,5 @@
 import { Socket } from 'node:net';
+import { READ_TURN_BYTES } from './limits.ts';
 
 /**
  * What the runtime keeps behind a socket; not part of its documented interface. Where it is not as expected, sockets
@@ -18,6 +19,9 @@ interface SocketInternals {
  * Sockets that a server has accepted cannot be told of a buffer (`onread` is for those that are made), so a new one
  * takes over what is behind the accepted one, which is not to be used any more. Nothing has been read from it as long
  * as the turn lasts in which it was accepted.
+ *
+ * A socket that always has more is read no further than READ_TURN_BYTES before what was made of it can leave: the system
+ * library would go on for as long as there is something, and what goes out over TLS ends only with the turn of the loop.
  * @returns undefined where that cannot be; the accepted socket is as it was
  */
 export function withSharedReads(
@@ -28,11 +32,19 @@ export function withSharedReads(
   const before = accepted as unknown as SocketInternals;
   const handle = before._handle;
   if (typeof handle?.useUserBuffer !== 'function') return undefined;
+  let sinceTurnBytes = 0;
   const onread = {
     buffer,
     callback: (lengthBytes: number): boolean => {
       onRead(buffer.subarray(0, lengthBytes));
-      return true;
+      sinceTurnBytes += lengthBytes;
+      if (sinceTurnBytes < READ_TURN_BYTES) return true;
+      sinceTurnBytes = 0;
+      setImmediate(() => {
+        // One that was paused meanwhile is read again when it is resumed.
+        if (!socket.destroyed && !socket.isPaused()) socket.read(0);
+      });
+      return false;
     },
   };
   before._handle = null;

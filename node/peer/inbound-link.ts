@@ -10,6 +10,7 @@ import {
   LINK_DEAD_AFTER_MS,
   MAX_HELLO_BYTES,
   MAX_MESSAGE_BYTES,
+  RECEIVE_TURN_BYTES,
   REFUSAL_LINGER_MS,
 } from './limits.ts';
 import { certifiedIdentity, type LinkContext } from './link-context.ts';
@@ -25,6 +26,7 @@ export class InboundLink {
   #cancelTimer: CancelTimer;
   #lastReceivedMs: number;
   #closing = false;
+  #sinceTurnBytes = 0;
 
   constructor(
     socket: TLSSocket,
@@ -67,6 +69,8 @@ export class InboundLink {
 
   #data(chunk: Uint8Array): void {
     this.#lastReceivedMs = this.#context.clock.monotonicMs();
+    this.#sinceTurnBytes += chunk.length;
+    if (this.#sinceTurnBytes >= RECEIVE_TURN_BYTES) this.#awaitTurn();
     try {
       for (const frame of this.#decoder.push(chunk)) {
         if (this.#closing) return;
@@ -76,6 +80,13 @@ export class InboundLink {
       if (!(error instanceof ProtocolError)) throw error;
       this.#refuse({ code: error.code, message: error.message });
     }
+  }
+
+  /** What else has come is looked at in the next turn of the loop. */
+  #awaitTurn(): void {
+    this.#sinceTurnBytes = 0;
+    this.#socket.pause();
+    setImmediate(() => this.#socket.resume());
   }
 
   #receive(frame: Frame): void {

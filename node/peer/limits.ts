@@ -36,3 +36,9 @@ export const MAX_REMEMBERED_COMPLAINTS = 128;
 /** How often the others are asked at most whom the cluster consists of. */
 export const MEMBERS_ASKED_EVERY_MS = 1000;
 export const MEMBERS_REQUEST_TIMEOUT_MS = 3000;
+
+/**
+ * Taken from a connection before the loop takes another turn, with which leaves what was answered: more than a turn
+ * between two acknowledgements would have the sender run dry.
+ */
+export const RECEIVE_TURN_BYTES = 262_144;
