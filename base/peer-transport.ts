@@ -17,13 +17,24 @@ export interface PeerTransport {
    * does not tell. False while nothing is known.
    */
   isAbsent(nodeId: string): boolean;
-  /** One handler; set before start. The message is the handler's to keep. */
-  onMessage(handler: (from: PeerIdentity, message: Uint8Array) => void): void;
+  /** One handler; set before start. */
+  onMessage(handler: MessageHandler): void;
   /**
    * Called on every change of a link; `up: false` also when the peer returns as another incarnation. `link` is its
    * name; absent: the node's.
    */
   onLinkChange(handler: (peer: PeerIdentity, up: boolean, link?: string) => void): void;
+}
+
+/**
+ * The message is the handler's to keep. Where `lent` is given, its memory is used again once the handler gives it back,
+ * which it need not do.
+ */
+export type MessageHandler = (from: PeerIdentity, message: Uint8Array, lent?: LentMemory) => void;
+
+export interface LentMemory {
+  /** To be called once, when nobody looks at the message, or any part of it, any more. */
+  giveBack(): void;
 }
 
 export interface PeerIdentity {

@@ -1,5 +1,6 @@
 import { ProtocolError } from '../../base/errors.ts';
 import { layout, u8, u32 } from '../../base/layout.ts';
+import type { Slab, SlabMemory, SlabPart } from '../../base/slab-memory.ts';
 
 /** What goes over a connection: a length, a type and that many bytes. */
 export const FrameType = { hello: 1, refusal: 2, message: 3, ping: 4, pong: 5 } as const;
@@ -8,6 +9,8 @@ export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 export interface Frame {
   readonly type: number;
   readonly body: Uint8Array;
+  /** What the body is a part of, where that is of the decoder's memory. */
+  readonly slab?: Slab | undefined;
 }
 
 /** `lengthBytes` counts the body alone. */
@@ -33,10 +36,13 @@ export class FrameDecoder {
   maxBodyBytes: number;
   /** Bytes of a header that is not complete yet. */
   #head: Uint8Array = new Uint8Array(0);
-  #partial: { readonly type: number; readonly body: Uint8Array; filledBytes: number } | undefined;
+  #partial: { readonly type: number; readonly part: SlabPart; filledBytes: number } | undefined;
+  readonly #memory: SlabMemory | undefined;
 
-  constructor(maxBodyBytes: number) {
+  /** @param memory for bodies that come in several chunks; absent: each gets fresh memory */
+  constructor(maxBodyBytes: number, memory?: SlabMemory) {
     this.maxBodyBytes = maxBodyBytes;
+    this.#memory = memory;
   }
 
   /** The frames that `chunk` completes, in order. @throws ProtocolError code "frame-too-large" */
@@ -45,14 +51,15 @@ export class FrameDecoder {
     this.#head = new Uint8Array(0);
     while (input.length > 0) {
       if (this.#partial !== undefined) {
-        const { body, filledBytes, type } = this.#partial;
+        const { part, filledBytes, type } = this.#partial;
+        const { bytes: body, slab } = part;
         const taken = input.subarray(0, body.length - filledBytes);
         body.set(taken, filledBytes);
         this.#partial.filledBytes += taken.length;
         input = input.subarray(taken.length);
         if (this.#partial.filledBytes < body.length) return;
         this.#partial = undefined;
-        yield { type, body };
+        yield { type, body, slab };
         continue;
       }
       if (input.length < frameHeader.sizeBytes) {
@@ -68,7 +75,8 @@ export class FrameDecoder {
         yield { type, body };
       } else {
         // Not cleared: it is handed on only when every byte of it has been put in.
-        this.#partial = { type, body: Buffer.allocUnsafeSlow(lengthBytes), filledBytes: 0 };
+        const part = this.#memory?.take(lengthBytes) ?? freshPart(lengthBytes);
+        this.#partial = { type, part, filledBytes: 0 };
       }
     }
   }
@@ -81,4 +89,8 @@ export class FrameDecoder {
       limit: this.maxBodyBytes,
     });
   }
+}
+
+function freshPart(lengthBytes: number): SlabPart {
+  return { bytes: Buffer.allocUnsafeSlow(lengthBytes), slab: undefined };
 }

@@ -1,13 +1,16 @@
 import type { TLSSocket } from 'node:tls';
 import type { CancelTimer } from '../../base/clock.ts';
 import { ProtocolError } from '../../base/errors.ts';
-import type { PeerIdentity } from '../../base/peer-transport.ts';
+import type { LentMemory, PeerIdentity } from '../../base/peer-transport.ts';
+import { SlabMemory } from '../../base/slab-memory.ts';
 import { refusalOf, UNKNOWN_NODE } from './admission.ts';
 import { encodeFrame, type Frame, FrameDecoder, FrameType } from './frame-codec.ts';
 import { decodeHello, encodeHello, encodeRefusal, type Refusal } from './hello-codec.ts';
 import {
+  BODY_SLAB_BYTES,
   HANDSHAKE_TIMEOUT_MS,
   LINK_DEAD_AFTER_MS,
+  MAX_FREE_BODY_SLABS,
   MAX_HELLO_BYTES,
   MAX_MESSAGE_BYTES,
   RECEIVE_TURN_BYTES,
@@ -20,7 +23,8 @@ export class InboundLink {
   readonly #socket: TLSSocket;
   readonly #context: LinkContext;
   readonly #onHello: (link: InboundLink, peer: PeerIdentity) => void;
-  readonly #decoder = new FrameDecoder(MAX_HELLO_BYTES);
+  readonly #memory: SlabMemory | undefined;
+  readonly #decoder: FrameDecoder;
   #identity: PeerIdentity | undefined;
   #worker = 0;
   #cancelTimer: CancelTimer;
@@ -37,6 +41,8 @@ export class InboundLink {
     this.#socket = socket;
     this.#context = context;
     this.#onHello = onHello;
+    if (context.lendsMemory) this.#memory = new SlabMemory(BODY_SLAB_BYTES, MAX_FREE_BODY_SLABS);
+    this.#decoder = new FrameDecoder(MAX_HELLO_BYTES, this.#memory);
     this.#lastReceivedMs = context.clock.monotonicMs();
     this.#cancelTimer = context.timers.setTimer(HANDSHAKE_TIMEOUT_MS, () => this.close());
     socket.setNoDelay(true);
@@ -94,7 +100,7 @@ export class InboundLink {
       this.#receiveHello(frame);
     } else if (frame.type === FrameType.message) {
       this.#context.counters.add('peer.received');
-      this.#context.deliver(this.#identity, frame.body);
+      this.#context.deliver(this.#identity, frame.body, this.#lent(frame));
     } else if (frame.type === FrameType.ping) {
       this.#socket.write(encodeFrame(FrameType.pong));
     } else if (frame.type === FrameType.refusal) {
@@ -105,6 +111,11 @@ export class InboundLink {
         got: frame.type,
       });
     }
+  }
+
+  #lent({ slab }: Frame): LentMemory | undefined {
+    const memory = this.#memory;
+    return slab === undefined || memory === undefined ? undefined : { giveBack: () => memory.giveBack(slab) };
   }
 
   #receiveHello(frame: Frame): void {

@@ -42,3 +42,7 @@ export const MEMBERS_REQUEST_TIMEOUT_MS = 3000;
  * between two acknowledgements would have the sender run dry.
  */
 export const RECEIVE_TURN_BYTES = 262_144;
+/** Messages of many chunks are put together in pieces of memory of this size, where their handler gives it back. */
+export const BODY_SLAB_BYTES = 2_097_152;
+/** Such pieces that wait to be used again, for one link. */
+export const MAX_FREE_BODY_SLABS = 3;

@@ -2,7 +2,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Clock, Timers } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
 import type { Logger } from '../../base/logger.ts';
-import type { PeerIdentity } from '../../base/peer-transport.ts';
+import type { MessageHandler } from '../../base/peer-transport.ts';
 import type { RandomSource } from '../../base/random.ts';
 import type { CertifiedIdentity } from './admission.ts';
 import type { Hello, ProtocolRange } from './hello-codec.ts';
@@ -39,7 +39,9 @@ export interface LinkContext {
   readonly toldRemoved: () => void;
   /** The incarnation under which a peer has dialled us and been heard just now. */
   readonly connected: (nodeId: string) => string | undefined;
-  readonly deliver: (from: PeerIdentity, message: Uint8Array) => void;
+  readonly deliver: MessageHandler;
+  /** See PeerMeshOptions. */
+  readonly lendsMemory: boolean;
 }
 
 /** Says a thing that repeats with every reconnection once, until it has been mended. */

@@ -3,7 +3,7 @@ import type { Clock, Timers } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
 import { describeError, invariant } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
-import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
+import type { MessageHandler, PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { FOREIGN_CERTIFICATE } from './admission.ts';
 import { encodeFrame, FrameType } from './frame-codec.ts';
@@ -34,6 +34,8 @@ export interface PeerMeshOptions {
   readonly random: RandomSource;
   readonly logger: Logger;
   readonly counters: Counters;
+  /** Messages are received into memory that their handler gives back: what it keeps of one holds on to many. */
+  readonly lendsMemory?: boolean;
   /** See LinkContext. */
   readonly metStranger?: (nodeId: string) => void;
   readonly toldRemoved?: () => void;
@@ -60,7 +62,7 @@ export class PeerMesh implements PeerTransport {
   #removedIds: ReadonlySet<string> = new Set();
   /** Of each member, the last that has said hello. */
   readonly #hellos = new Map<string, Hello>();
-  #handler: (from: PeerIdentity, message: Uint8Array) => void = () => {};
+  #handler: MessageHandler = () => {};
   readonly #linkHandlers: LinkHandler[] = [];
 
   constructor(options: PeerMeshOptions) {
@@ -78,7 +80,8 @@ export class PeerMesh implements PeerTransport {
       greeted: (hello) => void this.#hellos.set(hello.nodeId, hello),
       toldRemoved: options.toldRemoved ?? (() => {}),
       connected: (nodeId) => this.#connected(nodeId),
-      deliver: (from, message) => this.#handler(from, message),
+      deliver: (from, message, lent) => this.#handler(from, message, lent),
+      lendsMemory: options.lendsMemory ?? false,
     };
   }
 
@@ -192,7 +195,7 @@ export class PeerMesh implements PeerTransport {
     return undefined;
   }
 
-  onMessage(handler: (from: PeerIdentity, message: Uint8Array) => void): void {
+  onMessage(handler: MessageHandler): void {
     this.#handler = handler;
   }
 

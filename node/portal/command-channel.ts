@@ -1,7 +1,7 @@
 import type { CancelTimer, Timers } from '../../base/clock.ts';
 import { describeError, ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
-import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
+import type { MessageHandler, PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
 import { checkCondition, type ScsiOutcome } from '../scsi/prepared-command.ts';
 import { sense } from '../scsi/sense.ts';
 import { MAX_REMOTE_COMMANDS, REMOTE_COMMAND_TIMEOUT_MS } from './limits.ts';
@@ -45,14 +45,14 @@ export class CommandChannel {
   /** Commands of other nodes that are being carried out. */
   #underWay = 0;
   #nextId = 1;
-  #onOther: (from: PeerIdentity, message: Uint8Array) => void = () => {};
+  #onOther: MessageHandler = () => {};
   #onLinkChange: (peer: PeerIdentity, up: boolean, link: string) => void = () => {};
 
   constructor(options: CommandChannelOptions) {
     this.#options = options;
-    options.transport.onMessage((from, message) => {
+    options.transport.onMessage((from, message, lent) => {
       if (message[0] === REMOTE_MESSAGE) this.#receive(from, message);
-      else this.#onOther(from, message);
+      else this.#onOther(from, message, lent);
     });
     options.transport.onLinkChange((peer, up, link = peer.nodeId) => {
       if (!up) this.#linkLost(link);

@@ -87,6 +87,7 @@ const mesh = new PeerMesh({
   listen: { host: config.address, port: config.replicationPort },
   peers: config.peers,
   service: 'replication',
+  lendsMemory: true,
   credentials: config.tls,
   clock: systemClock,
   timers: systemTimers,

@@ -3,6 +3,7 @@ import { ByteWriter } from '../../base/byte-writer.ts';
 import { crc32c, crc32cPast } from '../../base/crc32c.ts';
 import { invariant, ProtocolError } from '../../base/errors.ts';
 import { layout, u8, u16, u32 } from '../../base/layout.ts';
+import type { Slab } from '../../base/slab-memory.ts';
 import { MAX_SERVER_STATE_BYTES } from '../block-device.ts';
 import type { ImageVersionRef } from '../image/image-source.ts';
 import {
@@ -11,7 +12,6 @@ import {
   MAX_IMAGE_NAME_BYTES,
   STORED_BLOCK_BYTES,
 } from './limits.ts';
-import type { RecordSlab } from './record-memory.ts';
 
 /**
  * What one record of a portal group's log says. `epoch` is the one in which the primary that wrote the
@@ -118,7 +118,7 @@ export interface LoggedRecord {
   /** CRC32C of the payload, where it is known. */
   readonly checksum?: number;
   /** What the payload is a part of, where that is used again once the record has taken effect. */
-  readonly slab?: RecordSlab | undefined;
+  readonly slab?: Slab | undefined;
 }
 
 export function loggedControl(record: ControlRecord): LoggedRecord {

@@ -51,6 +51,7 @@ export class Notices {
 
   take(from: MemberIdentity, { epoch, notice }: NoticeFrame): void {
     const { core, primary, onNotice } = this.#context;
-    if (primary() === undefined && epoch >= core.epoch && core.primary === from.nodeId) onNotice(notice);
+    if (primary() === undefined && epoch >= core.epoch && core.primary === from.nodeId)
+      onNotice(notice.slice());
   }
 }

@@ -2,7 +2,7 @@ import type { CancelTimer, Clock, Timers } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
 import { describeError, ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
-import type { PeerTransport } from '../../base/peer-transport.ts';
+import type { LentMemory, PeerTransport } from '../../base/peer-transport.ts';
 import { LogCorruptionError } from '../../base/record-log.ts';
 import type { BlockDevice } from '../block-device.ts';
 import type { ImageSource, ImageVersionRef } from '../image/image-source.ts';
@@ -30,6 +30,7 @@ import { newCore } from './new-core.ts';
 import { Notices } from './notices.ts';
 import type { LunInfo, PortalGroup, PortalGroupStatus } from './portal-group.ts';
 import { hadByAllLinked, isServing, leaseUntilMs } from './primary-state.ts';
+import { ReceivedMemory } from './received-memory.ts';
 import type { DamageStatus } from './record-mender.ts';
 import type { ReplicaFiles } from './replica-files.ts';
 import { newReplica, type ReplicaState, stepReplica } from './replica-machine.ts';
@@ -73,6 +74,7 @@ export class PortalGroupReplica implements PortalGroup {
   readonly #imageWatch: ImageWatch;
   readonly #room: RoomWatch;
   readonly #tail: TailCache;
+  readonly #received: ReceivedMemory;
   readonly #effects: EffectRunner;
   readonly #compactor: Compactor;
   readonly #checkpointer: Checkpointer | undefined;
@@ -127,6 +129,7 @@ export class PortalGroupReplica implements PortalGroup {
       durability: () => this.#durability,
       step: (event) => this.step(event),
     });
+    this.#received = new ReceivedMemory(this.#core, this.#table);
     this.#tail = new TailCache((slab) => this.#writes.memory.giveBack(slab));
     this.#checkpointer = this.#makeCheckpointer(mark);
     this.#effects = new EffectRunner({
@@ -258,6 +261,7 @@ export class PortalGroupReplica implements PortalGroup {
       if (event.kind === 'frame' && this.#state.primary !== undefined) {
         this.#tail.dropBefore(hadByAllLinked(this.#state.primary));
       }
+      this.#received.settle(this.#state.primary === undefined);
       this.#writes.settle();
       this.#noteServing();
     } catch (error) {
@@ -318,7 +322,7 @@ export class PortalGroupReplica implements PortalGroup {
   }
 
   /** A message for this group; one that is malformed is dropped and counted. */
-  receive(from: MemberIdentity, message: Uint8Array): void {
+  receive(from: MemberIdentity, message: Uint8Array, lent?: LentMemory): void {
     try {
       const frame = decodeFrame(message);
       if (frame.kind === 'notice') return this.#notices.take(from, frame);
@@ -326,7 +330,11 @@ export class PortalGroupReplica implements PortalGroup {
         return this.#care.mender.receive(from.nodeId, frame);
       }
       const records: LoggedRecord[] = frame.kind === 'append' ? frame.records.map(decodeIntact) : [];
+      const { cut } = this.#core.log;
       this.step({ kind: 'frame', from, frame, records });
+      if (frame.kind === 'append' && lent !== undefined && cut === this.#core.log.cut) {
+        this.#received.took(frame.firstIndex, records, lent);
+      }
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#options.counters.add(`replication.${error.code}`);

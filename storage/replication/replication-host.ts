@@ -2,7 +2,7 @@ import type { Clock, Timers } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
 import { describeError, ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
-import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
+import type { LentMemory, PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
 import { LogCorruptionError } from '../../base/record-log.ts';
 import type { ImageSource } from '../image/image-source.ts';
 import type { CheckpointStore } from './checkpoint-store.ts';
@@ -100,7 +100,7 @@ export class ReplicationHost {
     const { metaDirectory, transport, timers, logger } = options;
     const meta = typeof metaDirectory === 'string' ? new MetaDirectory(metaDirectory) : metaDirectory;
     this.#meta = new PatientMetaStore(meta, timers, logger);
-    transport.onMessage((from, message) => this.#onMessage(from, message));
+    transport.onMessage((from, message, lent) => this.#onMessage(from, message, lent));
     transport.onLinkChange((peer, up, link = peer.nodeId) => this.#onLinkChange(peer, up, link));
   }
 
@@ -264,7 +264,7 @@ export class ReplicationHost {
     await done;
   }
 
-  #onMessage(from: PeerIdentity, message: Uint8Array): void {
+  #onMessage(from: PeerIdentity, message: Uint8Array, lent: LentMemory | undefined): void {
     let groupId: string;
     try {
       groupId = groupOfFrame(message);
@@ -274,7 +274,7 @@ export class ReplicationHost {
       return;
     }
     const slot = this.#slots.get(groupId);
-    if (slot?.kind === 'open') slot.replica.receive(from, message);
+    if (slot?.kind === 'open') slot.replica.receive(from, message, lent);
     else this.#options.counters.add('replication.unknown-group');
   }
 

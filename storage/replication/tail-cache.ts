@@ -1,22 +1,22 @@
+import type { Slab } from '../../base/slab-memory.ts';
 import type { LoggedRecord } from '../lun/log-record.ts';
-import type { RecordSlab } from '../lun/record-memory.ts';
 import { MAX_APPEND_RECORDS, TAIL_CACHE_BYTES } from './limits.ts';
 
 interface Cached {
   readonly payload: Uint8Array;
-  readonly slab: RecordSlab | undefined;
+  readonly slab: Slab | undefined;
 }
 
 /** The newest records of the log, from which a primary sends without reading the file. */
 export class TailCache {
-  readonly #giveBack: (slab: RecordSlab) => void;
+  readonly #giveBack: (slab: Slab) => void;
   #records: Cached[] = [];
   #head = 0;
   #firstIndex = 0;
   #lengthBytes = 0;
 
   /** @param giveBack told once for each record that is no longer here of what it is a part of */
-  constructor(giveBack: (slab: RecordSlab) => void) {
+  constructor(giveBack: (slab: Slab) => void) {
     this.#giveBack = giveBack;
   }
 
@@ -25,7 +25,7 @@ export class TailCache {
   }
 
   add(index: number, { payload, slab }: LoggedRecord): void {
-    if (slab !== undefined) slab.records++;
+    if (slab !== undefined) slab.parts++;
     const count = this.#records.length - this.#head;
     if (count === 0 || index !== this.#firstIndex + count) {
       this.clear();

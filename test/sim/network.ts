@@ -1,5 +1,8 @@
-import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
+import type { MessageHandler, PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
 import type { Process, World } from './world.ts';
+
+/** Of memory that was given back. */
+const USED_AGAIN = 0xee;
 
 interface Connection {
   readonly a: Process;
@@ -277,7 +280,7 @@ class SimTransport implements PeerTransport {
   readonly #network: Network;
   readonly #process: Process;
   readonly #up = new Map<string, string>();
-  #onMessage: (from: PeerIdentity, message: Uint8Array) => void = () => {};
+  #onMessage: MessageHandler = () => {};
   #onLinkChange: (peer: PeerIdentity, up: boolean) => void = () => {};
 
   constructor(network: Network, process: Process) {
@@ -303,7 +306,7 @@ class SimTransport implements PeerTransport {
     return !network.isCut(this.#process.nodeId, nodeId) && !network.hasLiveProcess(nodeId);
   }
 
-  onMessage(handler: (from: PeerIdentity, message: Uint8Array) => void): void {
+  onMessage(handler: MessageHandler): void {
     this.#onMessage = handler;
   }
 
@@ -312,7 +315,9 @@ class SimTransport implements PeerTransport {
   }
 
   receive(from: Process, message: Uint8Array): void {
-    if (this.#up.get(from.nodeId) === from.incarnation) this.#onMessage(identityOf(from), message);
+    if (this.#up.get(from.nodeId) !== from.incarnation) return;
+    // Whoever looks at it after giving it back finds something else there.
+    this.#onMessage(identityOf(from), message, { giveBack: () => void message.fill(USED_AGAIN) });
   }
 
   linkChanged(peer: Process, up: boolean): void {

@@ -1,4 +1,7 @@
-import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
+import type { MessageHandler, PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
+
+/** Of memory that was given back. */
+const USED_AGAIN = 0xee;
 
 /** Links between nodes of one process, which a test can cut one by one. Messages arrive in later turns. */
 export class MemoryMesh {
@@ -75,7 +78,7 @@ export class MemoryTransport implements PeerTransport {
   gone = false;
   /** Nodes whose hosts say that no process is there. */
   readonly absent = new Set<string>();
-  #handler: (from: PeerIdentity, message: Uint8Array) => void = () => {};
+  #handler: MessageHandler = () => {};
   readonly #linkHandlers: ((peer: PeerIdentity, up: boolean) => void)[] = [];
 
   constructor(mesh: MemoryMesh, self: PeerIdentity) {
@@ -99,7 +102,7 @@ export class MemoryTransport implements PeerTransport {
     return this.absent.has(nodeId);
   }
 
-  onMessage(handler: (from: PeerIdentity, message: Uint8Array) => void): void {
+  onMessage(handler: MessageHandler): void {
     this.#handler = handler;
   }
 
@@ -108,7 +111,7 @@ export class MemoryTransport implements PeerTransport {
   }
 
   received(from: PeerIdentity, message: Uint8Array): void {
-    this.#handler(from, message);
+    this.#handler(from, message, { giveBack: () => void message.fill(USED_AGAIN) });
   }
 
   changed(peer: PeerIdentity, up: boolean): void {

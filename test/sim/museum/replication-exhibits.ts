@@ -27,6 +27,19 @@ export const REPLICATION_EXHIBITS: readonly Exhibit[] = [
     seeds: 400,
   },
   {
+    name: 'received records whose memory is used again before they have taken effect',
+    story:
+      'A backup notes checksums that are of other bytes, and finds its blocks damaged once it is primary.',
+    edits: [
+      {
+        file: 'storage/replication/received-memory.ts',
+        sound: '(this.#lent[count]?.endIndex ?? 0) <= appliedIndex',
+        faulty: 'appliedIndex > 0',
+      },
+    ],
+    seeds: 60,
+  },
+  {
     name: 'a member that is sent a void for what is still in use',
     story: 'One that caught up joins, and blocks are gone once it is primary.',
     edits: [

@@ -99,6 +99,32 @@ describe('a mesh of nodes that know each other', () => {
     await eventually('the queue has drained', () => a.mesh.queuedBytes('n2') === 0);
   });
 
+  it('lends messages memory that is used again once it has been given back', async () => {
+    const a = await startMesh('n1', 'a1');
+    const b = await startMesh('n2', 'b1', { lendsMemory: true });
+    join({ id: 'n1', node: a }, { id: 'n2', node: b });
+    await eventually('the link is up', () => a.mesh.isUp('n2') && b.mesh.isUp('n1'));
+    const seen: number[] = [];
+    const buffers = new Set<ArrayBufferLike>();
+    let intact = 0;
+    b.mesh.onMessage((_from, message, lent) => {
+      seen.push(message[0] as number);
+      if (message.every((byte) => byte === message[0])) intact++;
+      if (lent === undefined) return;
+      buffers.add(message.buffer);
+      lent.giveBack();
+    });
+    // The sender's own memory is its again as soon as send has returned.
+    const part = Buffer.alloc(300_000);
+    for (let i = 0; i < 60; i++) {
+      expect(a.mesh.send('n2', [part.fill(i)])).toBe(true);
+      if (i % 5 === 4) await eventually('it has arrived', () => seen.length === i + 1);
+    }
+    expect(seen).toEqual(Array.from({ length: 60 }, (_, i) => i));
+    expect(intact).toBe(60);
+    expect(buffers.size).toBeLessThan(4);
+  });
+
   it('bounds what waits for a peer that does not read', async () => {
     const a = await startMesh('n1', 'a1');
     const { server, port } = await silentPeer();
