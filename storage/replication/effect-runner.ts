@@ -67,6 +67,7 @@ export class EffectRunner {
   readonly #ports: EffectPorts;
   #queue: (ReplicaEffect | OwnEffect)[] = [];
   #isRunning = false;
+  #isEnded = false;
   #blocked: Promise<void> | undefined;
   #isTrimming = false;
   #durableEnd: DurableEnd | undefined;
@@ -78,12 +79,14 @@ export class EffectRunner {
   }
 
   run(effects: readonly (ReplicaEffect | OwnEffect)[]): void {
+    if (this.#isEnded) return;
     for (const effect of effects) this.#queue.push(effect);
     if (!this.#isRunning && this.#blocked === undefined) this.#drain();
   }
 
-  /** Resolves when nothing is under way; what is queued is dropped. */
-  async idle(): Promise<void> {
+  /** Nothing is begun any more, and what is queued is dropped; resolves when nothing is under way. */
+  async end(): Promise<void> {
+    this.#isEnded = true;
     this.#queue = [];
     await this.#blocked;
   }

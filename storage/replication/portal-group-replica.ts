@@ -416,7 +416,7 @@ export class PortalGroupReplica implements PortalGroup {
     if (this.#wasServing) this.#options.onServingChange(false);
     await Promise.all([this.#compactor.stop(), this.#checkpointer?.stop()]);
     await this.#care.stop();
-    await Promise.all([this.#effects.idle(), this.#writer.stop(), this.#applier.pause()]);
+    await Promise.all([this.#effects.end(), this.#writer.stop(), this.#applier.pause()]);
     await Promise.all(Array.from(this.#table.all(), (lun) => lun.close()));
     await this.#options.files.log.close();
   }
