@@ -1,4 +1,4 @@
-import { parseIpv4 } from '../base/ipv4.ts';
+import { type Ipv4, parseIpv4 } from '../base/ipv4.ts';
 import type { MacAddress } from '../base/mac-address.ts';
 import type { ClusterView } from '../cluster/ports.ts';
 import type { BootPrograms } from './boot-programs.ts';
@@ -105,12 +105,20 @@ async function startDhcp(
       bootFiles: DEFAULT_BOOT_FILES,
       directory: { byMac: (mac) => bootClient(cluster, mac) },
       urls,
+      isFenced: (server) => isFencedNode(cluster, server),
     }),
     openInterfaceUdp,
     clock: systemClock,
     logger: context.logger('dhcp'),
     counters: context.counters,
   });
+}
+
+/** Known by the address that its other services have; one for DHCP alone is nobody's to the other nodes. */
+function isFencedNode(cluster: ClusterView, server: Ipv4): boolean {
+  return Object.values(cluster.state().nodes).some(
+    ({ status, endpoints }) => status === 'fenced' && endpoints.http.startsWith(`${server}:`),
+  );
 }
 
 function bootClient(cluster: ClusterView, mac: MacAddress): BootClient | undefined {

@@ -26,6 +26,8 @@ export interface DhcpEnvironment {
   readonly bootFiles: BootFileTable;
   readonly directory: ClientDirectory;
   readonly urls: BootUrls;
+  /** Whether that is the address of a node that is dead to the cluster: who chose it is answered in its name. */
+  readonly isFenced: (server: Ipv4) => boolean;
 }
 
 export interface DhcpArrival {
@@ -113,6 +115,7 @@ function answer(
   if (messageType === undefined) return ignored('unknown-type');
   const firmware = identifyFirmware(request.options);
   const { bootFiles, urls } = environment;
+  const selected = readOption(request.options, dhcpOption.serverIdentifier);
   const context: ReplyContext = {
     request,
     mac,
@@ -122,6 +125,8 @@ function answer(
     bootFiles,
     urls,
     localAddress: arrival.localAddress,
+    serverIdentifier:
+      selected !== undefined && environment.isFenced(selected) ? selected : arrival.localAddress,
     nowMs,
   };
   const asker: Asker = { request, mac, client, messageType };
@@ -159,8 +164,9 @@ function answerRequest(asker: Asker, context: ReplyContext): DhcpOutcome {
   const { request, client, mac } = asker;
   const selected = readOption(request.options, dhcpOption.serverIdentifier);
   const requested = readOption(request.options, dhcpOption.requestedAddress);
-  // SELECTING: the client takes one server's offer and so declines the others'.
-  if (selected !== undefined && selected !== context.localAddress) {
+  // SELECTING: the client takes one server's offer and so declines the others'. It waits for that one's word alone, and
+  // gives up without it, so where that is a node that has died since, any other gives it: it would say the same.
+  if (selected !== undefined && selected !== context.serverIdentifier) {
     return { kind: 'ignored', reason: 'other-server', mac };
   }
   const isRenewal = selected === undefined && requested === undefined;

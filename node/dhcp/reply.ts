@@ -25,8 +25,10 @@ export interface ReplyContext {
   readonly settings: DhcpSettings;
   readonly bootFiles: BootFileTable;
   readonly urls: BootUrls;
-  /** This node on the client's network: server identifier and next server. */
+  /** This node on the client's network: next server. */
   readonly localAddress: Ipv4;
+  /** The same, or that of a dead node in whose name is answered. */
+  readonly serverIdentifier: Ipv4;
   readonly nowMs: number;
 }
 
@@ -40,7 +42,7 @@ export interface ReplyDraft {
 export function startDraft(context: ReplyContext, messageType: number): ReplyDraft {
   const options = new Map<number, Uint8Array>();
   writeOption(options, dhcpOption.messageType, messageType);
-  writeOption(options, dhcpOption.serverIdentifier, context.localAddress);
+  writeOption(options, dhcpOption.serverIdentifier, context.serverIdentifier);
   return { options, siaddr: IPV4_ANY, file: '' };
 }
 

@@ -83,6 +83,7 @@ async function serve(mode: 'full' | 'proxy', counters: CounterSet): Promise<Dhcp
     environment: () => ({
       settings: { mode, subnet: '10.9.1.0/24', leaseSeconds: 600 },
       bootFiles: DEFAULT_BOOT_FILES,
+      isFenced: () => false,
       directory: {
         byMac: (mac) => {
           const link = links.find((l) => MAC[l] === mac);

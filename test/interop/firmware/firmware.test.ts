@@ -100,6 +100,7 @@ describeWhere(NEEDS, 'real firmware', () => {
         environment: () => ({
           settings: { mode, subnet: '10.9.3.0/24', leaseSeconds: 600 },
           bootFiles: DEFAULT_BOOT_FILES,
+          isFenced: () => false,
           directory: {
             byMac: (mac) =>
               mac === MAC

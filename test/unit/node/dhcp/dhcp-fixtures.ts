@@ -10,6 +10,7 @@ export const KNOWN_MAC = parseMacAddress('52:54:00:12:34:56');
 export const STRANGE_MAC = parseMacAddress('52:54:00:99:99:99');
 export const NODE = parseIpv4('192.0.2.11');
 export const OTHER_NODE = parseIpv4('192.0.2.12');
+export const FENCED_NODE = parseIpv4('192.0.2.13');
 export const CLIENT_ADDRESS = parseIpv4('192.0.2.100');
 export const RELAY = parseIpv4('192.0.2.254');
 
@@ -42,6 +43,7 @@ export function environment(
       script: (mac, client, at, nowMs) => `http://${at}:8080/boot/${mac}?token=${client.name}.${nowMs}`,
       file: (name, at) => `http://${at}:8080/files/${name}`,
     },
+    isFenced: (server) => server === FENCED_NODE,
   };
 }
 

@@ -9,9 +9,11 @@ import { dhcpOption, MESSAGE_TYPE, readOption } from '../../../../node/dhcp/opti
 import {
   CLIENT_ADDRESS,
   environment,
+  FENCED_NODE,
   fullSettings,
   having,
   NODE,
+  type OptionSetting,
   OTHER_NODE,
   RELAY,
   request,
@@ -137,8 +139,9 @@ describe('role full', () => {
     expect(reply.options.get(82)).toEqual(relayInformation);
   });
 
-  const selecting = (server: string, address: string): DhcpMessage =>
+  const selecting = (server: string, address: string, more: readonly OptionSetting[] = []): DhcpMessage =>
     request(MESSAGE_TYPE.request, [
+      ...more,
       having(dhcpOption.serverIdentifier, parseIpv4(server)),
       having(dhcpOption.requestedAddress, parseIpv4(address)),
     ]);
@@ -152,6 +155,8 @@ describe('role full', () => {
     { state: 'SELECTING us, wrong', message: selecting(NODE, wrongAddress), want: 'nak' },
     { state: 'SELECTING another', message: selecting(OTHER_NODE, CLIENT_ADDRESS), want: 'other-server' },
     { state: 'SELECTING another, wrong', message: selecting(OTHER_NODE, wrongAddress), want: 'other-server' },
+    { state: 'SELECTING a dead node', message: selecting(FENCED_NODE, CLIENT_ADDRESS), want: 'ack' },
+    { state: 'SELECTING a dead node, wrong', message: selecting(FENCED_NODE, wrongAddress), want: 'nak' },
     { state: 'INIT-REBOOT, right', message: rebooting(CLIENT_ADDRESS), want: 'ack' },
     { state: 'INIT-REBOOT, wrong', message: rebooting(wrongAddress), want: 'nak' },
     { state: 'RENEWING, right', message: renewing(CLIENT_ADDRESS), want: 'ack' },
@@ -162,6 +167,13 @@ describe('role full', () => {
   ])('$state: $want', ({ message, want }) => {
     const outcome = answer(message);
     expect(outcome.kind === 'reply' ? outcome.replyType : outcome.reason).toBe(want);
+  });
+
+  it('answers in the name of a dead node, with what it serves itself', () => {
+    const { message } = replyTo(selecting(FENCED_NODE, CLIENT_ADDRESS, pxeBios));
+    // A client takes nothing from a server that it did not choose.
+    expect(readOption(message.options, dhcpOption.serverIdentifier)).toBe(FENCED_NODE);
+    expect(message).toMatchObject({ yiaddr: CLIENT_ADDRESS, siaddr: NODE, file: 'undionly.kpxe' });
   });
 
   it('acknowledges a renewal straight to the client', () => {

@@ -72,6 +72,7 @@ describe('a network boot, from power-on to the disk', () => {
         environment: () => ({
           settings,
           bootFiles: DEFAULT_BOOT_FILES,
+          isFenced: () => false,
           directory: {
             byMac: (mac) =>
               mac === MAC
