@@ -6,6 +6,11 @@ export function bootScriptUrl(endpoint: string, mac: MacAddress, token: string):
   return `http://${endpoint}/boot/${mac.replaceAll(':', '-')}?token=${token}`;
 }
 
+/** Where iPXE is told where to ask for its script. @param endpoint as above */
+export function firstScriptUrl(endpoint: string, mac: MacAddress, token: string): string {
+  return `http://${endpoint}/first/${mac.replaceAll(':', '-')}?token=${token}`;
+}
+
 export function bootFileUrl(endpoint: string, name: string): string {
   return `http://${endpoint}/files/${name}`;
 }
@@ -17,7 +22,7 @@ export function bootFileUrl(endpoint: string, name: string): string {
 export function bootUrls(port: number, secret: () => Uint8Array) {
   return {
     script(mac: MacAddress, client: { readonly name: string }, localAddress: string, nowMs: number): string {
-      return bootScriptUrl(`${localAddress}:${port}`, mac, mintBootToken(secret(), client.name, nowMs));
+      return firstScriptUrl(`${localAddress}:${port}`, mac, mintBootToken(secret(), client.name, nowMs));
     },
     file(name: string, localAddress: string): string {
       return bootFileUrl(`${localAddress}:${port}`, name);

@@ -1,4 +1,5 @@
 import {
+  FETCH_TIMEOUT_MS,
   REFUSED_RETRY_SECONDS,
   RETRY_SECONDS,
   RETRY_SECONDS_MAX,
@@ -35,6 +36,14 @@ export function ipxeScript(answer: BootAnswer, context: ScriptContext): string {
     case 'refused':
       return refusalScript(answer.reason, context);
   }
+}
+
+/**
+ * The first script, which DHCP names and any node answers at once. As long as iPXE has no script, it knows one node
+ * alone and gives up with it; making a disk ready may take seconds. From here on it knows all.
+ */
+export function firstScript(context: ScriptContext): string {
+  return lines(...askInTurn(context, RETRY_SECONDS));
 }
 
 type Boot = Extract<BootAnswer, { kind: 'boot' }>;
@@ -92,12 +101,21 @@ function refusalScript(reason: string, context: ScriptContext): string {
 }
 
 function askAgain(context: ScriptContext, seconds: number): readonly string[] {
+  return [`sleep ${seconds}`, ...askInTurn(context, seconds)];
+}
+
+/**
+ * Every node, until one answers. One that hangs would be waited for without end, so that this is bounded; builds of
+ * before 2014 refuse a line with a bound and are given the plain one.
+ */
+function askInTurn({ retryUrls }: ScriptContext, seconds: number): readonly string[] {
   return [
     ':again',
-    `sleep ${seconds}`,
-    ...context.retryUrls.map((url) => `chain --replace ${url} ||`),
+    ...retryUrls.map((url) => `chain --replace --timeout ${FETCH_TIMEOUT_MS} ${url} ||`),
+    ...retryUrls.map((url) => `chain --replace ${url} ||`),
     'dhcp ||',
     `chain --replace \${filename} ||`,
+    `sleep ${seconds}`,
     'goto again',
   ];
 }

@@ -26,6 +26,8 @@ export const BEGIN_BOOT_TIMEOUT_MS = 20_000;
 export const RETRY_SECONDS = 5;
 export const RETRY_SECONDS_MAX = 300;
 export const REFUSED_RETRY_SECONDS = 30;
+/** How long iPXE waits for a node that took its question and then says nothing: longer than any answer takes. */
+export const FETCH_TIMEOUT_MS = 30_000;
 
 /** How often iPXE tries a command again while the disk moves from node to node (its default is 10). */
 export const SAN_RETRIES = 100;

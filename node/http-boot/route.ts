@@ -4,7 +4,8 @@ import { URL_CHARACTERS_MAX } from './limits.ts';
 
 /** What a request is for. */
 export type Route =
-  | { readonly kind: 'script'; readonly mac: MacAddress; readonly token: string }
+  /** first: the one that only says where to ask for the other, which begins a boot. */
+  | { readonly kind: 'first' | 'script'; readonly mac: MacAddress; readonly token: string }
   | { readonly kind: 'file'; readonly name: string }
   | { readonly kind: 'method-not-allowed'; readonly allow: string }
   | { readonly kind: 'not-found' };
@@ -19,11 +20,16 @@ export function routeOf(method: string, target: string): Route {
       ? { kind: 'file', name: file }
       : { kind: 'method-not-allowed', allow: 'GET, HEAD' };
   }
-  const mac = macOf(/^\/boot\/([0-9A-Fa-f:.-]{12,17})$/.exec(path)?.[1]);
+  const [, which, client] = /^\/(first|boot)\/([0-9A-Fa-f:.-]{12,17})$/.exec(path) ?? [];
+  const mac = macOf(client);
   if (mac === undefined) return { kind: 'not-found' };
   // Not HEAD: fetching a script is what begins a boot.
   if (method !== 'GET') return { kind: 'method-not-allowed', allow: 'GET' };
-  return { kind: 'script', mac, token: new URLSearchParams(query).get('token') ?? '' };
+  return {
+    kind: which === 'first' ? 'first' : 'script',
+    mac,
+    token: new URLSearchParams(query).get('token') ?? '',
+  };
 }
 
 function splitOnce(text: string, separator: string): readonly string[] {

@@ -4,11 +4,10 @@ import type { Clock, Timers } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
 import { describeError, InvariantError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
-import type { MacAddress } from '../../base/mac-address.ts';
 import { mintBootToken, verifyBootToken } from './boot-token.ts';
 import { bootScriptUrl } from './boot-urls.ts';
 import { byteRange } from './byte-range.ts';
-import { ipxeScript } from './ipxe-script.ts';
+import { firstScript, ipxeScript } from './ipxe-script.ts';
 import {
   BEGIN_BOOT_TIMEOUT_MS,
   CONNECTIONS_MAX,
@@ -22,7 +21,7 @@ import {
   TIMEOUT_CHECK_INTERVAL_MS,
 } from './limits.ts';
 import type { BootAnswer, BootFiles, BootService, ClientNames } from './ports.ts';
-import { routeOf } from './route.ts';
+import { type Route, routeOf } from './route.ts';
 
 export interface HttpBootServerOptions {
   readonly address: string;
@@ -104,8 +103,9 @@ async function handle(
   const route = routeOf(request.method ?? '', request.url ?? '');
   try {
     switch (route.kind) {
+      case 'first':
       case 'script':
-        await sendScript(route.mac, route.token, request, response, options);
+        await sendScript(route, request, response, options);
         break;
       case 'file':
         await sendFile(route.name, request, response, options);
@@ -128,8 +128,7 @@ async function handle(
 }
 
 async function sendScript(
-  mac: MacAddress,
-  token: string,
+  { kind, mac, token }: Extract<Route, { kind: 'first' | 'script' }>,
   request: IncomingMessage,
   response: ServerResponse,
   options: HttpBootServerOptions,
@@ -149,13 +148,18 @@ async function sendScript(
     sendText(response, 403, 'forbidden\n');
     return;
   }
-  const answer = await withinTime(options.boot.beginBoot({ mac, remoteAddress }), options.timers);
+  const answer =
+    kind === 'first'
+      ? undefined
+      : await withinTime(options.boot.beginBoot({ mac, remoteAddress }), options.timers);
   const fresh = mintBootToken(options.secret(), clientName, clock.wallMs());
   const retryUrls = options.nodeEndpoints().map((endpoint) => bootScriptUrl(endpoint, mac, fresh));
-  counters.add(`http-boot.script.${answer.kind}`);
-  logger.info('http-boot.script.sent', { client: clientName, mac, to: remoteAddress, answer: answer.kind });
+  const sent = answer?.kind ?? 'first';
+  counters.add(`http-boot.script.${sent}`);
+  logger.info('http-boot.script.sent', { client: clientName, mac, to: remoteAddress, answer: sent });
   response.setHeader('Cache-Control', 'no-store');
-  sendText(response, 200, ipxeScript(answer, { clientName, retryUrls }));
+  const scripted = { clientName, retryUrls };
+  sendText(response, 200, answer === undefined ? firstScript(scripted) : ipxeScript(answer, scripted));
 }
 
 /** The answer, or a wait when it takes too long. */

@@ -14,7 +14,7 @@ export interface BootTarget {
 export type BootScript =
   /** Attach this disk and boot it; on failure ask at the URLs, in order. */
   | { readonly kind: 'boot'; readonly target: BootTarget; readonly retryUrls: readonly string[] }
-  /** Sleep, then ask at the URLs, in order. `shown` is what stands on the screen. */
+  /** Sleep, if at all, then ask at the URLs, in order. `shown` is what stands on the screen. */
   | {
       readonly kind: 'ask-again';
       readonly afterSeconds: number;
@@ -28,9 +28,10 @@ export function parseBootScript(text: string): BootScript {
   if (lines[0] !== '#!ipxe') throw new Error('not an iPXE script');
   const first = (prefix: string): string | undefined =>
     lines.find((line) => line.startsWith(prefix))?.slice(prefix.length);
-  const retryUrls = lines
-    .filter((line) => line.startsWith('chain --replace http'))
-    .map((line) => line.slice('chain --replace '.length));
+  const asked = lines.flatMap(
+    (line) => /^chain --replace (?:--timeout \d+ )?(http\S+)$/.exec(line)?.[1] ?? [],
+  );
+  const retryUrls = [...new Set(asked)];
   const uri = first('sanboot ');
   if (uri !== undefined) {
     const initiatorName = first('set initiator-iqn ');
@@ -39,9 +40,9 @@ export function parseBootScript(text: string): BootScript {
     const target = parseIscsiUri(uri, initiatorName);
     return { kind: 'boot', target: chap === undefined ? target : { ...target, chap }, retryUrls };
   }
-  const sleep = first('sleep ');
-  if (sleep === undefined || retryUrls.length === 0)
-    throw new Error('the script neither boots nor asks again');
+  if (retryUrls.length === 0) throw new Error('the script neither boots nor asks again');
+  const beforeAsking = lines.slice(0, lines.indexOf(':again'));
+  const sleep = beforeAsking.find((line) => line.startsWith('sleep '))?.slice('sleep '.length) ?? '0';
   const shown = lines.filter((line) => line.startsWith('echo ')).map((line) => line.slice('echo '.length));
   return { kind: 'ask-again', afterSeconds: Number(sleep), retryUrls, shown };
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseMacAddress } from '../../../../base/mac-address.ts';
 import { byteRange } from '../../../../node/http-boot/byte-range.ts';
-import { ipxeScript } from '../../../../node/http-boot/ipxe-script.ts';
+import { firstScript, ipxeScript } from '../../../../node/http-boot/ipxe-script.ts';
 import type { BootAnswer } from '../../../../node/http-boot/ports.ts';
 import { routeOf } from '../../../../node/http-boot/route.ts';
 import { parseBootScript } from '../../../../scripts/simulator/boot-script.ts';
@@ -29,12 +29,15 @@ clear reverse-password ||
 set san-retries 100 ||
 sanboot iscsi:192.0.2.50::3260:1a:iqn.2026-11.test:lab.pc-1 ||
 echo bootfabric: the disk could not be attached, or nothing on it boots
-:again
 sleep 5
+:again
+chain --replace --timeout 30000 http://192.0.2.11:8080/boot/x?token=1 ||
+chain --replace --timeout 30000 http://192.0.2.12:8080/boot/x?token=1 ||
 chain --replace http://192.0.2.11:8080/boot/x?token=1 ||
 chain --replace http://192.0.2.12:8080/boot/x?token=1 ||
 dhcp ||
 chain --replace \${filename} ||
+sleep 5
 goto again
 `);
     const { kind: _, ...target } = boot;
@@ -55,6 +58,17 @@ goto again
     expect(ipxeScript({ ...boot, chap: { ...oneWay, secret: 'a\nshell' } }, context)).not.toContain(
       'sanboot',
     );
+  });
+
+  it('that comes first asks every node at once, and goes on asking', () => {
+    const text = firstScript(context);
+    expect(parseBootScript(text)).toEqual({ kind: 'ask-again', afterSeconds: 0, retryUrls, shown: [] });
+    expect(text.trimEnd().split('\n').slice(-4)).toEqual([
+      'dhcp ||',
+      'chain --replace ${filename} ||',
+      'sleep 5',
+      'goto again',
+    ]);
   });
 
   it('for a wait', () => {
@@ -110,6 +124,8 @@ describe('routes', () => {
     ['GET', '/boot/52-54-00-12-34-56?token=a.b', { kind: 'script', mac, token: 'a.b' }],
     ['GET', '/boot/52:54:00:12:34:56', { kind: 'script', mac, token: '' }],
     ['HEAD', '/boot/52:54:00:12:34:56', { kind: 'method-not-allowed', allow: 'GET' }],
+    ['GET', '/first/52-54-00-12-34-56?token=a.b', { kind: 'first', mac, token: 'a.b' }],
+    ['HEAD', '/first/52:54:00:12:34:56', { kind: 'method-not-allowed', allow: 'GET' }],
     ['GET', '/boot/52:54:00:12:34:5', { kind: 'not-found' }],
     ['GET', '/boot/52:54-00:12:34:56', { kind: 'not-found' }],
     ['GET', '/boot/', { kind: 'not-found' }],

@@ -81,6 +81,18 @@ describe('HTTP boot server on loopback', () => {
     expect(begun).toEqual([{ mac: MAC, remoteAddress: '127.0.0.1' }]);
   });
 
+  it('says at once where to ask, and begins no boot with that', async () => {
+    answer = () => new Promise(() => {});
+    const token = mintBootToken(secret, 'pc-1', clock.wallMs());
+    const reply = await get(`/first/52-54-00-12-34-56?token=${token}`);
+    expect(reply.status).toBe(200);
+    const script = parseBootScript(text(reply));
+    expect(script).toMatchObject({ kind: 'ask-again', afterSeconds: 0 });
+    expect(script.retryUrls.map((url) => new URL(url).host)).toEqual(['192.0.2.11:8080', '192.0.2.12:8080']);
+    expect((await get('/first/52-54-00-12-34-56')).status).toBe(403);
+    expect(begun).toEqual([]);
+  });
+
   it.each([
     ['no token', '/boot/52-54-00-12-34-56', 403],
     ['a forged token', `/boot/52-54-00-12-34-56?token=zzzzzz.${'A'.repeat(22)}`, 403],
