@@ -46,16 +46,12 @@ export interface TcpSegment {
 
 /** undefined: no TCP over IPv4. */
 export function tcpSegment(frame: Buffer): TcpSegment | undefined {
-  if (frame.readUInt16BE(12) !== ETHERTYPE_IPV4) return undefined;
-  const ip = frame.subarray(ETHERNET_HEADER_BYTES);
-  const ipHeaderBytes = ((ip[0] as number) & 15) * 4;
-  if (ip[9] !== PROTOCOL_TCP) return undefined;
-  // Short frames are padded beyond the end of the packet.
-  const tcp = ip.subarray(ipHeaderBytes, ip.readUInt16BE(2));
-  const address = (at: number): string => ip.subarray(at, at + 4).join('.');
+  const packet = ipv4Packet(frame);
+  if (packet?.protocol !== PROTOCOL_TCP) return undefined;
+  const { payload: tcp, fromAddress, toAddress } = packet;
   return {
-    from: `${address(12)}:${tcp.readUInt16BE(0)}`,
-    to: `${address(16)}:${tcp.readUInt16BE(2)}`,
+    from: `${fromAddress}:${tcp.readUInt16BE(0)}`,
+    to: `${toAddress}:${tcp.readUInt16BE(2)}`,
     fromMac: frame
       .subarray(6, 12)
       .toString('hex')
@@ -64,5 +60,27 @@ export function tcpSegment(frame: Buffer): TcpSegment | undefined {
     opens: ((tcp[13] as number) & 2) !== 0,
     ends: ((tcp[13] as number) & 5) !== 0,
     payload: tcp.subarray(((tcp[12] as number) >> 4) * 4),
+  };
+}
+
+export interface Ipv4Packet {
+  readonly fromAddress: string;
+  readonly toAddress: string;
+  readonly protocol: number;
+  readonly payload: Buffer;
+}
+
+/** undefined: no IPv4. */
+export function ipv4Packet(frame: Buffer): Ipv4Packet | undefined {
+  if (frame.readUInt16BE(12) !== ETHERTYPE_IPV4) return undefined;
+  const ip = frame.subarray(ETHERNET_HEADER_BYTES);
+  const headerBytes = ((ip[0] as number) & 15) * 4;
+  const address = (at: number): string => ip.subarray(at, at + 4).join('.');
+  return {
+    fromAddress: address(12),
+    toAddress: address(16),
+    protocol: ip[9] as number,
+    // Short frames are padded beyond the end of the packet.
+    payload: ip.subarray(headerBytes, ip.readUInt16BE(2)),
   };
 }

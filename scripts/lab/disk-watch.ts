@@ -3,12 +3,9 @@ import { CaptureReader, tcpSegment } from './capture-frames.ts';
 import { DiskSessions } from './disk-sessions.ts';
 import type { Lab } from './lab.ts';
 import { kill } from './process-run.ts';
-import { captures } from './tcpdump.ts';
+import { startFrameCapture } from './tcpdump.ts';
 
 const ISCSI_PORT = 3260;
-/** Whole frames: a command may begin anywhere in what a machine sends. */
-const SNAP_BYTES = 2048;
-const CAPTURE_BUFFER_KIB = 16_384;
 
 interface Wait {
   readonly holds: (sessions: DiskSessions) => boolean;
@@ -24,14 +21,9 @@ export class DiskWatch {
   #waits: readonly Wait[] = [];
 
   constructor(lab: Lab, mac: string) {
-    const sizes = ['-s', String(SNAP_BYTES), '-B', String(CAPTURE_BUFFER_KIB)];
-    const atOnce = ['--immediate-mode', '-U', '-w', '-'];
-    const filter = `tcp port ${ISCSI_PORT} and ether host ${mac}`;
-    const args = ['-i', 'br0', ...sizes, ...atOnce, filter];
-    this.#process = lab.spawnOnBridge('tcpdump', args, ['ignore', 'pipe', 'pipe']);
-    this.#listening = captures(this.#process);
-    // Ended when it is no longer wanted; who waits for it to listen is told.
-    this.#listening.catch(() => undefined);
+    const capture = startFrameCapture(lab, `tcp port ${ISCSI_PORT} and ether host ${mac}`);
+    this.#process = capture.process;
+    this.#listening = capture.listening;
     this.#process.stdout?.on('data', (bytes: Buffer) => this.#take(bytes));
   }
 
