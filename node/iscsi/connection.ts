@@ -37,6 +37,7 @@ import type {
   LoginRequestInfo,
 } from './ports.ts';
 import type { Session, SessionTransport } from './session.ts';
+import { SocketSink } from './socket-sink.ts';
 
 export interface ConnectionHost {
   readonly clock: Clock;
@@ -97,7 +98,7 @@ export class Connection implements SessionTransport {
     this.#lastTakenMs = this.#lastHeardMs;
     this.#share = host.budget.join(() => setImmediate(() => this.#resume()));
     this.#outbox = new Outbox(
-      socket,
+      new SocketSink(socket),
       (flush) => setImmediate(flush),
       () => this.#onWritten(),
     );
@@ -210,8 +211,10 @@ export class Connection implements SessionTransport {
     this.#framer.push(bytes);
     this.#pump();
     this.#framer.keepRest();
+    if (!isAll) return;
     // Behind those who wait for their own end of the call: what can be answered at once has been by then.
-    if (isAll) queueMicrotask(this.#release);
+    if (this.#session?.hasTasks === true) queueMicrotask(this.#release);
+    else this.#outbox.release();
   }
 
   /** Takes PDUs as long as there are whole ones and nothing holds the connection back. */
@@ -260,7 +263,8 @@ export class Connection implements SessionTransport {
     const session = this.#session;
     const outboundBytes = this.#outbox.queuedBytes + (session?.readingBytes ?? 0);
     this.#share.update(outboundBytes + (session?.receivedBytes ?? 0) + this.#framer.bufferedBytes);
-    if (this.#paused && outboundBytes <= MAX_OUTBOUND_BYTES / 2) this.#resume();
+    // Not within what sends, which may be in the middle of an answer.
+    if (this.#paused && outboundBytes <= MAX_OUTBOUND_BYTES / 2) setImmediate(() => this.#resume());
   }
 
   /** Goes on where it was held back; may be held back again at once. */

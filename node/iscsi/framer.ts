@@ -52,7 +52,7 @@ export class Framer {
     const last = this.#chunks.length - 1;
     // All but the last chunk were kept before.
     const from = last === 0 ? this.#head : 0;
-    this.#chunks[last] = Uint8Array.prototype.slice.call(this.#chunks[last], from);
+    this.#chunks[last] = copyOf(this.#chunks[last] as Uint8Array, from);
     if (last === 0) this.#head = 0;
   }
 
@@ -195,4 +195,20 @@ function trim(parts: readonly Uint8Array[], lengthBytes: number): readonly Uint8
     left -= part.length;
   }
   return out;
+}
+
+/** The same PDU in memory of its own: what it was received in is used again. */
+export function ownFrame(frame: PduFrame): PduFrame {
+  const { data, dataLengthBytes } = frame;
+  return { header: headerOf(frame), at: 0, data: data.map((part) => copyOf(part)), dataLengthBytes };
+}
+
+/** A copy of its 48 header bytes. */
+export function headerOf({ header, at }: PduFrame): Uint8Array {
+  return copyOf(header, at, at + HEADER_BYTES);
+}
+
+/** A copy indeed, which slice of a Buffer is not. */
+function copyOf(bytes: Uint8Array, from = 0, to = bytes.length): Uint8Array {
+  return Uint8Array.prototype.slice.call(bytes, from, to);
 }

@@ -7,6 +7,8 @@ export interface ByteSink {
   cork(): void;
   uncork(): void;
   write(chunk: Uint8Array, done?: (error?: Error | null) => void): unknown;
+  /** Writes what can be taken at once. @returns how many bytes from the first on; the rest is to be written otherwise */
+  writeNow?(pieces: readonly Uint8Array[]): number;
 }
 
 const PADDING = [0, 3, 2, 1].map((lengthBytes) => Buffer.alloc(lengthBytes));
@@ -39,7 +41,7 @@ export class Outbox {
 
   /**
    * @param defer runs its argument at the end of this turn of the event loop
-   * @param onWritten called each time some of the queue was taken by the operating system
+   * @param onWritten called each time some of the queue was taken by the operating system, also while it is being sent
    */
   constructor(sink: ByteSink, defer: (flush: () => void) => void, onWritten: () => void) {
     this.#sink = sink;
@@ -115,27 +117,44 @@ export class Outbox {
     this.#headers = [];
     if (taken !== NOBODY) this.#taken = [];
     this.#pendingBytes = 0;
-    const sink = this.#sink;
     const whole = joinShort(pieces);
-    const last = whole.length - 1;
+    const writtenBytes = this.#sink.writeNow?.(whole) ?? 0;
+    if (writtenBytes === lengthBytes) {
+      this.#written(headers, lengthBytes, taken);
+    } else {
+      const rest = writtenBytes === 0 ? whole : dropFront(whole, writtenBytes);
+      this.#writeLater(rest, (error) => {
+        // Of a write that failed nobody knows whether the system is done with it.
+        this.#written(headers, lengthBytes, error === undefined || error === null ? taken : NOBODY);
+      });
+    }
+  }
+
+  #writeLater(pieces: readonly Uint8Array[], done: (error?: Error | null) => void): void {
+    const sink = this.#sink;
+    const last = pieces.length - 1;
     sink.cork();
-    for (let i = 0; i < last; i++) sink.write(whole[i] as Uint8Array);
-    sink.write(whole[last] as Uint8Array, (error) => {
-      // Of a write that failed nobody knows whether the system is done with it.
-      if (error === undefined || error === null) for (const isTaken of taken) isTaken();
-      this.#written(headers, lengthBytes);
-    });
+    for (let i = 0; i < last; i++) sink.write(pieces[i] as Uint8Array);
+    sink.write(pieces[last] as Uint8Array, done);
     sink.uncork();
   }
 
-  #written(headers: Buffer[], lengthBytes: number): void {
+  #written(headers: Buffer[], lengthBytes: number, taken: readonly (() => void)[]): void {
     this.#queuedBytes -= lengthBytes;
+    for (const isTaken of taken) isTaken();
     for (const header of headers) {
       if (this.#pool.length >= MAX_POOLED_HEADERS) break;
       this.#pool.push(header);
     }
     this.#onWritten();
   }
+}
+
+function dropFront(pieces: readonly Uint8Array[], lengthBytes: number): readonly Uint8Array[] {
+  let left = lengthBytes;
+  let first = 0;
+  while (left >= (pieces[first] as Uint8Array).length) left -= (pieces[first++] as Uint8Array).length;
+  return [(pieces[first] as Uint8Array).subarray(left), ...pieces.slice(first + 1)];
 }
 
 /** Puts short pieces that follow each other into one: to write one by one costs several times what copying them does. */

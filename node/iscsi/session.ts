@@ -5,7 +5,7 @@ import type { Sense } from '../scsi/sense.ts';
 import { CommandWindow } from './command-window.ts';
 import type { DataMemory } from './data-memory.ts';
 import { answerTextRequest } from './discovery.ts';
-import type { PduFrame } from './framer.ts';
+import { headerOf, ownFrame, type PduFrame } from './framer.ts';
 import { MAX_DATA_AHEAD_BYTES, MAX_TEXT_BYTES, QUEUE_DEPTH } from './limits.ts';
 import type { SessionParameters } from './login-keys.ts';
 import { opcode, RESERVED_TAG, rejectReason } from './opcode.ts';
@@ -113,6 +113,11 @@ export class Session {
   /** Whether the initiator has yet to send data of a write. */
   get awaitsData(): boolean {
     return this.#tasks.awaitsData;
+  }
+
+  /** Whether any SCSI command has not been answered. */
+  get hasTasks(): boolean {
+    return this.#tasks.size > 0;
   }
 
   /** Closed, and nothing of it left in any device. */
@@ -225,7 +230,7 @@ export class Session {
 
   #reject(reason: number, frame: PduFrame): void {
     this.options.counters.add(`iscsi.rejected.${reason}`);
-    this.#responder.reject(reason, copyOf(frame.header.subarray(frame.at, frame.at + pdu.HEADER_BYTES)));
+    this.#responder.reject(reason, headerOf(frame));
   }
 
   #nopOut(frame: PduFrame): void {
@@ -383,15 +388,4 @@ function readU32(bytes: Uint8Array, at: number): number {
       (bytes[at + 3] as number)) >>>
     0
   );
-}
-
-/** A copy indeed, which slice of a Buffer is not. */
-function copyOf(bytes: Uint8Array): Uint8Array {
-  return Uint8Array.prototype.slice.call(bytes);
-}
-
-/** The same PDU in memory of its own: what it was received in is used again. */
-function ownFrame({ header, at, data, dataLengthBytes }: PduFrame): PduFrame {
-  const own = copyOf(header.subarray(at, at + pdu.HEADER_BYTES));
-  return { header: own, at: 0, data: data.map(copyOf), dataLengthBytes };
 }

@@ -122,3 +122,50 @@ describe('answers on their way out', () => {
     expect(sink.bytes.equals(sent())).toBe(true);
   });
 });
+
+describe('what can be written at once', () => {
+  /** Takes so many bytes at once of each write, and the rest later. */
+  function narrow(atOnceBytes: number) {
+    const all: Buffer[] = [];
+    const ends: (() => void)[] = [];
+    const events: string[] = [];
+    const sink: ByteSink = {
+      writeNow: (pieces) => {
+        const taken = Buffer.concat(pieces).subarray(0, ends.length > 0 ? 0 : atOnceBytes);
+        all.push(Buffer.from(taken));
+        return taken.length;
+      },
+      cork: () => {},
+      uncork: () => {},
+      write: (chunk, done) => {
+        all.push(Buffer.from(chunk));
+        if (done !== undefined) ends.push(done);
+      },
+    };
+    const outbox = new Outbox(
+      sink,
+      () => {},
+      () => events.push('written'),
+    );
+    return { outbox, ends, events, bytes: () => Buffer.concat(all) };
+  }
+
+  test.each([0, 1, 47, 48, 49, 700, 1199, 1200, 5000])('is followed by the rest: %i bytes', (atOnceBytes) => {
+    const { outbox, ends, events, bytes } = narrow(atOnceBytes);
+    const wanted: Buffer[] = [];
+    for (let i = 0; i < 5; i++) {
+      const header = outbox.header().fill(i);
+      const data = [Buffer.alloc(600, 10 + i), Buffer.alloc(552, 20 + i)];
+      wanted.push(Buffer.from(header), ...data);
+      outbox.send(header, data, 1152, () => events.push(`taken ${i}`));
+      outbox.flush();
+    }
+    expect(bytes().equals(Buffer.concat(wanted))).toBe(true);
+    const isWhole = atOnceBytes >= 1200;
+    expect(ends.length).toBe(isWhole ? 0 : 5);
+    expect(outbox.queuedBytes).toBe(isWhole ? 0 : 5 * 1200);
+    for (const end of ends) end();
+    expect(outbox.queuedBytes).toBe(0);
+    expect(events).toEqual([0, 1, 2, 3, 4].flatMap((i) => [`taken ${i}`, 'written']));
+  });
+});
