@@ -17,6 +17,8 @@ export interface KeptSocketPorts {
 export class KeptSockets {
   readonly #ports: KeptSocketPorts;
   readonly #kept = new Map<number, { readonly fd: number; readonly order: KeepOrder }>();
+  /** Whose orders take another way, through another thread of the node. */
+  readonly #early = new Map<number, number>();
 
   constructor(ports: KeptSocketPorts) {
     this.#ports = ports;
@@ -24,29 +26,20 @@ export class KeptSockets {
 
   /** Takes the socket that has been passed for this order. Beyond the bound it is given back: it ends with the node. */
   keep(order: KeepOrder): void {
-    for (let passed = this.#ports.receive(); passed !== undefined; passed = this.#ports.receive()) {
-      const { label, fd } = passed;
-      if (fd === undefined) {
-        if (label === order.socket) return;
-      } else if (label !== order.socket) {
-        // Its order has been lost.
-        this.#ports.close(fd);
-      } else if (this.#kept.size >= MAX_KEPT_SOCKETS || this.#kept.has(label)) {
-        this.#ports.close(fd);
-        return;
-      } else {
-        this.#kept.set(label, { fd, order });
-        return;
-      }
-    }
+    const label = order.socket;
+    this.#receiveUpTo(label);
+    const fd = this.#early.get(label);
+    if (fd === undefined) return;
+    this.#early.delete(label);
+    this.#kept.set(label, { fd, order });
   }
 
   /** The node has closed its own: the kernel now does what that node left to it, be it an end or a reset. */
   close(socket: number): void {
-    const kept = this.#kept.get(socket);
-    if (kept === undefined) return;
+    const fd = this.#kept.get(socket)?.fd;
+    if (fd === undefined) return;
     this.#kept.delete(socket);
-    this.#ports.close(kept.fd);
+    this.#ports.close(fd);
   }
 
   /**
@@ -63,6 +56,21 @@ export class KeptSockets {
       // The last word is said meanwhile.
       await nextTurn();
     }
+    for (const fd of this.#early.values()) this.#ports.closeSilently(fd);
+    this.#early.clear();
     return resets;
+  }
+
+  #receiveUpTo(label: number): void {
+    if (this.#early.has(label)) return;
+    for (let passed = this.#ports.receive(); passed !== undefined; passed = this.#ports.receive()) {
+      const isFull = this.#kept.size + this.#early.size >= MAX_KEPT_SOCKETS;
+      const isKnown = this.#kept.has(passed.label) || this.#early.has(passed.label);
+      if (passed.fd !== undefined) {
+        if (isFull || isKnown) this.#ports.close(passed.fd);
+        else this.#early.set(passed.label, passed.fd);
+      }
+      if (passed.label === label) return;
+    }
   }
 }

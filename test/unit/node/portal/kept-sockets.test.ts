@@ -77,14 +77,21 @@ describe('the sockets that a guardian keeps', () => {
     expect(closed).toEqual([5, 100]);
   });
 
-  it('are not mistaken for one another when one could not be received, or its order is missing', async () => {
+  it('are not mistaken for one another when one could not be received, or orders come in another order', async () => {
     keep(1, undefined);
-    passed.push({ label: 2, fd: 12 });
-    keep(3, 13);
-    expect(closed).toEqual([12]);
+    passed.push({ label: 2, fd: 12 }, { label: 3, fd: 13 }, { label: 4, fd: 14 });
+    for (const socket of [3, 2]) sockets.keep(orderOf(socket));
     sockets.close(1);
+    sockets.close(2);
     expect(closed).toEqual([12]);
     await sockets.forsake();
     expect(silenced).toEqual([13]);
+  });
+
+  it('are all ended when the node is gone, those included whose order never came', async () => {
+    passed.push({ label: 1, fd: 11 });
+    keep(2, 12);
+    expect(await sockets.forsake()).toHaveLength(1);
+    expect(silenced.toSorted()).toEqual([11, 12]);
   });
 });
