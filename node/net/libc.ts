@@ -31,6 +31,8 @@ export interface Libc {
   /** Fills `bytes` from its beginning. */
   recv(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   close(fd: number): number;
+  /** fcntl(2), for what takes a number. */
+  fcntl(fd: number, command: number, argument: number): number;
   /** flock(2). */
   flock(fd: number, operation: number): number;
   /** 0 when there is no such interface. */
@@ -83,6 +85,7 @@ function bindLibc(): Libc {
       recvmsg: self.func('intptr_t recvmsg(int fd, _Inout_ uint8_t *message, int flags)'),
       recv: self.func('intptr_t recv(int fd, _Out_ uint8_t *bytes, size_t length, int flags)'),
       close: self.func('int close(int fd)'),
+      fcntl: self.func('int fcntl(int fd, int command, int argument)'),
       flock: self.func('int flock(int fd, int operation)'),
       interfaceIndex: self.func('unsigned int if_nametoindex(const char *name)'),
     };

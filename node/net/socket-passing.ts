@@ -14,6 +14,9 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 
+/** Linux, from <fcntl.h>. */
+const F_DUPFD_CLOEXEC = 1030;
+
 /** struct msghdr, struct iovec, then a struct cmsghdr with one descriptor, then the label. */
 const IOVEC_AT = 56;
 const CONTROL_AT = 72;
@@ -80,6 +83,12 @@ function emptyMessage(libc: Libc): Buffer {
   message.writeBigUInt64LE(at + BigInt(LABEL_AT), IOVEC_AT);
   message.writeBigUInt64LE(BigInt(LABEL_BYTES), IOVEC_AT + 8);
   return message;
+}
+
+/** @returns a descriptor of its own for the same socket, which whoever asked closes, or never; undefined: there is no room for one */
+export function duplicateOf(fd: number): number | undefined {
+  const duplicate = loadLibc().fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  return duplicate < 0 ? undefined : duplicate;
 }
 
 /**

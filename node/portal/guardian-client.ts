@@ -5,13 +5,14 @@ import { fileURLToPath } from 'node:url';
 import { describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { KeptSocket } from '../iscsi/ports.ts';
-import { descriptorOf } from '../net/socket-passing.ts';
+import { descriptorOf, duplicateOf } from '../net/socket-passing.ts';
 import {
   decodeGuardianLine,
   encodeGuardianLine,
   type GuardianAnswer,
   type GuardianOrder,
   SOCKETS_FD,
+  type SocketOrder,
 } from './guardian-protocol.ts';
 import { GUARDIAN_ANSWER_TIMEOUT_MS, GUARDIAN_START_TIMEOUT_MS, GUARDIAN_TTL_MS } from './limits.ts';
 import { SocketKeeper } from './socket-keeper.ts';
@@ -24,6 +25,7 @@ export class GuardianClient {
   readonly #onGone: (reason: string) => void;
   readonly #waiting = new Map<string, { resolve: () => void; reject: (error: Error) => void }[]>();
   readonly #keeper: SocketKeeper;
+  readonly #passage: () => number | undefined;
   #stopping = false;
 
   /**
@@ -45,10 +47,11 @@ export class GuardianClient {
     this.#child = spawn(process.execPath, [program], { stdio: ['pipe', 'pipe', 'inherit', 'pipe'] });
     const passage = this.#child.stdio[SOCKETS_FD] as Socket | undefined;
     passage?.on('error', () => {});
+    // On loopback no address moves: there initiators had better know at once.
+    this.#passage = () =>
+      options.interfaceName === null || passage === undefined ? undefined : descriptorOf(passage);
     this.#keeper = new SocketKeeper({
-      // On loopback no address moves: there initiators had better know at once.
-      passage: () =>
-        options.interfaceName === null || passage === undefined ? undefined : descriptorOf(passage),
+      passage: this.#passage,
       order: (order) => this.#send(order),
       logger: options.logger,
     });
@@ -92,6 +95,17 @@ export class GuardianClient {
    */
   keep(socket: Socket): KeptSocket | undefined {
     return this.#keeper.keep(socket);
+  }
+
+  /** A way of its own for another thread to pass sockets by, for as long as this process lives; undefined: none are kept. */
+  furtherPassage(): number | undefined {
+    const passage = this.#passage();
+    return passage === undefined ? undefined : duplicateOf(passage);
+  }
+
+  /** Orders about sockets that another thread has passed. */
+  relay(order: SocketOrder): void {
+    this.#send(order);
   }
 
   renew(holder = 0): void {

@@ -19,9 +19,7 @@ export type GuardianOrder =
   | ({ readonly order: 'renew'; readonly ttlMs: number } & ByHolder)
   | { readonly order: 'drop'; readonly address: string }
   | LastWordOrder
-  | KeepOrder
-  /** The node has closed that socket; what is kept of it is to be closed too. */
-  | { readonly order: 'release'; readonly socket: number }
+  | SocketOrder
   /** Remove addresses that an earlier run may have left behind. */
   | { readonly order: 'clear'; readonly addresses: readonly string[] };
 
@@ -49,6 +47,11 @@ export interface KeepOrder {
   readonly portal: Endpoint;
   readonly initiator: Endpoint;
 }
+
+export type SocketOrder =
+  | KeepOrder
+  /** The node has closed that socket; what is kept of it is to be closed too. */
+  | { readonly order: 'release'; readonly socket: number };
 
 export type GuardianAnswer =
   | { readonly answer: 'held'; readonly address: string }

@@ -1,5 +1,10 @@
+import type { Socket } from 'node:net';
 import type { MessagePort } from 'node:worker_threads';
 import { describeError } from '../../base/errors.ts';
+import { type Logger, silentLogger } from '../../base/logger.ts';
+import type { KeptSocket } from '../iscsi/ports.ts';
+import type { SocketOrder } from './guardian-protocol.ts';
+import { SocketKeeper } from './socket-keeper.ts';
 
 /** What a data-plane worker asks of the node's guardian. */
 export interface AddressGuardian {
@@ -8,13 +13,18 @@ export interface AddressGuardian {
   drop(address: string): Promise<void>;
   /** This worker's event loop turns. */
   renew(): void;
+  /** Has the guardian hold a connection's socket too; see GuardianClient. */
+  keep(socket: Socket): KeptSocket | undefined;
 }
 
 type ToFirst =
   | { readonly type: 'hold' | 'drop'; readonly id: number; readonly address: string }
-  | { readonly type: 'renew' };
+  | { readonly type: 'renew' }
+  | { readonly type: 'socket'; readonly order: SocketOrder };
 
 type FromFirst =
+  /** First of all; see GuardianClient.furtherPassage. */
+  | { readonly type: 'passage'; readonly fd: number | undefined; readonly holder: number }
   /** reason: it failed. */
   | { readonly type: 'done'; readonly id: number; readonly reason?: string }
   | { readonly type: 'expired'; readonly addresses: readonly string[] };
@@ -35,12 +45,19 @@ export function relayGuardian(
     hold(address: string, holder: number): Promise<void>;
     drop(address: string): Promise<void>;
     renew(holder: number): void;
+    furtherPassage(): number | undefined;
+    relay(order: SocketOrder): void;
   },
 ): RelayedWorker {
   const send = (message: FromFirst): void => port.postMessage(message);
+  send({ type: 'passage', fd: guardian.furtherPassage(), holder });
   port.on('message', (message: ToFirst) => {
     if (message.type === 'renew') {
       guardian.renew(holder);
+      return;
+    }
+    if (message.type === 'socket') {
+      guardian.relay(message.order);
       return;
     }
     const { id, address } = message;
@@ -66,11 +83,22 @@ export class GuardianRelay implements AddressGuardian {
   readonly #port: MessagePort;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 1;
+  #keeper: SocketKeeper | undefined;
 
   /** @param onExpired the guardian gave these up because this worker was silent too long */
-  constructor(port: MessagePort, onExpired: (addresses: readonly string[]) => void) {
+  constructor(
+    port: MessagePort,
+    onExpired: (addresses: readonly string[]) => void,
+    logger: Logger = silentLogger,
+  ) {
     this.#port = port;
     port.on('message', (message: FromFirst) => {
+      if (message.type === 'passage') {
+        const { fd, holder } = message;
+        const order = (given: SocketOrder): void => this.#send({ type: 'socket', order: given });
+        this.#keeper = new SocketKeeper({ passage: () => fd, order, logger, holder });
+        return;
+      }
       if (message.type === 'expired') {
         onExpired(message.addresses);
         return;
@@ -92,6 +120,10 @@ export class GuardianRelay implements AddressGuardian {
 
   renew(): void {
     this.#send({ type: 'renew' });
+  }
+
+  keep(socket: Socket): KeptSocket | undefined {
+    return this.#keeper?.keep(socket);
   }
 
   #ask(type: 'hold' | 'drop', address: string): Promise<void> {

@@ -4,7 +4,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { KeptSocket } from '../iscsi/ports.ts';
 import { canPassSockets, descriptorOf, passSocket } from '../net/socket-passing.ts';
 import { abortConnection } from '../net/tcp-ending.ts';
-import type { GuardianOrder } from './guardian-protocol.ts';
+import type { SocketOrder } from './guardian-protocol.ts';
 import { endpointOf } from './portal-notice.ts';
 
 /** Labels are of 32 bits: a worker's number, and one that comes round long after the socket that had it was closed. */
@@ -13,7 +13,7 @@ const LABELS_OF_A_WORKER = 2 ** 26;
 /** Gives the guardian the sockets of one worker to hold, and keeps up the pretence that nobody does. */
 export class SocketKeeper {
   readonly #passage: () => number | undefined;
-  readonly #order: (order: GuardianOrder) => void;
+  readonly #order: (order: SocketOrder) => void;
   readonly #logger: Logger;
   readonly #firstLabel: number;
   #count = 0;
@@ -26,7 +26,7 @@ export class SocketKeeper {
    */
   constructor(options: {
     passage: () => number | undefined;
-    order: (order: GuardianOrder) => void;
+    order: (order: SocketOrder) => void;
     logger: Logger;
     holder?: number;
   }) {

@@ -92,6 +92,6 @@ describe('the sockets that a guardian keeps', () => {
     passed.push({ label: 1, fd: 11 });
     keep(2, 12);
     expect(await sockets.forsake()).toHaveLength(1);
-    expect(silenced.toSorted()).toEqual([11, 12]);
+    expect(new Set(silenced)).toEqual(new Set([11, 12]));
   });
 });
