@@ -7,12 +7,14 @@ import {
   CLUSTER_EXHIBITS,
   FABRIC_EXHIBITS,
   REPLICATION_EXHIBITS,
+  REUSE_EXHIBITS,
   SLOW_MEMBER_EXHIBITS,
 } from '../test/sim/museum/exhibits.ts';
 import {
   CLUSTER,
   FABRIC,
   Gallery,
+  LOG_LIVES,
   REPLICATION,
   SLOW_MEMBERS,
   type Subject,
@@ -21,7 +23,7 @@ import {
 const HELP = `Usage: npm run simulate:museum -- [--only TEXT]
 
 Puts each deliberate fault of test/sim/museum into a copy of the sources, runs its simulator (that of the cluster log,
-of replication, of slow members or of whole nodes) on it from seed 1, and prints which seed finds it and how.
+of replication, of slow members, of a log's lives or of whole nodes) on it from seed 1, and prints which seed finds it and how.
 
   --only TEXT  only faults with this in their names
   --help       show this text
@@ -42,6 +44,7 @@ async function main(): Promise<number> {
     (await show(CLUSTER, CLUSTER_EXHIBITS.filter(shows))) +
     (await show(REPLICATION, REPLICATION_EXHIBITS.filter(shows))) +
     (await show(SLOW_MEMBERS, SLOW_MEMBER_EXHIBITS.filter(shows))) +
+    (await show(LOG_LIVES, REUSE_EXHIBITS.filter(shows))) +
     (await show(FABRIC, FABRIC_EXHIBITS.filter(shows)));
   return missed === 0 ? 0 : 1;
 }

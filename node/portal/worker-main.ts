@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { CounterSet } from '../../base/counters.ts';
-import { describeError, invariant } from '../../base/errors.ts';
+import { describeError, invariant, OperationError } from '../../base/errors.ts';
 import { parseIpv4 } from '../../base/ipv4.ts';
 import { LogFailure } from '../../base/record-log.ts';
 import type { Command } from '../../cluster/state/commands.ts';
@@ -12,6 +12,7 @@ import type { ImagePart, ImageVersionRef } from '../../storage/image/image-sourc
 import { ImageStore } from '../../storage/image/image-store.ts';
 import { nodeFileSystem } from '../../storage/log/file-system.ts';
 import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
+import { SpareSegments } from '../../storage/log/spare-segments.ts';
 import { isDamagedInBlocksAlone } from '../../storage/lun/log-record.ts';
 import { CheckpointDirectory } from '../../storage/replication/checkpoint-store.ts';
 import { DiskIdentities } from '../../storage/replication/disk-identity.ts';
@@ -123,6 +124,8 @@ const diskIdentities = new DiskIdentities({
   logger: logger('replication'),
 });
 
+const spares = new SpareSegments(systemRandom);
+
 const replication = new ReplicationHost({
   nodeId: config.nodeId,
   incarnation: config.incarnation,
@@ -133,6 +136,7 @@ const replication = new ReplicationHost({
       mustExist,
       verifyFrom: verifyFrom ?? 0,
       salvage: isDamagedInBlocksAlone,
+      spares,
       directory: join(config.groupsDirectory, groupId, 'log'),
       fileSystem: nodeFileSystem,
       logger: logger('portal-group-log'),
@@ -150,6 +154,7 @@ const replication = new ReplicationHost({
   setAside: (groupId) => setAsideCopy(nodeFileSystem, config.groupsDirectory, groupId, systemClock.wallMs()),
   diskSpace: new DiskSpace({
     space: () => nodeFileSystem.space(config.groupsDirectory),
+    spares,
     clock: systemClock,
     logger: logger('replication'),
     counters,
@@ -166,7 +171,7 @@ const replication = new ReplicationHost({
   proposeExpand: (group, epoch, add, incarnation) =>
     propose({ type: 'expandInSync', group, epoch, primary: config.nodeId, add, incarnation }),
   onFatal: (error) =>
-    error instanceof DamagedCopyError
+    error instanceof DamagedCopyError || error instanceof OperationError
       ? fatal('start', error.message)
       : error instanceof LogFailure
         ? fatal('storage', describeError(error))

@@ -9,6 +9,7 @@ import { type BlockDevice, LOGICAL_BLOCK_BYTES } from '../../storage/block-devic
 import type { ImageSource } from '../../storage/image/image-source.ts';
 import { nodeFileSystem } from '../../storage/log/file-system.ts';
 import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
+import type { SpareSegments } from '../../storage/log/spare-segments.ts';
 import { decodeGroupMeta } from '../../storage/replication/group-meta.ts';
 import { type PortalGroup, ReplicationHost } from '../../storage/replication/index.ts';
 import { MetaDirectory } from '../../storage/replication/meta-directory.ts';
@@ -21,6 +22,7 @@ export interface FileLunParts {
   readonly timers: Timers;
   readonly logger: Logger;
   readonly counters: Counters;
+  readonly spares: SpareSegments;
   readonly onFatal: (error: unknown) => void;
 }
 

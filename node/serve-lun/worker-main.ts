@@ -6,6 +6,7 @@ import { ImageCache } from '../../storage/image/image-cache.ts';
 import type { ImageSource } from '../../storage/image/image-source.ts';
 import { RawImage } from '../../storage/image/raw-image.ts';
 import { openToRead } from '../../storage/log/file-system.ts';
+import { SpareSegments } from '../../storage/log/spare-segments.ts';
 import { IscsiPortal } from '../iscsi/portal.ts';
 import type { PortalAddress } from '../iscsi/ports.ts';
 import { systemClock, systemLogger, systemRandom, systemTimers } from '../system.ts';
@@ -44,6 +45,7 @@ const source: ImageSource = {
 
 const cache = new ImageCache({ limitBytes: config.cacheBytes, counters });
 const images = cache.over(source);
+const spares = new SpareSegments(systemRandom);
 
 function deviceOf(file: ServedFile): BlockDevice | undefined {
   const device = luns.get(file)?.device();
@@ -63,7 +65,7 @@ const portal = new IscsiPortal({
 
 async function start(): Promise<void> {
   for (const file of config.files.filter(({ worker }) => worker === config.worker)) {
-    const parts = { images, clock: systemClock, timers: systemTimers, counters, onFatal: fail };
+    const parts = { images, clock: systemClock, timers: systemTimers, counters, spares, onFatal: fail };
     luns.set(file, await FileLun.open(file, { ...parts, logger: logger('lun') }));
   }
   const portals: PortalAddress[] = [];

@@ -12,6 +12,12 @@ export const MAX_WRITE_BYTES = 16 * 1024 * 1024;
 export const MAX_WAITING_CALLS = 65_536;
 /** Payloads shorter than this are copied beside their header; a longer one is written from where it is. */
 export const COPY_BELOW_BYTES = 2048;
+/** What the logs of one data-plane worker may keep of segments that they let go of, to write over them. */
+export const MAX_SPARE_BYTES = 256 * 1024 * 1024;
+/** One is kept that is no more than so many times shorter or longer than a segment usually is. */
+export const SPARE_SIZE_RANGE = 2;
+/** Of a former segment's file whole pieces of this size are written, as the system keeps it in memory. */
+export const FORMER_PAGE_BYTES = 4096;
 /** How much a scan reads at a time. */
 export const SCAN_CHUNK_BYTES = 1024 * 1024;
 /** What the device fails to read is read again in pieces of this size. */

@@ -192,6 +192,7 @@ export class LogCare {
       if (error instanceof MendedRecordsError) return false;
       if (error instanceof LogFailure || error instanceof LogFullError) throw error;
       if (!isNoSpace(error)) throw this.#log.fail('mending the log', error);
+      await segments.giveUpSpares();
       throw new LogFullError('the file system has no space to mend the log', { cause: error });
     } finally {
       if (!isMended) {

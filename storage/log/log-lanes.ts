@@ -291,7 +291,7 @@ export class SegmentedLog implements MendableLog {
 
   async #runTask(task: WaitingTask): Promise<void> {
     try {
-      await task.run();
+      await this.#segments.withSpareRoom(task.run);
       this.#leave([task]);
       task.resolve();
     } catch (error) {
@@ -304,12 +304,15 @@ export class SegmentedLog implements MendableLog {
 
   async #runAppends(first: WaitingAppend): Promise<void> {
     let group: WaitingAppend[] = [first];
-    try {
+    const attempt = async (): Promise<void> => {
       const isFull = this.#segments.last.endOffset + first.sizeBytes > this.#segmentSizeBytes;
       if (isFull && this.#segments.last.recordCount > 0)
         await this.#beginSegment(this.#writtenNextIndex, false);
       group = this.#takeGroup(first);
       await this.#write(group);
+    };
+    try {
+      await this.#segments.withSpareRoom(attempt);
     } catch (error) {
       const failure = this.#translate(error);
       this.#leave(group);
@@ -354,7 +357,7 @@ export class SegmentedLog implements MendableLog {
     try {
       await this.#syncing;
       this.#throwIfUnusable();
-      if (!startsOver) await this.#tail.sync();
+      if (!startsOver) await this.#tail.seal();
       await this.#tail.begin(index, startsOver);
       this.#writtenNextIndex = index;
       this.#durableNextIndex = index;

@@ -2,6 +2,7 @@ import type { Counters } from '../../base/counters.ts';
 import { describeError } from '../../base/errors.ts';
 import { LogFailure } from '../../base/record-log.ts';
 import { isNoSpace, type OpenFile } from './file-system.ts';
+import { withPadding } from './segment.ts';
 import { type FramedRecords, frameRecords, RECORD_HEADER_BYTES, recordsSizeBytes } from './segment-codec.ts';
 import type { SegmentSet } from './segment-set.ts';
 
@@ -45,7 +46,7 @@ export class LogTail {
     durableNextIndex: number,
   ): Promise<number[]> {
     const framed = this.#frame(records, checksums, durableNextIndex);
-    if (framed.sizeBytes > 0) await this.#writeOrUndo(framed.parts, this.#segments.last.endOffset);
+    if (framed.sizeBytes > 0) await this.#writeOrUndo(this.#padded(framed), this.#segments.last.endOffset);
     return this.#added(framed);
   }
 
@@ -64,7 +65,7 @@ export class LogTail {
     if (this.#file.mayWriteNow?.(recordsSizeBytes(records)) === false) return undefined;
     const framed = this.#frame(records, checksums, durableNextIndex);
     try {
-      if (!this.#file.writeNow(framed.parts, this.#segments.last.endOffset)) return undefined;
+      if (!this.#file.writeNow(this.#padded(framed), this.#segments.last.endOffset)) return undefined;
     } catch (error) {
       if (isNoSpace(error)) return undefined;
       throw error;
@@ -78,9 +79,14 @@ export class LogTail {
     checksums: readonly (number | undefined)[],
     durableNextIndex: number,
   ): FramedRecords {
-    const { seed, endOffset: offset, recordCount: firstRelativeIndex } = this.#segments.last;
+    const { key, endOffset: offset, recordCount: firstRelativeIndex } = this.#segments.last;
     const durableEnd = this.#durableEnd(durableNextIndex);
-    return frameRecords(records, { seed, offset, firstRelativeIndex, durableEnd }, checksums);
+    return frameRecords(records, { key, offset, firstRelativeIndex, durableEnd }, checksums);
+  }
+
+  #padded({ parts, sizeBytes }: FramedRecords): readonly Uint8Array[] {
+    const segment = this.#segments.last;
+    return withPadding(parts, segment, segment.endOffset + sizeBytes);
   }
 
   /** The records are in the file. @returns positions of their payloads */
@@ -105,11 +111,20 @@ export class LogTail {
     this.#counters.add('log.syncs');
   }
 
+  /** Nothing more is added to the segment: what its file was before is cut off, and the rest made durable. */
+  async seal(): Promise<void> {
+    const segment = this.#segments.last;
+    if (segment.formerBytes > segment.endOffset) await this.#file.truncate(segment.endOffset);
+    segment.formerBytes = 0;
+    await this.sync();
+  }
+
   /** Goes on in a new segment from `index`; what is before must be durable. See SegmentSet.add. */
   async begin(index: number, startsOver: boolean): Promise<void> {
-    const { file } = await this.#segments.add(index, startsOver);
+    const { segment, file } = await this.#segments.add(index, startsOver);
     this.#file = file;
     this.#counters.add('log.segments.created');
+    if (segment.formerBytes > 0) this.#counters.add('log.segments.reused');
   }
 
   /** A full disk may have taken a part: it is cut off durably, lest it come back after a crash. */
@@ -121,6 +136,7 @@ export class LogTail {
       this.#counters.add('log.full');
       try {
         await this.#file.truncate(offset);
+        this.#segments.last.formerBytes = 0;
         await this.#file.syncData();
       } catch (undoing) {
         throw new LogFailure(`undoing a partial write failed: ${describeError(undoing)}`, { cause: undoing });

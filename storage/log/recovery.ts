@@ -3,8 +3,15 @@ import { invariant } from '../../base/errors.ts';
 import { LogCorruptionError } from '../../base/record-log.ts';
 import type { FileSystem, OpenFile } from './file-system.ts';
 import { MAX_RESYNC_CHECKSUM_BYTES } from './limits.ts';
-import { basePositionOfName, Segment } from './segment.ts';
-import { decodeSegmentHeader, resync, SEGMENT_HEADER_BYTES } from './segment-codec.ts';
+import { basePositionOfName, Segment, TEMPORARY } from './segment.ts';
+import {
+  decodeSegmentHeader,
+  RECORD_HEADER_BYTES,
+  type Resync,
+  resync,
+  SEGMENT_HEADER_BYTES,
+  statedIndex,
+} from './segment-codec.ts';
 import { type ReadEnd, readRecords } from './segment-reader.ts';
 import { type DamagedSpan, type Salvage, walkRecords } from './segment-walk.ts';
 
@@ -85,7 +92,7 @@ export async function recoverSegments(options: RecoveryOptions): Promise<Recover
 async function readHeaders({ fileSystem, directory }: RecoveryOptions): Promise<Segment[]> {
   const segments: Segment[] = [];
   for (const name of (await fileSystem.list(directory)).sort()) {
-    if (name.endsWith('.tmp')) await fileSystem.remove(join(directory, name));
+    if (name.endsWith(TEMPORARY)) await fileSystem.remove(join(directory, name));
     const basePosition = basePositionOfName(name);
     if (basePosition === undefined) continue;
     const file = await fileSystem.open(join(directory, name));
@@ -163,8 +170,9 @@ async function recoverLast(
       segment.recordCount++;
     });
     segment.endOffset = end.offset;
-    const damage = await durableDamage(file, segment, end, options.durablePosition);
-    if (damage === undefined) return { tornTail: await cutTail(file, segment, end), salvaged };
+    const behind = end.clean ? NOTHING_BEHIND : await readBehind(file, segment, end);
+    const damage = durableDamage(segment, end, behind, options.durablePosition);
+    if (damage === undefined) return { tornTail: await cutTail(file, segment, end, behind), salvaged };
     const span = await salvagedAt(file, segment, end, options.salvage);
     if (span?.endOffset === undefined) throw damaged(damage, segment.name, end.offset);
     segment.offsets?.push(span.offset);
@@ -174,16 +182,15 @@ async function recoverLast(
 }
 
 /** @returns what is wrong where reading ended, if what should be there was durable */
-async function durableDamage(
-  file: OpenFile,
+function durableDamage(
   segment: Segment,
   end: ReadEnd,
+  behind: Resync,
   durablePosition: number | undefined,
-): Promise<string | undefined> {
+): string | undefined {
   const durableEnd = (durablePosition ?? 0) - segment.basePosition;
   if (durableEnd > end.offset) return `record ${segment.nextIndex} was durable: ${end.reason}`;
   if (end.clean) return undefined;
-  const behind = await readBehind(file, segment, end);
   const proven = behind.durableEnd > end.offset || behind.exhausted;
   if (!proven && (behind.records === 0 || durablePosition !== undefined)) return undefined;
   return `record ${segment.nextIndex}, with ${behind.records} whole ones behind it: ${end.reason}`;
@@ -203,12 +210,21 @@ async function salvagedAt(
   return undefined;
 }
 
-/** What was never durable is taken off. */
-async function cutTail(file: OpenFile, segment: Segment, end: ReadEnd): Promise<TornTail | undefined> {
+/**
+ * What was never durable is taken off, and what a former life of the file has left: from here on nothing stands behind
+ * the end that a later opening could take for something of this life.
+ */
+async function cutTail(
+  file: OpenFile,
+  segment: Segment,
+  end: ReadEnd,
+  behind: Resync,
+): Promise<TornTail | undefined> {
   if (end.clean) return undefined;
-  const behind = await readBehind(file, segment, end);
   const sizeBytes = await file.sizeBytes();
+  const isOwn = behind.records > 0 || (await mayBeOwn(file, segment, end));
   await file.truncate(end.offset);
+  if (!isOwn) return undefined;
   return {
     segment: segment.name,
     offsetBytes: end.offset,
@@ -218,15 +234,21 @@ async function cutTail(file: OpenFile, segment: Segment, end: ReadEnd): Promise<
   };
 }
 
-async function readBehind(
-  file: OpenFile,
-  segment: Segment,
-  end: ReadEnd,
-): Promise<{ records: number; durableEnd: number; exhausted: boolean }> {
+/** Whether what stands at the end is what is left of a record of this life, for all that can be seen. */
+async function mayBeOwn(file: OpenFile, segment: Segment, end: ReadEnd): Promise<boolean> {
+  if (segment.salt === undefined) return true;
+  const header = new Uint8Array(RECORD_HEADER_BYTES);
+  if ((await file.read(header, end.offset)) < header.length) return false;
+  return statedIndex(header, 0, segment.key) === end.relativeIndex;
+}
+
+const NOTHING_BEHIND: Resync = { records: 0, durableEnd: 0, exhausted: false };
+
+async function readBehind(file: OpenFile, segment: Segment, end: ReadEnd): Promise<Resync> {
   const rest = Buffer.allocUnsafeSlow(Math.max(0, (await file.sizeBytes()) - end.offset));
   const length = await file.read(rest, end.offset);
   const bytes = rest.subarray(0, length);
-  return resync(bytes, end.offset, segment.seed, end.relativeIndex, MAX_RESYNC_CHECKSUM_BYTES);
+  return resync(bytes, end.offset, segment.key, end.relativeIndex, MAX_RESYNC_CHECKSUM_BYTES);
 }
 
 async function readAll(

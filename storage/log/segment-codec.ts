@@ -1,5 +1,5 @@
 import { crc32c, crc32cPast, crc32cWithin } from '../../base/crc32c.ts';
-import { invariant } from '../../base/errors.ts';
+import { invariant, OperationError } from '../../base/errors.ts';
 import { bytes, layout, u32, u64 } from '../../base/layout.ts';
 import { COPY_BELOW_BYTES, MAX_RECORD_BYTES } from './limits.ts';
 
@@ -14,12 +14,19 @@ import { COPY_BELOW_BYTES, MAX_RECORD_BYTES } from './limits.ts';
  *             16  payload, then zeros up to a multiple of 8
  *
  * The base position and the index in the checksum catch a whole record that stands in the wrong place.
+ *
+ * Version 2 is of a segment that was written over a former one. Behind its end lies what that one held: whole records, and
+ * whatever clients had in them, made up to look like records of this segment if they like. So its header has a salt that
+ * nobody can foresee. Checksums begin with it as well, and the three numbers of a record's header are masked by it
+ * (exclusive or), by which nearly all that is no record of this segment is told without going over it.
  */
 
 export const SEGMENT_HEADER_BYTES = 48;
 export const RECORD_HEADER_BYTES = 16;
 const ALIGNMENT_BYTES = 8;
-const FORMAT_VERSION = 1;
+/** By whether the segment has a salt. */
+const VERSION = { fresh: 1, salted: 2 } as const;
+export const SALT_BYTES = 12;
 const MAGIC = Buffer.from('bfLogSeg', 'latin1');
 const FLAG_STARTS_OVER = 1;
 
@@ -29,6 +36,7 @@ const headerLayout = layout('log segment header', SEGMENT_HEADER_BYTES, {
   flags: u32(12),
   firstIndex: u64(16),
   basePosition: u64(24),
+  salt: bytes(32, SALT_BYTES),
   crc: u32(44),
 });
 
@@ -39,45 +47,75 @@ export interface SegmentHeader {
   readonly basePosition: number;
   /** All earlier segments, whatever they hold, are void (resetTo). */
   readonly startsOver: boolean;
+  /** SALT_BYTES of a segment that is written over a former one; undefined for a fresh file. */
+  readonly salt?: Uint8Array | undefined;
+}
+
+/** What tells a segment's own records from all else that may stand in its file. */
+export interface SegmentKey {
+  /** What every record's checksum begins with. */
+  readonly seed: number;
+  readonly lengthMask: number;
+  readonly durableEndMask: number;
+  readonly indexMask: number;
+}
+
+export function segmentKey({ basePosition, salt }: Pick<SegmentHeader, 'basePosition' | 'salt'>): SegmentKey {
+  const named = Buffer.alloc(8 + (salt?.length ?? 0));
+  named.writeBigUInt64BE(BigInt(basePosition));
+  if (salt === undefined) return { seed: crc32c(named), lengthMask: 0, durableEndMask: 0, indexMask: 0 };
+  invariant(salt.length === SALT_BYTES, 'a salt has its length');
+  named.set(salt, 8);
+  return {
+    seed: crc32c(named),
+    lengthMask: readU32(salt, 0),
+    durableEndMask: readU32(salt, 4),
+    indexMask: readU32(salt, 8),
+  };
 }
 
 export function encodeSegmentHeader(header: SegmentHeader): Uint8Array {
   const out = headerLayout.encode({
     magic: MAGIC,
-    version: FORMAT_VERSION,
+    version: header.salt === undefined ? VERSION.fresh : VERSION.salted,
     flags: header.startsOver ? FLAG_STARTS_OVER : 0,
     firstIndex: BigInt(header.firstIndex),
     basePosition: BigInt(header.basePosition),
+    salt: header.salt ?? new Uint8Array(SALT_BYTES),
   });
   new DataView(out.buffer, out.byteOffset).setUint32(44, crc32c(out.subarray(0, 44)));
   return out;
 }
 
-/** @returns why the bytes are not a header, instead of one */
+/**
+ * @returns why the bytes are not a header, instead of one
+ * @throws OperationError code "newer-format"
+ */
 export function decodeSegmentHeader(input: Uint8Array): SegmentHeader | { readonly bad: string } {
   if (input.length < SEGMENT_HEADER_BYTES) return { bad: `the file has only ${input.length} bytes` };
   const raw = headerLayout.decode(input);
   if (Buffer.compare(raw.magic, MAGIC) !== 0) return { bad: 'it does not begin as a log segment' };
   if (raw.crc !== crc32c(input.subarray(0, 44))) return { bad: 'the header does not match its checksum' };
-  if (raw.version !== FORMAT_VERSION) {
-    return { bad: `format version ${raw.version} is unknown; ${FORMAT_VERSION} is supported` };
+  if (raw.version > VERSION.salted) {
+    // Whole, as its checksum says.
+    throw new OperationError('a newer version of this program has written to a log of this node', {
+      kind: 'conflict',
+      code: 'newer-format',
+      got: `a segment of format version ${raw.version}`,
+      accepted: 'that version, or a newer one',
+    });
   }
+  if (raw.version < VERSION.fresh) return { bad: `there is no format version ${raw.version}` };
   if (raw.firstIndex > MAX_SAFE || raw.basePosition > MAX_SAFE) return { bad: 'a number is out of range' };
   return {
     firstIndex: Number(raw.firstIndex),
     basePosition: Number(raw.basePosition),
     startsOver: (raw.flags & FLAG_STARTS_OVER) !== 0,
+    ...(raw.version === VERSION.salted && { salt: Uint8Array.from(raw.salt) }),
   };
 }
 
 const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER);
-
-/** What every record's checksum in a segment begins with. */
-export function segmentSeed(basePosition: number): number {
-  const out = Buffer.allocUnsafe(8);
-  out.writeBigUInt64BE(BigInt(basePosition));
-  return crc32c(out);
-}
 
 /** Bytes a record takes in the file. */
 export function recordSizeBytes(payloadBytes: number): number {
@@ -99,7 +137,7 @@ function aligned(lengthBytes: number): number {
 }
 
 export interface FrameContext {
-  readonly seed: number;
+  readonly key: SegmentKey;
   /** Offset in the file at which the first record will stand. */
   readonly offset: number;
   readonly firstRelativeIndex: number;
@@ -163,19 +201,34 @@ function encodeRecordHeader(
   relativeIndex: number,
   checksum: number | undefined,
 ): void {
-  out.writeUInt32BE(payload.length, at);
-  out.writeUInt32BE(context.durableEnd, at + 8);
-  out.writeUInt32BE(relativeIndex, at + 12);
-  const overHeader = checksumBeforePayload(out, at, context.seed);
+  const { key, durableEnd } = context;
+  writeU32(out, at, payload.length ^ key.lengthMask);
+  writeU32(out, at + 8, durableEnd ^ key.durableEndMask);
+  writeU32(out, at + 12, relativeIndex ^ key.indexMask);
+  const overHeader = checksumBeforePayload(out, at, key.seed);
   const crc =
     checksum === undefined ? crc32c(payload, overHeader) : crc32cPast(overHeader, checksum, payload.length);
-  out.writeUInt32BE(crc, at + 4);
+  writeU32(out, at + 4, crc);
 }
 
 /** The checksum of a record, from which it goes on over the payload. */
 export function checksumBeforePayload(header: Uint8Array, at: number, seed: number): number {
   const overLength = crc32cWithin(header, at, at + 4, seed);
   return crc32cWithin(header, at + 8, at + RECORD_HEADER_BYTES, overLength);
+}
+
+/** How long the record says that its payload is. */
+export function statedLength(header: Uint8Array, at: number, key: SegmentKey): number {
+  return (readU32(header, at) ^ key.lengthMask) >>> 0;
+}
+
+function statedDurableEnd(header: Uint8Array, at: number, key: SegmentKey): number {
+  return (readU32(header, at + 8) ^ key.durableEndMask) >>> 0;
+}
+
+/** Which record of the segment it says that it is. */
+export function statedIndex(header: Uint8Array, at: number, key: SegmentKey): number {
+  return (readU32(header, at + 12) ^ key.indexMask) >>> 0;
 }
 
 export type DecodedRecord =
@@ -196,24 +249,24 @@ export type DecodedRecord =
 export function decodeRecord(
   input: Uint8Array,
   at: number,
-  seed: number,
+  key: SegmentKey,
   expected: number | undefined,
 ): DecodedRecord {
   const available = input.length - at;
   if (available < RECORD_HEADER_BYTES) return { kind: 'incomplete', neededBytes: RECORD_HEADER_BYTES };
-  const lengthBytes = readU32(input, at);
+  const lengthBytes = statedLength(input, at, key);
   if (lengthBytes > MAX_RECORD_BYTES) return { kind: 'bad', reason: `length ${lengthBytes} is out of range` };
-  const relativeIndex = readU32(input, at + 12);
+  const relativeIndex = statedIndex(input, at, key);
   if (expected !== undefined && relativeIndex !== expected) {
     return { kind: 'bad', reason: `record ${relativeIndex} of the segment stands in place of ${expected}` };
   }
   const sizeBytes = recordSizeBytes(lengthBytes);
   if (available < sizeBytes) return { kind: 'incomplete', neededBytes: sizeBytes };
   const payload = input.subarray(at + RECORD_HEADER_BYTES, at + RECORD_HEADER_BYTES + lengthBytes);
-  if (crc32c(payload, checksumBeforePayload(input, at, seed)) !== readU32(input, at + 4)) {
+  if (crc32c(payload, checksumBeforePayload(input, at, key.seed)) !== readU32(input, at + 4)) {
     return { kind: 'bad', reason: 'the record does not match its checksum' };
   }
-  return { kind: 'record', payload, relativeIndex, durableEnd: readU32(input, at + 8), sizeBytes };
+  return { kind: 'record', payload, relativeIndex, durableEnd: statedDurableEnd(input, at, key), sizeBytes };
 }
 
 function readU32(input: Uint8Array, at: number): number {
@@ -224,6 +277,13 @@ function readU32(input: Uint8Array, at: number): number {
     number,
   ];
   return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
+}
+
+function writeU32(out: Uint8Array, at: number, value: number): void {
+  out[at] = value >>> 24;
+  out[at + 1] = value >>> 16;
+  out[at + 2] = value >>> 8;
+  out[at + 3] = value;
 }
 
 export interface Resync {
@@ -243,11 +303,11 @@ export interface Resync {
 export function resync(
   input: Uint8Array,
   offset: number,
-  seed: number,
+  key: SegmentKey,
   damagedRelativeIndex: number,
   checksumBudgetBytes: number,
 ): Resync {
-  const search = { input, offset, seed, damagedRelativeIndex, budgetBytes: checksumBudgetBytes };
+  const search = { input, offset, key, damagedRelativeIndex, budgetBytes: checksumBudgetBytes };
   let records = 0;
   let durableEnd = 0;
   for (let at = ALIGNMENT_BYTES; ; ) {
@@ -267,34 +327,35 @@ export function resync(
 export function findWholeRecord(
   input: Uint8Array,
   offset: number,
-  seed: number,
+  key: SegmentKey,
   damagedRelativeIndex: number,
   checksumBudgetBytes: number,
 ): { readonly at: number; readonly relativeIndex: number } | undefined {
-  const search = { input, offset, seed, damagedRelativeIndex, budgetBytes: checksumBudgetBytes };
+  const search = { input, offset, key, damagedRelativeIndex, budgetBytes: checksumBudgetBytes };
   return nextWholeRecord(search, ALIGNMENT_BYTES);
 }
 
 interface Search {
   readonly input: Uint8Array;
   readonly offset: number;
-  readonly seed: number;
+  readonly key: SegmentKey;
   readonly damagedRelativeIndex: number;
   /** What may still be put through CRC32C; below zero it was given up. */
   budgetBytes: number;
 }
 
 function nextWholeRecord(search: Search, from: number) {
-  const { input, offset, seed, damagedRelativeIndex } = search;
+  const { input, offset, key, damagedRelativeIndex } = search;
   for (let at = from; input.length - at >= RECORD_HEADER_BYTES; at += ALIGNMENT_BYTES) {
-    const lengthBytes = readU32(input, at);
-    const fits = recordSizeBytes(lengthBytes) <= input.length - at;
-    if (!fits || readU32(input, at + 12) <= damagedRelativeIndex || readU32(input, at + 8) > offset + at) {
-      continue;
-    }
+    // However short the records before it are, it can have no higher number.
+    const ahead = statedIndex(input, at, key) - damagedRelativeIndex;
+    if (ahead <= 0 || ahead > at / RECORD_HEADER_BYTES) continue;
+    if (statedDurableEnd(input, at, key) > offset + at) continue;
+    const lengthBytes = statedLength(input, at, key);
+    if (recordSizeBytes(lengthBytes) > input.length - at) continue;
     search.budgetBytes -= lengthBytes;
     if (search.budgetBytes < 0) return undefined;
-    const found = decodeRecord(input, at, seed, undefined);
+    const found = decodeRecord(input, at, key, undefined);
     if (found.kind === 'record') return { ...found, at };
   }
   return undefined;

@@ -71,7 +71,7 @@ async function mended(
     return [asItIs.subarray(0, await readAround(file).read(asItIs, span.offset))];
   }
   const framed = frameRecords(payloads.slice(skip, skip + count), {
-    seed: segment.seed,
+    key: segment.key,
     offset: span.offset,
     firstRelativeIndex: span.relativeIndex,
     // All of a sealed segment is durable.

@@ -47,7 +47,7 @@ export async function* readRecords(
     let at = 0;
     wantedBytes = SCAN_CHUNK_BYTES;
     while (relativeIndex < untilIndex) {
-      const decoded = decodeRecord(bytes, at, segment.seed, relativeIndex);
+      const decoded = decodeRecord(bytes, at, segment.key, relativeIndex);
       if (decoded.kind === 'record') {
         const { payload, durableEnd } = decoded;
         batch.push({ relativeIndex, offset: offset + at, payload, durableEnd });

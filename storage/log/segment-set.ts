@@ -2,13 +2,32 @@ import { join } from 'node:path';
 import { describeError, invariant } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import { LogCorruptionError } from '../../base/record-log.ts';
-import { type FileSystem, isMissing, type OpenFile } from './file-system.ts';
-import { MAX_LOADED_OFFSET_TABLES, MAX_RECORD_BYTES } from './limits.ts';
+import { type FileSystem, isMissing, isNoSpace, type OpenFile } from './file-system.ts';
+import { MAX_LOADED_OFFSET_TABLES, MAX_RECORD_BYTES, SPARE_SIZE_RANGE } from './limits.ts';
 import { damaged } from './recovery.ts';
-import { createSegment, RecordOffsets, type Segment, SegmentFiles } from './segment.ts';
-import { decodeRecord, RECORD_HEADER_BYTES, recordSizeBytes, SEGMENT_HEADER_BYTES } from './segment-codec.ts';
+import { createSegment, RecordOffsets, type Segment, SegmentFiles, TEMPORARY } from './segment.ts';
+import {
+  decodeRecord,
+  RECORD_HEADER_BYTES,
+  recordSizeBytes,
+  SEGMENT_HEADER_BYTES,
+  type SegmentHeader,
+  statedLength,
+} from './segment-codec.ts';
 import type { StoredRecord } from './segment-reader.ts';
 import { type DamagedSpan, type Salvage, walkRecords } from './segment-walk.ts';
+import type { SpareSegments } from './spare-segments.ts';
+
+export interface SegmentSetOptions {
+  readonly fileSystem: FileSystem;
+  readonly directory: string;
+  readonly logger: Logger;
+  readonly salvage?: Salvage | undefined;
+  /** Undefined: no segment's file is used again. */
+  readonly spares?: SpareSegments | undefined;
+  /** What a segment takes as a rule. */
+  readonly segmentSizeBytes: number;
+}
 
 /** The segments of one log, in order: finding, reading and removing them. Appending is SegmentedLog's. */
 export class SegmentSet {
@@ -17,6 +36,8 @@ export class SegmentSet {
   readonly #files: SegmentFiles;
   readonly #logger: Logger;
   readonly #salvage: Salvage | undefined;
+  readonly #spares: SpareSegments | undefined;
+  readonly #usualBytes: number;
   #segments: Segment[] = [];
   /** Sealed segments whose offsets are loaded, the least recently used first. */
   readonly #loaded = new Set<Segment>();
@@ -25,12 +46,14 @@ export class SegmentSet {
   #leaveBehind = false;
   #stopWaiting: (() => void) | undefined;
 
-  constructor(fileSystem: FileSystem, directory: string, logger: Logger, salvage?: Salvage) {
-    this.#salvage = salvage;
-    this.#fileSystem = fileSystem;
-    this.#directory = directory;
-    this.#files = new SegmentFiles(fileSystem, directory);
-    this.#logger = logger;
+  constructor(options: SegmentSetOptions) {
+    this.#salvage = options.salvage;
+    this.#spares = options.spares;
+    this.#usualBytes = options.segmentSizeBytes;
+    this.#fileSystem = options.fileSystem;
+    this.#directory = options.directory;
+    this.#files = new SegmentFiles(options.fileSystem, options.directory);
+    this.#logger = options.logger;
   }
 
   get first(): Segment {
@@ -64,7 +87,7 @@ export class SegmentSet {
     const previous = this.#segments.at(-1);
     const basePosition = previous?.endPosition ?? 0;
     const header = { firstIndex, basePosition, startsOver };
-    const created = await createSegment(this.#fileSystem, this.#directory, header);
+    const created = await this.#create(header);
     const kept = startsOver ? [] : this.#segments.filter((s) => s.firstIndex < firstIndex);
     const dropped = this.#segments.filter((s) => !kept.includes(s));
     for (const segment of kept) segment.cutFrom(firstIndex);
@@ -77,6 +100,36 @@ export class SegmentSet {
     }
     for (const segment of dropped) this.remove(segment);
     return created;
+  }
+
+  async #create(header: SegmentHeader): Promise<{ segment: Segment; file: OpenFile }> {
+    const spare = this.#spares?.take(this);
+    if (spare !== undefined) {
+      const salted = { ...header, salt: this.#spares?.newSalt() };
+      try {
+        return await createSegment(this.#fileSystem, this.#directory, salted, spare);
+      } catch (error) {
+        // Some file systems take room for what is written over. What failed has been removed.
+        if (!isNoSpace(error)) throw error;
+      }
+    }
+    return createSegment(this.#fileSystem, this.#directory, header);
+  }
+
+  /** Gives back the room of files that were kept to be used again, whichever log's. @returns whether there was any */
+  async giveUpSpares(): Promise<boolean> {
+    return this.#spares !== undefined && (await this.#spares.giveUp()) > 0;
+  }
+
+  /** Where there is no space, what is kept to be used again is given up first. */
+  async withSpareRoom(attempt: () => Promise<void>): Promise<void> {
+    for (;;) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (!isNoSpace(error) || !(await this.giveUpSpares())) throw error;
+      }
+    }
   }
 
   /** Drops whole segments that hold only records before `index`; never the last. */
@@ -105,14 +158,39 @@ export class SegmentSet {
         if (this.#closing && segment.users > 0) this.#leaveBehind = true;
         if (this.#leaveBehind) return;
         await this.#files.closeSegment(segment);
-        await this.#fileSystem.remove(join(this.#directory, segment.name));
-        await this.#fileSystem.syncDirectory(this.#directory);
+        await this.#takeOut(segment);
       } catch (error) {
         if (isMissing(error)) return;
         this.#leaveBehind = true;
         this.#logger.warn('log.segment.not-removed', { segment: segment.name, error: describeError(error) });
       }
     });
+  }
+
+  /** Removes a segment's file, or gives it a name that counts for nothing and keeps it. */
+  async #takeOut(segment: Segment): Promise<void> {
+    const path = join(this.#directory, segment.name);
+    const sizeBytes = this.#closing ? 0 : await this.#spareBytes(path);
+    if (sizeBytes === 0) await this.#fileSystem.remove(path);
+    else await this.#fileSystem.rename(path, path + TEMPORARY);
+    // Only once it cannot be back under its name after a crash may it be written to.
+    await this.#fileSystem.syncDirectory(this.#directory);
+    if (sizeBytes === 0) return;
+    const remove = (): Promise<void> => this.#fileSystem.removeTree(path + TEMPORARY).catch(() => {});
+    await this.#spares?.keep({ owner: this, path: path + TEMPORARY, sizeBytes, remove });
+  }
+
+  /** How long the file is; 0 when it is not to be kept. */
+  async #spareBytes(path: string): Promise<number> {
+    const spares = this.#spares;
+    if (spares === undefined || !spares.mayKeep(1)) return 0;
+    const file = await this.#fileSystem.open(path);
+    const sizeBytes = await file.sizeBytes();
+    await file.close();
+    // One that was sealed early saves little, and takes the place of one that saves more.
+    const isUsual =
+      sizeBytes >= this.#usualBytes / SPARE_SIZE_RANGE && sizeBytes <= this.#usualBytes * SPARE_SIZE_RANGE;
+    return isUsual && spares.mayKeep(sizeBytes) ? sizeBytes : 0;
   }
 
   /** The segment holding `index`. */
@@ -153,7 +231,7 @@ export class SegmentSet {
       const sizeBytes = knownBytes ?? (await statedSizeBytes(file, segment, offset));
       const input = Buffer.allocUnsafe(sizeBytes);
       const length = await readOrDamage(file, input, offset, segment);
-      const decoded = decodeRecord(input.subarray(0, length), 0, segment.seed, relativeIndex);
+      const decoded = decodeRecord(input.subarray(0, length), 0, segment.key, relativeIndex);
       if (decoded.kind === 'record') return decoded.payload;
       const reason = decoded.kind === 'bad' ? decoded.reason : 'the file ends inside it';
       throw damaged(`record ${index}: ${reason}`, segment.name, offset);
@@ -211,6 +289,7 @@ export class SegmentSet {
     this.#closing = true;
     this.#stopWaiting?.();
     await this.#removals;
+    await this.#spares?.giveUp(this);
     await this.#files.closeAll();
   }
 
@@ -296,7 +375,7 @@ function* numbersOf(span: DamagedSpan): Generator<number> {
 async function statedSizeBytes(file: OpenFile, segment: Segment, offset: number): Promise<number> {
   const header = Buffer.alloc(RECORD_HEADER_BYTES);
   await readOrDamage(file, header, offset, segment);
-  return recordSizeBytes(Math.min(header.readUInt32BE(0), MAX_RECORD_BYTES));
+  return recordSizeBytes(Math.min(statedLength(header, 0, segment.key), MAX_RECORD_BYTES));
 }
 
 function readOrDamage(file: OpenFile, into: Uint8Array, offset: number, segment: Segment): Promise<number> {

@@ -7,6 +7,8 @@ import {
   findWholeRecord,
   RECORD_HEADER_BYTES,
   recordSizeBytes,
+  statedIndex,
+  statedLength,
 } from './segment-codec.ts';
 import { type ReadEnd, readRecords, type StoredRecord } from './segment-reader.ts';
 
@@ -79,14 +81,17 @@ async function damagedSpan(
 ): Promise<DamagedSpan> {
   const { offset, relativeIndex, reason } = end;
   const one = { relativeIndex, untilRelativeIndex: relativeIndex + 1, offset, reason, payload: undefined };
-  const stated = await readStated(file, offset);
+  const stated = await readStated(file, segment, offset);
   if (stated !== undefined) {
-    const payload = stated.subarray(RECORD_HEADER_BYTES, RECORD_HEADER_BYTES + stated.readUInt32BE(0));
+    const payload = stated.subarray(
+      RECORD_HEADER_BYTES,
+      RECORD_HEADER_BYTES + statedLength(stated, 0, segment.key),
+    );
     const checksum = {
-      before: checksumBeforePayload(stated, 0, segment.seed),
+      before: checksumBeforePayload(stated, 0, segment.key.seed),
       whole: stated.readUInt32BE(4),
     };
-    const isInPlace = stated.readUInt32BE(12) === relativeIndex;
+    const isInPlace = statedIndex(stated, 0, segment.key) === relativeIndex;
     // Where all but the data is proven, so is the length.
     if (isInPlace && salvage?.(payload, checksum) === true) {
       return { ...one, endOffset: offset + stated.length, payload };
@@ -99,7 +104,7 @@ async function damagedSpan(
   }
   const rest = Buffer.allocUnsafeSlow(Math.max(0, (await file.sizeBytes()) - offset));
   const bytes = rest.subarray(0, await file.read(rest, offset));
-  const found = findWholeRecord(bytes, offset, segment.seed, relativeIndex, MAX_RESYNC_CHECKSUM_BYTES);
+  const found = findWholeRecord(bytes, offset, segment.key, relativeIndex, MAX_RESYNC_CHECKSUM_BYTES);
   if (found === undefined || found.relativeIndex > until) {
     return { ...one, untilRelativeIndex: until, endOffset: undefined };
   }
@@ -107,10 +112,14 @@ async function damagedSpan(
 }
 
 /** The record at `offset`, as long as it says it is; undefined where that cannot be. */
-async function readStated(file: Pick<OpenFile, 'read'>, offset: number): Promise<Buffer | undefined> {
+async function readStated(
+  file: Pick<OpenFile, 'read'>,
+  segment: Segment,
+  offset: number,
+): Promise<Buffer | undefined> {
   const header = Buffer.alloc(RECORD_HEADER_BYTES);
   if ((await file.read(header, offset)) < RECORD_HEADER_BYTES) return undefined;
-  const lengthBytes = header.readUInt32BE(0);
+  const lengthBytes = statedLength(header, 0, segment.key);
   if (lengthBytes > MAX_RECORD_BYTES) return undefined;
   const record = Buffer.allocUnsafeSlow(recordSizeBytes(lengthBytes));
   return (await file.read(record, offset)) === record.length ? record : undefined;
@@ -122,8 +131,8 @@ async function isRecord(
   offset: number,
   relativeIndex: number,
 ): Promise<boolean> {
-  const record = await readStated(file, offset);
-  return record !== undefined && decodeRecord(record, 0, segment.seed, relativeIndex).kind === 'record';
+  const record = await readStated(file, segment, offset);
+  return record !== undefined && decodeRecord(record, 0, segment.key, relativeIndex).kind === 'record';
 }
 
 /** The same file, with zeros where the device fails to read. */

@@ -2,16 +2,19 @@ import { join } from 'node:path';
 import { describeError, invariant } from '../../base/errors.ts';
 import { LogFailure } from '../../base/record-log.ts';
 import type { FileSystem, OpenFile } from './file-system.ts';
-import { MAX_OPEN_SEGMENTS } from './limits.ts';
+import { FORMER_PAGE_BYTES, MAX_OPEN_SEGMENTS } from './limits.ts';
 import {
   encodeSegmentHeader,
   SEGMENT_HEADER_BYTES,
   type SegmentHeader,
-  segmentSeed,
+  type SegmentKey,
+  segmentKey,
 } from './segment-codec.ts';
 
 const NAME = /^(\d{16})\.segment$/;
 const NAME_DIGITS = 16;
+/** Ends the names of files that count for nothing; they are removed when the log is opened. */
+export const TEMPORARY = '.tmp';
 
 /** Files are named by their base position, so that names in order are segments in the order of creation. */
 export function segmentName(basePosition: number): string {
@@ -30,7 +33,10 @@ export class Segment {
   readonly firstIndex: number;
   readonly basePosition: number;
   readonly startsOver: boolean;
-  readonly seed: number;
+  readonly salt: Uint8Array | undefined;
+  readonly key: SegmentKey;
+  /** Up to where the file still is what it was in a former life; 0 when it has none, or nothing is left of it. */
+  formerBytes = 0;
   /** Records that count; a truncation leaves the bytes of the others behind in the file. */
   recordCount = 0;
   /** Where the next record goes; meaningful only for the segment being appended to. */
@@ -47,7 +53,8 @@ export class Segment {
     this.firstIndex = header.firstIndex;
     this.basePosition = header.basePosition;
     this.startsOver = header.startsOver;
-    this.seed = segmentSeed(header.basePosition);
+    this.salt = header.salt;
+    this.key = segmentKey(header);
   }
 
   get nextIndex(): number {
@@ -123,18 +130,21 @@ export class RecordOffsets {
 
 /**
  * Makes a segment that appears whole or not at all: its header is durable before its name is.
+ * @param former a file to be written over, of a name that counts for nothing; it is removed when this fails
  * @throws LogFailure when it is not known which; any other error means not at all
  */
 export async function createSegment(
   fileSystem: FileSystem,
   directory: string,
   header: SegmentHeader,
+  former?: FormerFile,
 ): Promise<{ segment: Segment; file: OpenFile }> {
   const segment = new Segment(header);
-  const temporary = join(directory, `${segment.name}.tmp`);
-  const file = await fileSystem.create(temporary);
+  segment.formerBytes = former?.sizeBytes ?? 0;
+  const temporary = former?.path ?? join(directory, `${segment.name}${TEMPORARY}`);
+  const file = await (former === undefined ? fileSystem.create(temporary) : fileSystem.open(temporary));
   try {
-    await file.write([encodeSegmentHeader(header)], 0);
+    await file.write(withPadding([encodeSegmentHeader(header)], segment, SEGMENT_HEADER_BYTES), 0);
     await file.syncData();
     await fileSystem.rename(temporary, join(directory, segment.name));
   } catch (error) {
@@ -150,6 +160,29 @@ export async function createSegment(
     throw new LogFailure(`syncing the log's directory failed: ${describeError(error)}`, { cause: error });
   }
   return { segment, file };
+}
+
+/** A file of a segment that was let go of. */
+export interface FormerFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+}
+
+const ZEROS = new Uint8Array(FORMER_PAGE_BYTES);
+
+/**
+ * What is to be written so that it ends at `endOffset`, with zeros behind it to the end of the page. Written in part, a page
+ * of a former life that has left the system's memory would first have to be read from the disk, by the thread that writes.
+ */
+export function withPadding(
+  parts: readonly Uint8Array[],
+  { formerBytes }: Pick<Segment, 'formerBytes'>,
+  endOffset: number,
+): readonly Uint8Array[] {
+  if (endOffset >= formerBytes) return parts;
+  const pageEnd = Math.ceil(endOffset / FORMER_PAGE_BYTES) * FORMER_PAGE_BYTES;
+  const paddingBytes = Math.min(pageEnd, formerBytes) - endOffset;
+  return paddingBytes === 0 ? parts : [...parts, ZEROS.subarray(0, paddingBytes)];
 }
 
 interface Held {

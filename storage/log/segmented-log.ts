@@ -7,6 +7,7 @@ import { SegmentedLog } from './log-lanes.ts';
 import { type LogOpenReport, type RecoveredSegments, recoverSegments } from './recovery.ts';
 import { SegmentSet } from './segment-set.ts';
 import type { Salvage } from './segment-walk.ts';
+import type { SpareSegments } from './spare-segments.ts';
 
 export type { LogOpenReport, TornTail } from './recovery.ts';
 export { SegmentedLog };
@@ -30,6 +31,8 @@ export interface SegmentedLogOptions {
   readonly mustExist?: boolean;
   /** Records that are damaged in a way this knows how to live with do not keep the log from being opened. */
   readonly salvage?: Salvage;
+  /** Keeps the files of segments that the log lets go of, to be written over; without it they are removed. */
+  readonly spares?: SpareSegments | undefined;
   readonly logger: Logger;
   readonly counters: Counters;
 }
@@ -52,7 +55,8 @@ export async function openSegmentedLog(
     mustExist: options.mustExist === true,
     salvage: options.salvage,
   });
-  const segments = new SegmentSet(fileSystem, directory, logger, options.salvage);
+  const segmentSizeBytes = options.segmentSizeBytes ?? DEFAULT_SEGMENT_SIZE_BYTES;
+  const segments = new SegmentSet({ ...options, segmentSizeBytes });
   try {
     const file = await startSegments(segments, recovered, options.initialIndex ?? 1);
     // A segment made just before a crash may stand in the directory and not yet on the disk.
@@ -60,7 +64,6 @@ export async function openSegmentedLog(
     for (const segment of recovered.superseded) segments.remove(segment);
     const marker = await DurableMarker.open(fileSystem, directory);
     await marker.advance(segments.last.endPosition);
-    const segmentSizeBytes = options.segmentSizeBytes ?? DEFAULT_SEGMENT_SIZE_BYTES;
     const care = { fileSystem, directory, salvage: options.salvage };
     const log = new SegmentedLog({ segments, file, marker, segmentSizeBytes, care, logger, counters });
     return { log, report: reportOpening(options, log, segments.count, recovered) };

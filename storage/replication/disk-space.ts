@@ -2,6 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
 import { describeError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
+import type { SpareSegments } from '../log/spare-segments.ts';
 import type { DiskRoom } from './core.ts';
 import {
   DISK_SPACE_CHECK_MS,
@@ -15,6 +16,8 @@ import {
 export interface DiskSpaceOptions {
   /** Of the file system that holds the logs. */
   readonly space: () => Promise<{ readonly freeBytes: number; readonly totalBytes: number }>;
+  /** What the logs keep to write over; its room counts as taken until it is given up, which is before the disk fills up. */
+  readonly spares?: Pick<SpareSegments, 'allow' | 'limitBytes'> | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly counters: Counters;
@@ -53,6 +56,7 @@ export class DiskSpace {
   #isLow = false;
   #isFilling = false;
   #isSpent = false;
+  #maySpare = true;
 
   constructor(options: DiskSpaceOptions) {
     this.#options = options;
@@ -82,6 +86,7 @@ export class DiskSpace {
 
   #look(): void {
     const leftBytes = this.#leftBytes;
+    if (this.#maySpare) this.#judgeSpares();
     // A fast writer has used up what is between the two thresholds before the file system is asked again.
     if (leftBytes < this.#fillingBytes) this.#setFilling(true);
     if (leftBytes <= 0) this.#setLow(true);
@@ -111,6 +116,7 @@ export class DiskSpace {
         const thresholdBytes = this.#fillingBytes * (this.#isFilling ? FILLING_OVER_FACTOR : 1);
         this.#setFilling(leftBytes < thresholdBytes);
         this.#setLow(leftBytes <= (this.#isLow ? reserveBytes / 2 : 0));
+        this.#judgeSpares();
         this.#isSpent = leftBytes <= (this.#isSpent ? -reserveBytes / 4 : -reserveBytes / 2);
       },
       (error: unknown) => {
@@ -118,6 +124,21 @@ export class DiskSpace {
         logger.warn('replication.disk-space-unknown', { reason: describeError(error) });
       },
     );
+  }
+
+  /**
+   * Nothing is kept where so little is left that what may be kept would make the disk count as filling, or almost: so it
+   * has been given back by the time that it does.
+   */
+  #judgeSpares(): void {
+    const { spares } = this.#options;
+    if (spares === undefined) return;
+    const enoughBytes = this.#fillingBytes * FILLING_OVER_FACTOR + spares.limitBytes;
+    const maySpare = this.#leftBytes >= (this.#maySpare ? enoughBytes : enoughBytes + spares.limitBytes);
+    if (maySpare === this.#maySpare) return;
+    this.#maySpare = maySpare;
+    // Removing a file never fails here.
+    void spares.allow(maySpare);
   }
 
   #setFilling(isFilling: boolean): void {

@@ -78,6 +78,11 @@ export const META_FULL_RETRY_MS = 250;
 export const MAX_EPOCH_ENTRIES = 1_024;
 /** How often a group looks whether the head of its log can go. */
 export const TRIM_CHECK_MS = 10_000;
+/**
+ * The same while much is written: what is let go of in between is not more than may be kept to be written over
+ * (MAX_SPARE_BYTES), at what a disk takes.
+ */
+export const TRIM_BUSY_CHECK_MS = 250;
 /** Log growth that makes such a look worthwhile. */
 export const TRIM_GROWTH_BYTES = 64 * 1024 * 1024;
 /** Bytes of a member's list of LUNs that may be sent to another. */

@@ -1,6 +1,6 @@
 import type { LunTable } from '../lun/lun-table.ts';
 import type { LogView } from './core.ts';
-import { COMPACT_SLACK_BYTES, TRIM_CHECK_MS, TRIM_GROWTH_BYTES } from './limits.ts';
+import { COMPACT_SLACK_BYTES, TRIM_BUSY_CHECK_MS, TRIM_CHECK_MS, TRIM_GROWTH_BYTES } from './limits.ts';
 
 export interface TrimBounds {
   /** What the log may be longer than its live blocks ask for before it is compacted. */
@@ -13,12 +13,15 @@ export interface TrimBounds {
   readonly checkpointBytes?: number;
   /** Between two looks. */
   readonly checkMs: number;
+  /** The same where the log has grown by so much since the last one; default checkMs. */
+  readonly busyCheckMs?: number;
   /** Growth of the log that makes a look worthwhile. */
   readonly growthBytes: number;
 }
 
 export const USUAL_TRIM_BOUNDS: TrimBounds = {
   checkMs: TRIM_CHECK_MS,
+  busyCheckMs: TRIM_BUSY_CHECK_MS,
   growthBytes: TRIM_GROWTH_BYTES,
   slackBytes: COMPACT_SLACK_BYTES,
 };
@@ -29,7 +32,11 @@ export class LogTrimmer {
   readonly #view: LogView;
   readonly #bounds: TrimBounds;
   #nextCheckMs = 0;
+  #nextBusyCheckMs = 0;
+  /** Since the head was last let go of. */
   #appendedBytes = 0;
+  /** Since the last look. */
+  #grownBytes = 0;
   /** Reads are counted by turn, so that a trim can wait for those that began before it. */
   #turn = 0;
   readonly #reading = new Map<number, number>();
@@ -59,6 +66,7 @@ export class LogTrimmer {
 
   grew(lengthBytes: number): void {
     this.#appendedBytes += lengthBytes;
+    this.#grownBytes += lengthBytes;
   }
 
   /** Something was given up: a look may be worthwhile whatever has been appended since the last one. */
@@ -72,8 +80,13 @@ export class LogTrimmer {
    * @param keepFrom records from here on are still being sent to another member
    */
   propose(nowMs: number, keepFrom: number): number | undefined {
-    if (nowMs < this.#nextCheckMs || this.#appendedBytes < this.#bounds.growthBytes) return undefined;
-    this.#nextCheckMs = nowMs + this.#bounds.checkMs;
+    const { checkMs, busyCheckMs = checkMs, growthBytes } = this.#bounds;
+    if (this.#appendedBytes < growthBytes) return undefined;
+    const isBusy = this.#grownBytes >= growthBytes && nowMs >= this.#nextBusyCheckMs;
+    if (!isBusy && nowMs < this.#nextCheckMs) return undefined;
+    this.#nextCheckMs = nowMs + checkMs;
+    this.#nextBusyCheckMs = nowMs + busyCheckMs;
+    this.#grownBytes = 0;
     // Until all that is committed has been applied, older blocks may only seem to be in use.
     if (this.#table.appliedIndex < this.#view.commitIndex) return undefined;
     const index = Math.min(this.#table.firstNeededIndex(), this.#view.commitIndex, keepFrom);

@@ -6,4 +6,5 @@ import { PROPOSAL_EXHIBITS } from './proposal-exhibits.ts';
 export const CLUSTER_EXHIBITS = [...LOG_EXHIBITS, ...MEMBER_EXHIBITS, ...PROPOSAL_EXHIBITS];
 export { FABRIC_EXHIBITS } from './fabric-exhibits.ts';
 export { REPLICATION_EXHIBITS } from './replication-exhibits.ts';
+export { REUSE_EXHIBITS } from './reuse-exhibits.ts';
 export { SLOW_MEMBER_EXHIBITS } from './slow-member-exhibits.ts';

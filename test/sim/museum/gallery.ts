@@ -44,6 +44,19 @@ export const SLOW_MEMBERS: Subject = {
   script: 'test/sim/replication/run-slow-members.js',
 };
 
+/** Lives of one log. */
+export const LOG_LIVES: Subject = {
+  sources: [
+    'base',
+    'storage/log',
+    'test/sim/log',
+    'test/support/faulty-disk.ts',
+    'test/support/log-model.ts',
+  ],
+  script: 'test/sim/log/run-seeds.js',
+  options: [],
+};
+
 /** Whole nodes. */
 export const FABRIC: Subject = {
   sources: [

@@ -206,8 +206,9 @@ export const LOG_EXHIBITS: readonly Exhibit[] = [
     edits: [
       {
         file: 'storage/log/segment-codec.ts',
-        sound: 'if (crc32c(payload, checksumBeforePayload(input, at, seed)) !== readU32(input, at + 4)) {',
-        faulty: 'if (crc32c(payload, checksumBeforePayload(input, at, seed)) === -1) {',
+        sound:
+          'if (crc32c(payload, checksumBeforePayload(input, at, key.seed)) !== readU32(input, at + 4)) {',
+        faulty: 'if (crc32c(payload, checksumBeforePayload(input, at, key.seed)) === -1) {',
       },
     ],
     seeds: 60,

@@ -2,8 +2,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CLUSTER_EXHIBITS, FABRIC_EXHIBITS, REPLICATION_EXHIBITS, SLOW_MEMBER_EXHIBITS } from './exhibits.ts';
-import { CLUSTER, FABRIC, faultyTexts, Gallery, REPLICATION, SLOW_MEMBERS } from './gallery.ts';
+import {
+  CLUSTER_EXHIBITS,
+  FABRIC_EXHIBITS,
+  REPLICATION_EXHIBITS,
+  REUSE_EXHIBITS,
+  SLOW_MEMBER_EXHIBITS,
+} from './exhibits.ts';
+import { CLUSTER, FABRIC, faultyTexts, Gallery, LOG_LIVES, REPLICATION, SLOW_MEMBERS } from './gallery.ts';
 
 const TIMEOUT_MS = 400_000;
 
@@ -11,6 +17,7 @@ describe.each([
   ['the cluster log', CLUSTER, CLUSTER_EXHIBITS],
   ['replication', REPLICATION, REPLICATION_EXHIBITS],
   ['slow members', SLOW_MEMBERS, SLOW_MEMBER_EXHIBITS],
+  ["a log's lives", LOG_LIVES, REUSE_EXHIBITS],
   ['whole nodes', FABRIC, FABRIC_EXHIBITS],
 ])('the simulator of %s', (_name, subject, exhibits) => {
   let folder: string;

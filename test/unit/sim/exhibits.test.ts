@@ -3,12 +3,19 @@ import {
   CLUSTER_EXHIBITS,
   FABRIC_EXHIBITS,
   REPLICATION_EXHIBITS,
+  REUSE_EXHIBITS,
   SLOW_MEMBER_EXHIBITS,
 } from '../../sim/museum/exhibits.ts';
 import { faultyTexts } from '../../sim/museum/gallery.ts';
 
 describe('each fault of the museum', () => {
-  const all = [...CLUSTER_EXHIBITS, ...REPLICATION_EXHIBITS, ...SLOW_MEMBER_EXHIBITS, ...FABRIC_EXHIBITS];
+  const all = [
+    ...CLUSTER_EXHIBITS,
+    ...REPLICATION_EXHIBITS,
+    ...REUSE_EXHIBITS,
+    ...SLOW_MEMBER_EXHIBITS,
+    ...FABRIC_EXHIBITS,
+  ];
   it.each(all)('still fits: $name', (exhibit) => {
     for (const [file, text] of faultyTexts(exhibit)) expect(text, file).not.toBe('');
   });

@@ -5,6 +5,7 @@ import { silentLogger } from '../../../../base/logger.ts';
 import { SeededRandom } from '../../../../base/random.ts';
 import { LogCorruptionError } from '../../../../base/record-log.ts';
 import { openSegmentedLog } from '../../../../storage/log/segmented-log.ts';
+import { SpareSegments } from '../../../../storage/log/spare-segments.ts';
 import { FaultyDisk } from '../../../support/faulty-disk.ts';
 
 /**
@@ -19,12 +20,13 @@ function recordOf(index: number): Uint8Array {
   return Buffer.alloc(20 + ((index * 37) % 400), index);
 }
 
-function open(disk: FaultyDisk) {
+function open(disk: FaultyDisk, spares?: SpareSegments) {
   return openSegmentedLog({
     directory: DIRECTORY,
     fileSystem: disk.mount(),
     segmentSizeBytes: 2_000,
     verify: 'last-segment',
+    spares,
     logger: silentLogger,
     counters: new CounterSet(),
   });
@@ -61,8 +63,14 @@ async function readThrough(log: Log): Promise<number[]> {
 
 async function run(seed: number, flips: readonly number[], cutAfterTurns: number): Promise<void> {
   const disk = new FaultyDisk(new SeededRandom(seed));
-  const { log } = await open(disk);
-  for (let i = 1; i <= COUNT; i++) await log.append([recordOf(i)]);
+  const areReused = seed % 2 === 0;
+  const { log } = await open(disk, areReused ? new SpareSegments(new SeededRandom(seed)) : undefined);
+  for (let life = areReused ? 1 : 2; life <= 2; life++) {
+    // The files of the life before, where there was one, are written over.
+    await log.resetTo(1);
+    await new Promise((resolve) => setImmediate(resolve));
+    for (let i = 1; i <= COUNT; i++) await log.append([recordOf(i)]);
+  }
   await log.sync();
   // Headers are read at every opening, and the last segment tells a torn tail from damage: both are other tests'.
   const files = disk
@@ -93,4 +101,4 @@ it('mends whatever is damaged, through losses of power, and never reads a wrong 
   const flips = fc.array(fc.nat(1_000_000), { minLength: 1, maxLength: 6 });
   const cut = fc.nat(400);
   await fc.assert(fc.asyncProperty(fc.integer({ min: 0 }), flips, cut, run), { numRuns: 60 });
-});
+}, 300_000);

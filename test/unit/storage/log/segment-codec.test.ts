@@ -8,11 +8,12 @@ import {
   encodeSegmentHeader,
   frameRecords,
   resync,
+  SALT_BYTES,
   SEGMENT_HEADER_BYTES,
-  segmentSeed,
+  segmentKey,
 } from '../../../../storage/log/segment-codec.ts';
 
-const seed = segmentSeed(4096);
+const key = segmentKey({ basePosition: 4096 });
 
 /** Joins groups of digits that stand apart only for reading. */
 function hex(...groups: string[]): string {
@@ -20,7 +21,7 @@ function hex(...groups: string[]): string {
 }
 
 function frame(payloads: readonly Uint8Array[], durableEnd = 0): Buffer {
-  const context = { seed, offset: SEGMENT_HEADER_BYTES, firstRelativeIndex: 0, durableEnd };
+  const context = { key, offset: SEGMENT_HEADER_BYTES, firstRelativeIndex: 0, durableEnd };
   return Buffer.concat(frameRecords(payloads, context).parts);
 }
 
@@ -38,6 +39,8 @@ describe('segment header', () => {
   it('comes back as it was, and any damaged or missing byte is noticed', () => {
     const out = encodeSegmentHeader(header);
     expect(decodeSegmentHeader(out)).toEqual(header);
+    const salted = { ...header, salt: Uint8Array.from({ length: SALT_BYTES }, (_, i) => i) };
+    expect(decodeSegmentHeader(encodeSegmentHeader(salted))).toEqual(salted);
     for (let i = 0; i < out.length; i++) {
       const broken = out.slice();
       broken[i] = (broken[i] as number) ^ 1;
@@ -70,7 +73,7 @@ describe('durable marker slot', () => {
 describe('record', () => {
   it('has its bytes in the documented places', () => {
     const out = frameRecords([Buffer.from('abc')], {
-      seed,
+      key,
       offset: 64,
       firstRelativeIndex: 5,
       durableEnd: 48,
@@ -90,12 +93,12 @@ describe('record', () => {
     );
     fc.assert(
       fc.property(fc.array(payload, { maxLength: 8 }), (payloads) => {
-        const context = { seed, offset: 48, firstRelativeIndex: 3, durableEnd: 9 };
+        const context = { key, offset: 48, firstRelativeIndex: 3, durableEnd: 9 };
         const { parts, sizeBytes, offsets } = frameRecords(payloads, context);
         const bytes = Buffer.concat(parts);
         expect(bytes.length).toBe(sizeBytes);
         for (const [i, expected] of payloads.entries()) {
-          const decoded = decodeRecord(bytes, (offsets[i] as number) - 48, seed, 3 + i);
+          const decoded = decodeRecord(bytes, (offsets[i] as number) - 48, key, 3 + i);
           expect(decoded).toMatchObject({ kind: 'record', relativeIndex: 3 + i, durableEnd: 9 });
           if (decoded.kind === 'record') expect(Buffer.compare(decoded.payload, expected)).toBe(0);
         }
@@ -106,7 +109,7 @@ describe('record', () => {
   it('is incomplete when cut anywhere', () => {
     const bytes = frame([Buffer.from('hello, world')]);
     for (let length = 0; length < bytes.length; length++) {
-      const decoded = decodeRecord(bytes.subarray(0, length), 0, seed, 0);
+      const decoded = decodeRecord(bytes.subarray(0, length), 0, key, 0);
       expect(decoded.kind).toBe('incomplete');
       if (decoded.kind === 'incomplete') expect(decoded.neededBytes).toBeGreaterThan(length);
     }
@@ -118,15 +121,15 @@ describe('record', () => {
     for (let bit = 0; bit < meaningful * 8; bit++) {
       const broken = Buffer.concat([bytes, Buffer.alloc(64 * 1024)]);
       broken[bit >> 3] = (broken[bit >> 3] as number) ^ (1 << (bit & 7));
-      expect(decodeRecord(broken, 0, seed, 0).kind).not.toBe('record');
+      expect(decodeRecord(broken, 0, key, 0).kind).not.toBe('record');
     }
   });
 
   it('is bad in another segment or at another index', () => {
     const bytes = frame([Buffer.from('hello')]);
-    expect(decodeRecord(bytes, 0, segmentSeed(8192), 0).kind).toBe('bad');
-    expect(decodeRecord(bytes, 0, seed, 1).kind).toBe('bad');
-    expect(decodeRecord(Buffer.alloc(64), 0, seed, 0).kind).toBe('bad');
+    expect(decodeRecord(bytes, 0, segmentKey({ basePosition: 8192 }), 0).kind).toBe('bad');
+    expect(decodeRecord(bytes, 0, key, 1).kind).toBe('bad');
+    expect(decodeRecord(Buffer.alloc(64), 0, key, 0).kind).toBe('bad');
   });
 });
 
@@ -135,14 +138,14 @@ describe('resync', () => {
     const bytes = Buffer.concat([
       frame([Buffer.from('first')]),
       ...frameRecords([Buffer.from('second'), Buffer.from('third')], {
-        seed,
+        key,
         offset: SEGMENT_HEADER_BYTES + 24,
         firstRelativeIndex: 1,
         durableEnd: 72,
       }).parts,
     ]);
     bytes[17] = 0;
-    expect(resync(bytes, SEGMENT_HEADER_BYTES, seed, 0, 1e6)).toEqual({
+    expect(resync(bytes, SEGMENT_HEADER_BYTES, key, 0, 1e6)).toEqual({
       records: 2,
       durableEnd: 72,
       exhausted: false,
@@ -150,7 +153,7 @@ describe('resync', () => {
   });
 
   it('finds nothing in zeros, and gives up within its budget', () => {
-    expect(resync(Buffer.alloc(4096), 48, seed, 0, 1e6)).toEqual({
+    expect(resync(Buffer.alloc(4096), 48, key, 0, 1e6)).toEqual({
       records: 0,
       durableEnd: 0,
       exhausted: false,
@@ -160,6 +163,9 @@ describe('resync', () => {
       hostile.writeUInt32BE(1, at);
       hostile.writeUInt32BE(1, at + 4);
     }
-    expect(resync(hostile, 48, seed, 0, 100).exhausted).toBe(true);
+    expect(resync(hostile, 48, key, 0, 100).exhausted).toBe(true);
+    // Whoever does not know the salt cannot make anything look like a record.
+    const salted = segmentKey({ basePosition: 4096, salt: new Uint8Array(SALT_BYTES).fill(0xa5) });
+    expect(resync(hostile, 48, salted, 0, 100)).toEqual({ records: 0, durableEnd: 0, exhausted: false });
   });
 });

@@ -1,32 +1,17 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { CounterSet } from '../../../../base/counters.ts';
-import { crc32c } from '../../../../base/crc32c.ts';
 import { silentLogger } from '../../../../base/logger.ts';
 import { SeededRandom } from '../../../../base/random.ts';
 import { LogFullError, type RecordLog } from '../../../../base/record-log.ts';
 import { openSegmentedLog } from '../../../../storage/log/segmented-log.ts';
 import { FaultyDisk } from '../../../support/faulty-disk.ts';
+import { carryOut, type Expected, mismatch, nextOf, readAll, type Step } from '../../../support/log-model.ts';
 
 /**
  * Random lives of a log on a disk that forgets. Whatever happens, opening succeeds, every record that was
  * durable is there, and every record there is the one last appended under its number.
  */
-
-interface Expected {
-  /** Records before this one may have been trimmed. */
-  readonly trimmedBefore: number;
-  /** Number of the first of `payloads`. */
-  readonly start: number;
-  readonly payloads: readonly string[];
-  readonly durableNext: number;
-}
-
-type Step =
-  | { readonly do: 'append'; readonly sizes: readonly number[]; readonly atOnce: boolean }
-  | { readonly do: 'sync' }
-  | { readonly do: 'truncate' | 'trim'; readonly at: number }
-  | { readonly do: 'reset'; readonly to: number };
 
 interface Life {
   readonly steps: readonly Step[];
@@ -59,76 +44,6 @@ const life: fc.Arbitrary<Life> = fc.record({
   end: fc.constantFrom('crash', 'crash', 'crash', 'kill', 'close'),
   roomBytes: fc.option(fc.nat(6000), { nil: undefined }),
 });
-
-function nextOf(expected: Expected): number {
-  return expected.start + expected.payloads.length;
-}
-
-let serial = 0;
-
-function payload(size: number): string {
-  return `${serial++}:`.padEnd(size, 'x').slice(0, Math.max(size, 0));
-}
-
-/** Makes the call, and says what is to be expected once it has succeeded. */
-function carryOut(log: RecordLog, step: Step, now: Expected): { done: Promise<unknown>; after: Expected } {
-  switch (step.do) {
-    case 'append': {
-      const payloads = step.sizes.map(payload);
-      const records = payloads.map((p) => Buffer.from(p));
-      const checksums = records.map((record, i) => (i % 2 === 0 ? crc32c(record) : undefined));
-      const appended = step.atOnce ? log.appendNow?.(records, checksums) : undefined;
-      const done = appended === undefined ? log.append(records, checksums) : Promise.resolve(appended);
-      return { done, after: { ...now, payloads: [...now.payloads, ...payloads] } };
-    }
-    case 'sync':
-      return { done: log.sync(), after: { ...now, durableNext: nextOf(now) } };
-    case 'truncate': {
-      const at = log.firstIndex + (step.at % (nextOf(now) - log.firstIndex + 1));
-      const isNothing = at === nextOf(now);
-      const payloads = now.payloads.slice(0, at - now.start);
-      const after = isNothing ? now : { ...now, payloads, durableNext: at };
-      return { done: log.truncateFrom(at), after };
-    }
-    case 'trim': {
-      const at = now.start + (step.at % (now.payloads.length + 1));
-      const after = { ...now, trimmedBefore: Math.max(at, now.trimmedBefore) };
-      return { done: log.trimBefore(at), after };
-    }
-    case 'reset': {
-      const after = { trimmedBefore: step.to, start: step.to, payloads: [], durableNext: step.to };
-      return { done: log.resetTo(step.to), after };
-    }
-  }
-}
-
-async function readAll(log: RecordLog): Promise<string[]> {
-  const found: string[] = [];
-  for await (const { index, payload, position } of log.scan(log.firstIndex)) {
-    expect(index).toBe(log.firstIndex + found.length);
-    expect(Buffer.compare(await log.read(index), payload)).toBe(0);
-    expect(Buffer.compare(await log.readAt(position, payload.length), payload)).toBe(0);
-    const atOnce = new Uint8Array(payload.length);
-    if (log.readAtNow?.(position, atOnce) === true) expect(Buffer.compare(atOnce, payload)).toBe(0);
-    found.push(Buffer.from(payload).toString());
-  }
-  return found;
-}
-
-/** @returns what was wrong, or undefined when the log is what `expected` allows after a crash */
-function mismatch(log: RecordLog, found: readonly string[], expected: Expected): string | undefined {
-  if (log.firstIndex < expected.start || log.firstIndex > expected.trimmedBefore) {
-    if (log.firstIndex !== expected.start) return `first index ${log.firstIndex}`;
-  }
-  if (log.nextIndex < expected.durableNext) return `${log.nextIndex} < durable ${expected.durableNext}`;
-  if (log.nextIndex > nextOf(expected)) return `${log.nextIndex} > written ${nextOf(expected)}`;
-  for (const [i, value] of found.entries()) {
-    const index = log.firstIndex + i;
-    if (value !== expected.payloads[index - expected.start])
-      return `record ${index} is ${value.slice(0, 20)}`;
-  }
-  return undefined;
-}
 
 async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await Promise.resolve();
@@ -195,4 +110,4 @@ async function run(seed: number, lives: readonly Life[]): Promise<void> {
 it('never loses a durable record nor returns a wrong one', async () => {
   const lives = fc.array(life, { minLength: 1, maxLength: 6 });
   await fc.assert(fc.asyncProperty(fc.integer({ min: 0 }), lives, run), { numRuns: 400 });
-}, 60_000);
+}, 600_000);

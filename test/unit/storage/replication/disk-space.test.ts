@@ -76,3 +76,39 @@ it('counts what others who share the disk append', async () => {
   one.tick();
   expect(one.isLow).toBe(true);
 });
+
+it('has what the logs keep given up before it fills up, and nothing kept until there is room for it again', async () => {
+  let nowMs = 0;
+  let freeBytes = 0;
+  const allowed: boolean[] = [];
+  const disk = new DiskSpace({
+    space: () => Promise.resolve({ freeBytes, totalBytes: 1000 * MIB }),
+    spares: {
+      limitBytes: 100 * MIB,
+      allow: (mayKeep) => {
+        allowed.push(mayKeep);
+        return Promise.resolve();
+      },
+    },
+    clock: { monotonicMs: () => nowMs, wallMs: () => 0 },
+    logger: silentLogger,
+    counters: new CounterSet(),
+  });
+  const after = async (freeMib: number): Promise<[boolean | undefined, boolean]> => {
+    freeBytes = freeMib * MIB;
+    nowMs += DISK_SPACE_CHECK_MS;
+    disk.tick();
+    await new Promise((resolve) => setImmediate(resolve));
+    return [allowed.at(-1), disk.isFilling];
+  };
+  // 62.5 MiB are the reserve, 50 the warning's and 12.5 more end it; then there is what may be kept.
+  expect(await after(300)).toEqual([undefined, false]);
+  disk.took(70 * MIB);
+  expect(allowed).toEqual([]);
+  disk.took(10 * MIB);
+  expect(allowed).toEqual([false]);
+  expect(await after(300)).toEqual([false, false]);
+  expect(await after(330)).toEqual([true, false]);
+  expect(await after(220)).toEqual([false, false]);
+  expect(await after(100)).toEqual([false, true]);
+});
