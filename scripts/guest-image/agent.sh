@@ -12,7 +12,7 @@ uptime_now() { read -r up _ </proc/uptime; }
 say() { echo "BOOTFABRIC-GUEST $*"; }
 
 # write FIRST COUNT: block N at slot N mod SLOTS, past the page cache and flushed before it is acknowledged.
-# A line on the console ends it early.
+# A line on the console ends it early, but for one that asks for the paths.
 write_stamps() {
   n=$1
   end=$((n + $2))
@@ -25,7 +25,10 @@ write_stamps() {
     uptime_now
     say "ack $n $up"
     n=$((n + 1))
-    read -r -t 0 && read -r line && break
+    if read -r -t 0 && read -r line; then
+      [ "$line" = paths ] || break
+      paths
+    fi
   done
   say "written $n"
 }
@@ -84,6 +87,11 @@ fio_stop() {
   say "fio rounds=$rounds WRONG"
 }
 
+# paths: has what runs in memory say which paths the disk has.
+paths() {
+  if [ -p /run/paths ]; then echo >/run/paths; else say "paths-end maps=0"; fi
+}
+
 # still: nothing of the root is written any more; it is as after an orderly end.
 still() {
   sync
@@ -108,6 +116,7 @@ while read -r command first second; do
   fio-start) fio_rounds </dev/null >/dev/null & say fio-started ;;
   fio-stop) fio_stop ;;
   still) still ;;
+  paths) paths ;;
   log) dmesg | tail -n "${first:-40}"; say "log-end" ;;
   reboot) say rebooting; reboot -f ;;
   '') ;;

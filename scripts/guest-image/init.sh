@@ -76,12 +76,24 @@ case $(cat "$ibft/initiator/initiator-name") in
   ;;
 esac
 wait_for 60 iscsiadm -m node -T "$iqn" -p "$portal" --login || fail "login to $iqn at $portal"
-wait_for 30 findfs LABEL=bootfabric || fail "no partition with the label bootfabric"
-mount -t ext4 -o noatime,errors=panic "$(findfs LABEL=bootfabric)" /root || fail "mount"
+# And one named so has several paths to its disk.
+paths=
+case $(cat "$ibft/initiator/initiator-name") in
+*-paths) paths=several ;;
+esac
+if [ -n "$paths" ]; then
+  # Logs in by the other portals and says what the root is on.
+  . /multipath.sh
+else
+  wait_for 30 findfs LABEL=bootfabric || fail "no partition with the label bootfabric"
+  root=$(findfs LABEL=bootfabric)
+fi
+mount -t ext4 -o noatime,errors=panic "$root" /root || fail "mount"
 
 mount -t proc proc /root/proc
 mount -t sysfs sysfs /root/sys
 mount -t devtmpfs dev /root/dev
 mount -t tmpfs run /root/run
 dmesg -n 1
+[ -n "$paths" ] && describe_paths_when_asked &
 exec chroot /root /sbin/agent "$iqn" "$portal" </dev/ttyS0 >/dev/ttyS0 2>&1

@@ -1,13 +1,29 @@
 import { chmodSync, copyFileSync, cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { copyLibraries } from './libraries.ts';
 import { run, runForBytes } from './run.ts';
 
-const MODULES = ['virtio_pci', 'virtio_net', 'iscsi_tcp', 'iscsi_ibft', 'sd_mod', 'crc32c_generic', 'ext4'];
-const PROGRAMS = ['iscsid', 'iscsiadm'];
+const MODULES = [
+  ...['virtio_pci', 'virtio_net', 'iscsi_tcp', 'iscsi_ibft', 'sd_mod', 'crc32c_generic', 'ext4'],
+  ...['dm_multipath', 'dm_service_time', 'scsi_dh_alua'],
+];
+/** Where the packages have them; all are in /sbin of the guest. */
+const PROGRAMS = [
+  ...['sbin/iscsid', 'sbin/iscsiadm'],
+  ...['sbin/multipathd', 'sbin/kpartx', 'sbin/dmsetup', 'bin/udevadm'],
+];
+/** What multipathd and udev look for by its path. */
+const PLUGINS = [
+  ...['prioalua', 'priosysfs', 'prioconst', 'checktur'].map((name) => `lib/multipath/lib${name}.so`),
+  'lib/udev/scsi_id',
+];
+/** What no program names and the C library loads where a thread is cancelled, as multipathd's are. */
+const THREAD_LIBRARY = 'lib/x86_64-linux-gnu/libgcc_s.so.1';
+const RULES_FOLDER = 'lib/udev/rules.d';
+const RULES = ['55-dm', '56-dm-mpath', '60-persistent-storage', '95-dm-notify'];
 
-/** A gzipped cpio archive: busybox, the modules in loading order, open-iscsi with its libraries, init.sh. */
+/** A gzipped cpio archive: busybox, the modules in loading order, open-iscsi, multipath software, libraries, init.sh. */
 export function makeInitramfs(unpacked: string, sources: string, folder: string): Buffer {
   const tree = join(folder, 'initramfs');
   for (const name of [
@@ -28,13 +44,23 @@ export function makeInitramfs(unpacked: string, sources: string, folder: string)
   cpSync('/bin/busybox', join(tree, 'bin/busybox'), { dereference: true });
   copyFileSync(join(sources, 'init.sh'), join(tree, 'init'));
   chmodSync(join(tree, 'init'), 0o755);
+  copyFileSync(join(sources, 'multipath.sh'), join(tree, 'multipath.sh'));
   copyFileSync(join(sources, 'iscsid.conf'), join(tree, 'etc/iscsi/iscsid.conf'));
   // iscsid looks up the name of the user that talks to it.
   writeFileSync(join(tree, 'etc/passwd'), 'root:x:0:0:root:/:/bin/sh\n');
   copyModules(unpacked, tree);
-  for (const program of PROGRAMS) {
-    copyFileSync(join(unpacked, 'sbin', program), join(tree, 'sbin', program));
-    copyLibraries(join(tree, 'sbin', program), unpacked, tree);
+  for (const path of PROGRAMS) addProgram(join(unpacked, path), join(tree, 'sbin', basename(path)));
+  for (const path of PLUGINS) addProgram(join(unpacked, path), join(tree, path));
+  addProgram(join(unpacked, THREAD_LIBRARY), join(tree, 'lib', basename(THREAD_LIBRARY)));
+  mkdirSync(join(tree, RULES_FOLDER), { recursive: true });
+  for (const rules of RULES) {
+    const path = join(RULES_FOLDER, `${rules}.rules`);
+    copyFileSync(join(unpacked, path), join(tree, path));
+  }
+  function addProgram(from: string, to: string): void {
+    mkdirSync(dirname(to), { recursive: true });
+    copyFileSync(from, to);
+    copyLibraries(to, unpacked, tree);
   }
   run('touch', ['--no-dereference', '--date=@0', ...allPaths(tree)]);
   const names = Buffer.from(run('find', ['.'], { cwd: tree }).trim().split('\n').sort().join('\n'));

@@ -105,6 +105,12 @@ export class TestCluster {
     return this.#path(`cluster/${id}`);
   }
 
+  addressOf(id: string): string {
+    const node = this.#options.nodes.find((candidate) => candidate.id === id);
+    if (node === undefined) throw new Error(`there is no node ${id}`);
+    return node.address;
+  }
+
   /** Whether its process runs, or stands still. */
   isRunning(id: string): boolean {
     return this.#processes.has(id);

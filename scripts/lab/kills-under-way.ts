@@ -34,6 +34,10 @@ export interface KillsOptions {
   /** How often the node that serves the disk is killed, one after the other has come back. */
   readonly kills: number;
   readonly say: (line: string) => void;
+  /** Looks at the machine while it writes on without the node killed; that node is started again afterwards. */
+  readonly whileDown?: (killed: string) => Promise<void>;
+  /** Looks at the machine while it writes and every copy is up to date again. */
+  readonly whenWhole?: () => Promise<void>;
 }
 
 export interface KillsFigures {
@@ -75,7 +79,8 @@ export async function killUnderMachine(boot: BootLab, options: KillsOptions): Pr
   }
 }
 
-async function writeThroughKills(boot: BootLab, { client, machine, kills, say }: KillsOptions) {
+async function writeThroughKills(boot: BootLab, options: KillsOptions) {
+  const { client, machine, kills, say } = options;
   const { cluster } = boot;
   const writer = new StampWriter(machine.console, 0);
   await writer.more(STEADY_BLOCKS, RESUME_TIMEOUT_MS);
@@ -89,8 +94,10 @@ async function writeThroughKills(boot: BootLab, { client, machine, kills, say }:
     const pauseMs = longestPauseMs(writer.acknowledged(), before);
     pausesMs.push(pauseMs);
     say(`kill ${kill} of ${kills}: ${primary}, pause ${(pauseMs / 1000).toFixed(2)} s`);
+    await options.whileDown?.(primary);
     cluster.startNode(primary);
     await cluster.waitUntilWhole(WHOLE_TIMEOUT_MS);
+    await options.whenWhole?.();
   }
   const { end } = await writer.stop(RESUME_TIMEOUT_MS);
   return { end, pausesMs };
