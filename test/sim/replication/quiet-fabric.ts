@@ -1,6 +1,7 @@
 import { CounterSet } from '../../../base/counters.ts';
 import { silentLogger } from '../../../base/logger.ts';
 import type { PeerTransport } from '../../../base/peer-transport.ts';
+import { DiskSpace } from '../../../storage/replication/disk-space.ts';
 import {
   type PortalGroup,
   type PortalGroupState,
@@ -15,11 +16,14 @@ import { simulatedImages } from './sectors.ts';
 
 const NODES = ['n1', 'n2', 'n3'];
 const LEASE_MS = 600;
+export const DISK_BYTES = 64 * 1024 ** 3;
 
 /** Three nodes with copies of some groups that n1 leads, in virtual time, where nothing goes wrong by itself. */
 export class QuietFabric {
   readonly world: World;
   readonly network: Network;
+  /** What is free of a node's disk, of DISK_BYTES; all of it where nothing is said. */
+  readonly freeBytes = new Map<string, number>();
   readonly #hosts = new Map<string, ReplicationHost>();
   readonly #processes = new Map<string, Process>();
   readonly #disks = new Map<string, Disk>();
@@ -54,7 +58,11 @@ export class QuietFabric {
         disk.msPerMib = options.msPerMib;
         this.#disks.set(disk.id, disk);
       }
+      const counters = new CounterSet();
+      const space = () =>
+        Promise.resolve({ freeBytes: this.freeBytes.get(nodeId) ?? DISK_BYTES, totalBytes: DISK_BYTES });
       const host = new ReplicationHost({
+        diskSpace: new DiskSpace({ space, clock: process, logger: silentLogger, counters }),
         nodeId,
         incarnation: process.incarnation,
         transport: this.#counted(network.attach(process)),
@@ -64,7 +72,7 @@ export class QuietFabric {
         clock: process,
         timers: process,
         logger: silentLogger,
-        counters: new CounterSet(),
+        counters,
         proposeShrink: (group, epoch, remove) => this.#shrink(process, group, epoch, remove),
         proposeExpand: () => Promise.resolve('refused'),
         onFatal: (error) => {
