@@ -33,7 +33,7 @@ export function crc32cWithin(input: Uint8Array, from: number, to: number, previo
   return ~c >>> 0;
 }
 
-/** For each length asked for: what as many bytes of zeros make of each bit of a CRC. */
+/** For each length asked for: what as many bytes of zeros make of each value of each byte of a CRC, lowest byte first. */
 const PAST = new Map<number, Uint32Array>();
 
 /**
@@ -41,12 +41,17 @@ const PAST = new Map<number, Uint32Array>();
  * @param previous the CRC of what comes before
  */
 export function crc32cPast(previous: number, crcOfBytes: number, lengthBytes: number): number {
-  let operator = PAST.get(lengthBytes);
-  if (operator === undefined) {
-    operator = operatorOfZeros(lengthBytes);
-    PAST.set(lengthBytes, operator);
+  let table = PAST.get(lengthBytes);
+  if (table === undefined) {
+    table = byBytes(operatorOfZeros(lengthBytes));
+    PAST.set(lengthBytes, table);
   }
-  return (applied(operator, previous) ^ crcOfBytes) >>> 0;
+  const past =
+    (table[previous & 0xff] as number) ^
+    (table[0x100 | ((previous >>> 8) & 0xff)] as number) ^
+    (table[0x200 | ((previous >>> 16) & 0xff)] as number) ^
+    (table[0x300 | (previous >>> 24)] as number);
+  return (past ^ crcOfBytes) >>> 0;
 }
 
 /** A CRC is linear over GF(2), so that zeros that follow act on it as a matrix does; columns by bit. */
@@ -62,6 +67,13 @@ function operatorOfZeros(lengthBytes: number): Uint32Array {
     power = multiplied(power, power);
   }
   return result;
+}
+
+/** Four look-ups take a tenth of the time that going through the bits does. */
+function byBytes(operator: Uint32Array): Uint32Array {
+  const table = new Uint32Array(4 * 0x100);
+  for (let i = 0; i < table.length; i++) table[i] = applied(operator, (i & 0xff) << ((i >>> 8) * 8));
+  return table;
 }
 
 function multiplied(a: Uint32Array, b: Uint32Array): Uint32Array {

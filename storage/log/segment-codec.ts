@@ -175,9 +175,7 @@ export function frameRecords(
       parts.push(arena.subarray(flushed, used), payload);
       flushed = used;
     }
-    const padding = aligned(payload.length) - payload.length;
-    arena.fill(0, used, used + padding);
-    used += padding;
+    for (let padding = aligned(payload.length) - payload.length; padding > 0; padding--) arena[used++] = 0;
     at += recordSizeBytes(payload.length);
   }
   if (used > flushed) parts.push(arena.subarray(flushed, used));

@@ -1,6 +1,6 @@
 import { ByteReader } from '../../base/byte-reader.ts';
 import { ByteWriter } from '../../base/byte-writer.ts';
-import { crc32c, crc32cPast } from '../../base/crc32c.ts';
+import { crc32c, crc32cPast, crc32cWithin } from '../../base/crc32c.ts';
 import { invariant, ProtocolError } from '../../base/errors.ts';
 import { layout, u8, u16, u32 } from '../../base/layout.ts';
 import type { Slab } from '../../base/slab-memory.ts';
@@ -188,7 +188,7 @@ export function sealWriteRecord(
     payload[at++] = crc;
     overBlocks = i === 0 ? crc : crc32cPast(overBlocks, crc, STORED_BLOCK_BYTES);
   }
-  return crc32cPast(crc32c(payload.subarray(0, at)), overBlocks, blockCount * STORED_BLOCK_BYTES);
+  return crc32cPast(crc32cWithin(payload, 0, at), overBlocks, blockCount * STORED_BLOCK_BYTES);
 }
 
 /** @returns CRC32C of a write record's payload; undefined when a block does not match the checksum stated for it */
