@@ -16,6 +16,8 @@ nodes comes back that was away while so much was written: with what it had, and 
 
   --rounds N       default 5
   --seconds N      of each cell in each round; default 1
+  --warm-up N      seconds of each cell before the first round, not counted; default 2: a program that has just been
+                   started takes twice as long for a write until it has been compiled, and more copies are more programs
   --copies LIST    default 1,2,3
   --only TEXT      cells whose name contains the text
   --catch-up MIB   written while a node is away; default 512, 0 for none. Takes three copies.
@@ -36,6 +38,7 @@ interface CellResult {
 interface Options {
   readonly rounds: number;
   readonly seconds: number;
+  readonly warmUpSeconds: number;
   readonly copies: readonly number[];
   readonly cells: readonly Cell[];
   readonly catchUpBytes: number;
@@ -45,6 +48,12 @@ async function measureCells(clusters: readonly BenchCluster[], options: Options)
   const random = new SeededRandom(1);
   const below = (bound: number): number => random.below(bound);
   const results = options.cells.map((cell) => ({ cell, byCopies: new Map<number, Measured[]>() }));
+  for (const cluster of options.warmUpSeconds > 0 ? clusters : []) {
+    const cpuSeconds = (): number => cluster.cpuSeconds();
+    for (const cell of options.cells) {
+      await work(cluster.initiator, cell, { seconds: options.warmUpSeconds, below, cpuSeconds });
+    }
+  }
   for (let round = 0; round < options.rounds; round++) {
     for (const { cell, byCopies } of results) {
       for (const cluster of clusters) {
@@ -102,8 +111,10 @@ function describe(what: string, { seconds, megabytesPerSecond, cpuSecondsPerGiga
   return `${what}: ${megabytesPerSecond.toFixed(0)} MB/s (${seconds.toFixed(2)} s, ${cpu})`;
 }
 
-function optionsFrom(values: Record<'rounds' | 'seconds' | 'copies' | 'only' | 'catch-up', string>): Options {
-  const number = (name: keyof typeof values, least: number): number => {
+type NumberOption = 'rounds' | 'seconds' | 'warm-up' | 'catch-up';
+
+function optionsFrom(values: Record<NumberOption | 'copies' | 'only', string>): Options {
+  const number = (name: NumberOption, least: number): number => {
     const value = Number(values[name]);
     if (!Number.isFinite(value) || value < least) {
       throw new Error(`--${name} ${values[name]}: a number of at least ${least} is expected`);
@@ -118,6 +129,7 @@ function optionsFrom(values: Record<'rounds' | 'seconds' | 'copies' | 'only' | '
   return {
     rounds: Math.floor(number('rounds', 1)),
     seconds: number('seconds', 0.1),
+    warmUpSeconds: number('warm-up', 0),
     copies,
     cells,
     catchUpBytes: Math.floor(number('catch-up', 0)) * MIB,
@@ -129,6 +141,7 @@ async function main(): Promise<void> {
     options: {
       rounds: { type: 'string', default: '5' },
       seconds: { type: 'string', default: '1' },
+      'warm-up': { type: 'string', default: '2' },
       copies: { type: 'string', default: '1,2,3' },
       only: { type: 'string', default: '' },
       'catch-up': { type: 'string', default: '512' },
