@@ -20,3 +20,5 @@ export const COPY_WAIT_MS = 15_000;
 export const COPY_POLL_MS = 200;
 /** What is kept of who did something and what he was told; a field of a command takes a little more. */
 export const MAX_BY_LENGTH = 800;
+/** Of a portal, where no other one says otherwise (RFC 7143 §13). */
+export const DEFAULT_ISCSI_PORT = 3260;

@@ -27,6 +27,7 @@ import { joinRoutesOf } from './routes/join.ts';
 import { nodeRoutes } from './routes/nodes.ts';
 import { peerContentRoutes } from './routes/peer-content.ts';
 import { policyRoutes } from './routes/policies.ts';
+import { portalGroupRoutes } from './routes/portal-groups.ts';
 import { statusRoutes } from './routes/status.ts';
 import { type ApiContext, serveRoute } from './serve-route.ts';
 import { validatorCompiler } from './validation.ts';
@@ -147,6 +148,7 @@ async function serveRoutes(app: FastifyInstance, context: ApiServerOptions): Pro
     bootFileRoutes(scope, context);
     nodeRoutes(scope, context);
     groupStartRoutes(scope, context);
+    portalGroupRoutes(scope, context);
     policyRoutes(scope, context);
     peerContentRoutes(scope, context);
     joinRoutesOf(scope, context);

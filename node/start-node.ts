@@ -5,6 +5,7 @@ import { OperationError } from '../base/errors.ts';
 import { EXIT_CODE } from '../base/exit-code.ts';
 import type { Logger } from '../base/logger.ts';
 import { ClusterNode } from '../cluster/cluster-node.ts';
+import type { ClusterState } from '../cluster/state/model.ts';
 import { BootFileStore } from '../storage/image/boot-file-store.ts';
 import { ContentReplicator } from '../storage/image/content-replicator.ts';
 import { ImageMender } from '../storage/image/image-mender.ts';
@@ -193,11 +194,17 @@ function startWorker(
       iscsiPort: config.ports.iscsi,
       portalInterface: config.portal.interface,
       imageCacheBytes: (config.portal.imageCacheMib ?? IMAGE_CACHE_MIB) * BYTES_PER_MIB,
-      portalAddresses: Object.values(genesis.portalGroups).map((group) => group.address),
+      portalAddresses: portalAddresses(genesis, cluster.state()),
       tls,
       peers: peersFor('replication', cluster.peers()),
     },
   });
+}
+
+/** Of the groups that there were at first, and are now. */
+function portalAddresses(genesis: ClusterState, state: ClusterState): string[] {
+  const groups = [genesis, state].flatMap(({ portalGroups }) => Object.values(portalGroups));
+  return [...new Set(groups.map((group) => group.address))];
 }
 
 /** Hears of the ends of other nodes' processes, as their guardians see them. */

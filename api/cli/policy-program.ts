@@ -8,6 +8,7 @@ import {
   setPortalGroup,
   showCluster,
 } from './commands/policies.ts';
+import { type AddPortalGroupOptions, addPortalGroup, removePortalGroup } from './commands/portal-groups.ts';
 import type { Asking } from './node-program.ts';
 
 /** Commands that say how things are to be. They join those of the same names. */
@@ -45,6 +46,7 @@ export function policyCommands(program: Command, asking: Asking): void {
       parseCount,
     )
     .action(asking((context, options: ClusterOptions) => setCluster(context, settingsOf(options))));
+  portalGroupCommands(named(program, 'portal-group', 'units of placement and failover'), asking);
   named(program, 'portal-group', 'units of placement and failover')
     .command('set')
     .description("say what a group's writes need")
@@ -61,6 +63,30 @@ export function policyCommands(program: Command, asking: Asking): void {
         setPortalGroup(context, group, options),
       ),
     );
+}
+
+function portalGroupCommands(group: Command, asking: Asking): void {
+  group
+    .command('add')
+    .description('add a portal group, which new clients may have their disks in')
+    .argument('<address>', 'its movable IPv4 address')
+    .option('--port <n>', 'its port (else that of the others)', parseCount)
+    .option('--id <id>', 'its id (else the next pgN)')
+    .option('--on <node>', 'a node to keep a copy (repeatable; else chosen as for balance)', collect)
+    .action(
+      asking((context, address: string, options: AddPortalGroupOptions) =>
+        addPortalGroup(context, address, options),
+      ),
+    );
+  group
+    .command('remove')
+    .description('remove a portal group that no client has its disk in')
+    .argument('<group>', 'id of the portal group')
+    .action(asking((context, id: string) => removePortalGroup(context, id)));
+}
+
+function collect(value: string, earlier: readonly string[] | undefined): readonly string[] {
+  return [...(earlier ?? []), value];
 }
 
 interface ClusterOptions {

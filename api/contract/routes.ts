@@ -42,6 +42,7 @@ import {
   newGroupPolicySchema,
   nodePlacementSchema,
 } from './policies.ts';
+import { addedPortalGroupSchema, newPortalGroupSchema, removedPortalGroupSchema } from './portal-groups.ts';
 import { integritySchema, nodeStatusSchema } from './status.ts';
 import { readQuerySchema } from './values.ts';
 
@@ -230,6 +231,22 @@ export const routes = {
     params: nodeParamsSchema,
     status: 200,
     response: nodeListSchema,
+  }),
+  addPortalGroup: define({
+    method: 'POST',
+    path: '/portal-groups',
+    summary: 'Add a portal group, without clients',
+    body: newPortalGroupSchema,
+    status: 201,
+    response: addedPortalGroupSchema,
+  }),
+  removePortalGroup: define({
+    method: 'DELETE',
+    path: '/portal-groups/:id',
+    summary: 'Remove a portal group that no client has its disk in',
+    params: portalGroupParamsSchema,
+    status: 200,
+    response: removedPortalGroupSchema,
   }),
   movePortalGroup: define({
     method: 'PUT',

@@ -18,6 +18,7 @@ import { expandInSync, fenceNode, registerNode, shrinkInSync } from './nodes.ts'
 import { type Outcome, refused } from './outcome.ts';
 import { addReplica, dropReplica, moveGroup } from './placement.ts';
 import { describeNode, setCluster, setNode, setPortalGroup } from './policies.ts';
+import { addPortalGroup, removePortalGroup } from './portal-groups.ts';
 
 export type { Outcome } from './outcome.ts';
 
@@ -29,7 +30,7 @@ export type { Outcome } from './outcome.ts';
  * settleClientChap, setClientSources, setClientMultipath the ClientRecord;
  * addBootFile, bootFileHeld {name, sha256}; createJoinToken {id, expiresAtMs}; revokeJoinToken {id}; addNode
  * {nodeId, raftId}; drainNode, undrainNode, removeNode {nodeId}; replaceNode {nodeId, replacement}; moveGroup,
- * addReplica, dropReplica {group, epoch}; describeNode, setNode {nodeId}; setCluster {}; setPortalGroup {group}.
+ * addReplica, dropReplica, addPortalGroup {group, epoch}; removePortalGroup {group}; describeNode, setNode {nodeId}; setCluster {}; setPortalGroup {group}.
  */
 export function apply(state: ClusterState, command: Command): Outcome {
   const malformed = checkShape(command);
@@ -93,6 +94,10 @@ export function apply(state: ClusterState, command: Command): Outcome {
       return setNode(state, command);
     case 'setCluster':
       return setCluster(state, command);
+    case 'addPortalGroup':
+      return addPortalGroup(state, command);
+    case 'removePortalGroup':
+      return removePortalGroup(state, command);
     case 'setPortalGroup':
       return setPortalGroup(state, command);
   }

@@ -106,6 +106,15 @@ const SHAPES: { readonly [T in Command['type']]: Readonly<Record<string, Kind>> 
     atMs: 'count',
     by: 'text',
   },
+  addPortalGroup: {
+    group: 'text',
+    address: 'text',
+    port: 'count',
+    replicas: 'optionalTexts',
+    atMs: 'count',
+    by: 'text',
+  },
+  removePortalGroup: { group: 'text', atMs: 'count', by: 'text' },
   setPortalGroup: {
     group: 'text',
     minInSync: 'optionalCount',

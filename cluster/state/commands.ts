@@ -146,6 +146,23 @@ export type PolicyCommand =
       readonly by: string;
     }
   | {
+      readonly type: 'addPortalGroup';
+      readonly group: PortalGroupId;
+      readonly address: string;
+      readonly port: number;
+      /** Absent: as placement would have them. */
+      readonly replicas?: readonly NodeId[];
+      readonly atMs: number;
+      readonly by: string;
+    }
+  /** One that no client has its disk in. */
+  | {
+      readonly type: 'removePortalGroup';
+      readonly group: PortalGroupId;
+      readonly atMs: number;
+      readonly by: string;
+    }
+  | {
       readonly type: 'setPortalGroup';
       readonly group: PortalGroupId;
       readonly minInSync?: number;

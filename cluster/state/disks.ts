@@ -4,7 +4,7 @@ import type { ClusterState, NodeRecord, PortalGroupRecord } from './model.ts';
 import { lookup } from './names.ts';
 import { unknownNode } from './nodes.ts';
 import { accepted, type Outcome, refused, unknownGroup } from './outcome.ts';
-import { isUp, memberOf, withMembership } from './primaries.ts';
+import { isUp, memberOf, withFounder, withMembership } from './primaries.ts';
 
 /** Which directories hold the copies of portal groups, and what is done when the one that counts is gone. */
 
@@ -26,7 +26,16 @@ export function identifyDisk(state: ClusterState, command: OfType<'identifyDisk'
     return refused(state, conflict('other-disk', message, disk, known));
   }
   const identified: NodeRecord = { ...node, disks: { ...node.disks, [groupId]: disk } };
-  return accepted({ ...state, nodes: { ...state.nodes, [nodeId]: identified } }, { group: groupId, disk });
+  const nodes = { ...state.nodes, [nodeId]: identified };
+  const founded = withFounder(
+    state.portalGroups[groupId] as PortalGroupRecord,
+    state.portalGroups,
+    nodes,
+    identified,
+  );
+  const isSame = founded === state.portalGroups[groupId];
+  const portalGroups = isSame ? state.portalGroups : { ...state.portalGroups, [groupId]: founded };
+  return accepted({ ...state, nodes, portalGroups }, { group: groupId, disk });
 }
 
 /**
@@ -63,6 +72,10 @@ function refusalToStart(
     const message = `portal group ${group.id} is at epoch ${group.epoch}`;
     return conflict('stale-epoch', message, epoch, `epoch ${group.epoch}`);
   }
+  if (group.founding === true) {
+    const message = `portal group ${group.id} has only been added, and nothing is in it`;
+    return conflict('being-made', message, nodeId, 'its nodes up, or the portal group removed');
+  }
   if (group.primary !== undefined) {
     const message = `portal group ${group.id} has a primary, ${group.primary}: nothing needs to be given up`;
     return conflict('has-primary', message, nodeId, 'a portal group that nobody can serve');
@@ -92,6 +105,7 @@ export function acceptedLoss(state: ClusterState, group: PortalGroupRecord): str
 /** Why nobody serves a group; undefined when somebody may. */
 export function waitingReason(state: ClusterState, group: PortalGroupRecord): string | undefined {
   if (group.primary !== undefined) return undefined;
+  if (group.founding === true) return 'it has been added, and its nodes have yet to make their copies';
   const [last] = group.inSync;
   if (last === undefined || group.inSync.length > 1) return 'none of its in-sync members is up';
   const node = state.nodes[last.nodeId];

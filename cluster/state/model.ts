@@ -24,6 +24,8 @@ export interface ClusterState {
   readonly joinTokens: Readonly<Record<string, JoinTokenRecord>>;
   /** What administrators have done to the membership; the newest last, the oldest forgotten. */
   readonly audit: readonly AuditRecord[];
+  /** Ids of portal groups that were removed, which are never given again. Absent: none. */
+  readonly removedPortalGroups?: readonly PortalGroupId[];
   /** LUN numbers are never reused, so that no old record can be taken for a new client's. */
   readonly nextLunId: number;
   /** What every member must know of; see versions.ts. Absent: the first. */
@@ -198,6 +200,8 @@ export interface PortalGroupRecord {
   readonly primary?: NodeId;
   readonly inSync: readonly InSyncMember[];
   readonly replicas: readonly NodeId[];
+  /** Added while the cluster ran, and led by nobody yet: its copies have still to say which directories they are in. */
+  readonly founding?: true;
   /** A copy that is being moved: once the new one is in sync the old one goes. */
   readonly moving?: { readonly from: NodeId; readonly to: NodeId };
   /** The epoch in which an administrator last had it start from a copy that may have lacked writes. */

@@ -2,7 +2,14 @@ import type { Command } from './commands.ts';
 import type { ClusterState, InSyncMember, NodeId, NodeRecord, PortalGroupRecord } from './model.ts';
 import { lookup } from './names.ts';
 import { accepted, type Outcome, refused, unknownGroup } from './outcome.ts';
-import { changeGroups, choosePrimary, memberOf, withMembership } from './primaries.ts';
+import {
+  changeGroups,
+  choosePrimary,
+  memberOf,
+  withFounder,
+  withFounders,
+  withMembership,
+} from './primaries.ts';
 import { FIRST_STATE_VERSION, versionOf, withRaisedVersion } from './versions.ts';
 
 type Groups = ClusterState['portalGroups'];
@@ -73,6 +80,7 @@ function withStartedNode(
   before: NodeRecord,
   started: NodeRecord,
 ): PortalGroupRecord {
+  if (group.founding === true) return withFounder(group, groups, nodes, started);
   const { nodeId } = started;
   const member = group.inSync.find((m) => m.nodeId === nodeId);
   if (member === undefined) return withPrimaryIfHeadless(group, groups, nodes);
@@ -108,6 +116,7 @@ function withoutMember(
   nodeId: NodeId,
 ): PortalGroupRecord {
   const inSync = group.inSync.filter((m) => m.nodeId !== nodeId);
+  if (group.founding === true) return withFounders(group, inSync, groups, nodes);
   const primary =
     group.primary !== nodeId && keepsPrimary(nodes, group.primary)
       ? group.primary
@@ -155,6 +164,7 @@ export function fenceNode(state: ClusterState, command: Extract<Command, { type:
   }
   const nodes: Nodes = { ...state.nodes, [nodeId]: { ...node, status: 'fenced' } };
   const next = changeGroups({ ...state, nodes }, (group, groups) => {
+    if (group.founding === true) return withFounders(group, group.inSync, groups, nodes);
     if (!group.inSync.some((m) => m.nodeId === nodeId)) return group;
     // The last member has writes nobody else has: it stays, and the group waits for it.
     if (group.inSync.length === 1) return withMembership(group, group.inSync, undefined);

@@ -66,6 +66,37 @@ export function withMembership(
 }
 
 /**
+ * A group that was added gets its primary, and has as its members those that are there, once each of these has said which
+ * directory its copy is in.
+ * @param inSync its members from now on
+ */
+export function withFounders(
+  group: PortalGroupRecord,
+  inSync: readonly InSyncMember[],
+  groups: Groups,
+  nodes: Nodes,
+): PortalGroupRecord {
+  const there = inSync.filter((m) => isThere(nodes, m));
+  if (there.length === 0 || there.some((m) => m.disk === undefined)) {
+    return inSync === group.inSync ? group : withMembership(group, inSync, undefined);
+  }
+  const { founding: _, ...rest } = group;
+  return withMembership(rest, there, choosePrimary(groups, nodes, there));
+}
+
+/** The same with what a member's node says of itself now. */
+export function withFounder(
+  group: PortalGroupRecord,
+  groups: Groups,
+  nodes: Nodes,
+  node: NodeRecord,
+): PortalGroupRecord {
+  if (group.founding !== true || !group.inSync.some((m) => m.nodeId === node.nodeId)) return group;
+  const inSync = group.inSync.map((m) => (m.nodeId === node.nodeId ? memberOf(node, group) : m));
+  return withFounders(group, inSync, groups, nodes);
+}
+
+/**
  * Goes through all groups in order and lets `change` say what becomes of each, seeing the changes made so
  * far; that is how one entry spreads the groups of a dead node over all survivors.
  */

@@ -43,10 +43,14 @@ const MULTIPATH_VERSION = 3;
 /** The fourth brought nodes with several data-plane workers. */
 export const WORKERS_VERSION = 4;
 
+/** The fifth brought portal groups that come and go. */
+export const GROUPS_VERSION = 5;
+
 /** Those of this program. */
 export const STATE_VERSIONS: StateVersions = {
-  newest: WORKERS_VERSION,
+  newest: GROUPS_VERSION,
   neededBy: (command) => {
+    if (command.type === 'addPortalGroup' || command.type === 'removePortalGroup') return GROUPS_VERSION;
     if (command.type === 'registerNode' && command.workers !== undefined) return WORKERS_VERSION;
     if (isOfVersion2(command)) return 2;
     const isMultipath =

@@ -295,7 +295,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
    */
   #servingChanged(groupId: string, serving: boolean): void {
     const group = this.#state?.portalGroups[groupId];
-    if (group === undefined) return;
+    if (group === undefined) return this.#groupRemoved(groupId);
     if (!serving && this.hasMoved(groupId)) this.#announceDrops(groupId);
     this.#addressOf(groupId, group).setWanted(serving);
     this.#lapses.get(groupId)?.cancel();
@@ -317,6 +317,14 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
     } else {
       this.#lapses.set(groupId, { cancel, hasMoved: false });
     }
+  }
+
+  /** No client had its disk there, so that its address is all that is left. */
+  #groupRemoved(groupId: string): void {
+    this.#addresses.get(groupId)?.setWanted(false);
+    this.#addresses.delete(groupId);
+    this.#lapses.get(groupId)?.cancel();
+    this.#lapses.delete(groupId);
   }
 
   /** While the address is still here: nothing can be sent from one that is gone. */

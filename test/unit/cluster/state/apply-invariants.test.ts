@@ -9,7 +9,7 @@ import { addClient, addVersion, endpointsOf, genesisInput, runningCluster, sha }
 
 const node = fc.integer({ min: 1, max: 5 }).map((n) => `n${n}`);
 const incarnation = fc.constantFrom('', 'a', 'b', 'c', 'd', 'e');
-const group = fc.integer({ min: 1, max: 5 }).map((n) => `pg${n}`);
+const group = fc.integer({ min: 1, max: 6 }).map((n) => `pg${n}`);
 
 /** Draws commands that often fit: epochs and primaries are filled in from the state when run. */
 const command: fc.Arbitrary<(state: ClusterState) => Command> = fc.oneof(
@@ -153,6 +153,20 @@ const command: fc.Arbitrary<(state: ClusterState) => Command> = fc.oneof(
       (): Command =>
         addClient(`pc-${n}`, `52:54:00:00:00:0${m}`),
   ),
+  fc.tuple(fc.integer({ min: 5, max: 7 }), fc.boolean()).map(
+    ([n, isAdded]) =>
+      (): Command =>
+        isAdded
+          ? {
+              type: 'addPortalGroup',
+              group: `pg${n}`,
+              address: `192.0.2.${100 + n}`,
+              port: 3260,
+              atMs: 1,
+              by: 'admin',
+            }
+          : { type: 'removePortalGroup', group: `pg${n - 2}`, atMs: 1, by: 'admin' },
+  ),
   fc.integer({ min: 0, max: 5 }).map((n) => (): Command => ({ type: 'removeClient', name: `pc-${n}` })),
   fc.tuple(node, fc.constantFrom('a', 'b')).map(
     ([holder, c]) =>
@@ -180,6 +194,10 @@ function checkState(state: ClusterState): void {
     expect(new Set(g.replicas).size).toBe(g.replicas.length);
     const strayed = g.inSync.filter((m) => state.nodes[m.nodeId]?.incarnation !== m.incarnation);
     // Only the last member may have come back as another process, over another disk: then nobody serves.
+    if (g.founding === true) {
+      expect(g.primary).toBeUndefined();
+      continue;
+    }
     if (strayed.length > 0) {
       expect(g.inSync).toHaveLength(1);
       expect(strayed[0]?.disk).toBeDefined();
@@ -217,6 +235,12 @@ function checkStep(before: ClusterState, after: ClusterState, ok: boolean, comma
   for (const id of Object.keys(before.removedNodes)) expect(after.removedNodes).toHaveProperty(id);
   for (const g of Object.values(before.portalGroups)) {
     const now = after.portalGroups[g.id];
+    if (now === undefined) {
+      expect(command).toMatchObject({ type: 'removePortalGroup', group: g.id });
+      expect(Object.values(before.clients).some((c) => c.portalGroup === g.id)).toBe(false);
+      expect(after.removedPortalGroups).toContain(g.id);
+      continue;
+    }
     const policy = { minInSync: g.minInSync, durability: g.durability };
     const changed = now !== g && command.type !== 'setPortalGroup';
     // What its writes need is none of what an epoch counts.
@@ -302,6 +326,8 @@ describe('any sequence of commands', () => {
           'setNode',
           'setCluster',
           'setPortalGroup',
+          'addPortalGroup',
+          'removePortalGroup',
         ),
         fc.dictionary(
           fc.constantFrom(

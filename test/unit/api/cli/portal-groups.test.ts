@@ -1,0 +1,43 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { ApiFixture } from '../../../support/api-fixture.ts';
+import { type CliSession, errorOf, startCliSession } from '../../../support/cli-session.ts';
+
+let api: ApiFixture;
+let cli: CliSession['run'];
+
+beforeEach(async () => {
+  const session = await startCliSession();
+  ({ api, run: cli } = session);
+  return () => session.close();
+});
+
+describe('portal-group add and remove', () => {
+  it('numbers the group as init does, and says where it is', async () => {
+    const before = Object.keys(api.cluster.state().portalGroups).length;
+    const [first] = Object.values(api.cluster.state().portalGroups);
+    const added = await cli(['portal-group', 'add', '127.0.0.77', '--on', 'n1', '--on', 'n3']);
+    const id = `pg${before + 1}`;
+    expect(added).toMatchObject({
+      code: 0,
+      out: `Portal group ${id} at 127.0.0.77:${first?.port}, on n1, n3\n`,
+    });
+    expect(api.cluster.state().portalGroups[id]).toMatchObject({ replicas: ['n1', 'n3'], founding: true });
+    expect(api.cluster.state().audit.at(-1)?.detail).toContain('by admin');
+    expect(await cli(['portal-group', 'remove', id])).toMatchObject({
+      code: 0,
+      out: `Portal group ${id} is removed\n`,
+    });
+    expect(api.cluster.state().portalGroups[id]).toBeUndefined();
+  });
+
+  it('says what does not fit', async () => {
+    const taken = Object.values(api.cluster.state().portalGroups)[0]?.address ?? '';
+    const add = async (...args: string[]) =>
+      errorOf((await cli(['portal-group', 'add', ...args, '--json'])).err);
+    expect(await add(taken)).toMatchObject({ code: 'portal-taken' });
+    expect(await add('nowhere')).toMatchObject({ code: 'bad-address', accepted: 'such as 192.0.2.10' });
+    expect(await add('127.0.0.77', '--on', 'n9')).toMatchObject({ code: 'not-up' });
+    const gone = await cli(['portal-group', 'remove', 'pg77', '--json']);
+    expect(errorOf(gone.err)).toMatchObject({ code: 'unknown-portal-group' });
+  });
+});
