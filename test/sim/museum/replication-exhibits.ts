@@ -138,6 +138,25 @@ export const REPLICATION_EXHIBITS: readonly Exhibit[] = [
     seeds: 60,
   },
   {
+    name: 'logs that are compared by their lengths alone',
+    story:
+      'A member with records of a primary that was replaced keeps them, where the new one has written others (as in KIP-101).',
+    edits: [
+      {
+        file: 'storage/replication/epoch-table.ts',
+        sound: 'if (epochA === epochB) return end;',
+        faulty: 'if (epochA !== -1 || epochB !== -1) return end;',
+      },
+      {
+        file: 'storage/replication/backup-machine.ts',
+        sound:
+          'frame.firstIndex === log.nextIndex && frame.previousEpoch === epochAt(log.epochs, frame.firstIndex - 1);',
+        faulty: 'frame.firstIndex === log.nextIndex;',
+      },
+    ],
+    seeds: 20,
+  },
+  {
     name: 'a read of a damaged block that is answered as it is',
     story: 'A bit turns over on the disk of the primary, and a client is given it.',
     edits: [

@@ -75,13 +75,6 @@ export class BitRot {
     this.#flipRecord(holder.disk, sound, first + count - 1 - world.random.below(among));
   }
 
-  /** The same in that very record. @returns whether it did */
-  flipAt(holder: OfDisk, index: number): boolean {
-    const range = this.#mayFlip(holder);
-    if (range === undefined || index < range.first || index >= range.end) return false;
-    return this.#flipRecord(holder.disk, range.sound, index);
-  }
-
   /** Which records another disk has as well, so that they could be had again; undefined: none. */
   #mayFlip({ nodeId, disk }: OfDisk) {
     const { disks, nodes, inSync, group: groupId } = this.#options;

@@ -252,6 +252,22 @@ describe('a primary', () => {
     expect(driver.core.log.commitIndex).toBe(3);
   });
 
+  it('needs the lease of both sets as well: the one that joins may have granted it to nobody any more', () => {
+    const driver = servingPrimary(['a', 'c']);
+    driver.tick();
+    driver.ack('c', 2);
+    driver.ack('b', 2);
+    expect(driver.proposed()).toEqual([{ kind: 'expand', epoch: 3, add: 'b', incarnation: 'b.1' }]);
+    for (let ms = 0; ms < LEASE_MS; ms += TICK_MS) {
+      driver.tick();
+      driver.ack('c', 2);
+    }
+    const { primary } = driver;
+    expect(primary !== undefined && isServing(primary, driver.nowMs)).toBe(false);
+    driver.ack('b', 2);
+    expect(primary !== undefined && isServing(primary, driver.nowMs)).toBe(true);
+  });
+
   it('goes on alone when a joining was certainly refused', () => {
     const driver = servingPrimary(['a']);
     driver.tick();
