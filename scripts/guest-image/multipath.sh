@@ -26,9 +26,6 @@ iscsiadm -m discovery -t sendtargets -p "$portal" >/run/discovery 2>&1 || fail "
 step() { echo "BOOTFABRIC-GUEST multipath: $*"; }
 step "$(grep -c . /run/discovery) portals"
 wanted=$(grep -c " $iqn" /run/discovery)
-# A path that is lost hands its commands back, for another one: also the one that is there already.
-iscsiadm -m node -T "$iqn" -o update -n node.session.timeo.replacement_timeout -v 1 || fail "settings of $iqn"
-for timeout in /sys/class/iscsi_session/session*/recovery_tmo; do echo 1 >"$timeout"; done
 iscsiadm -m node -T "$iqn" --login >/run/logins 2>&1
 all_disks() { [ "$(ls -d /sys/block/sd? 2>/dev/null | wc -l)" -ge "$wanted" ]; }
 wait_for 60 all_disks || fail "not $wanted disks: $(cat /run/logins)"
