@@ -13,6 +13,8 @@ const NODES = [
 const SITE = 'site';
 const IMAGE = 'guest';
 const WHOLE_TIMEOUT_MS = 60_000;
+/** For all of startBootLab. Where this version of the guest's image is not kept yet, it is made first. */
+export const BOOT_LAB_START_TIMEOUT_MS = 1_200_000;
 
 export interface BootLab {
   readonly lab: Lab;

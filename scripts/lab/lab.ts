@@ -10,6 +10,9 @@ export const SITE_ADDRESS = '10.77.0.2';
 /** Where a machine is plugged in. */
 export const TAP = 'tap0';
 const LAN = 'lan';
+/** More than the longest frame. */
+const BURST_BYTES = 4096;
+const QUEUE_BYTES = 1024 * 1024;
 const NOBODY = '02:00:00:00:00:fe';
 
 export interface Station {
@@ -95,6 +98,23 @@ export class Lab {
   /** Pulls a station's cable out of the bridge, or puts it back. */
   plug(station: string, isIn: boolean): void {
     this.ip(LAN, ['link', 'set', portOf(station), isIn ? 'up' : 'down']);
+  }
+
+  /** How fast frames go to the machine, in kilobits a second; undefined: as fast as it takes them. */
+  setMachineSpeed(kilobits: number | undefined): void {
+    const bucket = [
+      'tbf',
+      'rate',
+      `${kilobits}kbit`,
+      'burst',
+      String(BURST_BYTES),
+      'limit',
+      String(QUEUE_BYTES),
+    ];
+    const change = kilobits === undefined ? ['del'] : ['replace'];
+    const queue = ['dev', TAP, 'root', ...(kilobits === undefined ? [] : bucket)];
+    const [program, args] = this.commandAt(LAN, 'tc', ['qdisc', ...change, ...queue]);
+    succeed(program, args);
   }
 
   /** What a station sends to the address is lost, or no longer; what comes from there still arrives. */

@@ -1,5 +1,10 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type BootLab, FULL_DHCP, startBootLab } from '../../../scripts/lab/boot-lab.ts';
+import {
+  BOOT_LAB_START_TIMEOUT_MS,
+  type BootLab,
+  FULL_DHCP,
+  startBootLab,
+} from '../../../scripts/lab/boot-lab.ts';
 import { BOOT_NEEDS } from '../../../scripts/lab/boot-needs.ts';
 import { Machine } from '../../../scripts/lab/machine.ts';
 import { describeWhere } from '../../support/requirements.ts';
@@ -7,13 +12,12 @@ import { Capture } from '../support/capture.ts';
 import { fiveSteps } from './five-steps.ts';
 
 const CASE_TIMEOUT_MS = 900_000;
-const START_TIMEOUT_MS = 300_000;
 
 describeWhere(BOOT_NEEDS, 'machines boot where the cluster hands out addresses', () => {
   let boot: BootLab;
   beforeAll(async () => {
     boot = await startBootLab(FULL_DHCP);
-  }, START_TIMEOUT_MS);
+  }, BOOT_LAB_START_TIMEOUT_MS);
   afterAll(async () => {
     await boot?.remove();
   });

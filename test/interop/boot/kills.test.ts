@@ -1,11 +1,15 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type BootLab, FULL_DHCP, startBootLab } from '../../../scripts/lab/boot-lab.ts';
+import {
+  BOOT_LAB_START_TIMEOUT_MS,
+  type BootLab,
+  FULL_DHCP,
+  startBootLab,
+} from '../../../scripts/lab/boot-lab.ts';
 import { BOOT_MOMENTS, bootThroughKill } from '../../../scripts/lab/kills-at-boot.ts';
 import { KILLS_NEEDS, killUnderMachine } from '../../../scripts/lab/kills-under-way.ts';
 import { type GuestReport, Machine } from '../../../scripts/lab/machine.ts';
 import { describeWhere } from '../../support/requirements.ts';
 
-const START_TIMEOUT_MS = 400_000;
 const CASE_TIMEOUT_MS = 1_800_000;
 /** `npm run chaos:machine` does twenty. */
 const KILLS = 3;
@@ -15,7 +19,7 @@ describeWhere(KILLS_NEEDS, 'machines whose nodes are killed', () => {
   let machine: Machine | undefined;
   beforeAll(async () => {
     boot = await startBootLab(FULL_DHCP);
-  }, START_TIMEOUT_MS);
+  }, BOOT_LAB_START_TIMEOUT_MS);
   afterAll(async () => {
     await boot?.remove();
   });

@@ -1,12 +1,16 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type BootLab, FULL_DHCP, startBootLab } from '../../../scripts/lab/boot-lab.ts';
+import {
+  BOOT_LAB_START_TIMEOUT_MS,
+  type BootLab,
+  FULL_DHCP,
+  startBootLab,
+} from '../../../scripts/lab/boot-lab.ts';
 import { KILLS_NEEDS, killUnderMachine } from '../../../scripts/lab/kills-under-way.ts';
 import { Machine } from '../../../scripts/lab/machine.ts';
 import { type DiskPath, type DiskPaths, pathsThat } from '../../../scripts/lab/paths.ts';
 import { describeWhere } from '../../support/requirements.ts';
 
 const CASE_TIMEOUT_MS = 1_800_000;
-const START_TIMEOUT_MS = 1_200_000;
 const BOOT_TIMEOUT_MS = 600_000;
 /** What the guest's paths go by: its name ends so. */
 const CLIENT = 'several-paths';
@@ -17,7 +21,7 @@ describeWhere(KILLS_NEEDS, 'a machine with dm-multipath', () => {
   let boot: BootLab;
   beforeAll(async () => {
     boot = await startBootLab(FULL_DHCP);
-  }, START_TIMEOUT_MS);
+  }, BOOT_LAB_START_TIMEOUT_MS);
   afterAll(async () => {
     await boot?.remove();
   });

@@ -1,6 +1,11 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type BootLab, PROXY_DHCP, startBootLab } from '../../../scripts/lab/boot-lab.ts';
+import {
+  BOOT_LAB_START_TIMEOUT_MS,
+  type BootLab,
+  PROXY_DHCP,
+  startBootLab,
+} from '../../../scripts/lab/boot-lab.ts';
 import { BOOT_NEEDS } from '../../../scripts/lab/boot-needs.ts';
 import { Machine } from '../../../scripts/lab/machine.ts';
 import { describeWhere } from '../../support/requirements.ts';
@@ -9,7 +14,6 @@ import { SiteDhcp } from '../support/site-dhcp.ts';
 import { fiveSteps } from './five-steps.ts';
 
 const CASE_TIMEOUT_MS = 600_000;
-const START_TIMEOUT_MS = 300_000;
 
 describeWhere(BOOT_NEEDS, "machines boot beside the site's own DHCP server", () => {
   let boot: BootLab;
@@ -17,7 +21,7 @@ describeWhere(BOOT_NEEDS, "machines boot beside the site's own DHCP server", () 
   beforeAll(async () => {
     boot = await startBootLab(PROXY_DHCP);
     site = new SiteDhcp(boot.lab, boot.site, boot.folder);
-  }, START_TIMEOUT_MS);
+  }, BOOT_LAB_START_TIMEOUT_MS);
   afterAll(async () => {
     await site?.stop();
     await boot?.remove();
