@@ -116,6 +116,10 @@ function comparedGroup(
 ): PortalGroupRecord | Outcome {
   const group = lookup(state.portalGroups, command.group);
   if (group === undefined) return unknownGroup(state, command.group);
+  if (group.founding === true) {
+    const message = `portal group ${group.id} has only been added, and its copies are being made`;
+    return refused(state, conflict('being-made', message, group.id, 'the same, in a moment'));
+  }
   if (group.epoch === command.epoch) return group;
   return refused(
     state,

@@ -45,6 +45,11 @@ describe('addPortalGroup', () => {
     expect(group.primary).toBeUndefined();
     expect(waitingReason(state, group)).toContain('has been added');
     expect(state.audit.at(-1)).toMatchObject({ event: 'portal-group-added', atMs: 7 });
+    const at = { group: 'pg9', epoch: 1 };
+    expect(refusal(state, { type: 'moveGroup', ...at, to: group.replicas[0] as string })).toBe('being-made');
+    expect(refusal(state, { type: 'dropReplica', ...at, drop: group.replicas[0] as string })).toBe(
+      'being-made',
+    );
     expect(state.audit.at(-1)?.detail).toMatch(/pg9 at 192.0.2.99:3260 on .*, by admin/);
   });
 
