@@ -13,6 +13,8 @@ import { IMAGE_VALUES, SECTOR_BYTES, SECTORS, sectorOf } from '../replication/se
 import type { Process, World } from '../world.ts';
 
 const SCRUB_MS = 3_000;
+/** Disks of clients are mostly of these. */
+const NEWEST_VERSIONS = 8;
 const IMAGE_BYTES = SECTORS * SECTOR_BYTES;
 
 export interface ImageShelfOptions {
@@ -49,7 +51,11 @@ export class ImageShelf {
   source(process: Process): ImageSource {
     return {
       open: ({ name, version }) => {
-        const { manifest } = this.#version(version);
+        const known = this.#version(version);
+        const { manifest } = known;
+        // The last one is the one opened last.
+        this.#versions.delete(version);
+        this.#versions.set(version, known);
         const image = new VerifiedImage(this.#raw(process, version), {
           manifest,
           checksums: PageChecksums.of(manifest),
@@ -157,7 +163,7 @@ export class ImageShelf {
   /** A bit turns over in an image on the node's disk, of a version that clients have disks of. */
   flip(nodeId: string): void {
     const { world, counters } = this.#options;
-    const versions = [...this.#versions.keys()];
+    const versions = [...this.#versions.keys()].slice(-NEWEST_VERSIONS);
     const version = versions[world.random.below(Math.max(1, versions.length))];
     const at = world.random.below(IMAGE_BYTES);
     const isDamaged = [...this.#damaged.keys()].some((key) => key.endsWith(` ${version}`));

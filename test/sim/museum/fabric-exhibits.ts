@@ -9,11 +9,10 @@ export const FABRIC_EXHIBITS: readonly Exhibit[] = [
       {
         file: 'storage/image/verified-image.ts',
         sound: 'return this.#checksums.knows(chunk) && this.#checksums.matches(page, content);',
-        faulty: 'return this.#checksums.knows(chunk);',
+        faulty: 'return content.length > 0 && page >= 0;',
       },
     ],
-    seeds: 4,
-    fromSeed: 12,
+    seeds: 20,
   },
   {
     name: 'damage in the log of a portal group that is never mended from others',
