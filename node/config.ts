@@ -5,6 +5,7 @@ import { parse as parseYaml, stringify as stringifyYaml, YAMLParseError } from '
 import { describeError, OperationError } from '../base/errors.ts';
 import { type Ipv4, parseIpv4 } from '../base/ipv4.ts';
 import { checkSchema } from '../base/schema-check.ts';
+import { MAX_DATA_PLANE_WORKERS } from '../cluster/state/limits.ts';
 
 /** The file of a node's own settings, in the directory given to `start --data`. */
 export const CONFIG_FILE = 'bootfabric.yaml';
@@ -12,6 +13,8 @@ export const CONFIG_FILE = 'bootfabric.yaml';
 /** Cluster, node and image names; they appear in DNS names, file names and IQNs. */
 export const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,31}$/;
 export const NAME_ACCEPTED = 'lower-case letters, digits and hyphens, 1 to 32, not beginning with a hyphen';
+
+export const WORKERS_ACCEPTED = `auto, or a whole number from 1 to ${MAX_DATA_PLANE_WORKERS}`;
 
 const INTERFACE_PATTERN = '^[^\\s/]{1,15}$';
 const INTERFACE_ACCEPTED = 'the name of a network interface, 1 to 15 characters, such as eth0';
@@ -61,6 +64,22 @@ const configSchema = Type.Object(
       },
       { additionalProperties: false },
     ),
+    dataPlane: Type.Optional(
+      Type.Object(
+        {
+          workers: Type.Optional(
+            Type.Union(
+              [Type.Literal('auto'), Type.Integer({ minimum: 1, maximum: MAX_DATA_PLANE_WORKERS })],
+              {
+                description: WORKERS_ACCEPTED,
+              },
+            ),
+          ),
+          firstPort: Type.Optional(port),
+        },
+        { additionalProperties: false, description: 'a mapping with the keys workers and firstPort' },
+      ),
+    ),
     dhcp: Type.Object(
       {
         interfaces: Type.Array(Type.String({ pattern: INTERFACE_PATTERN, description: INTERFACE_ACCEPTED }), {
@@ -102,6 +121,13 @@ export interface NodeConfig {
     readonly interface: string | null;
     /** Memory for blocks of images; unset: IMAGE_CACHE_MIB of node/portal. */
     readonly imageCacheMib?: number;
+  };
+  /** Threads that serve portal groups. Absent: one, at the ports of the node. */
+  readonly dataPlane?: {
+    /** auto: as many as the processors of this host are good for. */
+    readonly workers?: number | 'auto';
+    /** Of two for each worker beyond the first; unset: DEFAULT_WORKER_PORT of data-plane-size.ts. */
+    readonly firstPort?: number;
   };
   /** Interfaces on which DHCP is answered. */
   readonly dhcp: { readonly interfaces: readonly string[] };
@@ -147,6 +173,7 @@ export function parseConfig(text: string, directory: string, what: string = CONF
     address: checkAddress(document, what),
     ports,
     portal: { ...document.portal },
+    ...(document.dataPlane === undefined ? {} : { dataPlane: { ...document.dataPlane } }),
     dhcp: { interfaces: [...document.dhcp.interfaces] },
     ...(document.placement === undefined ? {} : { placement: { ...document.placement } }),
     ipxeDir: resolve(directory, document.ipxeDir),

@@ -4,7 +4,7 @@ import type { IntegrityDocument, NodeStatusDocument } from '../api/contract/stat
 import type { HeldContent, ImportRequest, MembershipServices, NodeServices } from '../api/ports.ts';
 import { propose } from '../api/serve-route.ts';
 import type { Clock } from '../base/clock.ts';
-import { CounterSet } from '../base/counters.ts';
+import type { CounterSet } from '../base/counters.ts';
 import type { ClusterView } from '../cluster/ports.ts';
 import { acceptedLoss, waitingReason } from '../cluster/state/disks.ts';
 import type { ClusterState, PortalGroupRecord } from '../cluster/state/model.ts';
@@ -12,6 +12,7 @@ import { placementReport } from '../cluster/state/placement-report.ts';
 import type { BootFileStore } from '../storage/image/boot-file-store.ts';
 import type { ImageStore } from '../storage/image/image-store.ts';
 import type { BootPrograms } from './boot-programs.ts';
+import { sumOf } from './portal/data-plane-workers.ts';
 import type { IntegrityStatus } from './portal/integrity.ts';
 import type { BeginBootAnswer, DataPlaneStatus, PortalGroupStatus } from './portal/worker-protocol.ts';
 
@@ -142,7 +143,7 @@ export class LocalServices implements NodeServices {
       sessions: plane.sessions.map((session) => sessionDocument(state, session)),
       images: await this.#heldImages(state),
       integrity: integrityDocument(plane.integrity),
-      counters: sumOf(counters.snapshot(), plane.counters),
+      counters: sumOf([counters.snapshot(), plane.counters]),
       missing: await this.#missing(state),
     };
   }
@@ -213,16 +214,6 @@ export function describeMissingProgram(name: string): string {
     `boot program ${name}: neither uploaded nor in the iPXE folder; ` +
     `run "bootfabric boot-file add ${name}", or install iPXE on this host (Debian: apt-get install ipxe)`
   );
-}
-
-/** Both threads keep logs and have links, and count under the same names. */
-function sumOf(
-  one: Readonly<Record<string, number>>,
-  other: Readonly<Record<string, number>>,
-): Record<string, number> {
-  const sum = new CounterSet();
-  for (const [name, count] of [...Object.entries(one), ...Object.entries(other)]) sum.add(name, count);
-  return sum.snapshot();
 }
 
 function isUnknownOutcome(error: unknown): boolean {

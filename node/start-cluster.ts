@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { describeError, OperationError } from '../base/errors.ts';
 import { EXIT_CODE } from '../base/exit-code.ts';
@@ -9,6 +10,7 @@ import { nodeFileSystem } from '../storage/log/file-system.ts';
 import { BALLAST_CHECK_MS } from '../storage/log/limits.ts';
 import { DiskIdentities } from '../storage/replication/disk-identity.ts';
 import { openClusterStores } from './cluster-stores.ts';
+import { furtherWorkers } from './data-plane-size.ts';
 import { MemberWatch } from './member-watch.ts';
 import type { NodeContext } from './node-context.ts';
 import { digestOfLastWord } from './peer/last-word.ts';
@@ -58,6 +60,7 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     nodeId,
     incarnation,
     endpoints: self.endpoints,
+    workers: furtherWorkers(config, availableParallelism()),
     ...(config.placement === undefined ? {} : { placement: config.placement }),
     genesis,
     ...(joined === undefined ? {} : { joined }),

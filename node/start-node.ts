@@ -19,8 +19,8 @@ import { LocalServices } from './node-services.ts';
 import { ContentClient } from './peer/content-client.ts';
 import { LAST_WORD_BYTES } from './peer/last-word.ts';
 import { LastWords } from './peer/last-words.ts';
+import { DataPlaneWorkers, startWorkers } from './portal/data-plane-workers.ts';
 import { IMAGE_CACHE_MIB } from './portal/limits.ts';
-import { WorkerClient } from './portal/worker-client.ts';
 import { loadNodeDirectory } from './setup/node-directory.ts';
 import { type ClusterParts, type EndProcess, peersFor, startCluster } from './start-cluster.ts';
 import { systemClock, systemLogger, systemRandom, systemTimers } from './system.ts';
@@ -79,9 +79,9 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
     apiEndpoint: (nodeId) => cluster.state().nodes[nodeId]?.endpoints.api,
   });
   const mender = makeMender(context, cluster, images, client);
-  const worker = startWorker(context, cluster, { logLevel: options.logLevel, mender, end });
-  await worker.ready;
-  const lastWords = await startLastWords(context, clusterParts, worker);
+  const dataPlane = startDataPlane(context, cluster, { logLevel: options.logLevel, mender, end });
+  await dataPlane.ready;
+  const lastWords = await startLastWords(context, clusterParts, dataPlane);
   const content = startContent(context, cluster, { images, bootFiles, client });
   const programs = makePrograms(context, cluster, bootFiles);
   const services = new LocalServices({
@@ -92,7 +92,7 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
     bootFiles,
     bootPrograms: programs,
     neededPrograms: DEFAULT_PROGRAMS,
-    dataPlane: worker,
+    dataPlane,
     readCopyOf: (nodeId, group) => client.readCopy(nodeId, group),
     membership: new JoinDesk({
       cluster,
@@ -107,15 +107,15 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
   const boot = new ClusterBootService({
     nodeId: config.nodeId,
     state: () => cluster.state(),
-    beginBootHere: (client) => worker.beginBoot(client),
+    beginBootHere: (client) => dataPlane.beginBoot(client),
     beginBootElsewhere: (nodeId, client) => content.client.beginBoot(nodeId, client),
     propose: (command) => cluster.propose(command),
     logger: context.logger('boot'),
   });
   const api = await startApi(context, cluster, services, end);
   const servers = await startBootServers(context, cluster, boot, programs);
-  log.info('node.started', { address: config.address, ports: config.ports });
-  return { stop: () => stopAll({ ...clusterParts, lastWords, worker, content, api, servers, log }) };
+  log.info('node.started', { address: config.address, ports: config.ports, workers: dataPlane.count });
+  return { stop: () => stopAll({ ...clusterParts, lastWords, dataPlane, content, api, servers, log }) };
 }
 
 function makePrograms(
@@ -168,19 +168,15 @@ function makeMender(
   });
 }
 
-function startWorker(
+function startDataPlane(
   context: NodeContext,
   cluster: ClusterNode,
   { logLevel, mender, end }: { logLevel: string; mender: ImageMender; end: EndProcess },
-): WorkerClient {
+): DataPlaneWorkers {
   const { directory, incarnation, lastWord } = context;
   const { config, genesis, tls } = directory;
-  return new WorkerClient({
-    cluster,
-    timers: systemTimers,
-    mendImage: (image, part) => mender.mend(image, part),
-    onFatal: (cause, reason) => end(EXIT_OF_CAUSE[cause], 'node.failed', { cause, reason }),
-    config: {
+  const workers = startWorkers(
+    {
       nodeId: config.nodeId,
       clusterId: genesis.clusterId,
       incarnation,
@@ -189,16 +185,27 @@ function startWorker(
       groupsDirectory: join(config.dataDir, 'groups'),
       imagesDirectory: join(config.dataDir, 'images'),
       scrubFile: join(config.dataDir, 'scrub.json'),
-      address: config.address,
-      replicationPort: config.ports.replication,
-      iscsiPort: config.ports.iscsi,
+      workers: [
+        {
+          replication: `${config.address}:${config.ports.replication}`,
+          iscsi: `${config.address}:${config.ports.iscsi}`,
+        },
+        ...cluster.workers,
+      ],
       portalInterface: config.portal.interface,
       imageCacheBytes: (config.portal.imageCacheMib ?? IMAGE_CACHE_MIB) * BYTES_PER_MIB,
       portalAddresses: portalAddresses(genesis, cluster.state()),
       tls,
       peers: peersFor('replication', cluster.peers()),
     },
-  });
+    {
+      cluster,
+      timers: systemTimers,
+      mendImage: (image, part) => mender.mend(image, part),
+      onFatal: (cause, reason) => end(EXIT_OF_CAUSE[cause], 'node.failed', { cause, reason }),
+    },
+  );
+  return new DataPlaneWorkers(workers, cluster);
 }
 
 /** Of the groups that there were at first, and are now. */
@@ -211,14 +218,14 @@ function portalAddresses(genesis: ClusterState, state: ClusterState): string[] {
 async function startLastWords(
   { directory, logger, counters }: NodeContext,
   { cluster, mesh }: ClusterParts,
-  worker: WorkerClient,
+  dataPlane: DataPlaneWorkers,
 ): Promise<LastWords> {
   const { config } = directory;
   const lastWords = new LastWords({
     listen: { host: config.address, port: config.ports.peer },
     whose: (digest) => mesh.whoseLastWord(digest),
     onEnded: (peer) => {
-      worker.peerEnded(peer);
+      dataPlane.peerEnded(peer);
       cluster.peerEnded(peer);
     },
     logger: logger('last-words'),
@@ -295,7 +302,7 @@ function startApi(
 
 interface RunningParts extends ClusterParts {
   readonly lastWords: LastWords;
-  readonly worker: WorkerClient;
+  readonly dataPlane: DataPlaneWorkers;
   readonly content: ContentParts;
   readonly api: ApiServer;
   readonly servers: BootServers;
@@ -305,16 +312,16 @@ interface RunningParts extends ClusterParts {
 /** Has others serve what is served here while this node can still help them to begin; they would do so in any case. */
 async function handOver({
   cluster,
-  worker,
+  dataPlane,
   log,
-}: Pick<RunningParts, 'cluster' | 'worker' | 'log'>): Promise<void> {
+}: Pick<RunningParts, 'cluster' | 'dataPlane' | 'log'>): Promise<void> {
   const tooLong = new Promise<'too-long'>((resolve) =>
     systemTimers.setTimer(HAND_OVER_TIMEOUT_MS, () => resolve('too-long')),
   );
   try {
     const done = (async () => {
       await cluster.leave();
-      await worker.handedOver();
+      await dataPlane.handedOver();
     })();
     if ((await Promise.race([done, tooLong])) === 'too-long') log.warn('node.handover-too-long', {});
   } catch (error) {
@@ -329,7 +336,7 @@ async function stopAll(parts: RunningParts): Promise<void> {
   await parts.servers.close();
   await parts.api.close();
   // Addresses and sessions go while the cluster log still runs, so that others can take over at once.
-  await parts.worker.stop();
+  await parts.dataPlane.stop();
   await parts.content.replicator.stop();
   parts.members.stop();
   parts.lastWords.stop();

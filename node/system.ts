@@ -27,10 +27,15 @@ export const systemRandom: RandomSource = {
 /**
  * A logger writing JSON lines to standard error, each with the node and the component.
  * @param level the least level written
+ * @param also written with every line
  */
-export function systemLogger(nodeId: string, level: string): (component: string) => Logger {
+export function systemLogger(
+  nodeId: string,
+  level: string,
+  also: Readonly<Record<string, unknown>> = {},
+): (component: string) => Logger {
   // Synchronous, so that the last words before a crash are not lost.
-  const root = pino({ level, base: { node: nodeId } }, pino.destination({ dest: 2, sync: true }));
+  const root = pino({ level, base: { node: nodeId, ...also } }, pino.destination({ dest: 2, sync: true }));
   return (component) => {
     const child = root.child({ component });
     return {

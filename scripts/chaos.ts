@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { describeError } from '../base/errors.ts';
+import { MAX_DATA_PLANE_WORKERS } from '../cluster/state/limits.ts';
 import { FAULTS, type Fault } from './chaos/faults.ts';
 import { formatReport, isGood } from './chaos/report.ts';
 import { runChaos } from './chaos/run.ts';
@@ -16,6 +17,7 @@ the while, what is read is held against what was acknowledged.
   --nodes N        3 or 5 (default 3)
   --clients N      initiators (1 to 64, default 6)
   --rate N         writes and reads a second of each (1 to 10000, default 200)
+  --workers N      data-plane workers of each node (1 to 32, default 1)
   --disk-mib N     size of each node's disk (default 2560; with less, the groups' logs alone may fill it)
   --only LIST      these kinds of faults: ${FAULTS.map((fault) => fault.kind).join(', ')}
   --evidence DIR   where the nodes' logs go, and their data when something is lost or hangs
@@ -41,6 +43,7 @@ async function main(args: readonly string[]): Promise<number> {
       nodes: { type: 'string', default: '3' },
       clients: { type: 'string', default: '6' },
       rate: { type: 'string', default: '200' },
+      workers: { type: 'string' },
       'disk-mib': { type: 'string', default: '2560' },
       only: { type: 'string' },
       evidence: { type: 'string' },
@@ -65,6 +68,9 @@ async function main(args: readonly string[]): Promise<number> {
     stepsPerSecond: numberWithin('--rate', values.rate, 1, 10_000),
     diskMib: numberWithin('--disk-mib', values['disk-mib'], 128, 65_536),
     faults: chosenFaults(values.only),
+    ...(values.workers === undefined
+      ? {}
+      : { workers: numberWithin('--workers', values.workers, 1, MAX_DATA_PLANE_WORKERS) }),
     ...(values.evidence === undefined ? {} : { evidence: values.evidence }),
     say,
   });

@@ -90,7 +90,10 @@ export interface TargetIdentity {
   readonly revision: string;
 }
 
-/** Log in there instead. Only ever a movable portal, since iPXE hands the address on to the OS. */
+/**
+ * Log in there instead. A movable portal, since iPXE hands the address on to the OS; only an initiator with several
+ * paths, which has a movable one as well, is sent from one fixed portal of a node to another of the same node.
+ */
 export interface LoginRedirected {
   readonly kind: 'redirect';
   readonly address: string;

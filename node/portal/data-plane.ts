@@ -22,6 +22,8 @@ import type { BeginBootAnswer, DataPlaneStatus } from './worker-protocol.ts';
 
 export interface DataPlaneOptions {
   readonly nodeId: string;
+  /** Whether a group is this worker's. */
+  readonly hasGroup: (groupId: string) => boolean;
   readonly replication: ReplicationHost;
   readonly addressPorts: Omit<PortalAddressPorts, 'isServing' | 'taken'> & {
     /** Lets initiators with connections to the portal's earlier place notice that it is here; not on loopback. */
@@ -114,7 +116,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
         this.#portals?.fixed.closeTarget(targetName);
     }
     this.#options.replication.applyClusterState({
-      groups: Object.values(state.portalGroups),
+      groups: Object.values(state.portalGroups).filter(({ id }) => this.#options.hasGroup(id)),
       nodes: Object.values(state.nodes),
       leaseMs: state.settings.leaseMs,
     });

@@ -33,6 +33,12 @@ export interface ServedGroups {
   forward(command: RemoteCommand): Promise<ScsiOutcome>;
 }
 
+/** Where another worker of the same node is. */
+export interface WorkerPortal {
+  readonly address: string;
+  readonly port: number;
+}
+
 /** Every client's disk is LUN 0 of a target of its own. */
 export const ONLY_LUN = 0;
 
@@ -45,16 +51,23 @@ export class GroupDirectory implements TargetDirectory {
   readonly #state: () => ClusterState | undefined;
   readonly #groups: ServedGroups;
   readonly #fixedAt: NodeId | undefined;
+  readonly #elsewhere: (groupId: string) => WorkerPortal | undefined;
 
-  /** @param options.fixedAt the node whose fixed portal this is; absent: the portal of the movable addresses */
+  /**
+   * @param options.fixedAt the node whose fixed portal this is; absent: the portal of the movable addresses
+   * @param options.elsewhere the fixed portal of that worker of this node which has the group; undefined, or absent
+   *   altogether: it is this one's
+   */
   constructor(options: {
     state: () => ClusterState | undefined;
     groups: ServedGroups;
     fixedAt?: NodeId;
+    elsewhere?: (groupId: string) => WorkerPortal | undefined;
   }) {
     this.#state = options.state;
     this.#groups = options.groups;
     this.#fixedAt = options.fixedAt;
+    this.#elsewhere = options.elsewhere ?? (() => undefined);
   }
 
   list(initiator: InitiatorIdentity): ReturnType<TargetDirectory['list']> {
@@ -92,6 +105,11 @@ export class GroupDirectory implements TargetDirectory {
     // With several paths a redirect would only lead to one that the initiator has already.
     if (this.#fixedAt !== undefined && client.multipath !== true) {
       return { kind: 'redirect', address: group.address, port: group.port };
+    }
+    const elsewhere = this.#elsewhere(group.id);
+    if (elsewhere !== undefined) {
+      const { address, port } = this.#fixedAt === undefined ? group : elsewhere;
+      return { kind: 'redirect', address, port };
     }
     const device = await this.#device(client, group);
     if (device === undefined) return { kind: 'refused', reason: 'unavailable' };

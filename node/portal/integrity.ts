@@ -24,6 +24,10 @@ export interface IntegrityOptions {
   readonly mendImage: (ref: ImageVersionRef, part: ImagePart) => Promise<boolean>;
   readonly store: ScrubberOptions['store'];
   readonly activity: () => number;
+  /** Workers of this node, each of which reads its own through. */
+  readonly readers: number;
+  /** Whether images are read through here as well, as by one of them only. */
+  readonly readsImages: boolean;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly logger: Logger;
@@ -152,7 +156,8 @@ export class Integrity {
   }
 
   #areas(): ScrubArea[] {
-    const held = this.#heldImages().map((image) => this.#scrubOf(image));
+    const images = this.#options.readsImages ? this.#heldImages() : [];
+    const held = images.map((image) => this.#scrubOf(image));
     const names = new Set(held.map(({ name }) => name));
     for (const name of this.#imageScrubs.keys()) if (!names.has(name)) this.#imageScrubs.delete(name);
     return [...this.#groups().map(([id, group]) => new GroupScrub(id, group)), ...held];

@@ -34,8 +34,14 @@ export const LAPSE_GRACE_MS = 1_500;
 export const YOUNG_GENERATION_MIB = 32;
 /** The old generation is not collected before it has reached this. */
 export const OLD_GENERATION_INITIAL_MIB = 128;
-/** Memory of one worker for blocks of images, unless the node's settings say otherwise (portal.imageCacheMib). */
+/** Memory of all workers of a node for blocks of images, unless the node's settings say otherwise (portal.imageCacheMib). */
 export const IMAGE_CACHE_MIB = 256;
+/** A worker has so much for what initiators have under way at least, however many share PortalLimits.memoryBytes. */
+export const MIN_WORKER_SESSION_MEMORY_BYTES = 32 * 1_048_576;
+/** The same of memory for blocks of images. */
+export const MIN_WORKER_CACHE_BYTES = 16 * 1_048_576;
+/** How many workers a node has that is to have as many as its processors allow. */
+export const MAX_CHOSEN_WORKERS = 8;
 /** The worker shows that it is alive this often; silent for longer than the second, it is taken for hung. */
 export const WORKER_BEAT_MS = 250;
 export const WORKER_HUNG_MS = 5_000;

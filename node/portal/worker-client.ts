@@ -21,12 +21,20 @@ import type {
   WorkerRequest,
 } from './worker-protocol.ts';
 
+export interface WorkerClientOptions {
+  readonly config: WorkerConfig;
+  readonly cluster: ClusterView;
+  readonly timers: Timers;
+  readonly mendImage: (image: ImageVersionRef, part: ImagePart) => Promise<boolean>;
+  readonly onFatal: (cause: FatalCause, reason: string) => void;
+}
+
 interface Waiting {
   readonly resolve: (answer: unknown) => void;
   readonly reject: (error: Error) => void;
 }
 
-/** The main thread's end of the data-plane worker. */
+/** The main thread's end of one data-plane worker. */
 export class WorkerClient {
   readonly #worker: Worker;
   readonly #cluster: ClusterView;
@@ -44,13 +52,7 @@ export class WorkerClient {
   readonly ready: Promise<void>;
   readonly #whenStopped: Promise<void>;
 
-  constructor(options: {
-    config: WorkerConfig;
-    cluster: ClusterView;
-    timers: Timers;
-    mendImage: (image: ImageVersionRef, part: ImagePart) => Promise<boolean>;
-    onFatal: (cause: FatalCause, reason: string) => void;
-  }) {
+  constructor(options: WorkerClientOptions) {
     this.#cluster = options.cluster;
     this.#timers = options.timers;
     this.#mendImage = options.mendImage;
@@ -64,8 +66,9 @@ export class WorkerClient {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
     this.#worker = new Worker(new URL(`./worker-main.${extension}`, import.meta.url), {
       workerData: options.config,
+      transferList: [...options.config.guardianPorts],
       resourceLimits: dataPlaneHeap(),
-      name: 'data-plane',
+      name: `data-plane-${options.config.worker}`,
     });
     this.#worker.on('message', (message: FromWorker) => this.#receive(message));
     this.#worker.on('error', (error) => this.#onFatal('bug', describeError(error)));
@@ -104,7 +107,7 @@ export class WorkerClient {
     return this.#request({ method: 'scrub' }) as Promise<IntegrityStatus>;
   }
 
-  /** Lets go of every address and session, then ends the thread. */
+  /** Lets go of every address and session of this worker's, then ends the thread. */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#send({ type: 'stop' });

@@ -5,7 +5,6 @@ import { describeError, invariant, OperationError } from '../../base/errors.ts';
 import { parseIpv4 } from '../../base/ipv4.ts';
 import { LogFailure } from '../../base/record-log.ts';
 import type { Command } from '../../cluster/state/commands.ts';
-import { workerOfGroup, workersOfNode } from '../../cluster/state/data-plane-workers.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
 import { ImageCache } from '../../storage/image/image-cache.ts';
 import type { ImagePart, ImageVersionRef } from '../../storage/image/image-source.ts';
@@ -21,33 +20,39 @@ import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
 import { DamagedCopyError, ReplicationHost } from '../../storage/replication/index.ts';
 import { setAsideCopy } from '../../storage/replication/set-aside.ts';
 import { noteFile } from '../../storage/scrub/note-file.ts';
-import { DEFAULT_PORTAL_LIMITS } from '../iscsi/limits.ts';
 import { sessionMemory } from '../iscsi/memory-budget.ts';
 import { IscsiPortal } from '../iscsi/portal.ts';
 import { TargetSessions } from '../iscsi/target-sessions.ts';
 import { announceAddress } from '../net/gratuitous-arp.ts';
 import { nudgeConnections } from '../net/tcp-nudge.ts';
 import type { Endpoint } from '../net/tcp-segment.ts';
-import { linkName, type PeerAddress } from '../peer/outbound-link.ts';
 import { PeerMesh } from '../peer/peer-mesh.ts';
 import { systemClock, systemLogger, systemRandom, systemTimers } from '../system.ts';
 import { CommandChannel } from './command-channel.ts';
 import { DataPlane } from './data-plane.ts';
 import { GroupDirectory } from './group-directory.ts';
 import { GuardianClient } from './guardian-client.ts';
+import { type AddressGuardian, GuardianRelay, type RelayedWorker, relayGuardian } from './guardian-relay.ts';
 import { Integrity } from './integrity.ts';
 import { BIND_RETRY_MS, IMAGE_MENDING_WAIT_MS, WORKER_BEAT_MS } from './limits.ts';
+import { NodeTally } from './node-tally.ts';
 import { carryOutRemote } from './remote-unit.ts';
+import { hostAndPort, linkTo as linkOfGroup, WorkerPlace } from './worker-place.ts';
 import type { FatalCause, FromWorker, ToWorker, WorkerConfig, WorkerRequest } from './worker-protocol.ts';
 
 /**
- * The data-plane worker's composition root: replication, portal groups, their addresses and the iSCSI target,
+ * A data-plane worker's composition root: replication, portal groups, their addresses and the iSCSI target,
  * all on one thread of their own, so that a saturated disk path never delays a heartbeat of the cluster log.
+ * A node may have several, each with groups of its own.
  */
 const port = parentPort;
 invariant(port !== null, 'the data-plane worker runs as a worker thread');
 const config = workerData as WorkerConfig;
-const logger = systemLogger(config.nodeId, config.logLevel);
+const isFirst = config.worker === 0;
+const place = new WorkerPlace(config);
+const linkTo = (groupId: string, nodeId: string): string => linkOfGroup(plane.state(), groupId, nodeId);
+const logger = systemLogger(config.nodeId, config.logLevel, isFirst ? {} : { worker: config.worker });
+const tally = new NodeTally(config.tally);
 const counters = new CounterSet();
 const proposals = new Map<number, (outcome: ProposalOutcome) => void>();
 let nextProposal = 1;
@@ -84,8 +89,13 @@ function mendImage(image: ImageVersionRef, part: ImagePart): Promise<boolean> {
 }
 
 const mesh = new PeerMesh({
-  self: { clusterId: config.clusterId, nodeId: config.nodeId, incarnation: config.incarnation },
-  listen: { host: config.address, port: config.replicationPort },
+  self: {
+    clusterId: config.clusterId,
+    nodeId: config.nodeId,
+    incarnation: config.incarnation,
+    worker: config.worker,
+  },
+  listen: hostAndPort(place.own.replication),
   peers: config.peers,
   service: 'replication',
   lendsMemory: true,
@@ -158,6 +168,7 @@ const replication = new ReplicationHost({
     clock: systemClock,
     logger: logger('replication'),
     counters,
+    ...(place.count === 1 ? {} : { appended: tally }),
   }),
   images: cache.over(imageStore),
   clock: systemClock,
@@ -178,24 +189,40 @@ const replication = new ReplicationHost({
         : fatal('bug', (error as Error | undefined)?.stack ?? describeError(error)),
 });
 
-const guardian = new GuardianClient({
-  interfaceName: config.portalInterface,
-  logger: logger('guardian'),
-  onExpired: (addresses) => plane.addressesLost(addresses),
-  onGone: (reason) => fatal('bug', `the guardian is gone: ${reason}`),
-});
+const guardian = isFirst ? startGuardian() : undefined;
+const relays: RelayedWorker[] = [];
+const addressGuardian: AddressGuardian = guardian ?? relayToFirst();
+
+function startGuardian(): GuardianClient {
+  return new GuardianClient({
+    interfaceName: config.portalInterface,
+    logger: logger('guardian'),
+    onExpired: (addresses) => {
+      plane.addressesLost(addresses);
+      for (const relay of relays) relay.expired(addresses);
+    },
+    onGone: (reason) => fatal('bug', `the guardian is gone: ${reason}`),
+  });
+}
+
+function relayToFirst(): GuardianRelay {
+  const [toFirst] = config.guardianPorts;
+  invariant(toFirst !== undefined, 'a further worker reaches the first');
+  return new GuardianRelay(toFirst, (addresses) => plane.addressesLost(addresses), logger('guardian'));
+}
 
 const targets = new TargetSessions({ timers: systemTimers, logger: logger('iscsi') });
-const budget = sessionMemory(DEFAULT_PORTAL_LIMITS.memoryBytes);
+const budget = sessionMemory(config.sessionBytes);
 const movablePortal = makePortal(undefined);
 const fixedPortal = makePortal(config.nodeId);
 
 const plane: DataPlane = new DataPlane({
   nodeId: config.nodeId,
+  hasGroup: (groupId) => place.hasGroup(groupId),
   replication,
   addressPorts: {
-    hold: (address) => guardian.hold(address),
-    drop: (address) => guardian.drop(address),
+    hold: (address) => addressGuardian.hold(address),
+    drop: (address) => addressGuardian.drop(address),
     listen: async (host, tcpPort) => {
       const listening = await movablePortal.listen({ host, port: tcpPort });
       return () => movablePortal.unlisten(listening);
@@ -207,7 +234,7 @@ const plane: DataPlane = new DataPlane({
       if (config.portalInterface !== null) nudge(portal, initiators);
     },
   },
-  renewAddresses: () => guardian.renew(),
+  renewAddresses: () => addressGuardian.renew(),
   timers: systemTimers,
   logger: logger('data-plane'),
   counters,
@@ -222,16 +249,26 @@ const integrity: Integrity = new Integrity({
   images: imageStore,
   mendImage,
   store: noteFile(nodeFileSystem, config.scrubFile),
-  activity: () =>
-    [...movablePortal.sessions(), ...fixedPortal.sessions()].reduce(
-      (sum, session) => sum + session.readBytes + session.writtenBytes,
-      0,
-    ),
+  activity,
+  readers: place.count,
+  readsImages: isFirst,
   clock: systemClock,
   timers: systemTimers,
   logger: logger('integrity'),
   counters,
 });
+
+let toldBytes = 0;
+
+/** What clients have read and written by any worker of the node. */
+function activity(): number {
+  const sessions = [...movablePortal.sessions(), ...fixedPortal.sessions()];
+  const bytes = sessions.reduce((sum, session) => sum + session.readBytes + session.writtenBytes, 0);
+  // Fewer where a session has ended; it must only be seen that something has moved.
+  if (bytes !== toldBytes) tally.moved(Math.abs(bytes - toldBytes));
+  toldBytes = bytes;
+  return tally.movedBytes;
+}
 
 function makePortal(fixedAt: string | undefined): IscsiPortal {
   return new IscsiPortal({
@@ -245,6 +282,7 @@ function makePortal(fixedAt: string | undefined): IscsiPortal {
         paths: (groupId, tag) => plane.paths(groupId, tag),
         forward: (command) => channel.forward(plane.primaryOf(command.groupId), command),
       },
+      elsewhere: (groupId) => place.elsewhere(groupId),
       ...(fixedAt === undefined ? {} : { fixedAt }),
     }),
     targets,
@@ -256,7 +294,7 @@ function makePortal(fixedAt: string | undefined): IscsiPortal {
     counters,
     // By a fixed portal nobody comes to another node: its initiators take another path, and the sooner the better.
     ...(fixedAt === undefined
-      ? { onSessionsChange: () => plane.sessionsChanged(), keep: (socket) => guardian.keep(socket) }
+      ? { onSessionsChange: () => plane.sessionsChanged(), keep: (socket) => addressGuardian.keep(socket) }
       : {}),
   });
 }
@@ -280,30 +318,11 @@ function nudge(portal: Endpoint, initiators: readonly Endpoint[]): void {
   }
 }
 
-/** The workers of the configuration's nodes; among those that are no more, nothing is replicated. */
-function peersFor({ nodes }: ClusterState): PeerAddress[] {
-  return Object.values(nodes).flatMap((node) =>
-    workersOfNode(node).map(({ replication: endpoint }, worker) => {
-      const [host = '', port = ''] = endpoint.split(':');
-      return { nodeId: node.nodeId, worker, host, port: Number(port) };
-    }),
-  );
-}
-
-/** The link to whichever worker of that node has the group. */
-function linkTo(groupId: string, nodeId: string): string {
-  const node = plane.state()?.nodes[nodeId];
-  if (node === undefined) return nodeId;
-  return linkName({ nodeId, worker: workerOfGroup(groupId, workersOfNode(node).length) });
-}
-
 /** Where the guardian's last word is heard: by the control plane of every other node. */
 function tellGuardian({ nodes }: ClusterState): void {
+  if (guardian === undefined) return;
   const others = Object.values(nodes).filter(({ nodeId }) => nodeId !== config.nodeId);
-  const to = others.map(({ endpoints }) => {
-    const [host = '', port = ''] = endpoints.peer.split(':');
-    return { host, port: Number(port) };
-  });
+  const to = others.map(({ endpoints }) => hostAndPort(endpoints.peer));
   const told = JSON.stringify(to);
   if (told === guardianTold) return;
   guardianTold = told;
@@ -328,7 +347,7 @@ async function answer(request: WorkerRequest): Promise<unknown> {
 function receive(message: ToWorker): void {
   switch (message.type) {
     case 'state':
-      mesh.setPeers(peersFor(message.state), new Set(Object.keys(message.state.removedNodes)));
+      mesh.setPeers(place.peers(message.state), new Set(Object.keys(message.state.removedNodes)));
       plane.applyState(message.state);
       tellGuardian(message.state);
       return;
@@ -358,11 +377,16 @@ function receive(message: ToWorker): void {
 }
 
 async function start(): Promise<void> {
-  await guardian.clear(config.portalAddresses);
+  if (guardian !== undefined) {
+    await guardian.clear(config.portalAddresses);
+    for (const [i, toOther] of config.guardianPorts.entries()) {
+      relays.push(relayGuardian(toOther, i + 1, guardian));
+    }
+  }
   port?.on('message', receive);
   await mesh.start();
   await replication.start();
-  await fixedPortal.listen({ host: config.address, port: config.iscsiPort });
+  await fixedPortal.listen(hostAndPort(place.own.iscsi));
   plane.start();
   await integrity.start();
   setInterval(() => send({ type: 'beat' }), WORKER_BEAT_MS);
@@ -378,7 +402,7 @@ async function stop(): Promise<void> {
   await replication.stop();
   await mesh.stop();
   // The last, so that the addresses are dropped whatever the others did.
-  guardian.stop();
+  guardian?.stop();
   await new Promise((resolve) => setTimeout(resolve, BIND_RETRY_MS));
 }
 

@@ -1,14 +1,23 @@
+import type { MessagePort } from 'node:worker_threads';
 import type { PeerIdentity } from '../../base/peer-transport.ts';
 import type { Command } from '../../cluster/state/commands.ts';
-import type { ClusterState } from '../../cluster/state/model.ts';
+import type { ClusterState, WorkerEndpoints } from '../../cluster/state/model.ts';
 import type { ImagePart, ImageVersionRef } from '../../storage/image/image-source.ts';
 import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
 import type { IntegrityStatus } from './integrity.ts';
 
-/** Messages between the main thread and the data-plane worker; all of them survive structured clone. */
+/** Messages between the main thread and a data-plane worker; all of them survive structured clone. */
 
-/** What the worker is started with. */
+/** What a worker is started with. */
 export interface WorkerConfig {
+  /** Its number. The first, 0, has the guardian. */
+  readonly worker: number;
+  /** Where each of the node's workers is, this one included. */
+  readonly workers: readonly WorkerEndpoints[];
+  /** Memory of the workers' common NodeTally. */
+  readonly tally: SharedArrayBuffer;
+  /** Of the first: where each of the others asks for addresses, in order. Of another: where the first is. */
+  readonly guardianPorts: readonly MessagePort[];
   readonly nodeId: string;
   readonly clusterId: string;
   readonly incarnation: string;
@@ -17,13 +26,11 @@ export interface WorkerConfig {
   readonly imagesDirectory: string;
   /** Where is noted how far reading everything through is. */
   readonly scrubFile: string;
-  /** The node's own address, on which replication and the redirecting portal listen. */
-  readonly address: string;
-  readonly replicationPort: number;
-  readonly iscsiPort: number;
   /** Interface that carries movable addresses; null on loopback. */
   readonly portalInterface: string | null;
   readonly imageCacheBytes: number;
+  /** For what initiators have under way. */
+  readonly sessionBytes: number;
   /** All movable addresses of the cluster; none of them may be on this node at its start. */
   readonly portalAddresses: readonly string[];
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };

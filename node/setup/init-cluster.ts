@@ -176,6 +176,7 @@ function nodeFiles(plan: InitPlan, node: PlannedNode, shared: Shared, inputs: In
     address: node.address,
     ports: plan.ports,
     portal: { interface: plan.portalInterface },
+    ...(plan.dataPlane === undefined ? {} : { dataPlane: plan.dataPlane }),
     dhcp: { interfaces: plan.dhcpInterfaces },
     ipxeDir: plan.ipxeDir,
     dataDir: './data',

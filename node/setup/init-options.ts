@@ -8,6 +8,7 @@ export interface InitOptions {
   readonly ports?: string;
   readonly portal: readonly string[];
   readonly portalInterface?: string;
+  readonly workers?: string;
   readonly dhcp: 'off' | 'proxy' | 'full';
   readonly dhcpInterface?: readonly string[];
   readonly dhcpSubnet?: string;
@@ -41,6 +42,10 @@ export function initCommand(): Command {
       ).makeOptionMandatory(),
     )
     .option('--portal-interface <name>', 'network interface that carries portal addresses')
+    .option(
+      '--workers <n>',
+      'data-plane workers of a node, or auto: as many as its processors are good for (else one)',
+    )
     .addOption(new Option('--dhcp <mode>', 'answer DHCP').choices(['off', 'proxy', 'full']).default('off'))
     .addOption(repeated('--dhcp-interface <name>', 'answer DHCP on this interface'))
     .option('--dhcp-subnet <cidr>', 'full: the subnet served')

@@ -1,9 +1,17 @@
 import type { Ipv4 } from '../../base/ipv4.ts';
 import type { DhcpSettings } from '../../cluster/state/model.ts';
-import { checkPortsDiffer, DEFAULT_PORTS, PORT_NAMES, type PortName } from '../config.ts';
+import { checkPortsDiffer, DEFAULT_PORTS, type NodeConfig, PORT_NAMES, type PortName } from '../config.ts';
 import type { InitOptions } from './init-options.ts';
 import { planDhcp } from './init-plan-dhcp.ts';
-import { checkInterface, checkName, isLoopback, parseHostAddress, parsePort, refuse } from './init-values.ts';
+import {
+  checkInterface,
+  checkName,
+  isLoopback,
+  parseHostAddress,
+  parsePort,
+  planDataPlane,
+  refuse,
+} from './init-values.ts';
 import { MAX_NODES, MAX_PORTAL_GROUPS } from './limits.ts';
 
 /** A new cluster, checked: everything in it fits together. */
@@ -13,6 +21,7 @@ export interface InitPlan {
   readonly ports: Readonly<Record<PortName, number>>;
   readonly portals: readonly PlannedPortal[];
   readonly portalInterface: string | null;
+  readonly dataPlane: NodeConfig['dataPlane'];
   readonly dhcp: DhcpSettings;
   readonly dhcpInterfaces: readonly string[];
   readonly ipxeDir: string;
@@ -43,6 +52,7 @@ export function planCluster(options: InitOptions): InitPlan {
     ports,
     portals,
     portalInterface,
+    dataPlane: planDataPlane(options.workers).dataPlane,
     dhcp: planDhcp(options, taken),
     dhcpInterfaces: parseInterfaces(options.dhcpInterface ?? []),
     ipxeDir: options.ipxeDir,

@@ -1,6 +1,7 @@
 import { OperationError, ProtocolError } from '../../base/errors.ts';
 import { type Ipv4, ipv4ToNumber, parseIpv4 } from '../../base/ipv4.ts';
-import { NAME_ACCEPTED, NAME_PATTERN } from '../config.ts';
+import { MAX_DATA_PLANE_WORKERS } from '../../cluster/state/limits.ts';
+import { NAME_ACCEPTED, NAME_PATTERN, type NodeConfig, WORKERS_ACCEPTED } from '../config.ts';
 
 /** Single values of init's options. Each check throws OperationError kind "invalid" naming its option. */
 
@@ -59,5 +60,22 @@ export function parseWeight(text: string): number {
     'bad-weight',
     text,
     `a whole number, 1 to ${MAX_WEIGHT}`,
+  );
+}
+
+/**
+ * The data plane of a node as its settings are to have it.
+ * @param text undefined: nothing is said, and it has one worker
+ */
+export function planDataPlane(text: string | undefined): Pick<NodeConfig, 'dataPlane'> {
+  if (text === undefined) return {};
+  if (text === 'auto') return { dataPlane: { workers: text } };
+  const workers = /^\d{1,2}$/.test(text) ? Number(text) : 0;
+  if (workers >= 1 && workers <= MAX_DATA_PLANE_WORKERS) return { dataPlane: { workers } };
+  throw refuse(
+    `--workers: "${text}" is no number of data-plane workers`,
+    'bad-workers',
+    text,
+    WORKERS_ACCEPTED,
   );
 }

@@ -8,6 +8,7 @@ export interface JoinOptions {
   readonly out: string;
   readonly ports?: string;
   readonly portalInterface?: string;
+  readonly workers?: string;
   readonly dhcpInterface?: readonly string[];
   readonly weight?: string;
   readonly rack?: string;
@@ -25,6 +26,10 @@ export function joinCommand(): Command {
     .requiredOption('--out <dir>', 'directory to make; must not hold anything yet')
     .option('--ports <name=port,...>', 'other ports than the usual ones')
     .option('--portal-interface <name>', 'network interface that carries portal addresses')
+    .option(
+      '--workers <n>',
+      'data-plane workers of a node, or auto: as many as its processors are good for (else one)',
+    )
     .addOption(repeated('--dhcp-interface <name>', 'answer DHCP on this interface'))
     .option('--weight <n>', "its share of portal groups beside the others', 1 to 1000")
     .option('--rack <name>', 'its rack, room or power supply: what fails together with it')

@@ -6,7 +6,7 @@ import { createKeyPair } from './certificates.ts';
 import { refuseTaken, writeDirectory } from './init.ts';
 import { endpointsOf, type NewFile } from './init-cluster.ts';
 import { parseInterfaces, parsePorts } from './init-plan.ts';
-import { checkInterface, checkName, parseHostAddress, parseWeight } from './init-values.ts';
+import { checkInterface, checkName, parseHostAddress, parseWeight, planDataPlane } from './init-values.ts';
 import { askToJoin } from './join-client.ts';
 import { type JoinOptions, joinCommand } from './join-options.ts';
 import { decodeJoinToken, type JoinToken, secretSha256 } from './join-token.ts';
@@ -48,20 +48,24 @@ interface JoinPlan {
   readonly address: ReturnType<typeof parseHostAddress>;
   readonly ports: ReturnType<typeof parsePorts>;
   readonly portalInterface: string | null;
+  readonly dataPlane: Pick<NodeConfig, 'dataPlane'>;
   readonly dhcpInterfaces: readonly string[];
   readonly placement: NonNullable<NodeConfig['placement']>;
   readonly ipxeDir: string;
 }
 
 function planJoin(token: string, options: JoinOptions): JoinPlan {
-  const { portalInterface } = options;
+  const portalInterface =
+    options.portalInterface === undefined
+      ? null
+      : checkInterface('--portal-interface', options.portalInterface);
   return {
     token: decodeJoinToken(token),
     nodeId: checkName('--id', options.id),
     address: parseHostAddress('--address', options.address),
     ports: parsePorts(options.ports),
-    portalInterface:
-      portalInterface === undefined ? null : checkInterface('--portal-interface', portalInterface),
+    portalInterface,
+    dataPlane: planDataPlane(options.workers),
     dhcpInterfaces: parseInterfaces(options.dhcpInterface ?? []),
     placement: {
       ...(options.weight === undefined ? {} : { weight: parseWeight(options.weight) }),
@@ -98,6 +102,7 @@ function filesOf(plan: JoinPlan, answer: JoinAnswerDocument, privateKeyPem: stri
     address: plan.address,
     ports: plan.ports,
     portal: { interface: plan.portalInterface },
+    ...plan.dataPlane,
     dhcp: { interfaces: plan.dhcpInterfaces },
     ...(Object.keys(plan.placement).length === 0 ? {} : { placement: plan.placement }),
     ipxeDir: plan.ipxeDir,

@@ -19,6 +19,7 @@ interface RestoreOptions {
   readonly node: readonly string[];
   readonly ports?: string;
   readonly portalInterface?: string;
+  readonly workers?: string;
   readonly dhcpInterface?: readonly string[];
   readonly ipxeDir: string;
   readonly json?: boolean;
@@ -63,6 +64,10 @@ function restoreCommand(): Command {
     )
     .option('--ports <name=port,...>', 'other ports than the usual ones, the same on every node')
     .option('--portal-interface <name>', 'network interface that carries portal addresses')
+    .option(
+      '--workers <n>',
+      'data-plane workers of a node, or auto: as many as its processors are good for (else one)',
+    )
     .addOption(repeated('--dhcp-interface <name>', 'answer DHCP on this interface'))
     .option('--ipxe-dir <dir>', "where iPXE's boot programs are", '/usr/lib/ipxe')
     .option('--json', 'print a JSON document');

@@ -23,6 +23,8 @@ export interface FabricOptions {
   /** Of each node's own disk, which is in memory. */
   readonly diskMib: number;
   readonly stepsPerSecond: number;
+  /** Data-plane workers of each node; absent: one. */
+  readonly workers?: number;
   /** All clients' disks are of this one; absent: the nodes choose. */
   readonly portalGroup?: string;
 }
@@ -65,7 +67,10 @@ export class ChaosFabric {
       folder: this.folder,
       nodes,
       portals: nodes.flatMap((_, i) => [`10.77.0.${101 + 2 * i}`, `10.77.0.${102 + 2 * i}`]),
-      initArguments: ['--portal-interface', 'eth0', '--dhcp', 'off'],
+      initArguments: [
+        ...['--portal-interface', 'eth0', '--dhcp', 'off'],
+        ...(options.workers === undefined ? [] : ['--workers', String(options.workers)]),
+      ],
       commandAt: (node, command, args) => this.lab.commandAt(node ?? SITE, command, args),
       beforeStart: (directoryOf) => this.#makeDisks(directoryOf),
       onExit: (node, code) => this.#ended(node, code),

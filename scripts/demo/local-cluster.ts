@@ -20,6 +20,8 @@ export interface LocalClusterOptions {
   /** Those it begins with; the others come by join(). Default: all. */
   readonly firstIds?: readonly string[];
   readonly portalCount: number;
+  /** Data-plane workers of each node. Default 1. */
+  readonly workers?: number;
   /** First three octets of all addresses, in 127.0.0.0/8, as "127.80.3". */
   readonly network: string;
 }
@@ -87,7 +89,7 @@ export class LocalCluster {
       if (!existsSync(program)) throw new Error(`${program} is missing: run "npm run build" first`);
     }
     await mkdir(this.#options.directory, { recursive: true });
-    const { network, nodeIds, portalCount, firstIds = nodeIds } = this.#options;
+    const { network, nodeIds, portalCount, workers = 1, firstIds = nodeIds } = this.#options;
     await this.#mustRun([
       'init',
       ...['--cluster', 'demo', '--out', join(this.#options.directory, 'cluster')],
@@ -95,6 +97,7 @@ export class LocalCluster {
       ...Array.from({ length: portalCount }, (_, i) => ['--portal', `${network}.${101 + i}`]).flat(),
       ...['--dhcp', 'full', '--dhcp-subnet', `${network}.0/24`],
       ...['--dhcp-range', `${network}.150-${network}.250`, '--ports', PORTS_OPTION],
+      ...['--workers', String(workers)],
     ]);
   }
 

@@ -46,6 +46,22 @@ describe('bootfabric.yaml', () => {
     expect(Object.isFrozen(config.dhcp.interfaces)).toBe(true);
   });
 
+  it('says how many data-plane workers there are, where it says anything of that', () => {
+    const withPlane = (text: string): string => `${GOOD}dataPlane: ${text}`;
+    for (const dataPlane of [{ workers: 4, firstPort: 8000 }, { workers: 'auto' }, {}]) {
+      const config = parseConfig(withPlane(JSON.stringify(dataPlane)), '/srv/n1');
+      expect(config.dataPlane).toEqual(dataPlane);
+      expect(parseConfig(formatConfig(config), '/srv/n1')).toEqual(config);
+    }
+    for (const workers of ['0', '33', '1.5', 'many']) {
+      const refused = refusal(withPlane(`{workers: ${workers}}`));
+      expect(refused.message).toContain('dataPlane.workers');
+      expect(refused.accepted).toBe('auto, or a whole number from 1 to 32');
+    }
+    expect(refusal(withPlane('{firstPort: 0}')).message).toContain('dataPlane.firstPort');
+    expect(refusal(withPlane('{threads: 2}')).accepted).toContain('workers, firstPort');
+  });
+
   it('is written as it is read', () => {
     const config = parseConfig(`${GOOD}dataDir: /var/lib/bootfabric`, '/srv/n1');
     expect(parseConfig(formatConfig(config), '/srv/n1')).toEqual(config);

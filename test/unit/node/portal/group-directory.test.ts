@@ -13,6 +13,8 @@ interface Where {
   readonly serves?: boolean;
   readonly hasCopy?: boolean;
   hasMoved?: boolean;
+  /** The group is another worker's. */
+  readonly elsewhere?: { readonly address: string; readonly port: number };
 }
 
 function directoryWith(changes: Partial<ClientRecord>, where: Where = {}) {
@@ -34,7 +36,8 @@ function directoryWith(changes: Partial<ClientRecord>, where: Where = {}) {
     forward: async () => ({ kind: 'not-serving' }) as const,
   };
   const fixed = where.fixedAt === undefined ? {} : { fixedAt: where.fixedAt };
-  const directory = new GroupDirectory({ state: () => state, groups, ...fixed });
+  const elsewhere = (): Where['elsewhere'] => where.elsewhere;
+  const directory = new GroupDirectory({ state: () => state, groups, elsewhere, ...fixed });
   const { targetName, initiatorName } = client;
   const login = (sourceAddress: string) => directory.login({ targetName, initiatorName, sourceAddress });
   return { directory, login, targetName, initiatorName, other: before.clients['pc2'] as ClientRecord };
@@ -128,4 +131,18 @@ test('a disk that another node serves by now has moved, but not at a fixed porta
   expect(directory.hasMoved('iqn.2026-11.net.example:nobody')).toBe(false);
   expect(directoryWith({}, {}).directory.hasMoved(targetName)).toBe(false);
   expect(directoryWith({}, { hasMoved: true, fixedAt: 'n1' }).directory.hasMoved(targetName)).toBe(false);
+});
+
+test("a group of another worker's is found where that one is", async () => {
+  const elsewhere = { address: '192.0.2.1', port: 7501 };
+  const movable = { kind: 'redirect', address: expect.any(String) as string, port: 3260 };
+  const atMovable = directoryWith({ multipath: true }, { elsewhere });
+  expect(await atMovable.login('192.0.2.9')).toMatchObject(movable);
+  const atFixed = directoryWith({ multipath: true }, { elsewhere, fixedAt: 'n1' });
+  expect(await atFixed.login('192.0.2.9')).toEqual({ kind: 'redirect', ...elsewhere });
+  // Never to a fixed portal where the initiator has no other path.
+  const single = directoryWith({}, { elsewhere, fixedAt: 'n1' });
+  const redirected = await single.login('192.0.2.9');
+  expect(redirected).toMatchObject(movable);
+  expect(redirected).not.toMatchObject({ address: elsewhere.address });
 });

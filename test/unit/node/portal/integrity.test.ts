@@ -36,6 +36,8 @@ describe('damage that no other node can mend', () => {
       },
       store: { load: () => Promise.resolve(undefined), save: () => Promise.resolve() },
       activity: () => 0,
+      readers: 1,
+      readsImages: true,
       clock,
       timers: clock,
       logger: silentLogger,

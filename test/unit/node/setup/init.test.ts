@@ -6,6 +6,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../../base/clock.ts';
 import { SeededRandom } from '../../../../base/random.ts';
 import type { ClusterState } from '../../../../cluster/state/model.ts';
+import { STATE_VERSIONS } from '../../../../cluster/state/versions.ts';
+import type { NodeConfig } from '../../../../node/config.ts';
 import { runInit } from '../../../../node/setup/init.ts';
 import { loadNodeDirectory } from '../../../../node/setup/node-directory.ts';
 
@@ -137,6 +139,21 @@ describe('bootfabric init', () => {
     expect(config).toMatchObject({ portal: { interface: 'br0' }, dhcp: { interfaces: ['br0', 'br1'] } });
   });
 
+  it('gives nodes as many data-plane workers as it is told, and one otherwise', async () => {
+    const network = '--node n1=192.0.2.11 --portal 192.0.2.50 --portal-interface br0'.split(' ');
+    const made: (readonly [string, readonly string[], NodeConfig['dataPlane']])[] = [
+      ['one', network, undefined],
+      ['told', [...network, '--workers', '4'], { workers: 4 }],
+      ['chosen', [...THREE, ...PORTALS, '--workers', 'auto'], { workers: 'auto' }],
+    ];
+    for (const [name, options, dataPlane] of made) {
+      await init(['--cluster', 'lab', '--out', join(scratch, name), ...options]);
+      const { config, genesis } = await loadNodeDirectory(join(scratch, name, 'n1'));
+      expect(config.dataPlane).toEqual(dataPlane);
+      expect(genesis.stateVersion).toBe(STATE_VERSIONS.newest);
+    }
+  });
+
   it('refuses a directory that has a cluster, and leaves it alone', async () => {
     await init(lab(...THREE, ...PORTALS));
     const before = await readFile(join(scratch, 'lab/admin.json'), 'utf8');
@@ -183,6 +200,7 @@ describe('bootfabric init refuses', () => {
     ['a portal at a node', [...N1, '--portal', '127.0.0.11'], 'portal-is-node', '127.0.0.11:3260'],
     ['an unreachable portal', ['--node', 'n1=192.0.2.11', ...P1], 'portal-on-loopback', '127.0.0.21'],
     ['a bad interface', [...N1, ...P1, '--portal-interface', 'a b'], 'bad-interface', 'a b'],
+    ['no workers', [...N1, ...P1, '--workers', '0'], 'bad-workers', '0'],
     ['DHCP options that would be ignored', [...N1, ...P1, '--dhcp-lease', '600'], 'unused-option', '600'],
     ['full DHCP without a range', FULL, 'missing-option', undefined],
     [
