@@ -24,7 +24,6 @@ export const FABRIC_EXHIBITS: readonly Exhibit[] = [
         faulty: 'if (frame.index >= 0) {',
       },
     ],
-    seeds: 3,
-    fromSeed: 2,
+    seeds: 10,
   },
 ];
