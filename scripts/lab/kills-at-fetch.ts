@@ -11,9 +11,11 @@ const SLOW_KILOBITS = 128;
 
 export type FetchMoment = 'while firmware fetches iPXE' | 'while iPXE fetches its script';
 
-export interface KilledFetch {
-  /** The node killed. */
-  readonly killed: string;
+/** What becomes of the node: its process ends, or stands still, its connections open. */
+export type Fate = 'killed' | 'hung';
+
+export interface BrokenFetch {
+  readonly lost: string;
   /** What the machine asked another node for afterwards. */
   readonly askedNext: string;
   /** From power-on until the guest's system ran. */
@@ -28,18 +30,18 @@ interface Blow {
   readonly asking: RegExp;
   /** Of the frames that are watched. */
   readonly filter: string;
-  /** Before the machine is powered on, and undone when the node has been killed. */
+  /** Before the machine is powered on, and undone when the node is lost. */
   readonly prepare: () => void;
   readonly undo: () => void;
-  /** Waits for the moment. @returns the node to kill */
+  /** Waits for the moment. @returns the node that the machine depends on */
   readonly strikeAt: (watch: FrameWatch) => Promise<string>;
 }
 
 /**
- * A machine is powered on and a node killed while it sends what the machine boots with, or is to.
+ * A machine is powered on and a node lost while it sends what the machine boots with, or is to.
  * @throws Error when the machine does not boot from the others
  */
-export async function bootThroughKilledFetch(
+export async function bootThroughBrokenFetch(
   boot: BootLab,
   options: {
     readonly mac: string;
@@ -49,41 +51,46 @@ export async function bootThroughKilledFetch(
     readonly begin: () => Machine;
   },
   moment: FetchMoment,
-): Promise<KilledFetch> {
+  fate: Fate,
+): Promise<BrokenFetch> {
   const { cluster, lab } = boot;
   const { asking, filter, prepare, undo, strikeAt } = BLOWS[moment](boot, options.address);
   const watch = new FrameWatch(lab, filter);
   let machine: Machine | undefined;
-  let killed: string | undefined;
+  let lost: string | undefined;
   try {
     await watch.listening;
     const beganMs = performance.now();
     prepare();
     try {
       machine = options.begin();
-      killed = await strikeAt(watch);
-      await cluster.killNode(killed);
+      lost = await strikeAt(watch);
+      if (fate === 'killed') await cluster.killNode(lost);
+      else cluster.signalNode(lost, 'SIGSTOP');
     } finally {
       undo();
     }
-    const dead = cluster.addressOf(killed);
+    const dead = cluster.addressOf(lost);
     // Or the dead one has answered what iPXE asked it.
     const isNext = ({ fromAddress, toAddress, text }: SeenFrame): boolean =>
       fromAddress === dead
         ? text.includes('HTTP/1.1 200')
         : fromAddress === options.address && toAddress !== dead && asking.test(text);
     const next = await watch.until('a question to another node', isNext, BOOT_TIMEOUT_MS);
-    if (next.fromAddress === dead) throw new Error(`${killed} was killed too late: it had answered`);
+    if (next.fromAddress === dead) throw new Error(`${lost} was ${fate} too late: it had answered`);
     const { sinceStartMs: _, ...report } = await machine.ready(BOOT_TIMEOUT_MS);
     const bootMs = Math.round(performance.now() - beganMs);
     const askedNext = asking.exec(next.text)?.[0] ?? '';
-    return { killed, askedNext, bootMs, firmwareSaid: firmwareLines(machine), report };
+    return { lost, askedNext, bootMs, firmwareSaid: firmwareLines(machine), report };
   } catch (error) {
     const seen = `-- console\n${machine?.console.tail() ?? ''}\n${cluster.allLogTails()}`;
-    throw new Error(`killed ${moment}: ${String(error)}\n${seen}`, { cause: error });
+    throw new Error(`${fate} ${moment}: ${String(error)}\n${seen}`, { cause: error });
   } finally {
     await watch.stop();
-    if (killed !== undefined && !cluster.isRunning(killed)) cluster.startNode(killed);
+    if (lost !== undefined) {
+      if (cluster.isRunning(lost)) await cluster.killNode(lost);
+      cluster.startNode(lost);
+    }
     await cluster.waitUntilWhole(WHOLE_TIMEOUT_MS);
   }
 }

@@ -6,13 +6,13 @@ import {
   startBootLab,
 } from '../../../scripts/lab/boot-lab.ts';
 import { BOOT_NEEDS } from '../../../scripts/lab/boot-needs.ts';
-import { bootThroughKilledFetch, type FetchMoment } from '../../../scripts/lab/kills-at-fetch.ts';
+import { bootThroughBrokenFetch, type Fate, type FetchMoment } from '../../../scripts/lab/kills-at-fetch.ts';
 import { Machine } from '../../../scripts/lab/machine.ts';
 import { describeWhere } from '../../support/requirements.ts';
 
 const CASE_TIMEOUT_MS = 1_800_000;
 
-describeWhere(BOOT_NEEDS, 'machines whose node is killed while it sends what they boot with', () => {
+describeWhere(BOOT_NEEDS, 'machines whose node is lost while it sends what they boot with', () => {
   let boot: BootLab;
   beforeAll(async () => {
     boot = await startBootLab(FULL_DHCP);
@@ -21,8 +21,9 @@ describeWhere(BOOT_NEEDS, 'machines whose node is killed while it sends what the
     await boot?.remove();
   });
 
-  async function through(firmware: 'bios' | 'uefi', mac: string, moment: FetchMoment) {
-    const { address } = await boot.cluster.addClient(`${firmware}-fetch`, mac, boot.image);
+  async function through(firmware: 'bios' | 'uefi', mac: string, moment: FetchMoment, fate: Fate) {
+    const name = `${firmware}-${fate}`;
+    const { address } = await boot.cluster.addClient(name, mac, boot.image);
     const machine: { current?: Machine } = {};
     const begin = (): Machine => {
       machine.current = new Machine(boot.lab, { mac, firmware, folder: boot.folder });
@@ -30,24 +31,26 @@ describeWhere(BOOT_NEEDS, 'machines whose node is killed while it sends what the
     };
     try {
       const options = { mac, address: address ?? '', firmware, begin };
-      const { report: _, ...figures } = await bootThroughKilledFetch(boot, options, moment);
-      console.log(`FIGURES ${JSON.stringify({ firmware, moment, ...figures })}`);
+      const { report: _, ...figures } = await bootThroughBrokenFetch(boot, options, moment, fate);
+      console.log(`FIGURES ${JSON.stringify({ case: name, moment, ...figures })}`);
       return figures;
     } finally {
       await machine.current?.powerOff();
     }
   }
 
-  it('BIOS: while iPXE fetches its script', { timeout: CASE_TIMEOUT_MS }, async () => {
-    const moment = 'while iPXE fetches its script';
-    const { askedNext, firmwareSaid } = await through('bios', '52:54:00:77:00:41', moment);
+  it.each([
+    ['killed', '52:54:00:77:00:41'],
+    ['hung', '52:54:00:77:00:43'],
+  ] as const)('BIOS: %s while iPXE fetches its script', { timeout: CASE_TIMEOUT_MS }, async (fate, mac) => {
+    const { askedNext, firmwareSaid } = await through('bios', mac, 'while iPXE fetches its script', fate);
     expect(askedNext).toBe('GET /boot/');
     expect(firmwareSaid, 'in one go').toHaveLength(1);
   });
 
-  it('UEFI: while the firmware fetches iPXE', { timeout: CASE_TIMEOUT_MS }, async () => {
+  it('UEFI: killed while the firmware fetches iPXE', { timeout: CASE_TIMEOUT_MS }, async () => {
     const moment = 'while firmware fetches iPXE';
-    const { askedNext, firmwareSaid } = await through('uefi', '52:54:00:77:00:42', moment);
+    const { askedNext, firmwareSaid } = await through('uefi', '52:54:00:77:00:42', moment, 'killed');
     expect(askedNext).toMatch(/snponly\.efi$/);
     expect(firmwareSaid.join('\n'), 'it gave that boot entry up').not.toMatch(/starting Boot.*PXEv4/);
   });
