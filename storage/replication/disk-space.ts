@@ -53,6 +53,7 @@ export class DiskSpace {
   #appendedThenBytes = 0;
   /** Less left than this is filling. */
   #fillingBytes = 0;
+  #reserveBytes = Number.POSITIVE_INFINITY;
   #isLow = false;
   #isFilling = false;
   #isSpent = false;
@@ -87,9 +88,10 @@ export class DiskSpace {
   #look(): void {
     const leftBytes = this.#leftBytes;
     if (this.#maySpare) this.#judgeSpares();
-    // A fast writer has used up what is between the two thresholds before the file system is asked again.
+    // A fast writer has used up what is between the thresholds before the file system is asked again.
     if (leftBytes < this.#fillingBytes) this.#setFilling(true);
     if (leftBytes <= 0) this.#setLow(true);
+    if (leftBytes <= -this.#reserveBytes / 2) this.#isSpent = true;
   }
 
   get #leftBytes(): number {
@@ -109,6 +111,7 @@ export class DiskSpace {
         this.#isChecking = false;
         const reserveBytes = Math.min(MAX_LOG_RESERVE_BYTES, totalBytes / LOG_RESERVE_PARTS);
         const leftBytes = freeBytes - reserveBytes;
+        this.#reserveBytes = reserveBytes;
         this.#leftThenBytes = leftBytes;
         this.#appendedThenBytes = this.#tally.appendedBytes;
         // Some more than the reserve must be free again before it counts as over.

@@ -231,7 +231,10 @@ export class PortalGroupReplica implements PortalGroup {
         // Kept only where there is somebody to send it to: its memory is used again the sooner.
         if ((this.#state.primary?.group.replicas.length ?? 0) > 1) this.#tail.add(index, logged);
       },
-      onAppended: (cut, appendedIndex) => this.step({ kind: 'appended', cut, appendedIndex }),
+      onAppended: (cut, appendedIndex) => {
+        this.step({ kind: 'appended', cut, appendedIndex });
+        this.#room.tell();
+      },
       onFull: (cut) => {
         logger.error('replication.log-full', { group: groupId });
         if (cut === view.cut) this.#writes.failUnappended(log.nextIndex);

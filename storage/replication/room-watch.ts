@@ -1,5 +1,4 @@
-import { isDeepStrictEqual } from 'node:util';
-import { type ReplicaEvent, ROOM_ENOUGH } from './core.ts';
+import { type DiskRoom, type ReplicaEvent, ROOM_ENOUGH } from './core.ts';
 import type { DiskSpace } from './disk-space.ts';
 import type { RoomStatus } from './portal-group.ts';
 import type { ReplicaState } from './replica-machine.ts';
@@ -43,8 +42,13 @@ export class RoomWatch {
   /** To be called often. */
   tick(): void {
     this.#disk?.tick();
+    this.tell();
+  }
+
+  /** Tells the machine what has changed; to be called after appends too, which may use up the reserve within a tick. */
+  tell(): void {
     const room = this.#disk?.room ?? ROOM_ENOUGH;
-    if (!isDeepStrictEqual(room, this.#state.core.room)) this.#step({ kind: 'room', room });
+    if (!isSameRoom(room, this.#state.core.room)) this.#step({ kind: 'room', room });
   }
 }
 
@@ -53,4 +57,8 @@ export function roomStatus({ core, primary }: ReplicaState): RoomStatus {
   for (const { nodeId, low } of primary?.members.values() ?? []) if (low) lowMembers.push(nodeId);
   const isExhausted = primary !== undefined && isOutOfRoom(primary);
   return { isExhausted, isRunningOut: isExhausted || core.room.isFilling, lowMembers };
+}
+
+function isSameRoom(a: DiskRoom, b: DiskRoom): boolean {
+  return a.isFilling === b.isFilling && a.isLow === b.isLow && a.isSpent === b.isSpent;
 }

@@ -4,9 +4,11 @@ import { mkdir, readdir, readFile, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { ImageListDocument } from '../../api/contract/images.ts';
+import type { NodeStatusDocument } from '../../api/contract/status.ts';
 import { SeededRandom } from '../../base/random.ts';
 import { ScsiStatusError } from '../../scripts/simulator/scsi-exchange.ts';
 import { ballastBytes } from '../../storage/log/ballast.ts';
+import { LOG_RESERVE_PARTS } from '../../storage/replication/limits.ts';
 import { describeWhere } from '../support/requirements.ts';
 import {
   type ClusterFixture,
@@ -19,6 +21,8 @@ import { SteadyMachine } from './support/steady-machine.ts';
 
 const DISK_MIB = 24;
 const IMAGE_MIB = 40;
+/** More than its disk has, by far. */
+const OTHERS_MIB = 40;
 const GROWN_MIB = 192;
 const MIB = 1024 * 1024;
 const MAC = '52:54:00:ff:00:01';
@@ -127,6 +131,28 @@ describeWhere(
       expect(others.map((id) => fixture.cluster.processId(id))).toEqual(processIds.slice(1));
       // The two others are a majority and go on taking changes.
       await fixture.addClient('late', '52:54:00:ff:00:02', '--node', 'n2');
+    }, 90_000);
+
+    it('is done without by groups that others lead, without an error at their machines, and keeps its reserve', async () => {
+      const { portalGroups } = await fixture.status('n2');
+      const group = portalGroups.find((g) => g.primary === 'n2')?.id ?? 'pg2';
+      await fixture.addClient('else', '52:54:00:ff:00:03', '--portal-group', group);
+      const initiator = await fixture.attach(await fixture.boot('52:54:00:ff:00:03'));
+      const places = OTHERS_MIB * 16;
+      for (let n = 0; n < places; n++) await initiator.write((n % 64) * 128, Buffer.alloc(64 * 1024, n));
+      let now: NodeStatusDocument['portalGroups'][number] | undefined;
+      await until('the group goes on without n1', async () => {
+        now = (await fixture.status('n2')).portalGroups.find((g) => g.id === group);
+        return now?.inSync.includes('n1') === false && now.inSync.length === 2;
+      });
+      expect(now?.room).toContain('only the reserve for compaction is left on n1');
+      const read = Buffer.from(await initiator.read(128, 128));
+      expect(read.equals(Buffer.alloc(64 * 1024, places - 63))).toBe(true);
+      initiator.destroy();
+      expect(fixture.processIds()).toEqual(processIds);
+      expect(await freeBytes(small)).toBeGreaterThan((DISK_MIB * MIB) / LOG_RESERVE_PARTS / 3);
+      const { stdout } = await fixture.cluster.cli(['status', '--node', 'n2']);
+      expect(stdout).toContain('ALARM, disks of portal groups');
     }, 90_000);
 
     it('without a byte left is started by letting go of its ballast, which comes back with the room', async () => {

@@ -31,7 +31,7 @@ it('fills up before it is low, and is told apart from that', async () => {
   expect(await after(126)).toEqual([false, false]);
 });
 
-it('is filling by what was written since the file system was asked, before it is low', async () => {
+it('is filling by what was written since the file system was asked, then low, then spent', async () => {
   const disk = new DiskSpace({
     space: () => Promise.resolve({ freeBytes: 200 * MIB, totalBytes: 1000 * MIB }),
     clock: { monotonicMs: () => 0, wallMs: () => 0 },
@@ -40,16 +40,17 @@ it('is filling by what was written since the file system was asked, before it is
   });
   disk.tick();
   await new Promise((resolve) => setImmediate(resolve));
-  const seen = [40, 40, 40, 40].map((mib) => {
+  const seen = [40, 40, 40, 40, 40].map((mib) => {
     disk.took(mib * MIB);
-    return [disk.isFilling, disk.isLow];
+    return [disk.isFilling, disk.isLow, disk.room.isSpent];
   });
-  // 137.5 MiB above the reserve, of which the last 50 are the warning's.
+  // 137.5 MiB above the reserve, of which the last 50 are the warning's; and 31.25 more to the half of the reserve.
   expect(seen).toEqual([
-    [false, false],
-    [false, false],
-    [true, false],
-    [true, true],
+    [false, false, false],
+    [false, false, false],
+    [true, false, false],
+    [true, true, false],
+    [true, true, true],
   ]);
 });
 
