@@ -51,10 +51,13 @@ export class ClusterFixture {
     this.profile = profile;
   }
 
-  /** @param prepare what comes between making the cluster's files and starting its nodes */
-  static async start(network: string, prepare?: Prepare): Promise<ClusterFixture> {
+  /**
+   * @param prepare what comes between making the cluster's files and starting its nodes
+   * @param workers data-plane workers of each node
+   */
+  static async start(network: string, prepare?: Prepare, workers = 1): Promise<ClusterFixture> {
     const directory = await mkdtemp(join(tmpdir(), 'bootfabric-nodes-'));
-    const cluster = new LocalCluster({ directory, nodeIds: NODE_IDS, portalCount: 3, network });
+    const cluster = new LocalCluster({ directory, nodeIds: NODE_IDS, portalCount: 3, network, workers });
     try {
       await cluster.init();
       await prepare?.(cluster);
@@ -208,10 +211,10 @@ export class ClusterFixture {
 }
 
 /** Starts one cluster for all tests of a file. @param network three octets that no other file uses */
-export function clusterForFile(network: string, prepare?: Prepare): () => ClusterFixture {
+export function clusterForFile(network: string, prepare?: Prepare, workers?: number): () => ClusterFixture {
   let fixture: ClusterFixture | undefined;
   beforeAll(async () => {
-    fixture = await ClusterFixture.start(network, prepare);
+    fixture = await ClusterFixture.start(network, prepare, workers);
   }, START_TIMEOUT_MS);
   afterAll(async () => {
     await fixture?.stop();
