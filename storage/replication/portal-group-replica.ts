@@ -6,7 +6,6 @@ import type { LentMemory, PeerTransport } from '../../base/peer-transport.ts';
 import { LogCorruptionError } from '../../base/record-log.ts';
 import type { BlockDevice } from '../block-device.ts';
 import type { ImageSource, ImageVersionRef } from '../image/image-source.ts';
-import { STORED_BLOCK_BYTES } from '../lun/limits.ts';
 import { decodeIntact, type LoggedRecord, loggedControl } from '../lun/log-record.ts';
 import { LunDevice, submitted } from '../lun/lun-device.ts';
 import { LunTable } from '../lun/lun-table.ts';
@@ -34,7 +33,7 @@ import { ReceivedMemory } from './received-memory.ts';
 import type { DamageStatus } from './record-mender.ts';
 import type { ReplicaFiles } from './replica-files.ts';
 import { newReplica, type ReplicaState, stepReplica } from './replica-machine.ts';
-import { replicaStatus } from './replica-status.ts';
+import { lunInfo, replicaStatus } from './replica-status.ts';
 import { RoomWatch } from './room-watch.ts';
 import { TailCache } from './tail-cache.ts';
 import { WritePath } from './write-path.ts';
@@ -361,12 +360,7 @@ export class PortalGroupReplica implements PortalGroup {
   }
 
   luns(): LunInfo[] {
-    return Array.from(this.#table.all(), ({ description, blocks }) => ({
-      lunId: description.lunId,
-      base: description.base,
-      lengthBlocks: description.lengthBlocks,
-      writtenBytes: blocks.writtenBlocks * STORED_BLOCK_BYTES,
-    }));
+    return lunInfo(this.#table);
   }
 
   async resetLun(lun: { lunId: number; base: ImageVersionRef; lengthBlocks: number }): Promise<void> {

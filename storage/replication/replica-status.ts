@@ -1,5 +1,7 @@
+import { STORED_BLOCK_BYTES } from '../lun/limits.ts';
+import type { LunTable } from '../lun/lun-table.ts';
 import { isInSync } from './group-state.ts';
-import type { CatchUpStatus, PortalGroupStatus } from './portal-group.ts';
+import type { CatchUpStatus, LunInfo, PortalGroupStatus } from './portal-group.ts';
 import { isServing, othersInSync, type PrimaryState } from './primary-state.ts';
 import type { ReplicaState } from './replica-machine.ts';
 import { roomStatus } from './room-watch.ts';
@@ -22,6 +24,15 @@ export function replicaStatus(state: ReplicaState, nowMs: number): PortalGroupSt
     members: primary === undefined ? [] : memberStatus(primary, nowMs),
     catchUp: primary === undefined ? undefined : catchUpOf(primary),
   };
+}
+
+export function lunInfo(table: LunTable): LunInfo[] {
+  return Array.from(table.all(), ({ description, blocks }) => ({
+    lunId: description.lunId,
+    base: description.base,
+    lengthBlocks: description.lengthBlocks,
+    writtenBytes: blocks.writtenBlocks * STORED_BLOCK_BYTES,
+  }));
 }
 
 function memberStatus(state: PrimaryState, nowMs: number): PortalGroupStatus['members'] {
