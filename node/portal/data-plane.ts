@@ -67,6 +67,9 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
   /** The initiators of each group, as its primary's node has told. */
   readonly #initiators = new Map<string, readonly Endpoint[]>();
   #areSessionsNew = false;
+  /** None began or ended between the last two renewals, nor since. */
+  #areSessionsQuiet = false;
+  #cancelTelling: CancelTimer | undefined;
   #state: ClusterState | undefined;
   #cancelRenewal: CancelTimer | undefined;
 
@@ -88,6 +91,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
   start(): void {
     const renew = (): void => {
       this.#options.renewAddresses();
+      this.#areSessionsQuiet = !this.#areSessionsNew;
       if (this.#areSessionsNew) this.#publishAll();
       this.#cancelRenewal = this.#options.timers.setTimer(GUARDIAN_RENEW_EVERY_MS, renew);
     };
@@ -96,6 +100,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
 
   stop(): void {
     this.#cancelRenewal?.();
+    this.#cancelTelling?.();
     for (const { cancel } of this.#lapses.values()) cancel();
     for (const address of this.#addresses.values()) address.setWanted(false);
   }
@@ -161,9 +166,15 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
     if (notice.isOpen) this.#endLapse(groupId);
   }
 
-  /** To be told to the other members, with whatever else changes at about the same time. */
+  /**
+   * To be told to the other members: at once where little happens, since should this node die now, only who knows of a
+   * session can make its initiator notice; else with whatever else changes until the next renewal.
+   */
   sessionsChanged(): void {
     this.#areSessionsNew = true;
+    if (!this.#areSessionsQuiet) return;
+    this.#areSessionsQuiet = false;
+    this.#cancelTelling = this.#options.timers.setTimer(0, () => this.#publishAll());
   }
 
   async device(groupId: string, client: ClientRecord): Promise<BlockDevice | undefined> {
