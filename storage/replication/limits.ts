@@ -137,9 +137,13 @@ export const CHECKPOINT_LOG_RATIO = 8;
 export const CHECKPOINT_BYTES_PER_SECOND = 64 * 1024 * 1024;
 /** Pause after a checkpoint that could not be written. */
 export const CHECKPOINT_RETRY_MS = 30_000;
-/** What the primary's node may have the others told, and how often it is repeated. */
+/** What the primary's node may have the others told. */
 export const MAX_NOTICE_BYTES = 64 * 1024;
-export const NOTICE_REPEAT_MS = 1_000;
+/**
+ * How often it is repeated. A node that has just come back does not take it before it knows who is primary, and may be the
+ * next one a moment later.
+ */
+export const NOTICE_REPEAT_MS = 250;
 /** Another member that is asked for a record has this long to give it. */
 export const RECORD_ANSWER_MS = 1_500;
 /** All are asked so often, with a pause between, before a client is told that the data is lost. */

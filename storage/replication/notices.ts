@@ -39,6 +39,11 @@ export class Notices {
     if (nowMs - this.#sentMs >= NOTICE_REPEAT_MS) this.#send();
   }
 
+  /** Somebody may not have it. */
+  repeat(): void {
+    this.#send();
+  }
+
   #send(): void {
     const { core, transport, clock } = this.#context;
     const primary = this.#context.primary();

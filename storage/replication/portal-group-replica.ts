@@ -317,6 +317,7 @@ export class PortalGroupReplica implements PortalGroup {
 
   linkChanged(peer: MemberIdentity, up: boolean): void {
     this.step({ kind: 'link', peer, up });
+    if (up) this.#notices.repeat();
   }
 
   peerEnded(peer: MemberIdentity): void {
