@@ -1,20 +1,4 @@
-import { parseArgs } from 'node:util';
+import { runSeeds } from '../seed-runner.ts';
 import { LogLives } from './lives.ts';
 
-/** Runs seeds until one fails, and prints what scripts/simulate.ts prints of its own with --json. */
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string', default: '1' },
-    count: { type: 'string', default: '1' },
-    json: { type: 'boolean' },
-  },
-});
-const first = Number(values.seed);
-const failures: { readonly seed: number; readonly violation: string }[] = [];
-let seeds = 0;
-for (let seed = first; seed < first + Number(values.count) && failures.length === 0; seed++) {
-  const { violation } = await new LogLives(seed).run();
-  seeds++;
-  if (violation !== undefined) failures.push({ seed, violation });
-}
-process.stdout.write(`${JSON.stringify({ seeds, failures })}\n`, () => process.exit(0));
+await runSeeds((seed) => new LogLives(seed).run());

@@ -33,7 +33,7 @@ export const CLUSTER: Subject = {
 };
 
 export const REPLICATION: Subject = {
-  sources: [...SHARED, 'storage', 'test/sim/replication'],
+  sources: [...SHARED, 'storage', 'test/sim/replication', 'test/sim/seed-runner.ts'],
   script: 'test/sim/replication/run-seeds.js',
   options: [],
 };
@@ -50,6 +50,7 @@ export const LOG_LIVES: Subject = {
     'base',
     'storage/log',
     'test/sim/log',
+    'test/sim/seed-runner.ts',
     'test/support/faulty-disk.ts',
     'test/support/log-model.ts',
   ],

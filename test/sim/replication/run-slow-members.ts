@@ -1,20 +1,5 @@
-import { parseArgs } from 'node:util';
+import { runSeeds } from '../seed-runner.ts';
 import { runSlowMember } from './slow-member.ts';
 
-/** As run-seeds.ts, of members that are slow. */
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string', default: '1' },
-    count: { type: 'string', default: '1' },
-    json: { type: 'boolean' },
-  },
-});
-const first = Number(values.seed);
-const failures: { readonly seed: number; readonly violation: string }[] = [];
-let seeds = 0;
-for (let seed = first; seed < first + Number(values.count) && failures.length === 0; seed++) {
-  const { violation } = await runSlowMember(seed);
-  seeds++;
-  if (violation !== undefined) failures.push({ seed, violation });
-}
-process.stdout.write(`${JSON.stringify({ seeds, failures })}\n`, () => process.exit(0));
+/** Members that are slow. */
+await runSeeds(runSlowMember);
