@@ -1,11 +1,7 @@
 import { writevSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { descriptorOf } from '../net/socket-passing.ts';
 import type { ByteSink } from './outbox.ts';
-
-/** What the runtime keeps behind a socket; not part of its documented interface. */
-interface SocketInternals {
-  readonly _handle?: { readonly fd?: unknown } | null;
-}
 
 /**
  * A socket as a place to write to. What it can take at once it is given by the system's own call: a stream's write makes
@@ -24,8 +20,8 @@ export class SocketSink implements ByteSink {
     const socket = this.#socket;
     if (socket.writableLength > 0 || socket.writableEnded || socket.destroyed) return 0;
     // None where the socket has been closed: its number may be another file's by now.
-    const fd = (socket as unknown as SocketInternals)._handle?.fd;
-    if (typeof fd !== 'number' || fd < 0) return 0;
+    const fd = descriptorOf(socket);
+    if (fd === undefined) return 0;
     try {
       return writevSync(fd, pieces);
     } catch {
