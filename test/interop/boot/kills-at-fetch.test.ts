@@ -1,37 +1,27 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import {
-  BOOT_LAB_START_TIMEOUT_MS,
-  type BootLab,
-  FULL_DHCP,
-  startBootLab,
-} from '../../../scripts/lab/boot-lab.ts';
+import { expect, it } from 'vitest';
+import { FULL_DHCP } from '../../../scripts/lab/boot-lab.ts';
 import { BOOT_NEEDS } from '../../../scripts/lab/boot-needs.ts';
 import { bootThroughBrokenFetch, type Fate, type FetchMoment } from '../../../scripts/lab/kills-at-fetch.ts';
 import { Machine } from '../../../scripts/lab/machine.ts';
 import { describeWhere } from '../../support/requirements.ts';
+import { bootLabForFile } from './boot-lab-for-file.ts';
 
 const CASE_TIMEOUT_MS = 1_800_000;
 
 describeWhere(BOOT_NEEDS, 'machines whose node is lost while it sends what they boot with', () => {
-  let boot: BootLab;
-  beforeAll(async () => {
-    boot = await startBootLab(FULL_DHCP);
-  }, BOOT_LAB_START_TIMEOUT_MS);
-  afterAll(async () => {
-    await boot?.remove();
-  });
+  const boot = bootLabForFile(FULL_DHCP);
 
   async function through(firmware: 'bios' | 'uefi', mac: string, moment: FetchMoment, fate: Fate) {
     const name = `${firmware}-${fate}`;
-    const { address } = await boot.cluster.addClient(name, mac, boot.image);
+    const { address } = await boot().cluster.addClient(name, mac, boot().image);
     const machine: { current?: Machine } = {};
     const begin = (): Machine => {
-      machine.current = new Machine(boot.lab, { mac, firmware, folder: boot.folder });
+      machine.current = new Machine(boot().lab, { mac, firmware, folder: boot().folder });
       return machine.current;
     };
     try {
       const options = { mac, address: address ?? '', firmware, begin };
-      const { report: _, ...figures } = await bootThroughBrokenFetch(boot, options, moment, fate);
+      const { report: _, ...figures } = await bootThroughBrokenFetch(boot(), options, moment, fate);
       console.log(`FIGURES ${JSON.stringify({ case: name, moment, ...figures })}`);
       return figures;
     } finally {

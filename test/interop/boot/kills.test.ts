@@ -1,39 +1,29 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import {
-  BOOT_LAB_START_TIMEOUT_MS,
-  type BootLab,
-  FULL_DHCP,
-  startBootLab,
-} from '../../../scripts/lab/boot-lab.ts';
+import { expect, it } from 'vitest';
+import { FULL_DHCP } from '../../../scripts/lab/boot-lab.ts';
 import { BOOT_MOMENTS, bootThroughKill } from '../../../scripts/lab/kills-at-boot.ts';
 import { KILLS_NEEDS, killUnderMachine } from '../../../scripts/lab/kills-under-way.ts';
 import { type GuestReport, Machine } from '../../../scripts/lab/machine.ts';
 import { describeWhere } from '../../support/requirements.ts';
+import { bootLabForFile } from './boot-lab-for-file.ts';
 
 const CASE_TIMEOUT_MS = 1_800_000;
 /** `npm run chaos:machine` does twenty. */
 const KILLS = 3;
 
 describeWhere(KILLS_NEEDS, 'machines whose nodes are killed', () => {
-  let boot: BootLab;
+  const boot = bootLabForFile(FULL_DHCP);
   let machine: Machine | undefined;
-  beforeAll(async () => {
-    boot = await startBootLab(FULL_DHCP);
-  }, BOOT_LAB_START_TIMEOUT_MS);
-  afterAll(async () => {
-    await boot?.remove();
-  });
 
   /** Powers a machine on, kills its node at the first moment of a boot, resets it, kills at the next, and so on. */
   async function bootThroughKills(firmware: 'bios' | 'uefi', mac: string) {
     let ready: GuestReport | undefined;
     const begin = (): Machine => {
-      if (machine === undefined) machine = new Machine(boot.lab, { mac, firmware, folder: boot.folder });
+      if (machine === undefined) machine = new Machine(boot().lab, { mac, firmware, folder: boot().folder });
       else machine.reboot();
       return machine;
     };
     for (const moment of BOOT_MOMENTS) {
-      const { report, ...figures } = await bootThroughKill(boot, { mac, firmware, begin }, moment);
+      const { report, ...figures } = await bootThroughKill(boot(), { mac, firmware, begin }, moment);
       console.log(`FIGURES ${JSON.stringify({ firmware, moment, ...figures })}`);
       expect(figures.readBefore, `read from ${figures.killed} ${moment}`).toBeGreaterThan(0);
       expect(figures.readAfter, `read from another node ${moment}`).toBeGreaterThan(0);
@@ -48,10 +38,10 @@ describeWhere(KILLS_NEEDS, 'machines whose nodes are killed', () => {
     timeout: CASE_TIMEOUT_MS,
   }, async () => {
     const mac = '52:54:00:77:00:31';
-    const client = await boot.cluster.addClient('bios-kills', mac, boot.image);
+    const client = await boot().cluster.addClient('bios-kills', mac, boot().image);
     try {
       const running = await bootThroughKills('bios', mac);
-      const figures = await killUnderMachine(boot, {
+      const figures = await killUnderMachine(boot(), {
         client,
         ...running,
         kills: KILLS,
@@ -68,7 +58,7 @@ describeWhere(KILLS_NEEDS, 'machines whose nodes are killed', () => {
 
   it('UEFI: while iPXE reads and while GRUB reads', { timeout: CASE_TIMEOUT_MS }, async () => {
     const mac = '52:54:00:77:00:32';
-    await boot.cluster.addClient('uefi-kills', mac, boot.image);
+    await boot().cluster.addClient('uefi-kills', mac, boot().image);
     try {
       await bootThroughKills('uefi', mac);
     } finally {

@@ -1,14 +1,10 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import {
-  BOOT_LAB_START_TIMEOUT_MS,
-  type BootLab,
-  FULL_DHCP,
-  startBootLab,
-} from '../../../scripts/lab/boot-lab.ts';
+import { expect, it } from 'vitest';
+import { FULL_DHCP } from '../../../scripts/lab/boot-lab.ts';
 import { KILLS_NEEDS, killUnderMachine } from '../../../scripts/lab/kills-under-way.ts';
 import { Machine } from '../../../scripts/lab/machine.ts';
 import { type DiskPath, type DiskPaths, pathsThat } from '../../../scripts/lab/paths.ts';
 import { describeWhere } from '../../support/requirements.ts';
+import { bootLabForFile } from './boot-lab-for-file.ts';
 
 const CASE_TIMEOUT_MS = 1_800_000;
 const BOOT_TIMEOUT_MS = 600_000;
@@ -18,19 +14,13 @@ const MAC = '52:54:00:77:00:09';
 const KILLS = 2;
 
 describeWhere(KILLS_NEEDS, 'a machine with dm-multipath', () => {
-  let boot: BootLab;
-  beforeAll(async () => {
-    boot = await startBootLab(FULL_DHCP);
-  }, BOOT_LAB_START_TIMEOUT_MS);
-  afterAll(async () => {
-    await boot?.remove();
-  });
+  const boot = bootLabForFile(FULL_DHCP);
 
   it('has its root on active and standby paths, and goes on by one that was in standby, twice', {
     timeout: CASE_TIMEOUT_MS,
   }, async () => {
-    const { cluster, lab, folder } = boot;
-    const client = await cluster.addClient(CLIENT, MAC, boot.image, ['--multipath']);
+    const { cluster, lab, folder } = boot();
+    const client = await cluster.addClient(CLIENT, MAC, boot().image, ['--multipath']);
     const movable = client.portal.split(':')[0] ?? '';
 
     /** By the portal that moves and the own one of the node it is on; the other nodes' are in standby. */
@@ -40,7 +30,7 @@ describeWhere(KILLS_NEEDS, 'a machine with dm-multipath', () => {
       const paths = await pathsThat(machine, 'two paths active, two in standby', ({ all }) =>
         all.every((path) => stateOf(path) === (isGood(path) ? ACTIVE : STANDBY)),
       );
-      const portals = [movable, ...boot.nodes.map((node) => cluster.addressOf(node))];
+      const portals = [movable, ...boot().nodes.map((node) => cluster.addressOf(node))];
       expect(paths.all.map(({ portalAddress }) => portalAddress).sort()).toEqual(portals.sort());
       expect(paths.maps, 'one disk').toBe(1);
       expect(new Set(paths.all.map(({ wwid }) => wwid)).size, 'one identity').toBe(1);
@@ -60,7 +50,7 @@ describeWhere(KILLS_NEEDS, 'a machine with dm-multipath', () => {
         (paths) =>
           stateOf(portalOf(paths, primary)) === ACTIVE && portalOf(paths, killed)?.isActive === false,
       );
-      const third = boot.nodes.find((node) => node !== killed && node !== primary) ?? '';
+      const third = boot().nodes.find((node) => node !== killed && node !== primary) ?? '';
       expect(stateOf(portalOf(after, third)), 'the third node still backs it up').toBe(STANDBY);
       const writes = portalOf(after, primary)?.writes ?? 0;
       await pathsThat(machine, 'it takes writes', (now) => (portalOf(now, primary)?.writes ?? 0) > writes);
@@ -71,7 +61,7 @@ describeWhere(KILLS_NEEDS, 'a machine with dm-multipath', () => {
     try {
       const ready = await machine.ready(BOOT_TIMEOUT_MS);
       before = await whole();
-      const figures = await killUnderMachine(boot, {
+      const figures = await killUnderMachine(boot(), {
         client,
         machine,
         ready,

@@ -1,37 +1,32 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import {
-  BOOT_LAB_START_TIMEOUT_MS,
-  type BootLab,
-  PROXY_DHCP,
-  startBootLab,
-} from '../../../scripts/lab/boot-lab.ts';
+import { PROXY_DHCP } from '../../../scripts/lab/boot-lab.ts';
 import { BOOT_NEEDS } from '../../../scripts/lab/boot-needs.ts';
 import { Machine } from '../../../scripts/lab/machine.ts';
 import { describeWhere } from '../../support/requirements.ts';
 import { Capture } from '../support/capture.ts';
 import { SiteDhcp } from '../support/site-dhcp.ts';
+import { bootLabForFile } from './boot-lab-for-file.ts';
 import { fiveSteps } from './five-steps.ts';
 
 const CASE_TIMEOUT_MS = 600_000;
 
 describeWhere(BOOT_NEEDS, "machines boot beside the site's own DHCP server", () => {
-  let boot: BootLab;
+  const boot = bootLabForFile(PROXY_DHCP);
   let site: SiteDhcp | undefined;
-  beforeAll(async () => {
-    boot = await startBootLab(PROXY_DHCP);
-    site = new SiteDhcp(boot.lab, boot.site, boot.folder);
-  }, BOOT_LAB_START_TIMEOUT_MS);
+  beforeAll(() => {
+    const { lab, site: siteName, folder } = boot();
+    site = new SiteDhcp(lab, siteName, folder);
+  });
   afterAll(async () => {
     await site?.stop();
-    await boot?.remove();
   });
 
   it('leaves an unregistered MAC to the site alone', { timeout: CASE_TIMEOUT_MS }, async () => {
-    const capture = new Capture(boot.lab, 'udp src port 67 or udp src port 4011');
+    const capture = new Capture(boot().lab, 'udp src port 67 or udp src port 4011');
     await capture.listening();
     const mac = '52:54:00:77:00:99';
-    const machine = new Machine(boot.lab, { mac, firmware: 'uefi', folder: boot.folder });
+    const machine = new Machine(boot().lab, { mac, firmware: 'uefi', folder: boot().folder });
     try {
       await machine.console.waitFor(/PXE-E\d\d|No bootable option|Shell>/, 120_000);
     } finally {
@@ -48,10 +43,10 @@ describeWhere(BOOT_NEEDS, "machines boot beside the site's own DHCP server", () 
       // One machine attaches its disk with secrets on both sides and digests, the other without either.
       const name = firmware === 'bios' ? 'bios-digests' : 'uefi-proxy';
       const chap = firmware === 'bios' ? ['--chap', 'mutual'] : [];
-      await boot.cluster.addClient(name, mac, boot.image, chap);
+      await boot().cluster.addClient(name, mac, boot().image, chap);
       const logins = join(import.meta.dirname, 'logins');
       const steps = { name, client: name, mac, firmware, kills: 1, logins };
-      await fiveSteps(boot.lab, boot.cluster, boot.folder, steps);
+      await fiveSteps(boot().lab, boot().cluster, boot().folder, steps);
     });
   }
 });
