@@ -63,6 +63,8 @@ export class RecordMender {
   readonly #damaged = new Map<number, Damage>();
   /** Asked for, or held until they are written back. */
   readonly #fetched = new Map<number, Promise<Fetched>>();
+  /** Those of them that have come. One that is still asked for must not be asked for twice: answers go by its number. */
+  readonly #held = new Set<number>();
   /** Damaged, and in use nowhere, so that nobody has them any more: nothing is to be done about them. */
   readonly #dead = new Set<number>();
   readonly #lost = new LostBlocks();
@@ -148,10 +150,13 @@ export class RecordMender {
     // Who was asked before this read came may have been out of reach then.
     if (fetched === undefined && isUnderWay) fetched = await this.#fetch(firstIndex);
     const payload = fetched?.payload;
-    if (!this.#damaged.has(firstIndex)) this.#fetched.delete(firstIndex);
+    if (!this.#damaged.has(firstIndex)) this.#release(firstIndex);
     const start = position - located.position;
     const block = payload?.subarray(start, start + STORED_BLOCK_BYTES);
-    return block !== undefined && isBlock(block, crc) ? block : undefined;
+    if (block !== undefined && isBlock(block, crc)) return block;
+    // Who was in reach for a moment may have had it mended for somebody else.
+    const bytes = await log.readAt(position, STORED_BLOCK_BYTES).catch(() => undefined);
+    return bytes !== undefined && isBlock(bytes, crc) ? bytes : undefined;
   }
 
   /** Another member asks, or answers. */
@@ -188,6 +193,7 @@ export class RecordMender {
     if (known !== undefined) return known;
     const fetching = this.#ask(index).then((fetched) => {
       if (fetched === undefined) this.#fetched.delete(index);
+      else this.#held.add(index);
       return fetched;
     });
     this.#fetched.set(index, fetching);
@@ -345,8 +351,11 @@ export class RecordMender {
 
   /** Nothing is held while it waits to be tried again. */
   #drop({ records: { firstIndex, count } }: Damage): void {
-    for (let index = firstIndex; index < firstIndex + Math.max(1, count); index++)
-      this.#fetched.delete(index);
+    for (let index = firstIndex; index < firstIndex + Math.max(1, count); index++) this.#release(index);
+  }
+
+  #release(index: number): void {
+    if (this.#held.delete(index)) this.#fetched.delete(index);
   }
 
   async stop(): Promise<void> {

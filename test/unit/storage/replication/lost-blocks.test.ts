@@ -32,6 +32,13 @@ class Damaged {
   located = 0;
   /** What it is put right with is kept by the log. */
   isMendable = false;
+  /** What lies in its place. */
+  inPlace = Buffer.alloc(content.length, 8);
+  /** Answers take their time, and no timer is over before one has come. */
+  isSlow = false;
+  /** Requests that have not been answered, and the most there were at a time. */
+  asking = 0;
+  mostAsking = 0;
   readonly counters = new CounterSet();
   readonly mender: RecordMender;
 
@@ -42,6 +49,7 @@ class Damaged {
         this.located++;
         return Promise.resolve({ firstIndex: INDEX, count: 1, position: RECORD_AT });
       },
+      readAt: () => Promise.resolve(this.inPlace),
       mend: () => Promise.resolve(this.isMendable),
       verify: () =>
         Promise.resolve({ nextIndex: INDEX + 1, readBytes: 0, damaged: [{ firstIndex: INDEX, count: 1 }] }),
@@ -56,8 +64,8 @@ class Damaged {
       } as never,
       others: () => this.others,
       timers: {
-        setTimer: (_, fire) => {
-          const timer = setTimeout(fire, 1);
+        setTimer: (delayMs, fire) => {
+          const timer = setTimeout(fire, this.isSlow ? delayMs / 10 : 1);
           return () => clearTimeout(timer);
         },
       },
@@ -73,7 +81,13 @@ class Damaged {
     const { group, epoch, index } = decodeFrame(message) as RecordRequestFrame;
     const payload = this.theirs;
     const crc = payload === undefined ? 0 : crc32c(payload);
-    queueMicrotask(() => this.mender.receive(to, { kind: 'record', group, epoch, index, payload, crc }));
+    this.mostAsking = Math.max(this.mostAsking, ++this.asking);
+    const answer = (): void => {
+      this.asking--;
+      this.mender.receive(to, { kind: 'record', group, epoch, index, payload, crc });
+    };
+    if (this.isSlow) setTimeout(answer, 5);
+    else queueMicrotask(answer);
     return true;
   }
 
@@ -114,6 +128,30 @@ describe('a damaged block that nobody can give', () => {
     expect(await damaged.isRead()).toBe(false);
     expect(await damaged.isRead()).toBe(false);
     expect(damaged.searches).toBe(3);
+    await damaged.mender.stop();
+  });
+
+  it('is had from its own place where somebody has put it right meanwhile', async () => {
+    const damaged = new Damaged();
+    damaged.others = ['b'];
+    const reading = damaged.isRead();
+    damaged.inPlace = content;
+    expect(await reading).toBe(true);
+    await damaged.mender.stop();
+  });
+
+  it('is asked for once at a time, since answers are told apart by its number', async () => {
+    const damaged = new Damaged();
+    damaged.others = ['b'];
+    damaged.isSlow = true;
+    // The second search of the first read begins as mending gives up, and more reads come from then on.
+    const reads = [damaged.isRead()];
+    for (let turn = 0; turn < 40; turn++) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      reads.push(damaged.isRead());
+    }
+    await Promise.all(reads);
+    expect(damaged.mostAsking).toBe(1);
     await damaged.mender.stop();
   });
 
