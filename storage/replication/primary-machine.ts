@@ -27,7 +27,7 @@ import {
   WINDOW_BYTES,
 } from './limits.ts';
 import { appendFrame, commonFields, heartbeat, heartbeats } from './primary-frames.ts';
-import { markProgress, noteProgress, onProposed, proposeChanges } from './primary-membership.ts';
+import { markProgress, noteLease, noteProgress, onProposed, proposeChanges } from './primary-membership.ts';
 import { leaseUntilMs, type Member, memberOf, type PrimaryState, requiredMembers } from './primary-state.ts';
 
 /** Takes office: records the epoch, then appends the record that begins it, and turns to the others. */
@@ -47,6 +47,7 @@ export function takeOffice(
     members: new Map(),
     syncIndex: 0,
     marks: [],
+    leaseHeldUntilMs: nowMs,
     lastTickMs: nowMs,
     proposal: undefined,
     proposedMs: 0,
@@ -188,6 +189,7 @@ function onState(
   state.proposal = undefined;
   state.nextProposalMs = 0;
   state.joining = undefined;
+  state.leaseHeldUntilMs = Math.max(state.leaseHeldUntilMs, nowMs);
   for (const member of state.members.values()) member.lastSentMs = Number.NEGATIVE_INFINITY;
   return newLease || risen ? [persistEffect(core), ...heartbeats(state, nowMs)] : [];
 }
@@ -412,6 +414,7 @@ function advance(state: PrimaryState, nowMs: number): ReplicaEffect[] {
     effects.push({ kind: 'commit' });
   }
   if (state.phase === 'aligning' && mayServe(state, nowMs)) state.phase = 'serving';
+  noteLease(state, nowMs);
   effects.push(...proposeChanges(state, nowMs));
   return effects;
 }

@@ -49,7 +49,7 @@ function shrinkNeeded(state: PrimaryState, nowMs: number): MembershipChange | un
       return nowMs >= state.patientUntilMs || linkSaysGone(state, identity.nodeId, nowMs);
     return hasFailed(state, member, nowMs);
   });
-  const remove = failed?.nodeId ?? lowMemberToSpare(state);
+  const remove = failed?.nodeId ?? holderUp(state, nowMs) ?? lowMemberToSpare(state);
   return remove === undefined ? undefined : { kind: 'shrink', epoch, remove };
 }
 
@@ -64,8 +64,6 @@ function hasFailed(state: PrimaryState, member: Member, nowMs: number): boolean 
   if (member.full) return true;
   if (nowMs < state.patientUntilMs) return false;
   if (nowMs - member.lastHeardMs >= SLOW_MS) return true;
-  // Over a slow link that is kept full, answers are steady and old.
-  if (state.phase === 'serving' && nowMs - member.leaseUntilMs >= LEASE_LAPSED_MS) return true;
   const durable = state.group.durability === 'durable';
   const owesAckMs = arrearsMs(state, nowMs, (mark) => member.ackedIndex < mark.appendedIndex);
   const owesSyncMs = arrearsMs(state, nowMs, (mark) => {
@@ -78,6 +76,33 @@ function hasFailed(state: PrimaryState, member: Member, nowMs: number): boolean 
     isOverdue(owesAckMs, nowMs - member.progressMs, slowMs) ||
     isOverdue(owesSyncMs, nowMs - member.durableProgressMs, SLOW_SYNC_MS)
   );
+}
+
+/** Until when those in the set, without one that joins, let this one serve; Infinity for a set of one. */
+function grantedUntilMs(state: PrimaryState): number {
+  let untilMs = Number.POSITIVE_INFINITY;
+  for (const identity of othersInSync(state)) {
+    untilMs = Math.min(untilMs, memberOf(state, identity)?.leaseUntilMs ?? Number.NEGATIVE_INFINITY);
+  }
+  return untilMs;
+}
+
+/** A grant that comes when it has run out says nothing: the lease does not hold by it for a moment. */
+export function noteLease(state: PrimaryState, nowMs: number): void {
+  const untilMs = grantedUntilMs(state);
+  if (untilMs <= nowMs) return;
+  state.leaseHeldUntilMs = Math.max(state.leaseHeldUntilMs, Math.min(untilMs, nowMs + state.core.leaseMs));
+}
+
+/**
+ * Over a slow link that is kept full, answers are steady and old; from several members, they may be fresh by turns.
+ * @returns the one whose grant is the oldest, where nothing could be served for too long
+ */
+function holderUp(state: PrimaryState, nowMs: number): string | undefined {
+  const isLapsed = state.phase === 'serving' && nowMs - state.leaseHeldUntilMs >= LEASE_LAPSED_MS;
+  if (!isLapsed || nowMs < state.patientUntilMs) return undefined;
+  const oldestMs = grantedUntilMs(state);
+  return othersInSync(state).find((identity) => memberOf(state, identity)?.leaseUntilMs === oldestMs)?.nodeId;
 }
 
 /**

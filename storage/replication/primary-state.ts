@@ -94,6 +94,8 @@ export interface PrimaryState {
   /** Records below are to be made durable everywhere. */
   syncIndex: number;
   marks: ProgressMark[];
+  /** Until when the grants of all in the set have last allowed to serve; not before the set last changed. */
+  leaseHeldUntilMs: number;
   lastTickMs: number;
   /** Asked for and not answered. */
   proposal: MembershipChange | undefined;

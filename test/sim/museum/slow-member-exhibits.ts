@@ -20,12 +20,25 @@ export const SLOW_MEMBER_EXHIBITS: readonly Exhibit[] = [
     edits: [
       {
         file: 'storage/replication/primary-membership.ts',
-        sound:
-          "if (state.phase === 'serving' && nowMs - member.leaseUntilMs >= LEASE_LAPSED_MS) return true;",
-        faulty: '',
+        sound: 'if (!isLapsed || nowMs < state.patientUntilMs) return undefined;',
+        faulty: 'if (!isLapsed || nowMs >= 0) return undefined;',
       },
     ],
     seeds: 2,
     fromSeed: 69,
+  },
+  {
+    name: 'a lease that counts as held until its end, though it was over when it came',
+    story:
+      'Answers come twice a second, each a moment too late, and nothing is served for as long as clients write.',
+    edits: [
+      {
+        file: 'storage/replication/primary-membership.ts',
+        sound: 'if (untilMs <= nowMs) return;',
+        faulty: 'if (untilMs <= 0) return;',
+      },
+    ],
+    seeds: 1,
+    fromSeed: 700_008,
   },
 ];

@@ -106,6 +106,33 @@ describe('a primary with a member that lags', () => {
     expect(outcome?.ms).toBeLessThanOrEqual(LEASE_MS + LEASE_LAPSED_MS + 2 * TICK_MS);
   });
 
+  it('puts out one whose answers come often, and each when its lease is over', () => {
+    const driver = settledPrimary(['a', 'b', 'c']);
+    const outcome = msUntilProposal(driver, ARREARS_MAX_MS, () => {
+      driver.append();
+      driver.ack('b', driver.core.log.appendedIndex, { echoMs: driver.nowMs - LEASE_MS - TICK_MS });
+      driver.ack('c', driver.core.log.appendedIndex);
+    });
+    expect(outcome?.change).toEqual(shrinkOf('b'));
+    expect(outcome?.ms).toBeLessThanOrEqual(LEASE_MS + LEASE_LAPSED_MS + 2 * TICK_MS);
+  });
+
+  it('puts one out where two answer by turns, so that there is never a lease of both', () => {
+    const driver = settledPrimary(['a', 'b', 'c']);
+    const turnMs = 4 * TICK_MS;
+    const outcome = msUntilProposal(driver, ARREARS_MAX_MS, (ms) => {
+      driver.append();
+      for (const [i, nodeId] of ['b', 'c'].entries()) {
+        // Good for half a turn once in two turns; else its lease is over when it comes.
+        const isFresh = ms % (2 * turnMs) === i * turnMs;
+        const echoMs = driver.nowMs - LEASE_MS + (isFresh ? turnMs / 2 : -TICK_MS);
+        driver.ack(nodeId, driver.core.log.appendedIndex, { echoMs });
+      }
+    });
+    expect(outcome?.change).toMatchObject({ kind: 'shrink', epoch: 3 });
+    expect(outcome?.ms).toBeLessThanOrEqual(LEASE_MS + LEASE_LAPSED_MS + 2 * TICK_MS);
+  });
+
   it.each([
     ['stands still', 0, SLOW_SYNC_MS],
     ['advances', 1, ARREARS_MAX_MS],
