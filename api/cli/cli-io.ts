@@ -2,6 +2,8 @@ import type { Clock } from '../../base/clock.ts';
 
 /** The world as the command line sees it; main.ts makes the real one. */
 export interface CliIo {
+  /** Of this program, as "0.1.0". */
+  readonly version: string;
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
   /** Whether `err` is a terminal, on which a line can be written over. */

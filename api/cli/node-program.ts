@@ -76,7 +76,7 @@ export function membershipCommands(program: Command, asking: Asking): void {
     .action(asking((context, group: string, to: string) => moveGroup(context, group, to)));
   program
     .command('backup')
-    .description('write the whole configuration to a file (see bootfabric restore --help)')
+    .description('write the whole configuration to a file, for bootfabric restore')
     .argument('<file>', 'a file that does not exist yet')
     .action(asking((context, file: string) => takeBackup(context, file)));
 }

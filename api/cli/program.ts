@@ -1,19 +1,10 @@
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { type Command, CommanderError } from 'commander';
 import { errorDocument, errorText } from '../../base/error-text.ts';
 import { OperationError } from '../../base/errors.ts';
-import type { NewClientDocument } from '../contract/clients.ts';
 import type { CliIo } from './cli-io.ts';
+import { clientCommands } from './client-program.ts';
 import { type CommandContext, type GlobalOptions, makeContext } from './command-context.ts';
 import { addBootFile, listBootFiles } from './commands/boot-files.ts';
-import {
-  addClient,
-  type ChapOptions,
-  changeClientChap,
-  changeClientMultipath,
-  changeClientSources,
-  listClients,
-  removeClient,
-} from './commands/clients.ts';
 import { type StartFromOptions, startGroupFrom } from './commands/group-start.ts';
 import { importImage, listImages } from './commands/images.ts';
 import { listLuns } from './commands/luns.ts';
@@ -21,6 +12,7 @@ import { startScrub } from './commands/scrub.ts';
 import { showStatus } from './commands/status.ts';
 import { EXIT, exitCodeOf, UsageError } from './failures.ts';
 import { type Asking, membershipCommands } from './node-program.ts';
+import { helpOf, makeParser } from './parser.ts';
 import { policyCommands } from './policy-program.ts';
 
 /**
@@ -33,11 +25,12 @@ export async function runCli(args: readonly string[], io: CliIo): Promise<number
   if (OF_THE_NODE.includes(args[0] ?? '')) return io.runNode(args);
   const run: Run = { io, exitCode: EXIT.ok };
   const asJson = args.includes('--json');
+  const program = makeProgram(run);
   try {
-    await makeProgram(run).parseAsync(args, { from: 'user' });
+    await program.parseAsync(args, { from: 'user' });
     return run.exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) return answerParser(error, io, asJson);
+    if (error instanceof CommanderError) return answerParser(error, helpOf(program, args), io, asJson);
     if (!(error instanceof OperationError)) throw error;
     tell(error, io, asJson);
     return exitCodeOf(error);
@@ -57,38 +50,33 @@ function tell(error: OperationError, io: CliIo, asJson: boolean): void {
   io.err(asJson ? `${JSON.stringify(document)}\n` : errorText(document));
 }
 
-function answerParser(error: CommanderError, io: CliIo, asJson: boolean): number {
+function answerParser(error: CommanderError, help: string, io: CliIo, asJson: boolean): number {
   if (error.exitCode === 0) return EXIT.ok;
   // Help in place of a missing command has been shown already.
   if (error.code === 'commander.help') return EXIT.usage;
-  const message = error.message.replace(/^error: /, '');
-  tell(new UsageError(message, { accepted: 'see bootfabric --help' }), io, asJson);
+  const message = error.message.replace(/^error: /, '').replace('\n(Did you', ' (did you');
+  tell(new UsageError(message, { accepted: `see ${help}` }), io, asJson);
   return EXIT.usage;
 }
 
 function makeProgram(run: Run): Command {
   const { io } = run;
-  const program = new Command('bootfabric')
-    .description('Clustered network boot: machines without disks, served by nodes that may fail.')
-    .option(
-      '--profile <file>',
-      'administrator profile (else BOOTFABRIC_PROFILE, else ~/.config/bootfabric/admin.json)',
-    )
-    .option('--node <id>', 'ask this node (else the nodes in turn)')
-    .option('--json', 'print JSON documents')
-    .exitOverride()
-    .configureOutput({ writeOut: io.out, writeErr: io.err, outputError: () => {} });
+  const program = makeParser(io);
   /** Makes an action of a command that talks to the cluster. */
   const asking =
     <A extends readonly unknown[]>(action: (context: CommandContext, ...args: A) => Promise<void>) =>
     async (...args: A): Promise<void> =>
       action(await makeContext(program.opts<GlobalOptions>(), io), ...args);
+  program.commandsGroup('On a host that is a node:');
   nodeCommands(program, run);
-  membershipCommands(program, asking);
+  program.commandsGroup('The cluster:');
   program
     .command('status')
     .description('how the cluster is')
     .action(asking((context) => showStatus(context)));
+  membershipCommands(program, asking);
+  policyCommands(program, asking);
+  groupStartCommand(program, asking);
   program
     .command('scrub')
     .argument('[node]', 'which node; else the one that answers, or that of --node')
@@ -97,6 +85,7 @@ function makeProgram(run: Run): Command {
       if (node !== undefined) program.setOptionValue('node', node);
       await asking((context) => startScrub(context))();
     });
+  program.commandsGroup('Disks, and the machines that boot from them:');
   imageCommands(program, asking);
   clientCommands(program, asking);
   program
@@ -106,8 +95,7 @@ function makeProgram(run: Run): Command {
     .description('all disks')
     .action(asking((context) => listLuns(context)));
   bootFileCommands(program, asking);
-  groupStartCommand(program, asking);
-  policyCommands(program, asking);
+  program.commandsGroup('Help:').helpCommand(true);
   return program;
 }
 
@@ -122,7 +110,7 @@ function nodeCommands(program: Command, run: Run): void {
   for (const [name, description] of ofTheNode) {
     program
       .command(name)
-      .description(`${description} (see bootfabric ${name} --help)`)
+      .description(description)
       .allowUnknownOption()
       .allowExcessArguments()
       .action(() => {
@@ -133,8 +121,8 @@ function nodeCommands(program: Command, run: Run): void {
   }
   program
     .command('start')
-    .description('run one node until told to stop')
-    .requiredOption('--data <dir>', 'the directory of the node, as init made it')
+    .description('run this host’s node until told to stop (SIGTERM), and start it again after a crash')
+    .requiredOption('--data <dir>', 'the directory of the node, as init or join made it')
     .action(async ({ data }: { data: string }) => {
       run.exitCode = await run.io.runNode(['start', '--data', data]);
     });
@@ -157,119 +145,6 @@ function imageCommands(program: Command, asking: Asking): void {
     .command('list')
     .description('all images and versions')
     .action(asking((context) => listImages(context)));
-}
-
-interface ClientOptions {
-  readonly mac: string[];
-  readonly image: string;
-  readonly imageVersion?: number;
-  readonly writeCache?: 'discard' | 'keep';
-  readonly address?: string;
-  readonly portalGroup?: string;
-  readonly chap?: 'one-way' | 'mutual';
-  readonly from?: string[];
-  readonly multipath?: boolean;
-}
-
-function clientCommands(program: Command, asking: Asking): void {
-  const client = program.command('client').description('machines that boot');
-  client
-    .command('add')
-    .description('register a machine and give it a disk')
-    .argument('<name>', 'name of the client')
-    .addOption(macOption())
-    .requiredOption('--image <image>', 'the image it boots')
-    .option('--image-version <n>', 'this version (else the newest at each boot)', parseVersion)
-    .addOption(
-      new Option('--write-cache <mode>', 'what becomes of its writes at its next boot').choices([
-        'discard',
-        'keep',
-      ]),
-    )
-    .option('--address <ipv4>', 'the address to give it')
-    .option('--portal-group <id>', 'where its disk is served (else where the fewest are)')
-    .addOption(
-      new Option('--chap [mode]', 'let it attach its disk with a secret only, which it is given as it boots')
-        .choices(['one-way', 'mutual'])
-        .preset('one-way'),
-    )
-    .addOption(fromOption())
-    .option('--multipath', 'show its disk at all nodes that keep a copy, for multipath software')
-    .action(
-      asking((context, name: string, { mac, chap, from, ...options }: ClientOptions) => {
-        const document: NewClientDocument = {
-          name,
-          macs: mac,
-          ...options,
-          ...(chap === undefined ? {} : { chap }),
-          ...(from === undefined ? {} : { sources: from }),
-        };
-        return addClient(context, document);
-      }),
-    );
-  accessCommands(client, asking);
-  client
-    .command('list')
-    .description('all clients')
-    .action(asking((context) => listClients(context)));
-  client
-    .command('remove')
-    .description('forget a machine and drop its writes')
-    .argument('<name>', 'name of the client')
-    .action(asking((context, name: string) => removeClient(context, name)));
-}
-
-function accessCommands(client: Command, asking: Asking): void {
-  client
-    .command('chap')
-    .description('the secrets with which a client attaches its disk; new ones count from its next boot on')
-    .argument('<name>', 'name of the client')
-    .option('--rotate', 'new secrets')
-    .option('--one-way', 'new secrets; the client proves itself')
-    .option('--mutual', 'new secrets; client and target prove themselves to each other')
-    .option('--off', 'no secrets any more')
-    .option('--revoke', 'at once: the system that runs is cut off, and not let in again before it boots')
-    .option('--show', 'show the new secrets, this once')
-    .action(
-      asking((context, name: string, options: ChapOptions) => changeClientChap(context, name, options)),
-    );
-  client
-    .command('sources')
-    .description('from which addresses a client may attach its disk')
-    .argument('<name>', 'name of the client')
-    .argument('[sources...]', 'IPv4 addresses and subnets (none: anywhere)')
-    .action(
-      asking((context, name: string, sources: string[]) => changeClientSources(context, name, sources)),
-    );
-  client
-    .command('multipath')
-    .description('whether a client finds its disk at all nodes that keep a copy')
-    .argument('<name>', 'name of the client')
-    .option('--on', 'it has multipath software, which sees one disk with several paths')
-    .option('--off', 'only at the address of its portal group')
-    .action(
-      asking((context, name: string, options: { on?: boolean; off?: boolean }) =>
-        changeClientMultipath(context, name, options),
-      ),
-    );
-}
-
-function fromOption(): Option {
-  return new Option(
-    '--from <source>',
-    'an IPv4 address or subnet it may attach its disk from (repeatable; else anywhere)',
-  ).argParser((value: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), value]);
-}
-
-function macOption(): Option {
-  return new Option('--mac <mac>', 'MAC address of one of its network cards (repeatable)')
-    .argParser((value: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), value])
-    .makeOptionMandatory();
-}
-
-function parseVersion(text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('A version is a whole number from 1 on.');
-  return Number(text);
 }
 
 function bootFileCommands(program: Command, asking: Asking): void {

@@ -1,6 +1,7 @@
 import { type Command, CommanderError } from 'commander';
 import { errorDocument, errorText } from '../../base/error-text.ts';
 import { OperationError } from '../../base/errors.ts';
+import { optionDescription } from '../../base/option-help.ts';
 
 export interface CommandOutput {
   readonly out: (text: string) => void;
@@ -27,7 +28,10 @@ export async function runOfflineCommand(
     const document = errorDocument(error);
     output.err(asJson ? `${JSON.stringify(document)}\n` : errorText(document));
   };
-  command.exitOverride().configureOutput({ writeOut: output.out, writeErr: () => {} });
+  command
+    .configureHelp({ optionDescription })
+    .exitOverride()
+    .configureOutput({ writeOut: output.out, writeErr: () => {} });
   try {
     command.parse(args, { from: 'user' });
   } catch (error) {

@@ -9,6 +9,7 @@ async function obey({ id, args }: DeskOrder): Promise<DeskAnswer> {
   let stdout = '';
   let stderr = '';
   const status = await runCli(args, {
+    version: 'of the lab',
     out: (text) => {
       stdout += text;
     },

@@ -41,6 +41,7 @@ export async function runCommand(
     err: (text) => {
       err += text;
     },
+    version: '1.2.3',
     errIsTerminal: false,
     profileVariable: profileFile,
     homeDirectory: tmpdir(),

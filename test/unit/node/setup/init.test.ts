@@ -263,5 +263,6 @@ describe('bootfabric init refuses', () => {
     const result = await init(['--help']);
     expect(result).toMatchObject({ code: 0, err: '' });
     expect(result.out).toContain('--portal-interface');
+    expect(result.out).toMatch(/--cluster <name> +name of the cluster \(required\)\n/);
   });
 });
