@@ -9,6 +9,8 @@ export class Copies {
   readonly #disks = new Map<string, Disk>();
   /** Directories that are out of reach for now. */
   readonly #unmounted = new Map<string, Disk>();
+  /** Damaged copies, the last of each group. */
+  readonly #setAside = new Map<string, Disk>();
   #made = 0;
 
   constructor(nodeId: string) {
@@ -37,7 +39,18 @@ export class Copies {
 
   /** A damaged copy: the next process begins without it. */
   setAside(group: string): void {
+    const disk = this.#disks.get(group);
+    if (disk !== undefined) this.#setAside.set(group, disk);
     this.#disks.delete(group);
+  }
+
+  /** What was set aside is the group's directory again, if it is that disk. No process may be running from then on. */
+  takeBack(group: string, diskId: string | undefined): boolean {
+    const disk = this.#setAside.get(group);
+    if (disk === undefined || disk.id !== diskId) return false;
+    this.#setAside.delete(group);
+    this.#disks.set(group, disk);
+    return true;
   }
 
   get all(): readonly Disk[] {
@@ -86,7 +99,7 @@ export class Copies {
   }
 
   losePower(): void {
-    for (const disk of this.#disks.values()) disk.losePower();
+    for (const disk of [...this.#disks.values(), ...this.#setAside.values()]) disk.losePower();
   }
 
   /** From the next process on there is nothing of the group. No process may be running. */
