@@ -1,6 +1,7 @@
 import { ByteReader } from '../../base/byte-reader.ts';
 import { ByteWriter } from '../../base/byte-writer.ts';
 import { crc32c, crc32cPast, crc32cWithin } from '../../base/crc32c.ts';
+import { crc32cOfBlocks } from '../../base/crc32c-blocks.ts';
 import { invariant, ProtocolError } from '../../base/errors.ts';
 import { layout, u8, u16, u32 } from '../../base/layout.ts';
 import type { Slab } from '../../base/slab-memory.ts';
@@ -164,6 +165,9 @@ export function crcOfWrite(payload: Uint8Array, i: number): number {
   );
 }
 
+/** Used within one call at a time. */
+const crcsOfBlocks = new Uint32Array(MAX_BLOCKS_PER_RECORD);
+
 /**
  * Completes a write record whose data has been put in place: `payload` has writeRecordBytes(blockCount)
  * bytes, the last blockCount * 4096 of which are the data.
@@ -178,10 +182,11 @@ export function sealWriteRecord(
   invariant(payload.length === writeRecordBytes(blockCount), 'a write record has the size of its blocks');
   const { epoch, lunId, firstBlock } = fields;
   recordHeader.encode({ kind: KIND.write, reserved: 0, blockCount, epoch, lunId, firstBlock }, payload);
+  crc32cOfBlocks(payload, writeHeaderBytes(blockCount), blockCount, crcsOfBlocks);
   let at = recordHeader.sizeBytes;
   let overBlocks = 0;
   for (let i = 0; i < blockCount; i++) {
-    const crc = crc32c(blockOfWrite(payload, blockCount, i));
+    const crc = crcsOfBlocks[i] as number;
     payload[at++] = crc >>> 24;
     payload[at++] = crc >>> 16;
     payload[at++] = crc >>> 8;
@@ -193,9 +198,10 @@ export function sealWriteRecord(
 
 /** @returns CRC32C of a write record's payload; undefined when a block does not match the checksum stated for it */
 export function checksumOfIntact({ blockCount, payload }: WriteRecord): number | undefined {
+  crc32cOfBlocks(payload, writeHeaderBytes(blockCount), blockCount, crcsOfBlocks);
   let overBlocks = 0;
   for (let i = 0; i < blockCount; i++) {
-    const crc = crc32c(blockOfWrite(payload, blockCount, i));
+    const crc = crcsOfBlocks[i] as number;
     if (crc !== crcOfWrite(payload, i)) return undefined;
     overBlocks = i === 0 ? crc : crc32cPast(overBlocks, crc, STORED_BLOCK_BYTES);
   }
@@ -229,10 +235,11 @@ export function damagedBlocksOf(
   if (blockCount < 1 || blockCount > MAX_BLOCKS_PER_RECORD) return undefined;
   if (payload.length !== writeRecordBytes(blockCount) || payload[0] !== KIND.write) return undefined;
   let crc = crc32c(payload.subarray(0, writeHeaderBytes(blockCount)), checksum.before);
+  crc32cOfBlocks(payload, writeHeaderBytes(blockCount), blockCount, crcsOfBlocks);
   const damaged: number[] = [];
   for (let i = 0; i < blockCount; i++) {
     const stated = crcOfWrite(payload, i);
-    if (crc32c(blockOfWrite(payload, blockCount, i)) !== stated) damaged.push(i);
+    if (crcsOfBlocks[i] !== stated) damaged.push(i);
     crc = crc32cPast(crc, stated, STORED_BLOCK_BYTES);
   }
   return crc === checksum.whole && damaged.length > 0 ? damaged : undefined;
