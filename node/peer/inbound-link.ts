@@ -5,6 +5,7 @@ import type { LentMemory, PeerIdentity } from '../../base/peer-transport.ts';
 import { SlabMemory } from '../../base/slab-memory.ts';
 import { refusalOf, UNKNOWN_NODE } from './admission.ts';
 import { encodeFrame, type Frame, FrameDecoder, FrameType } from './frame-codec.ts';
+import { readInto } from './given-memory.ts';
 import { decodeHello, encodeHello, encodeRefusal, type Refusal } from './hello-codec.ts';
 import {
   BODY_SLAB_BYTES,
@@ -15,6 +16,7 @@ import {
   MAX_MESSAGE_BYTES,
   RECEIVE_TURN_BYTES,
   REFUSAL_LINGER_MS,
+  TLS_RECORD_BYTES,
 } from './limits.ts';
 import { certifiedIdentity, type LinkContext } from './link-context.ts';
 
@@ -46,7 +48,11 @@ export class InboundLink {
     this.#lastReceivedMs = context.clock.monotonicMs();
     this.#cancelTimer = context.timers.setTimer(HANDSHAKE_TIMEOUT_MS, () => this.close());
     socket.setNoDelay(true);
-    socket.on('data', (chunk: Uint8Array) => this.#data(chunk));
+    if (context.lendsMemory) this.#readIntoOneBuffer();
+    // Also where that is so: for what may have come before.
+    socket.on('data', (chunk: Uint8Array) => {
+      if (!this.#data(chunk)) socket.pause();
+    });
     socket.on('error', () => context.counters.add('peer.inbound.error'));
     socket.once('close', () => {
       this.#closing = true;
@@ -73,26 +79,33 @@ export class InboundLink {
     this.#socket.destroy();
   }
 
-  #data(chunk: Uint8Array): void {
+  #readIntoOneBuffer(): void {
+    const buffer = new Uint8Array(TLS_RECORD_BYTES);
+    const onRead = (lengthBytes: number): boolean => this.#data(buffer.subarray(0, lengthBytes));
+    this.#decoder.chunksAreLent = readInto(this.#socket, buffer, onRead);
+  }
+
+  /** @returns false: what else has come is looked at in the next turn of the loop */
+  #data(chunk: Uint8Array): boolean {
     this.#lastReceivedMs = this.#context.clock.monotonicMs();
     this.#sinceTurnBytes += chunk.length;
-    if (this.#sinceTurnBytes >= RECEIVE_TURN_BYTES) this.#awaitTurn();
     try {
-      for (const frame of this.#decoder.push(chunk)) {
-        if (this.#closing) return;
-        this.#receive(frame);
-      }
+      if (!this.#decoder.goesOn(chunk)) this.#receiveAll(chunk);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#refuse({ code: error.code, message: error.message });
     }
+    if (this.#sinceTurnBytes < RECEIVE_TURN_BYTES) return true;
+    this.#sinceTurnBytes = 0;
+    setImmediate(() => this.#socket.resume());
+    return false;
   }
 
-  /** What else has come is looked at in the next turn of the loop. */
-  #awaitTurn(): void {
-    this.#sinceTurnBytes = 0;
-    this.#socket.pause();
-    setImmediate(() => this.#socket.resume());
+  #receiveAll(chunk: Uint8Array): void {
+    for (const frame of this.#decoder.push(chunk)) {
+      if (this.#closing) return;
+      this.#receive(frame);
+    }
   }
 
   #receive(frame: Frame): void {

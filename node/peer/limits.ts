@@ -46,3 +46,7 @@ export const RECEIVE_TURN_BYTES = 262_144;
 export const BODY_SLAB_BYTES = 2_097_152;
 /** Such pieces that wait to be used again, for one link. */
 export const MAX_FREE_BODY_SLABS = 3;
+/** Messages up to this size that came whole have memory of their own. */
+export const SHORT_BODY_BYTES = 1024;
+/** The longest plaintext of a TLS record (RFC 8446 section 5.1), which is what a socket hands over at a time. */
+export const TLS_RECORD_BYTES = 16_384;

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { SlabMemory } from '../../../../base/slab-memory.ts';
 import { encodeFrame, type Frame, FrameDecoder, FrameType } from '../../../../node/peer/frame-codec.ts';
 
 /** Copies, since bodies are views of chunks. */
@@ -29,6 +30,27 @@ describe('frames', () => {
         expect(got.map((f) => [...f.body])).toEqual(sent.map((b) => [...b]));
       }),
     );
+  });
+
+  it('are not damaged where chunks are lent, and would be if they were views of them', () => {
+    const sent = [0, 3, 1_024, 1_025, 5_000, 40_000, 17].map((length, i) => Buffer.alloc(length, i + 1));
+    const stream = Buffer.concat(sent.map((body) => encodeFrame(FrameType.message, body)));
+    const intact = (chunksAreLent: boolean): number => {
+      const decoder = new FrameDecoder(100_000, new SlabMemory(100_000, 1));
+      decoder.chunksAreLent = chunksAreLent;
+      const chunk = Buffer.alloc(16_384);
+      const bodies: Uint8Array[] = [];
+      for (let at = 0; at < stream.length; at += chunk.length) {
+        const length = stream.copy(chunk, 0, at, at + chunk.length);
+        const part = chunk.subarray(0, length);
+        if (!decoder.goesOn(part)) for (const { body } of decoder.push(part)) bodies.push(body);
+        chunk.fill(0xff);
+      }
+      expect(bodies.map((body) => body.length)).toEqual(sent.map((body) => body.length));
+      return bodies.filter((body, i) => sent[i]?.equals(body)).length;
+    };
+    expect(intact(true)).toBe(sent.length);
+    expect(intact(false)).toBeLessThan(sent.length);
   });
 
   it('wait for the rest when cut short at any byte', () => {

@@ -125,6 +125,28 @@ describe('a mesh of nodes that know each other', () => {
     expect(buffers.size).toBeLessThan(4);
   });
 
+  it('leaves messages that are kept as they were, long and short, where it lends memory', async () => {
+    const a = await startMesh('n1', 'a1');
+    const b = await startMesh('n2', 'b1', { lendsMemory: true });
+    join({ id: 'n1', node: a }, { id: 'n2', node: b });
+    await eventually('the link is up', () => a.mesh.isUp('n2') && b.mesh.isUp('n1'));
+    const kept: Uint8Array[] = [];
+    b.mesh.onMessage((_from, message, lent) => {
+      kept.push(message);
+      // What is given back is not looked at again.
+      if (kept.length % 3 !== 0) return;
+      kept[kept.length - 1] = message.slice();
+      lent?.giveBack();
+    });
+    const lengths = Array.from({ length: 400 }, (_, i) => [40, 900, 4_200, 16_000, 70_000][i % 5] as number);
+    for (const [i, length] of lengths.entries()) {
+      expect(a.mesh.send('n2', [Buffer.alloc(length, i)])).toBe(true);
+      if (i % 50 === 49) await eventually('it has arrived', () => kept.length === i + 1);
+    }
+    expect(kept.map((message) => message.length)).toEqual(lengths);
+    expect(kept.filter((message, i) => message.every((byte) => byte === (i & 0xff)))).toHaveLength(400);
+  });
+
   it('bounds what waits for a peer that does not read', async () => {
     const a = await startMesh('n1', 'a1');
     const { server, port } = await silentPeer();
