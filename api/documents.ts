@@ -4,7 +4,10 @@ import type {
   ClusterState,
   ImageRecord,
   ImageVersionRecord,
+  PortalGroupRecord,
 } from '../cluster/state/model.ts';
+import { namesOf } from '../cluster/state/names.ts';
+import { refusalOfGroup } from '../cluster/state/outcome.ts';
 import { targetPaths } from '../cluster/state/target-paths.ts';
 import { ApiError } from './api-error.ts';
 import type { BootFileDocument } from './contract/boot-files.ts';
@@ -73,6 +76,17 @@ export function findClient(state: ClusterState, name: string): ClientRecord {
   });
 }
 
+/** @throws ApiError "unknown-portal-group" */
+export function findGroup(state: ClusterState, id: string): PortalGroupRecord {
+  const group = Object.hasOwn(state.portalGroups, id) ? state.portalGroups[id] : undefined;
+  if (group !== undefined) return group;
+  const { message, got, accepted } = refusalOfGroup(state, id);
+  throw new ApiError('unknown-portal-group', message, {
+    got,
+    ...(accepted === undefined ? {} : { accepted }),
+  });
+}
+
 /** @throws ApiError "unknown-image" or "unknown-image-version" */
 export function findImageVersion(
   state: ClusterState,
@@ -81,7 +95,7 @@ export function findImageVersion(
 ): { image: ImageRecord; version: ImageVersionRecord } {
   const image = Object.hasOwn(state.images, name) ? state.images[name] : undefined;
   if (image === undefined) {
-    const accepted = Object.keys(state.images).join(', ') || 'no image has been added yet';
+    const accepted = namesOf(state.images) || 'no image has been added yet';
     throw new ApiError('unknown-image', `there is no image "${name}"`, { got: name, accepted });
   }
   const version = image.versions.find((v) => v.version === number);

@@ -5,6 +5,7 @@ import { ApiError } from '../api-error.ts';
 import { checkToken } from '../authentication.ts';
 import type { CopyReportDocument } from '../contract/group-start.ts';
 import { routes } from '../contract/routes.ts';
+import { findGroup } from '../documents.ts';
 import { COPY_POLL_MS, COPY_WAIT_MS, MAX_BY_LENGTH } from '../limits.ts';
 import type { NodeServices } from '../ports.ts';
 import { type ApiContext, propose, serveRoute } from '../serve-route.ts';
@@ -13,13 +14,7 @@ import { type ApiContext, propose, serveRoute } from '../serve-route.ts';
 export function groupStartRoutes(app: FastifyInstance, { cluster, services, logger }: ApiContext): void {
   serveRoute(app, routes.startGroupFrom, async ({ params, body, http }) => {
     const state = await cluster.linearizableState();
-    const group = state.portalGroups[params.id];
-    if (group === undefined) {
-      throw new ApiError('unknown-portal-group', `there is no portal group "${params.id}"`, {
-        got: params.id,
-        accepted: Object.keys(state.portalGroups).join(', '),
-      });
-    }
+    const group = findGroup(state, params.id);
     const by = checkToken(http.headers.authorization, cluster.state().tokens).id;
     const at = { group: group.id, epoch: group.epoch, nodeId: body.node };
     const isAsked = group.primary === undefined && group.replicas.includes(body.node);

@@ -4,11 +4,11 @@ import type { ClusterState, NodeRecord } from '../../cluster/state/model.ts';
 import { rackOf, weightOf } from '../../cluster/state/node-placement.ts';
 import { obstaclesToRemoval } from '../../cluster/state/removal.ts';
 import { versionOf } from '../../cluster/state/versions.ts';
-import { ApiError } from '../api-error.ts';
 import { checkToken } from '../authentication.ts';
 import { BACKUP_FORMAT_VERSION } from '../contract/limits.ts';
 import type { NodeDocument, NodeListDocument } from '../contract/nodes.ts';
 import { routes } from '../contract/routes.ts';
+import { findGroup } from '../documents.ts';
 import { type ApiContext, propose, readState, serveRoute } from '../serve-route.ts';
 
 const DEFAULT_JOIN_TOKEN_SECONDS = 24 * 3600;
@@ -79,13 +79,7 @@ function moveRoute(app: FastifyInstance, context: ApiContext): void {
   const { cluster, services } = context;
   serveRoute(app, routes.movePortalGroup, async ({ params, body, http }) => {
     const state = await cluster.linearizableState();
-    const group = state.portalGroups[params.id];
-    if (group === undefined) {
-      throw new ApiError('unknown-portal-group', `there is no portal group "${params.id}"`, {
-        got: params.id,
-        accepted: Object.keys(cluster.state().portalGroups).join(', '),
-      });
-    }
+    const group = findGroup(state, params.id);
     const remembered =
       versionOf(state) < 2
         ? {}

@@ -133,5 +133,6 @@ export function unknownClient(name: string): CommandRefusal {
     code: 'unknown-client',
     message: `there is no client "${name}"`,
     got: name,
+    accepted: 'the name of a registered client',
   };
 }

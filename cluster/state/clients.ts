@@ -3,8 +3,8 @@ import { checkCredentials, checkSources, unknownClient } from './client-access.t
 import type { Command, CommandRefusal } from './commands.ts';
 import { MAX_CLIENTS, MAX_ISCSI_NAME_BYTES, MAX_MACS_PER_CLIENT } from './limits.ts';
 import type { ClientRecord, ClusterState, ImageVersionRecord, PortalGroupRecord } from './model.ts';
-import { checkMac, checkName, compareText, ipv4Number, lookup } from './names.ts';
-import { accepted, type Outcome, refused } from './outcome.ts';
+import { checkMac, checkName, compareText, ipv4Number, lookup, namesOf } from './names.ts';
+import { accepted, type Outcome, refusalOfGroup, refused } from './outcome.ts';
 import { isUp } from './primaries.ts';
 
 type AddClient = Extract<Command, { type: 'addClient' }>;
@@ -147,7 +147,7 @@ function findVersion(state: ClusterState, command: AddClient): Found<ImageVersio
         code: 'unknown-image',
         message: `there is no image "${command.image}"`,
         got: command.image,
-        accepted: Object.keys(state.images).sort(compareText).join(', ') || 'no image has been added yet',
+        accepted: namesOf(state.images) || 'no image has been added yet',
       },
     };
   }
@@ -171,15 +171,7 @@ function findGroup(state: ClusterState, command: AddClient): Found<PortalGroupRe
   if (command.portalGroup !== undefined) {
     const group = lookup(state.portalGroups, command.portalGroup);
     if (group !== undefined) return { found: group };
-    return {
-      refusal: {
-        kind: 'not-found',
-        code: 'unknown-portal-group',
-        message: `there is no portal group "${command.portalGroup}"`,
-        got: command.portalGroup,
-        accepted: Object.keys(state.portalGroups).sort(compareText).join(', '),
-      },
-    };
+    return { refusal: refusalOfGroup(state, command.portalGroup) };
   }
   const counts = new Map<string, number>();
   for (const { portalGroup } of Object.values(state.clients)) {

@@ -3,7 +3,7 @@ import { ENDPOINT_NAMES } from './command-shape.ts';
 import type { Command, CommandRefusal } from './commands.ts';
 import { MAX_JOIN_TOKEN_MS, MAX_JOIN_TOKENS, MAX_NODES, MAX_REMOVED_NODES } from './limits.ts';
 import type { ClusterState, JoinTokenRecord, NodeEndpoints, NodeId, NodeRecord } from './model.ts';
-import { checkName, checkSha256, lookup } from './names.ts';
+import { checkName, checkSha256, lookup, namesOf } from './names.ts';
 import { unknownNode, withoutReplica } from './nodes.ts';
 import { accepted, type Outcome, refused } from './outcome.ts';
 import { changeGroups, isLeaving } from './primaries.ts';
@@ -56,7 +56,7 @@ export function revokeJoinToken(state: ClusterState, command: OfType<'revokeJoin
       code: 'unknown-join-token',
       message: `there is no join token "${id}"`,
       got: id,
-      accepted: Object.keys(state.joinTokens).join(', '),
+      accepted: namesOf(state.joinTokens),
     });
   }
   const { [id]: _, ...joinTokens } = state.joinTokens;

@@ -95,3 +95,8 @@ export function compareText(a: string, b: string): number {
   if (a === b) return 0;
   return a < b ? -1 : 1;
 }
+
+/** What is on offer, in words: the names of these records, in one order everywhere. */
+export function namesOf(records: Readonly<Record<string, unknown>>): string {
+  return Object.keys(records).sort(compareText).join(', ');
+}

@@ -1,6 +1,6 @@
 import type { Command } from './commands.ts';
 import type { ClusterState, InSyncMember, NodeId, NodeRecord, PortalGroupRecord } from './model.ts';
-import { lookup } from './names.ts';
+import { lookup, namesOf } from './names.ts';
 import { accepted, type Outcome, refused, unknownGroup } from './outcome.ts';
 import {
   changeGroups,
@@ -288,7 +288,7 @@ export function unknownNode(state: ClusterState, nodeId: NodeId): Outcome {
       code: 'node-removed',
       message: `node ${nodeId} was removed from the cluster`,
       got: nodeId,
-      accepted: Object.keys(state.nodes).join(', '),
+      accepted: namesOf(state.nodes),
     });
   }
   return refused(state, {
@@ -296,6 +296,6 @@ export function unknownNode(state: ClusterState, nodeId: NodeId): Outcome {
     code: 'unknown-node',
     message: `the cluster has no node "${nodeId}"`,
     got: nodeId,
-    accepted: Object.keys(state.nodes).join(', '),
+    accepted: namesOf(state.nodes),
   });
 }

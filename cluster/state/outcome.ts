@@ -1,5 +1,6 @@
 import type { CommandRefusal, CommandResult } from './commands.ts';
 import type { ClusterState, PortalGroupId } from './model.ts';
+import { namesOf } from './names.ts';
 
 /** What applying one command gives. A refused command leaves the state the very same object. */
 export interface Outcome {
@@ -16,11 +17,16 @@ export function refused(state: ClusterState, refusal: CommandRefusal): Outcome {
 }
 
 export function unknownGroup(state: ClusterState, groupId: PortalGroupId): Outcome {
-  return refused(state, {
+  return refused(state, refusalOfGroup(state, groupId));
+}
+
+/** There is no such portal group. */
+export function refusalOfGroup(state: ClusterState, groupId: PortalGroupId): CommandRefusal {
+  return {
     kind: 'not-found',
     code: 'unknown-portal-group',
     message: `there is no portal group "${groupId}"`,
     got: groupId,
-    accepted: Object.keys(state.portalGroups).join(', '),
-  });
+    accepted: namesOf(state.portalGroups),
+  };
 }

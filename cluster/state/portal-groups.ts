@@ -52,7 +52,7 @@ export function removePortalGroup(state: ClusterState, command: OfType<'removePo
   const clients = Object.values(state.clients).filter((client) => client.portalGroup === id);
   if (clients.length > 0) {
     const names = clients.slice(0, 5).map(({ name }) => name);
-    const message = `portal group ${id} has the disks of ${clients.length} clients (${names.join(', ')})`;
+    const message = `portal group ${id} has the disks of ${clients.length} client${clients.length === 1 ? '' : 's'} (${names.join(', ')})`;
     return refused(state, conflict('not-empty', message, id, 'a portal group without clients'));
   }
   const { [id]: _, ...others } = state.portalGroups;

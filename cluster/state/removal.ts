@@ -13,7 +13,7 @@ export function obstaclesToRemoval(
   const groups = groupsInOrder(state.portalGroups).filter((g) => g.replicas.includes(nodeId));
   const lost = groups.filter((g) => g.inSync.every((m) => m.nodeId === nodeId));
   if (lost.length > 0) {
-    const reason = `it is the last in-sync member of portal group ${names(lost)}`;
+    const reason = `it is the last in-sync member of ${named(lost)}`;
     return [{ code: 'last-in-sync', reason }];
   }
   return isUp(state.nodes, nodeId) ? obstaclesOfRunning(state, nodeId, groups) : [];
@@ -26,7 +26,7 @@ function obstaclesOfRunning(
 ): { readonly code: string; readonly reason: string }[] {
   const obstacles: { readonly code: string; readonly reason: string }[] = [];
   const check = (code: string, found: readonly PortalGroupRecord[], reason: string): void => {
-    if (found.length > 0) obstacles.push({ code, reason: `${reason} portal group ${names(found)}` });
+    if (found.length > 0) obstacles.push({ code, reason: `${reason} ${named(found)}` });
   };
   check(
     'still-primary',
@@ -67,6 +67,6 @@ function onlyHere(state: ClusterState, nodeId: NodeId): string | undefined {
   return file === undefined ? undefined : `boot file ${file.name}`;
 }
 
-function names(groups: readonly PortalGroupRecord[]): string {
-  return groups.map((g) => g.id).join(', ');
+function named(groups: readonly PortalGroupRecord[]): string {
+  return `portal group${groups.length === 1 ? '' : 's'} ${groups.map((g) => g.id).join(', ')}`;
 }

@@ -59,7 +59,7 @@ describe('portal groups that come and go in a cluster that runs', () => {
   it('are removed once no client is in them, and leave their address', async () => {
     const refused = await fixture.cluster.cli(['portal-group', 'remove', added.id]);
     expect(refused.status).toBe(1);
-    expect(refused.stderr).toContain('has the disks of 1 clients (guest)');
+    expect(refused.stderr).toContain('has the disks of 1 client (guest)');
     await fixture.cluster.cli(['client', 'remove', 'guest']);
     await fixture.cluster.cli(['portal-group', 'remove', added.id]);
     await until('nobody knows it', async () => {

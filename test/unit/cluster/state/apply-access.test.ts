@@ -151,5 +151,6 @@ test.each<Command>([
   { type: 'settleClientChap', name: 'nobody' },
   { type: 'setClientSources', name: 'nobody', sources: [] },
 ])('$type of a client that is not there', (command) => {
-  expect(apply(start(), command).result).toMatchObject({ ok: false, error: { code: 'unknown-client' } });
+  const error = { code: 'unknown-client', got: 'nobody', accepted: 'the name of a registered client' };
+  expect(apply(start(), command).result).toMatchObject({ ok: false, error });
 });

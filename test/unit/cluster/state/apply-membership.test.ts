@@ -90,7 +90,7 @@ describe('removing a node', () => {
   it('is refused while it leads a portal group', () => {
     const refusal = refusalOf(runningCluster(), act('removeNode', 1));
     expect(refusal).toMatchObject({ code: 'still-primary' });
-    expect(refusal.message).toContain('it still leads portal group pg1, pg4');
+    expect(refusal.message).toContain('it still leads portal groups pg1, pg4');
   });
 
   it('is refused while it is the last in-sync member of a group, up or not', () => {
