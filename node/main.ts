@@ -1,6 +1,6 @@
-import { errorDocument, errorText } from '../base/error-text.ts';
 import { describeError, OperationError } from '../base/errors.ts';
 import { EXIT_CODE } from '../base/exit-code.ts';
+import { startFailureText } from './start-failure.ts';
 import { systemClock, systemRandom } from './system.ts';
 
 const standardOutput = {
@@ -102,9 +102,7 @@ async function start(args: readonly string[]): Promise<void> {
     process.once('SIGTERM', stop);
     process.once('SIGINT', stop);
   } catch (error) {
-    if (error instanceof OperationError) {
-      process.stderr.write(`${errorText(errorDocument(error))}  code:     ${error.code}\n`);
-    } else process.stderr.write(`bootfabric: ${error instanceof Error ? error.stack : String(error)}\n`);
+    process.stderr.write(startFailureText(error));
     process.exit(isForGood(error) ? EXIT_CODE.refused : EXIT_CODE.again);
   }
 }

@@ -88,18 +88,23 @@ export class ApiClient {
     throw refusal ?? this.#unreachable(failures, others);
   }
 
-  #unreachable(failures: readonly string[], others: readonly string[]): UnreachableError {
+  #unreachable(failures: readonly string[], others: string[]): UnreachableError {
     if (this.#nodeId === undefined) {
       return new UnreachableError(`no node of cluster ${this.#profile.clusterName} can be reached`, {
         got: failures.join('; '),
         accepted: 'at least one node that answers',
       });
     }
-    const got = [...others.map((id) => `node ${id}`), ...failures].join('; ');
-    return new UnreachableError(`node ${this.#nodeId} cannot be reached`, {
-      got,
-      accepted: 'the id of a node that answers, or no --node',
-    });
+    const answering = others.length === 0 ? '' : `: ${others.sort().join(', ')}`;
+    return failures.length === 0
+      ? new UnreachableError(`no node that the profile knows of is ${this.#nodeId}`, {
+          got: this.#nodeId,
+          accepted: `a node that answers${answering}; or no --node`,
+        })
+      : new UnreachableError(`node ${this.#nodeId} cannot be reached`, {
+          got: failures.join('; '),
+          accepted: `a node that answers${answering}; or no --node`,
+        });
   }
 }
 

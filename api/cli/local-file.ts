@@ -1,17 +1,19 @@
 import { stat } from 'node:fs/promises';
 import { describeError, OperationError } from '../../base/errors.ts';
+import { formatBytes } from './table.ts';
 
 /**
  * Size in bytes of a file to be uploaded.
- * @throws OperationError kind "invalid" when it is missing, not a regular file, empty or too large
+ * @param unitBytes its size has to be a multiple of this
+ * @throws OperationError kind "invalid" when it is missing, not a regular file, empty, too large or of no whole size
  */
-export async function fileSize(file: string, limitBytes: number): Promise<number> {
+export async function fileSize(file: string, limitBytes: number, unitBytes = 1): Promise<number> {
   const refuse = (message: string, got: unknown): OperationError =>
     new OperationError(message, {
       kind: 'invalid',
       code: 'bad-file',
       got,
-      accepted: `a readable file of 1 to ${limitBytes} bytes`,
+      accepted: `a readable file of at most ${formatBytes(limitBytes)}${unitBytes === 1 ? '' : `, a multiple of ${unitBytes} bytes`}`,
     });
   let found: { readonly size: number; isFile(): boolean };
   try {
@@ -22,5 +24,8 @@ export async function fileSize(file: string, limitBytes: number): Promise<number
   if (!found.isFile()) throw refuse(`${file} is not a regular file`, file);
   if (found.size === 0) throw refuse(`${file} is empty`, 0);
   if (found.size > limitBytes) throw refuse(`${file} is too large`, found.size);
+  if (found.size % unitBytes !== 0) {
+    throw refuse(`${file} has ${found.size} bytes, which is no multiple of ${unitBytes}`, found.size);
+  }
   return found.size;
 }

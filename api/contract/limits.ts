@@ -1,7 +1,7 @@
-/** Rises with every change of what a backup's text means. */
-export const BACKUP_FORMAT_VERSION = 1;
 /** Bounds of the API that both its ends know. */
 
+/** Rises with every change of what a backup's text means. */
+export const BACKUP_FORMAT_VERSION = 1;
 /** Where all routes of the API begin. */
 export const API_PREFIX = '/api/v1';
 /** A JSON body. */

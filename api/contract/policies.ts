@@ -1,5 +1,5 @@
 import Type, { type Static } from 'typebox';
-import { nameSchema } from './values.ts';
+import { NAME_WORDS, nameSchema } from './values.ts';
 
 /** What administrators say of how things are to be: of nodes, of the cluster, of single portal groups. */
 
@@ -11,7 +11,7 @@ const orOwn = <S extends Parameters<typeof Type.Union>[0][number]>(schema: S, wh
 export const nodePlacementSchema = Type.Object(
   {
     weight: orOwn(Type.Integer({ minimum: 1, maximum: 1000 }), 'a whole number from 1 to 1000'),
-    rack: orOwn(nameSchema, 'the name of its rack, or of whatever else fails together'),
+    rack: orOwn(nameSchema, `the name of its rack, or of whatever else fails together (${NAME_WORDS})`),
   },
   {
     additionalProperties: false,

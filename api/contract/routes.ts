@@ -47,7 +47,7 @@ import { integritySchema, nodeStatusSchema } from './status.ts';
 import { readQuerySchema } from './values.ts';
 
 /**
- * One route: what server, command line, web pages and OpenAPI know of it. Its path begins after API_PREFIX
+ * One route: what server, command line and OpenAPI know of it. Its path begins after API_PREFIX
  * and names parameters as ":name".
  */
 export interface Route {

@@ -2,9 +2,13 @@ import Type, { type Static } from 'typebox';
 
 /** Fields that several documents share. A description says what is accepted; refusals quote it. */
 
+/** What a name is made of. */
+export const NAME_WORDS =
+  'up to 63 lower-case letters, digits and hyphens, the first of them a letter or digit';
+
 export const nameSchema = Type.String({
   pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
-  description: 'up to 63 lower-case letters, digits and hyphens, the first of them a letter or digit',
+  description: NAME_WORDS,
 });
 
 export const fileNameSchema = Type.String({

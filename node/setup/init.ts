@@ -50,7 +50,7 @@ export async function runInit(
     const cluster = makeCluster(plan, { nowMs: sources.clock.wallMs(), random: sources.random });
     await writeDirectory(directory, cluster);
     const report = reportOf(plan, cluster, directory);
-    output.out(asJson ? `${JSON.stringify(report)}\n` : reportText(report));
+    output.out(asJson ? `${JSON.stringify(report)}\n` : reportText(report, plan.portalInterface));
   });
 }
 
@@ -136,7 +136,9 @@ export function reportOf(plan: InitPlan, cluster: NewCluster, directory: string)
   };
 }
 
-export function reportText(report: InitReport): string {
+/** @param portalInterface what carries portal addresses; a host that joins has to say what does there */
+export function reportText(report: InitReport, portalInterface: string | null): string {
+  const carrying = portalInterface === null ? '' : ' --portal-interface NAME';
   const width = Math.max(...report.nodes.map((n) => n.nodeId.length));
   return [
     `Cluster ${report.clusterName} is prepared in ${report.directory}`,
@@ -148,7 +150,7 @@ export function reportText(report: InitReport): string {
     `Authority's key (secret; nodes have copies):    ${join(report.directory, AUTHORITY_KEY_FILE)}`,
     '',
     'One more host may join within a day, once these nodes run:',
-    `  bootfabric join ${report.joinToken} --id ID --address ADDRESS --out DIRECTORY`,
+    `  bootfabric join ${report.joinToken} --id ID --address ADDRESS${carrying} --out DIRECTORY`,
     '',
   ].join('\n');
 }

@@ -47,7 +47,9 @@ export async function runRestore(
     const cluster = makeCluster(plan, inputs, state);
     await writeDirectory(directory, cluster);
     const report = reportOf(plan, cluster, directory);
-    output.out(asJson ? `${JSON.stringify(report)}\n` : restoredText(reportText(report), state));
+    output.out(
+      asJson ? `${JSON.stringify(report)}\n` : restoredText(reportText(report, plan.portalInterface), state),
+    );
   });
 }
 
@@ -85,12 +87,13 @@ async function readBackup(file: string): Promise<ClusterState> {
   const refuse = (message: string, code: string, got: unknown, accepted: string): OperationError =>
     new OperationError(message, { kind: 'invalid', code, got, accepted });
   const whole = 'a file that "bootfabric backup" wrote, unchanged';
-  let document: unknown;
+  let text: string;
   try {
-    document = JSON.parse(await readFile(file, 'utf8'));
+    text = await readFile(file, 'utf8');
   } catch (error) {
     throw refuse(`the backup cannot be read: ${describeError(error)}`, 'bad-backup', file, whole);
   }
+  const document = parsed(text);
   if (findSchemaFault(backupSchema, document) !== undefined) {
     throw refuse(`${file} is not a backup`, 'bad-backup', file, whole);
   }
@@ -102,6 +105,15 @@ async function readBackup(file: string): Promise<ClusterState> {
   const got = createHash('sha256').update(state).digest('hex');
   if (got !== sha256) throw refuse(`${file} is damaged`, 'damaged-backup', got, `SHA-256 ${sha256}`);
   return completeState(JSON.parse(state) as ClusterState);
+}
+
+/** Undefined: it is not JSON. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function restoredText(text: string, { images, bootFiles }: ClusterState): string {

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { describeError, OperationError } from '../../../base/errors.ts';
 import type { ImageVersionDocument } from '../../contract/images.ts';
-import { MAX_IMAGE_BYTES } from '../../contract/limits.ts';
+import { MAX_IMAGE_BYTES, SECTOR_BYTES } from '../../contract/limits.ts';
 import { routes } from '../../contract/routes.ts';
 import { type CommandContext, print } from '../command-context.ts';
 import { UnreachableError } from '../failures.ts';
@@ -40,7 +40,7 @@ export async function importImage(
   request: { readonly name: string; readonly file: string; readonly wait: boolean },
 ): Promise<void> {
   const { name, file } = request;
-  const sizeBytes = await fileSize(file, MAX_IMAGE_BYTES);
+  const sizeBytes = await fileSize(file, MAX_IMAGE_BYTES, SECTOR_BYTES);
   const progress = new ProgressLine(context.io, context.asJson);
   const startedMs = context.io.clock.monotonicMs();
   const imported = await context.api.call(routes.importImage, {

@@ -5,7 +5,7 @@ import { routes } from '../../contract/routes.ts';
 import { type CommandContext, print } from '../command-context.ts';
 import { UnreachableError, UsageError } from '../failures.ts';
 import { DRAIN_POLL_MS, DRAIN_STALL_MS, DRAIN_UNREACHABLE_MS } from '../limits.ts';
-import { orDash, table, yesNo } from '../table.ts';
+import { counted, orDash, table, yesNo } from '../table.ts';
 
 /** `bootfabric node list` */
 export async function listNodes(context: CommandContext): Promise<void> {
@@ -21,7 +21,9 @@ export async function makeToken(context: CommandContext, lifetimeSeconds: number
     context,
     made,
     `One host may join until ${made.expiresAt} (token ${made.id}). On it, run:\n\n` +
-      `  bootfabric join ${made.token} --id ID --address ADDRESS --out DIRECTORY\n`,
+      `  bootfabric join ${made.token} --id ID --address ADDRESS --out DIRECTORY\n\n` +
+      'with --portal-interface NAME as well, unless portal addresses are in 127.0.0.0/8; ' +
+      'bootfabric join --help has the rest\n',
   );
 }
 
@@ -153,9 +155,12 @@ async function until(
 
 function waitingFor(node: NodeDocument | undefined): string {
   if (node === undefined) return 'gone';
-  const leads = node.leads.length === 0 ? [] : [`still leads ${node.leads.join(', ')}`];
-  const text = [...leads, ...node.obstacles].join('; ');
-  return text === '' ? `still keeps ${node.replicas.length} copies` : text;
+  // Of a node that is up, what it leads is among the obstacles.
+  const isToldOf = node.status === 'up' || node.leads.length === 0;
+  const text = [...(isToldOf ? [] : [`it still leads ${node.leads.join(', ')}`]), ...node.obstacles].join(
+    '; ',
+  );
+  return text === '' ? `it still keeps ${counted(node.replicas.length, 'copy', 'copies')}` : text;
 }
 
 /** What `bootfabric node list` prints for people. */

@@ -59,7 +59,7 @@ function refetchText({ nodeId, cluster: { refetch } }: NodeStatusDocument): stri
 function diskText({ p50Ms, p99Ms, underWayMs }: NodeStatusDocument['cluster']['disk']): string {
   if (p50Ms === null || p99Ms === null) return 'Nothing has been written to the cluster log yet';
   const stuck = underWayMs < 1000 ? '' : `, one is under way for ${Math.round(underWayMs)} ms`;
-  return `Its log takes ${p50Ms.toFixed(1)} ms to be written, ${p99Ms.toFixed(1)} ms at worst of a hundred${stuck}`;
+  return `Writing the cluster log here takes ${p50Ms.toFixed(1)} ms (median), ${p99Ms.toFixed(1)} ms (99th percentile)${stuck}`;
 }
 
 function nodeTable({ nodes, nodeId }: NodeStatusDocument): string {

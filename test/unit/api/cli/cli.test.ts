@@ -247,7 +247,18 @@ describe('reaching the cluster', () => {
       expect(n1.out).not.toContain('only-n2.efi');
       const n9 = await cli(['status', '--json', '--node', 'n9', '--profile', file]);
       expect(n9.code).toBe(3);
-      expect(errorOf(n9.err)['got']).toBe('node n1; node n2');
+      expect(errorOf(n9.err)).toMatchObject({
+        message: 'no node that the profile knows of is n9',
+        got: 'n9',
+        accepted: 'a node that answers: n1, n2; or no --node',
+      });
+      const halfDead = await profile({ apiUrls: [...apiUrls.slice(0, 1), DEAD_URL] });
+      const dead = await cli(['status', '--json', '--node', 'n2', '--profile', halfDead]);
+      expect(errorOf(dead.err)).toMatchObject({
+        message: 'node n2 cannot be reached',
+        got: expect.stringContaining(DEAD_URL),
+        accepted: 'a node that answers: n1; or no --node',
+      });
     } finally {
       await other.server.close();
     }
@@ -365,7 +376,7 @@ describe('image import', () => {
     ['is missing', async () => join(scratch, 'no.raw'), 'bad-file'],
     ['is a directory', async () => scratch, 'bad-file'],
     ['is empty', async () => (await diskFile(0)).file, 'bad-file'],
-    ['has no whole sectors', async () => (await diskFile(1000)).file, 'bad-value'],
+    ['has no whole sectors', async () => (await diskFile(1000)).file, 'bad-file'],
   ])('refuses a file that %s', async (_name, make, code) => {
     const file = await make();
     const result = await cli(['image', 'import', 'debian', file, '--json']);

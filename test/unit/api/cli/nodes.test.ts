@@ -54,7 +54,9 @@ describe('commands about nodes', () => {
   it('print a token for one host', async () => {
     const made = await cli(['node', 'token', '--ttl', '120']);
     expect(made).toMatchObject({ code: 0, err: '' });
-    expect(made.out).toContain('bootfabric join bfj_token --id ID --address ADDRESS --out DIRECTORY');
+    expect(made.out).toContain(
+      'bootfabric join bfj_token --id ID --address ADDRESS --out DIRECTORY\n\nwith --portal-interface NAME',
+    );
     expect((await cli(['node', 'list'])).out).toMatch(/^aa11 {8}1970-01-01T00:18:40\.000Z {2}-$/m);
     expect(await cli(['node', 'revoke-token', 'aa11'])).toMatchObject({ code: 0 });
     const refused = await cli(['node', 'revoke-token', 'aa11', '--json']);
@@ -68,7 +70,7 @@ describe('commands about nodes', () => {
       waiting(() => moveEverythingFrom('n1')),
     );
     expect(drained.code).toBe(0);
-    expect(drained.err).toContain('n1: still leads pg1');
+    expect(drained.err).toContain('n1: it still leads portal group pg1');
     expect(api.cluster.state().nodes['n1']?.draining).toBe(true);
     expect(api.cluster.state().portalGroups['pg1']?.primary).not.toBe('n1');
     expect(await cli(['node', 'undrain', 'n1'])).toMatchObject({ code: 0, err: '' });

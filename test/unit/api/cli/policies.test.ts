@@ -28,7 +28,9 @@ describe('node set', () => {
     expect(errorOf((await cli('node', 'set', 'n2', '--weight', '0', '--json')).err)).toMatchObject({
       code: 'bad-value',
     });
-    expect((await cli('node', 'set', 'n2', '--rack', 'no good')).code).toBe(1);
+    const spaced = await cli('node', 'set', 'n2', '--rack', 'no good');
+    expect(spaced.code).toBe(1);
+    expect(spaced.err).toContain('lower-case letters, digits and hyphens');
     expect(errorOf((await cli('node', 'set', 'n9', '--weight', '2', '--json')).err)['code']).toBe(
       'unknown-node',
     );
