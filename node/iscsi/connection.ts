@@ -5,7 +5,8 @@ import { describeError, errorCode, ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { CHAP_NONCE_BYTES } from './chap.ts';
-import { Framer, type PduFrame } from './framer.ts';
+import { Framer } from './framer.ts';
+import type { IdlePolling } from './idle-polling.ts';
 import {
   LOGIN_DATA_SEGMENT_BYTES,
   MAX_OUTBOUND_BYTES,
@@ -24,11 +25,12 @@ import {
   type NamedConnection,
   stepLogin,
 } from './login-machine.ts';
+import { decodeLogin, encodeLoginResponse } from './login-pdu.ts';
 import { type LoginStatus, loginStatus } from './login-status.ts';
 import type { BudgetShare, MemoryBudget } from './memory-budget.ts';
 import { opcode, rejectReason } from './opcode.ts';
 import { Outbox } from './outbox.ts';
-import { HEADER_BYTES, loginRequest, loginResponse } from './pdu.ts';
+import { HEADER_BYTES } from './pdu.ts';
 import type {
   Authentication,
   InitiatorIdentity,
@@ -46,6 +48,7 @@ export interface ConnectionHost {
   /** Memory shared by all connections of the portal. */
   readonly budget: MemoryBudget;
   readonly random: RandomSource;
+  readonly polling?: IdlePolling | undefined;
   decide(request: LoginRequestInfo): Promise<LoginDecision>;
   authenticationForDiscovery(initiator: InitiatorIdentity): Authentication | undefined;
   /** The numbering of the session whose connection a login is to replace, or why it may not. */
@@ -81,6 +84,8 @@ export class Connection implements SessionTransport {
   /** When the initiator last took something, or had nothing to take. */
   #lastTakenMs: number;
   #pingedMs: number | undefined;
+  /** Of those in the bytes that are looked through. */
+  #pduCount = 0;
   #paused = false;
   #ended = false;
   /** Since when its target has been elsewhere: it is neither answered nor closed. */
@@ -209,12 +214,14 @@ export class Connection implements SessionTransport {
     const isAll = bytes.length < SHARED_READ_BYTES;
     if (isAll) this.#outbox.hold();
     this.#framer.push(bytes);
+    this.#pduCount = 0;
     this.#pump();
     this.#framer.keepRest();
     if (!isAll) return;
     // Behind those who wait for their own end of the call: what can be answered at once has been by then.
     if (this.#session?.hasTasks === true) queueMicrotask(this.#release);
     else this.#outbox.release();
+    if (this.#pduCount === 1) this.#host.polling?.served(this);
   }
 
   /** Takes PDUs as long as there are whole ones and nothing holds the connection back. */
@@ -237,6 +244,7 @@ export class Connection implements SessionTransport {
         }
         const frame = this.#framer.next();
         if (frame === undefined) return;
+        this.#pduCount++;
         session.receive(frame);
       }
     } catch (error) {
@@ -316,7 +324,7 @@ export class Connection implements SessionTransport {
   #execute(effect: LoginEffect): void {
     switch (effect.kind) {
       case 'respond':
-        this.#respond(effect);
+        this.#socket.write(encodeLoginResponse(effect.fields, effect.text));
         return;
       case 'ask-directory':
         this.#targetName = effect.targetName;
@@ -341,15 +349,6 @@ export class Connection implements SessionTransport {
         }
         this.end();
     }
-  }
-
-  /** Header and text in one buffer: iPXE takes a redirect only when it comes in one piece. */
-  #respond(effect: Extract<LoginEffect, { kind: 'respond' }>): void {
-    const { fields, text } = effect;
-    const whole = Buffer.alloc(HEADER_BYTES + ((text.length + 3) & ~3));
-    loginResponse.encode({ opcode: opcode.loginResponse, dataSegmentLength: text.length, ...fields }, whole);
-    whole.set(text, HEADER_BYTES);
-    this.#socket.write(whole);
   }
 
   async #askDirectory(
@@ -392,10 +391,4 @@ export class Connection implements SessionTransport {
     void this.#session?.close();
     this.#host.closed(this);
   }
-}
-
-function decodeLogin(frame: PduFrame): ReturnType<typeof loginRequest.decode> {
-  const fields = loginRequest.decode(frame.header, frame.at);
-  // The ISID outlives the chunk it came in.
-  return { ...fields, isid: Uint8Array.from(fields.isid) };
 }

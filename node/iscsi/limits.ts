@@ -47,6 +47,16 @@ export const MAX_FREE_DATA_BYTES = 32 * 1_048_576;
 /** Header buffers kept for reuse by one connection. */
 export const MAX_POOLED_HEADERS = 1024;
 
+/** How long the next request of an initiator that sends one at a time is looked for before the thread goes to sleep. */
+export const POLL_MS = 0.1;
+/** So many requests have to have come so soon one after another. */
+export const POLL_AFTER_REQUESTS = 16;
+/** For so long it is not done where somebody else was given the processor meanwhile. */
+export const POLL_REST_MS = 10;
+/** Of the time that passes, what may be spent looking in vain, and how much of that can be saved up. */
+export const POLL_VAIN_SHARE = 0.05;
+export const MAX_POLL_CREDIT_MS = 2;
+
 /** What the composition root may set for one portal. */
 export interface PortalLimits {
   readonly maxConnections: number;

@@ -65,6 +65,7 @@ export class IscsiPortal {
       logger: options.logger,
       counters: options.counters,
       random: options.random,
+      polling: options.polling,
       authenticationForDiscovery: (initiator) => options.directory.authenticationForDiscovery?.(initiator),
       budget: options.budget ?? sessionMemory(this.#limits.memoryBytes),
       decide: (request) => this.#decide(request),

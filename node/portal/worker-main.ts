@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { CounterSet } from '../../base/counters.ts';
@@ -20,6 +21,7 @@ import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
 import { DamagedCopyError, ReplicationHost } from '../../storage/replication/index.ts';
 import { setAsideCopy } from '../../storage/replication/set-aside.ts';
 import { noteFile } from '../../storage/scrub/note-file.ts';
+import { IdlePolling } from '../iscsi/idle-polling.ts';
 import { sessionMemory } from '../iscsi/memory-budget.ts';
 import { IscsiPortal } from '../iscsi/portal.ts';
 import { TargetSessions } from '../iscsi/target-sessions.ts';
@@ -213,6 +215,9 @@ function relayToFirst(): GuardianRelay {
 
 const targets = new TargetSessions({ timers: systemTimers, logger: logger('iscsi') });
 const budget = sessionMemory(config.sessionBytes);
+const polling = new IdlePolling(systemClock, setImmediate, false);
+/** The main thread wants one too. */
+const hasCoreOfItsOwn = availableParallelism() > place.count;
 const movablePortal = makePortal(undefined);
 const fixedPortal = makePortal(config.nodeId);
 
@@ -287,6 +292,7 @@ function makePortal(fixedAt: string | undefined): IscsiPortal {
     }),
     targets,
     budget,
+    polling,
     clock: systemClock,
     timers: systemTimers,
     random: systemRandom,
@@ -349,6 +355,8 @@ function receive(message: ToWorker): void {
     case 'state':
       mesh.setPeers(place.peers(message.state), new Set(Object.keys(message.state.removedNodes)));
       plane.applyState(message.state);
+      // A node that is waited for may be on the same cores.
+      polling.isAllowed = hasCoreOfItsOwn && !place.sharesCopies(message.state, config.nodeId);
       tellGuardian(message.state);
       return;
     case 'ended':

@@ -36,6 +36,13 @@ export class WorkerPlace {
     return { address, port };
   }
 
+  /** Whether this worker has a copy of a group that other nodes have copies of as well. */
+  sharesCopies({ portalGroups }: Pick<ClusterState, 'portalGroups'>, nodeId: string): boolean {
+    return Object.values(portalGroups).some(
+      ({ id, replicas }) => this.hasGroup(id) && replicas.includes(nodeId) && replicas.length > 1,
+    );
+  }
+
   /** The workers of the configuration's nodes that may have a group of this one's; nothing is replicated to others. */
   peers({ nodes }: Pick<ClusterState, 'nodes'>): PeerAddress[] {
     const self = { worker: this.#worker, workers: this.count };

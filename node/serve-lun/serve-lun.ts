@@ -84,6 +84,7 @@ function startWorker(
 ): ServeWorker {
   return new ServeWorker({
     worker,
+    workers: options.workers,
     files: prepared.map(({ served }) => served),
     listen: options.listen,
     readOnly: options.readOnly,

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { CounterSet } from '../../base/counters.ts';
 import { describeError, invariant, OperationError } from '../../base/errors.ts';
@@ -7,6 +8,7 @@ import type { ImageSource } from '../../storage/image/image-source.ts';
 import { RawImage } from '../../storage/image/raw-image.ts';
 import { openToRead } from '../../storage/log/file-system.ts';
 import { SpareSegments } from '../../storage/log/spare-segments.ts';
+import { IdlePolling } from '../iscsi/idle-polling.ts';
 import { IscsiPortal } from '../iscsi/portal.ts';
 import type { PortalAddress } from '../iscsi/ports.ts';
 import { systemClock, systemLogger, systemRandom, systemTimers } from '../system.ts';
@@ -61,6 +63,7 @@ const portal = new IscsiPortal({
   logger: logger('iscsi'),
   counters,
   limits: { memoryBytes: config.sessionBytes },
+  polling: new IdlePolling(systemClock, setImmediate, availableParallelism() >= config.workers),
 });
 
 async function start(): Promise<void> {

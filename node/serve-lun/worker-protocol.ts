@@ -16,6 +16,8 @@ export interface ServedFile {
 
 export interface ServeWorkerConfig {
   readonly worker: number;
+  /** How many there are. */
+  readonly workers: number;
   /** All files, of which this worker serves its own and redirects to the others. */
   readonly files: readonly ServedFile[];
   readonly listen: readonly PortalAddress[];

@@ -61,6 +61,7 @@ export async function startTarget(
     seed?: number;
     logger?: Logger;
     keep?: IscsiPortalOptions['keep'];
+    polling?: IscsiPortalOptions['polling'];
   } = {},
 ): Promise<TestTarget> {
   const device = new MemoryDevice(options.lengthBlocks ?? 65_536);
@@ -90,6 +91,7 @@ export async function startTarget(
     counters,
     limits: options.limits ?? {},
     ...(options.keep === undefined ? {} : { keep: options.keep }),
+    ...(options.polling === undefined ? {} : { polling: options.polling }),
   });
   const address = await portal.listen({ host: '127.0.0.1', port: 0 });
   const target: TestTarget = Object.assign(settings, {

@@ -33,6 +33,17 @@ describe('a worker among those of all nodes', () => {
     expect(['pg1', 'pg2', 'x'].map((id) => alone.elsewhere(id))).toEqual([undefined, undefined, undefined]);
   });
 
+  it('shares copies where one of its own groups is also elsewhere', () => {
+    const group = (id: string, ...replicas: string[]) => ({ [id]: { id, replicas } });
+    const shares = (...groups: Record<string, unknown>[]): boolean =>
+      second.sharesCopies({ portalGroups: Object.assign({}, ...groups) }, 'n1');
+    expect(shares()).toBe(false);
+    expect(shares(group('pg1', 'n1'))).toBe(false);
+    expect(shares(group('pg1', 'n1'), group('pg3', 'n2', 'n1'))).toBe(true);
+    // Of the other worker, and of other nodes alone.
+    expect(shares(group('pg2', 'n1', 'n2'), group('pg5', 'n2', 'n3'))).toBe(false);
+  });
+
   it('has links to the workers of other nodes that may share its groups', () => {
     const peers = second.peers(state).map(({ nodeId, worker, port }) => `${nodeId}/${worker} ${port}`);
     expect(peers).toEqual(['n1/1 7500', 'n2/0 7401', 'n3/1 7500', 'n3/3 7504']);

@@ -1,0 +1,77 @@
+import type { Clock } from '../../base/clock.ts';
+import { MAX_POLL_CREDIT_MS, POLL_AFTER_REQUESTS, POLL_MS, POLL_REST_MS, POLL_VAIN_SHARE } from './limits.ts';
+
+/**
+ * Looks for the next request of an initiator that sends one at a time, for a moment, instead of going to sleep at once: to
+ * be woken takes longer than to answer a short read. One for each thread.
+ *
+ * It pays where the next one comes within that moment, so it is done only after several of one initiator did so one after
+ * another, with none of anybody else's between them, and ends with the first that did not, or when others want the
+ * processor. What is spent in vain stays below a share of the time that passes (docs/adr/0022-a-moment-of-polling.md).
+ */
+export class IdlePolling {
+  readonly #clock: Clock;
+  readonly #nextTurn: (turn: () => void) => void;
+  #isAllowed: boolean;
+  #last: object | undefined;
+  #lastMs = Number.NEGATIVE_INFINITY;
+  #untilMs = 0;
+  #lastTurnMs = 0;
+  #restUntilMs = Number.NEGATIVE_INFINITY;
+  /** Requests of one initiator of which each came soon after the one before. */
+  #streak = 0;
+  /** What may still be spent in vain. */
+  #creditMs = MAX_POLL_CREDIT_MS;
+  #isPolling = false;
+
+  /** @param nextTurn runs its argument in the next turn of the event loop, which then does not sleep */
+  constructor(clock: Clock, nextTurn: (turn: () => void) => void, isAllowed: boolean) {
+    this.#clock = clock;
+    this.#nextTurn = nextTurn;
+    this.#isAllowed = isAllowed;
+  }
+
+  get isPolling(): boolean {
+    return this.#isPolling;
+  }
+
+  /** Where it is not, it ends with the turn. */
+  set isAllowed(isAllowed: boolean) {
+    this.#isAllowed = isAllowed;
+  }
+
+  /** A request has come alone and was dealt with. @param initiator whose it was: the connection, or what else is its own */
+  served(initiator: object): void {
+    if (!this.#isAllowed) return;
+    const nowMs = this.#clock.monotonicMs();
+    const sinceMs = nowMs - this.#lastMs;
+    this.#lastMs = nowMs;
+    this.#creditMs = Math.min(MAX_POLL_CREDIT_MS, this.#creditMs + sinceMs * POLL_VAIN_SHARE);
+    this.#streak = sinceMs <= POLL_MS && initiator === this.#last ? this.#streak + 1 : 0;
+    this.#last = initiator;
+    if (this.#streak < POLL_AFTER_REQUESTS || this.#creditMs < POLL_MS || nowMs < this.#restUntilMs) return;
+    this.#untilMs = nowMs + POLL_MS;
+    if (this.#isPolling) return;
+    this.#isPolling = true;
+    this.#lastTurnMs = nowMs;
+    this.#nextTurn(this.#turn);
+  }
+
+  readonly #turn = (): void => {
+    const nowMs = this.#clock.monotonicMs();
+    const overMs = nowMs - this.#untilMs;
+    // A thread that is always ready waits its turn behind those that have slept.
+    if (nowMs - this.#lastTurnMs > POLL_MS) this.#restUntilMs = nowMs + POLL_REST_MS;
+    this.#lastTurnMs = nowMs;
+    if (overMs < 0 && nowMs >= this.#restUntilMs && this.#isAllowed) {
+      this.#nextTurn(this.#turn);
+      return;
+    }
+    this.#isPolling = false;
+    this.#streak = 0;
+    // A connection that has ended is not to be kept.
+    this.#last = undefined;
+    // Where others had the processor meanwhile it was more than it should have been.
+    this.#creditMs -= Math.max(0, POLL_MS + overMs);
+  };
+}
