@@ -21,11 +21,13 @@ acknowledgement to the next. The steps between are taken from the nodes' logs, i
   --drains N   node drain (default 0)
   --stops N    SIGTERM of the node that serves (default 0)
   --nodes N    3 or 5 (default 3)
+  --rest MS    how long every replica has been in sync before the next deed (default 1500). With 0 what takes over may be
+               a node that has come back in that very moment
   --logs DIR   where the nodes' logs go at the end
   --json       print the result as JSON
   --help       this text
 
-Each comes when the last one is over and every replica is in sync. Needs root, iproute2 and procps.`;
+Each comes when the last one is over and every replica has been in sync for a while. Needs root, iproute2 and procps.`;
 
 const NEEDS = {
   root: true,
@@ -33,6 +35,7 @@ const NEEDS = {
   enableWith: 'as root: apt-get install iproute2 procps',
 };
 const MOST = 1000;
+const LONGEST_REST_MS = 60_000;
 
 async function main(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
@@ -43,6 +46,7 @@ async function main(args: readonly string[]): Promise<void> {
       drains: { type: 'string', default: '0' },
       stops: { type: 'string', default: '0' },
       nodes: { type: 'string', default: '3' },
+      rest: { type: 'string', default: '1500' },
       logs: { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -60,6 +64,7 @@ async function main(args: readonly string[]): Promise<void> {
     moves: count('--moves', values.moves),
     drains: count('--drains', values.drains),
     stops: count('--stops', values.stops),
+    restMs: count('--rest', values.rest),
     ...(values.logs === undefined ? {} : { logs: values.logs }),
     say: (trouble) => void process.stderr.write(`${describeTrouble(trouble)}\n`),
   });
@@ -68,9 +73,10 @@ async function main(args: readonly string[]): Promise<void> {
 
 function count(option: string, text: string): number {
   const number = Number(text);
-  const accepted = option === '--nodes' ? [3, 5].includes(number) : number >= 0 && number <= MOST;
+  const most = option === '--rest' ? LONGEST_REST_MS : MOST;
+  const accepted = option === '--nodes' ? [3, 5].includes(number) : number >= 0 && number <= most;
   if (Number.isInteger(number) && accepted) return number;
-  const what = option === '--nodes' ? '3 or 5' : `a whole number from 0 to ${MOST}`;
+  const what = option === '--nodes' ? '3 or 5' : `a whole number from 0 to ${most}`;
   throw new Error(`${option} ${text}: ${what} is accepted`);
 }
 

@@ -14,8 +14,6 @@ const GROUP = 'pg1';
 const DISK_MIB = 1024;
 const WHOLE_TIMEOUT_MS = 240_000;
 const WRITERS_PROGRAM = resolve('dist/scripts/bench/failover/writers-main.js');
-/** Between two troubles, when all is whole again. */
-const REST_MS = 1_500;
 /** Within this time after it a pause is over, or it counts as that long. */
 const OVER_AFTER_MS = 30_000;
 /** What begins so long after a trouble is none of its doing. */
@@ -28,6 +26,8 @@ export interface FailoverOptions {
   readonly moves: number;
   readonly drains: number;
   readonly stops: number;
+  /** Between two troubles, when all is whole again. */
+  readonly restMs: number;
   /** Where the nodes' logs go; undefined: nowhere. */
   readonly logs?: string;
   readonly say: (trouble: Trouble) => void;
@@ -79,7 +79,7 @@ export async function runFailovers(options: FailoverOptions): Promise<readonly T
     const disks = MANNERS.map((manner, i) => ({ manner, disk: fabric.disks[i] }));
     const args = ['--enable-source-maps', WRITERS_PROGRAM, JSON.stringify(disks)];
     writers = new Writers(fabric.lab.spawnAt('site', process.execPath, args, ['pipe', 'pipe', 'inherit']));
-    const bench = new Bench(fabric, writers);
+    const bench = new Bench(fabric, writers, options.restMs);
     await bench.untilAllWrite();
     const troubles: Trouble[] = [];
     for (const kind of orderOf(options)) {
@@ -118,9 +118,12 @@ class Bench {
   readonly #writers: Writers;
   readonly #logs: NodeLogs;
 
-  constructor(fabric: ChaosFabric, writers: Writers) {
+  readonly #restMs: number;
+
+  constructor(fabric: ChaosFabric, writers: Writers, restMs: number) {
     this.#fabric = fabric;
     this.#writers = writers;
+    this.#restMs = restMs;
     this.#logs = new NodeLogs(fabric.nodeIds.map((id) => fabric.cluster.logFile(id)));
   }
 
@@ -136,7 +139,7 @@ class Bench {
   async inflict(kind: Kind): Promise<Trouble> {
     const { cluster } = this.#fabric;
     const { portalGroups } = await this.#fabric.whole(WHOLE_TIMEOUT_MS);
-    await sleep(REST_MS);
+    await sleep(this.#restMs);
     const group = portalGroups.find(({ id }) => id === GROUP);
     const node = group?.primary ?? undefined;
     const to = group?.inSync.find((member) => member !== node);
