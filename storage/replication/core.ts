@@ -66,6 +66,8 @@ export interface ReplicaCore {
   leaseMs: number;
   /** What the cluster itself has said last: whether this very process was in sync in that epoch. */
   told: { readonly epoch: number; readonly inSync: boolean };
+  /** The last epoch in which the cluster knew of this process and did not have it in sync; 0: none that it was told of. */
+  countedOutEpoch: number;
   /** While they last, those they were given to may be serving. */
   grants: readonly Grant[];
   /**

@@ -36,7 +36,14 @@ export function boundUntilMs(grants: readonly Grant[]): number {
   return untilMs;
 }
 
+const FORGOTTEN: MemberIdentity = { nodeId: '', incarnation: '' };
+
 /** A grant from before a restart: to whom it was is forgotten, so nobody can give it back. */
 export function forgottenGrant(untilMs: number): Grant {
-  return { nodeId: '', incarnation: '', untilMs };
+  return { ...FORGOTTEN, untilMs };
+}
+
+/** The grants of this very process alone. */
+export function withoutForgotten(grants: readonly Grant[]): readonly Grant[] {
+  return withoutGrant(grants, FORGOTTEN);
 }

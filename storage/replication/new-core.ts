@@ -28,6 +28,7 @@ export function newCore({ groupId, self, files, clock, faults, trim }: CoreOptio
     primary: '',
     leaseMs,
     told: { epoch: 0, inSync: false },
+    countedOutEpoch: 0,
     grants: files.wasKnown ? [forgottenGrant(clock.monotonicMs() + grantMs(lastLeaseMs))] : [],
     unreleasedReign: 0,
     log: files.view(),

@@ -1,7 +1,7 @@
 import { type BackupState, newBackup, stepBackup } from './backup-machine.ts';
 import { persistEffect, type ReplicaCore, type ReplicaEffect, type ReplicaEvent } from './core.ts';
-import { withoutGrant } from './grants.ts';
-import { isInSync } from './group-state.ts';
+import { withoutForgotten, withoutGrant } from './grants.ts';
+import { isInSync, sameMember } from './group-state.ts';
 import { stepPrimary, takeOffice } from './primary-machine.ts';
 import type { PrimaryState } from './primary-state.ts';
 
@@ -67,6 +67,7 @@ function onState(
 ): ReplicaEffect[] {
   const { core } = state;
   const { group } = event;
+  noteLetIn(core, event);
   if (group.epoch < core.epoch) return [];
   const inSync = isInSync(group, core.self);
   core.told = { epoch: group.epoch, inSync };
@@ -102,6 +103,21 @@ function onState(
   const { state: primary, effects } = takeOffice(core, { group, nodes, appliedIndex }, nowMs);
   state.primary = primary;
   return [...shortened, ...effects];
+}
+
+/**
+ * A process that was out of the set when the cluster knew of it already, and is in it now, was let in by a primary that
+ * served, and whose lease has hung on this very process since before that was proposed. When that one began to serve, nobody
+ * else did any more. So nobody serves on the strength of what an earlier process of this node granted. Not so where an
+ * administrator has put it in, or where it has been in the set since it registered.
+ */
+function noteLetIn(core: ReplicaCore, { group, nodes }: Extract<ReplicaEvent, { kind: 'state' }>): void {
+  if (isInSync(group, core.self)) {
+    const wasLetIn = core.countedOutEpoch > 0 && (group.lossAcceptedEpoch ?? 0) <= core.countedOutEpoch;
+    if (wasLetIn) core.grants = withoutForgotten(core.grants);
+  } else if (nodes.some((node) => sameMember(node, core.self))) {
+    core.countedOutEpoch = group.epoch;
+  }
 }
 
 /** A frame under a higher epoch ends this one, unless it says that we are primary in that one as well. */

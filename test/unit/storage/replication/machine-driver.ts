@@ -40,6 +40,7 @@ export class Driver {
       primary: '',
       leaseMs: LEASE_MS,
       told: { epoch: 0, inSync: false },
+      countedOutEpoch: 0,
       grants: [],
       unreleasedReign: 0,
       log: {
