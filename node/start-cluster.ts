@@ -14,8 +14,9 @@ import { furtherWorkers } from './data-plane-size.ts';
 import { MemberWatch } from './member-watch.ts';
 import type { NodeContext } from './node-context.ts';
 import { digestOfLastWord } from './peer/last-word.ts';
+import { LastWords } from './peer/last-words.ts';
 import type { PeerAddress } from './peer/outbound-link.ts';
-import { PeerMesh } from './peer/peer-mesh.ts';
+import { PeerMesh, type PeerMeshOptions } from './peer/peer-mesh.ts';
 import { systemClock, systemRandom, systemTimers } from './system.ts';
 
 /** Ends the process, saying why. */
@@ -26,11 +27,13 @@ export interface ClusterParts {
   readonly closeStores: () => Promise<void>;
   readonly mesh: PeerMesh;
   readonly members: MemberWatch;
+  /** Of other nodes' processes, as their guardians see them end. */
+  readonly lastWords: LastWords;
 }
 
 /** The cluster log of one node, its links, and their following the members as these come and go. */
 export async function startCluster(context: NodeContext, end: EndProcess): Promise<ClusterParts> {
-  const { directory, incarnation, lastWord, logger, counters } = context;
+  const { directory, incarnation, logger, counters } = context;
   const { config, genesis, tls, self, joined } = directory;
   const { nodeId } = config;
   const { clusterId } = genesis;
@@ -43,16 +46,7 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     counters,
   });
   const { records, lost } = clusterRecords;
-  const mesh = new PeerMesh({
-    self: { clusterId, nodeId, incarnation, lastWordDigest: digestOfLastWord(lastWord) },
-    listen: { host: config.address, port: config.ports.peer },
-    peers: [],
-    credentials: tls,
-    clock: systemClock,
-    timers: systemTimers,
-    random: systemRandom,
-    logger: logger('cluster-link'),
-    counters,
+  const { mesh, lastWords } = makeLinks(context, {
     metStranger: () => members.ask(),
     toldRemoved: removed,
   });
@@ -92,10 +86,42 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
   });
   await cluster.start();
   await clusterRecords.noted();
+  lastWords.onEnded((peer) => cluster.peerEnded(peer));
+  await lastWords.start();
   await mesh.start();
   members.ask();
   keepBallast(ballast, logger('node'));
-  return { cluster, mesh, members, closeStores: close };
+  return { cluster, mesh, members, lastWords, closeStores: close };
+}
+
+/** The links to other nodes, and what is heard beside them; neither is started. */
+function makeLinks(
+  { directory, incarnation, lastWord, logger, counters }: NodeContext,
+  handlers: Pick<PeerMeshOptions, 'metStranger' | 'toldRemoved'>,
+): Pick<ClusterParts, 'mesh' | 'lastWords'> {
+  const { config, genesis, tls } = directory;
+  const { clusterId } = genesis;
+  const listen = { host: config.address, port: config.ports.peer };
+  const lastWords = new LastWords({
+    listen,
+    whose: (digest) => mesh.whoseLastWord(digest),
+    logger: logger('last-words'),
+    counters,
+  });
+  const mesh = new PeerMesh({
+    self: { clusterId, nodeId: config.nodeId, incarnation, lastWordDigest: digestOfLastWord(lastWord) },
+    listen,
+    peers: [],
+    credentials: tls,
+    clock: systemClock,
+    timers: systemTimers,
+    random: systemRandom,
+    logger: logger('cluster-link'),
+    counters,
+    ...handlers,
+    greeted: (hello) => lastWords.greeted(hello),
+  });
+  return { mesh, lastWords };
 }
 
 /** For as long as the process lives. */

@@ -18,7 +18,6 @@ import type { NodeContext } from './node-context.ts';
 import { LocalServices } from './node-services.ts';
 import { ContentClient } from './peer/content-client.ts';
 import { LAST_WORD_BYTES } from './peer/last-word.ts';
-import { LastWords } from './peer/last-words.ts';
 import { DataPlaneWorkers, startWorkers } from './portal/data-plane-workers.ts';
 import { IMAGE_CACHE_MIB } from './portal/limits.ts';
 import { loadNodeDirectory } from './setup/node-directory.ts';
@@ -80,8 +79,8 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
   });
   const mender = makeMender(context, cluster, images, client);
   const dataPlane = startDataPlane(context, cluster, { logLevel: options.logLevel, mender, end });
+  clusterParts.lastWords.onEnded((peer) => dataPlane.peerEnded(peer));
   await dataPlane.ready;
-  const lastWords = await startLastWords(context, clusterParts, dataPlane);
   const content = startContent(context, cluster, { images, bootFiles, client });
   const programs = makePrograms(context, cluster, bootFiles);
   const services = new LocalServices({
@@ -115,7 +114,7 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
   const api = await startApi(context, cluster, services, end);
   const servers = await startBootServers(context, cluster, boot, programs);
   log.info('node.started', { address: config.address, ports: config.ports, workers: dataPlane.count });
-  return { stop: () => stopAll({ ...clusterParts, lastWords, dataPlane, content, api, servers, log }) };
+  return { stop: () => stopAll({ ...clusterParts, dataPlane, content, api, servers, log }) };
 }
 
 function makePrograms(
@@ -214,27 +213,6 @@ function portalAddresses(genesis: ClusterState, state: ClusterState): string[] {
   return [...new Set(groups.map((group) => group.address))];
 }
 
-/** Hears of the ends of other nodes' processes, as their guardians see them. */
-async function startLastWords(
-  { directory, logger, counters }: NodeContext,
-  { cluster, mesh }: ClusterParts,
-  dataPlane: DataPlaneWorkers,
-): Promise<LastWords> {
-  const { config } = directory;
-  const lastWords = new LastWords({
-    listen: { host: config.address, port: config.ports.peer },
-    whose: (digest) => mesh.whoseLastWord(digest),
-    onEnded: (peer) => {
-      dataPlane.peerEnded(peer);
-      cluster.peerEnded(peer);
-    },
-    logger: logger('last-words'),
-    counters,
-  });
-  await lastWords.start();
-  return lastWords;
-}
-
 interface ContentParts {
   readonly client: ContentClient;
   readonly replicator: ContentReplicator;
@@ -301,7 +279,6 @@ function startApi(
 }
 
 interface RunningParts extends ClusterParts {
-  readonly lastWords: LastWords;
   readonly dataPlane: DataPlaneWorkers;
   readonly content: ContentParts;
   readonly api: ApiServer;

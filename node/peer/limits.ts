@@ -33,6 +33,9 @@ export const MAX_FREE_STAGES = 2;
 /** Distinct complaints remembered, so that each is logged once. */
 export const MAX_REMEMBERED_COMPLAINTS = 128;
 
+/** Last words remembered of processes that have not said hello yet; one a node is all there can be in earnest. */
+export const MAX_EARLY_LAST_WORDS = 64;
+
 /** How often the others are asked at most whom the cluster consists of. */
 export const MEMBERS_ASKED_EVERY_MS = 1000;
 export const MEMBERS_REQUEST_TIMEOUT_MS = 3000;

@@ -39,6 +39,7 @@ export interface PeerMeshOptions {
   /** See LinkContext. */
   readonly metStranger?: (nodeId: string) => void;
   readonly toldRemoved?: () => void;
+  readonly greeted?: (hello: Hello) => void;
 }
 
 /** @param link its name; see linkName */
@@ -77,7 +78,10 @@ export class PeerMesh implements PeerTransport {
       peerIds: () => this.#peerIds,
       removedIds: () => this.#removedIds,
       metStranger: options.metStranger ?? (() => {}),
-      greeted: (hello) => void this.#hellos.set(hello.nodeId, hello),
+      greeted: (hello) => {
+        this.#hellos.set(hello.nodeId, hello);
+        options.greeted?.(hello);
+      },
       toldRemoved: options.toldRemoved ?? (() => {}),
       connected: (nodeId) => this.#connected(nodeId),
       deliver: (from, message, lent) => this.#handler(from, message, lent),

@@ -90,6 +90,8 @@ export class ReplicationHost {
   readonly #slots = new Map<string, Slot>();
   /** Those that are up, by their names. */
   readonly #links = new Map<string, PeerIdentity>();
+  /** By node, the process whose end was told last: groups that are opened later have to know of it as well. */
+  readonly #ended = new Map<string, PeerIdentity>();
   readonly #servingHandlers: ((groupId: string, serving: boolean) => void)[] = [];
   #state: ReplicationClusterState | undefined;
   #isStarted = false;
@@ -122,6 +124,7 @@ export class ReplicationHost {
    * called only when its portal addresses are off as well.
    */
   peerEnded(peer: PeerIdentity): void {
+    this.#ended.set(peer.nodeId, peer);
     for (const slot of this.#slots.values()) if (slot.kind === 'open') slot.replica.peerEnded(peer);
   }
 
@@ -170,6 +173,7 @@ export class ReplicationHost {
         const links = this.#makeLinks(groupId);
         const replica = this.#makeReplica(groupId, files, links);
         this.#slots.set(groupId, { kind: 'open', replica, links });
+        for (const peer of this.#ended.values()) replica.peerEnded(peer);
         for (const peer of links.reached()) replica.linkChanged(peer, true);
         replica.start();
         this.#reconcile();
