@@ -14,6 +14,7 @@ import { chooseBootImage, lunLengthBlocks } from './boot-image.ts';
 import { isBarred, losesPathAt } from './client-access.ts';
 import type { ServedGroups } from './group-directory.ts';
 import { GroupPaths } from './group-paths.ts';
+import { KnownInitiators } from './known-initiators.ts';
 import { GUARDIAN_RENEW_EVERY_MS, HANDOVER_CHECK_MS, LAPSE_GRACE_MS } from './limits.ts';
 import { PortalAddress, type PortalAddressPorts } from './portal-address.ts';
 import { decodeNotice, encodeNotice, endpointOf, type PortalNotice } from './portal-notice.ts';
@@ -64,8 +65,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
   readonly #making = new Map<number, Promise<void>>();
   /** Groups that are served here no more, whose sessions wait for what comes of it. */
   readonly #lapses = new Map<string, Lapse>();
-  /** The initiators of each group, as its primary's node has told. */
-  readonly #initiators = new Map<string, readonly Endpoint[]>();
+  readonly #initiators: KnownInitiators;
   #areSessionsNew = false;
   /** None began or ended between the last two renewals, nor since. */
   #areSessionsQuiet = false;
@@ -75,6 +75,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
 
   constructor(options: DataPlaneOptions) {
     this.#options = options;
+    this.#initiators = new KnownInitiators(options.timers);
     this.#paths = new GroupPaths({
       nodeId: options.nodeId,
       isActive: (groupId) => this.isServing(groupId) || this.#lapses.get(groupId)?.hasMoved === false,
@@ -101,6 +102,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
   stop(): void {
     this.#cancelRenewal?.();
     this.#cancelTelling?.();
+    this.#initiators.stop();
     for (const { cancel } of this.#lapses.values()) cancel();
     for (const address of this.#addresses.values()) address.setWanted(false);
   }
@@ -161,7 +163,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
       this.#options.logger.warn('portal.bad-notice', { group: groupId, reason: describeError(error) });
       return;
     }
-    this.#initiators.set(groupId, notice.initiators);
+    this.#initiators.heard(groupId, notice.initiators);
     // Whoever is told to come again now is let in there.
     if (notice.isOpen) this.#endLapse(groupId);
   }
@@ -379,9 +381,10 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
   #publish(groupId: string): void {
     const targets = new Set(this.#targetsOf(groupId));
     const sessions = this.#portals?.movable.sessions() ?? [];
-    const initiators = sessions.flatMap(({ targetName, remote }) =>
+    const here = sessions.flatMap(({ targetName, remote }) =>
       targets.has(targetName ?? '') ? (endpointOf(remote) ?? []) : [],
     );
+    const initiators = this.#initiators.toTell(groupId, here);
     this.#options.replication.group(groupId)?.publish(encodeNotice({ isOpen: true, initiators }));
   }
 
@@ -389,7 +392,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
   #announce(groupId: string, group: { address: string; port: number }): void {
     this.#options.addressPorts.announce(group.address);
     const portal = { address: parseIpv4(group.address), port: group.port };
-    this.#options.addressPorts.nudge(portal, this.#initiators.get(groupId) ?? []);
+    this.#options.addressPorts.nudge(portal, this.#initiators.toNudge(groupId));
   }
 
   #addressOf(groupId: string, group: { address: string; port: number }): PortalAddress {
@@ -402,7 +405,10 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
           ...this.#options.addressPorts,
           isServing: () => this.isServing(groupId),
           announce: () => this.#announce(groupId, group),
-          taken: () => this.#publish(groupId),
+          taken: () => {
+            this.#initiators.taken(groupId);
+            this.#publish(groupId);
+          },
         },
         timers: this.#options.timers,
         logger: this.#options.logger,

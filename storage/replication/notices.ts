@@ -4,7 +4,7 @@ import type { ReplicaCore } from './core.ts';
 import { encodeFrame, type NoticeFrame } from './frame.ts';
 import type { MemberIdentity } from './group-state.ts';
 import { NOTICE_REPEAT_MS } from './limits.ts';
-import type { PrimaryState } from './primary-state.ts';
+import { memberOf, type PrimaryState } from './primary-state.ts';
 
 interface NoticesContext {
   readonly core: ReplicaCore;
@@ -14,11 +14,17 @@ interface NoticesContext {
   readonly onNotice: (notice: Uint8Array) => void;
 }
 
-/** What the node of the primary lets those of the other members know, beside the log: see PortalGroup.publish. */
+/**
+ * What the node of the primary lets those of the other members know, beside the log: see PortalGroup.publish. Whoever answers
+ * takes it; whoever is let into the set has answered, and may be the next primary at once. So each member is sent it with its
+ * first answer in an epoch, before it can be.
+ */
 export class Notices {
   readonly #context: NoticesContext;
   #notice: Uint8Array | undefined;
   #sentMs = Number.NEGATIVE_INFINITY;
+  /** By node, to which process it has been sent since that answered, and in which epoch. */
+  readonly #answered = new Map<string, { readonly incarnation: string; readonly epoch: number }>();
 
   constructor(context: NoticesContext) {
     this.#context = context;
@@ -33,25 +39,42 @@ export class Notices {
   /** This member is primary no longer. */
   forget(): void {
     this.#notice = undefined;
+    this.#answered.clear();
   }
 
   tick(nowMs: number): void {
     if (nowMs - this.#sentMs >= NOTICE_REPEAT_MS) this.#send();
   }
 
-  /** Somebody may not have it. */
-  repeat(): void {
-    this.#send();
+  /** A link has come up: what went before it may have been lost. */
+  linkUp({ nodeId }: MemberIdentity): void {
+    this.#answered.delete(nodeId);
+  }
+
+  /** A member has answered, so that by now it takes this node for the primary's. */
+  answered({ nodeId, incarnation }: MemberIdentity): void {
+    const { epoch } = this.#context.core;
+    const last = this.#answered.get(nodeId);
+    if (last?.epoch === epoch && last.incarnation === incarnation) return;
+    const primary = this.#context.primary();
+    if (primary === undefined || this.#notice === undefined) return;
+    if (memberOf(primary, { nodeId, incarnation }) === undefined) return;
+    this.#answered.set(nodeId, { incarnation, epoch });
+    this.#context.transport.send(nodeId, this.#frame(this.#notice));
   }
 
   #send(): void {
-    const { core, transport, clock } = this.#context;
+    const { transport, clock } = this.#context;
     const primary = this.#context.primary();
     if (primary === undefined || this.#notice === undefined) return;
     this.#sentMs = clock.monotonicMs();
-    const { groupId: group, epoch } = core;
-    const frame = encodeFrame({ kind: 'notice', group, epoch, notice: this.#notice });
+    const frame = this.#frame(this.#notice);
     for (const { nodeId, linkUp } of primary.members.values()) if (linkUp) transport.send(nodeId, frame);
+  }
+
+  #frame(notice: Uint8Array): Uint8Array[] {
+    const { groupId: group, epoch } = this.#context.core;
+    return encodeFrame({ kind: 'notice', group, epoch, notice });
   }
 
   take(from: MemberIdentity, { epoch, notice }: NoticeFrame): void {

@@ -317,7 +317,7 @@ export class PortalGroupReplica implements PortalGroup {
 
   linkChanged(peer: MemberIdentity, up: boolean): void {
     this.step({ kind: 'link', peer, up });
-    if (up) this.#notices.repeat();
+    if (up) this.#notices.linkUp(peer);
   }
 
   peerEnded(peer: MemberIdentity): void {
@@ -335,6 +335,7 @@ export class PortalGroupReplica implements PortalGroup {
       const records: LoggedRecord[] = frame.kind === 'append' ? frame.records.map(decodeIntact) : [];
       const { cut } = this.#core.log;
       this.step({ kind: 'frame', from, frame, records });
+      if (frame.kind === 'ack' || frame.kind === 'position') this.#notices.answered(from);
       if (frame.kind === 'append' && lent !== undefined && cut === this.#core.log.cut) {
         this.#received.took(frame.firstIndex, records, lent);
       }
