@@ -216,7 +216,7 @@ export class Connection implements SessionTransport {
     this.#framer.push(bytes);
     this.#pduCount = 0;
     this.#pump();
-    this.#framer.keepRest();
+    this.#framer.keepRest(this.#host.budget.dataMemory);
     if (!isAll) return;
     // Behind those who wait for their own end of the call: what can be answered at once has been by then.
     if (this.#session?.hasTasks === true) queueMicrotask(this.#release);

@@ -1,5 +1,7 @@
 import { crc32c } from '../../base/crc32c.ts';
 import { ProtocolError } from '../../base/errors.ts';
+import type { DataMemory } from './data-memory.ts';
+import { SMALLEST_PIECE_BYTES } from './limits.ts';
 import { HEADER_BYTES } from './pdu.ts';
 
 /** One PDU as it lies in the received bytes. */
@@ -27,6 +29,10 @@ export class Framer {
   headerDigest = false;
   dataDigest = false;
   readonly #chunks: Uint8Array[] = [];
+  /** So many of them, from the first, are copies that keepRest made. */
+  #keptChunks = 0;
+  /** Memory of such copies that nobody looks at any more once the next chunk has been gone through. */
+  #spent: Uint8Array[] = [];
   #head = 0;
   #available = 0;
   /** No PDU can be complete before this many bytes are there. */
@@ -46,14 +52,24 @@ export class Framer {
     this.#available += chunk.length;
   }
 
-  /** Takes over what has not been cut into PDUs: the chunks pushed are no longer needed. */
-  keepRest(): void {
-    if (this.#available === 0) return;
+  /**
+   * Takes over what has not been cut into PDUs: the chunks pushed are no longer needed.
+   * @param memory where it lies until it has been; whoever keeps it that way is done by now with all PDUs had so far
+   */
+  keepRest(memory: DataMemory): void {
+    if (this.#spent.length > 0) {
+      memory.giveBack(this.#spent);
+      this.#spent = [];
+    }
     const last = this.#chunks.length - 1;
+    if (last < this.#keptChunks) return;
     // All but the last chunk were kept before.
     const from = last === 0 ? this.#head : 0;
-    this.#chunks[last] = copyOf(this.#chunks[last] as Uint8Array, from);
+    const chunk = this.#chunks[last] as Uint8Array;
+    const isLong = chunk.length - from >= SMALLEST_PIECE_BYTES;
+    this.#chunks[last] = isLong ? memory.copyOf(chunk.subarray(from)) : copyOf(chunk, from);
     if (last === 0) this.#head = 0;
+    this.#keptChunks = this.#chunks.length;
   }
 
   get bufferedBytes(): number {
@@ -182,7 +198,15 @@ export class Framer {
       left -= here;
       this.#head = 0;
       this.#chunks.shift();
+      this.#forget(chunk);
     }
+  }
+
+  /** The first chunk has been gone through. */
+  #forget(chunk: Uint8Array): void {
+    if (this.#keptChunks === 0) return;
+    this.#keptChunks--;
+    if (chunk.length >= SMALLEST_PIECE_BYTES) this.#spent.push(chunk);
   }
 }
 
