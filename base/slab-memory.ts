@@ -43,6 +43,18 @@ export class SlabMemory {
     return { bytes: slab.bytes.subarray(at, at + lengthBytes), slab };
   }
 
+  /**
+   * Makes the part that was taken last longer, where it is.
+   * @param endAt where in the slab it ends
+   * @returns false where it is not the last, or there is no room behind it
+   */
+  extend(slab: Slab, endAt: number, byBytes: number): boolean {
+    const isLast = slab === this.#slab && slab.usedBytes === endAt;
+    if (!isLast || endAt + byBytes > this.#slabBytes) return false;
+    slab.usedBytes += byBytes;
+    return true;
+  }
+
   /** One of those who look at one of the slab's parts looks at it no more. */
   giveBack(slab: Slab): void {
     slab.parts--;

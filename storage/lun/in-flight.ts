@@ -1,23 +1,25 @@
 import { MAX_SETTLED_RECORDS, STORED_BLOCK_BYTES } from './limits.ts';
-import { blockOfWrite } from './log-record.ts';
 
 /** A record that has been given its place in the log and is not committed yet. */
 export interface InFlightRecord {
   readonly index: number;
   readonly firstBlock: number;
+  /** May grow. */
   readonly blockCount: number;
-  /** Of a write record, as encoded; undefined where the blocks are given up. */
-  readonly payload: Uint8Array | undefined;
+  /** Has the data of the blocks from `dataAt` on; undefined where they are given up. */
+  readonly bytes: Uint8Array | undefined;
+  readonly dataAt: number;
 }
 
 const ZERO_BLOCK = new Uint8Array(STORED_BLOCK_BYTES);
 /** In place of one that has taken effect, so that its data is not held on to. */
-const SETTLED: InFlightRecord = { index: 0, firstBlock: 0, blockCount: 0, payload: undefined };
+const SETTLED: InFlightRecord = { index: 0, firstBlock: 0, blockCount: 0, bytes: undefined, dataAt: 0 };
 
 /** What a record makes of one of its blocks. */
 export function contentOf(record: InFlightRecord, block: number): Uint8Array {
-  const { payload, firstBlock, blockCount } = record;
-  return payload === undefined ? ZERO_BLOCK : blockOfWrite(payload, blockCount, block - firstBlock);
+  if (record.bytes === undefined) return ZERO_BLOCK;
+  const at = record.dataAt + (block - record.firstBlock) * STORED_BLOCK_BYTES;
+  return record.bytes.subarray(at, at + STORED_BLOCK_BYTES);
 }
 
 /**

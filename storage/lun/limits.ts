@@ -4,6 +4,8 @@ export const STORED_BLOCK_BYTES = 4096;
 export const LOGICAL_PER_STORED = 8;
 /** A longer write becomes several records; a record is the smallest thing one message can carry. */
 export const MAX_BLOCKS_PER_RECORD = 256;
+/** Writes that come together and follow each other on the disk become one record of no more than this. */
+export const MAX_JOINED_BLOCKS = 64;
 /** Entries in one leaf of an index: many, so that what each leaf costs beside them counts little. */
 export const MAX_LEAF_ENTRIES = 1024;
 /** Neighbouring leaves that have no more than this together become one. */

@@ -18,8 +18,7 @@ import {
 import { type LoggedRecord, loggedControl } from './log-record.ts';
 import { type LogBlocks, readCommitted, readCommittedNow } from './lun-reader.ts';
 import type { Lun } from './lun-table.ts';
-import type { RecordMemory } from './record-memory.ts';
-import { buildWriteRecords, type WriteToBuild } from './write-records.ts';
+import type { WriteToBuild } from './write-records.ts';
 
 /** What a device needs of the portal group it belongs to. */
 export interface LunHost extends LogBlocks {
@@ -43,8 +42,6 @@ export interface LunHost extends LogBlocks {
   admitsNow(lunId: number, lengthBytes: number): boolean;
   /** The epoch new records carry. */
   recordEpoch(): number;
-  /** Memory for the records of writes. */
-  readonly memory: RecordMemory;
   /**
    * Gives the records their places in the log at once; `ended` is told later when they have taken effect, and with
    * `forceUnitAccess` are durable everywhere. Whether this node still serves then is for the caller to confirm.
@@ -52,6 +49,11 @@ export interface LunHost extends LogBlocks {
    * @throws DeviceError kind "not-serving"
    */
   submit(records: readonly LoggedRecord[], forceUnitAccess: boolean, ended: WriteEnded): number;
+  /**
+   * The same for a write, whose data is copied, and which is in flight from then on. It may become part of the record of the
+   * write before it.
+   */
+  submitWrite(lun: Lun, write: WriteToBuild, forceUnitAccess: boolean, ended: WriteEnded): void;
   flush(): Promise<void>;
   /** Brackets a read, so that the log keeps what it may still fetch. */
   readBegins(): () => void;
@@ -159,7 +161,7 @@ export class LunDevice implements BlockDevice {
     this.#assertWritable();
     await new Promise<void>((resolve, reject) => {
       const write = this.#toBuild(startByte, lengthBytes, parts, underlays);
-      this.#submitWrite(write, options.forceUnitAccess, (error) =>
+      this.#host.submitWrite(this.#lun, write, options.forceUnitAccess, (error) =>
         error === undefined ? resolve() : reject(error),
       );
     });
@@ -179,7 +181,7 @@ export class LunDevice implements BlockDevice {
     const isInside = lba >= 0 && lba + lengthBytes / LOGICAL_BLOCK_BYTES <= this.lengthBlocks;
     if (!isWhole || !isInside || lengthBytes === 0 || !this.#isWritableNow(lengthBytes)) return false;
     const write = this.#toBuild(startByte, lengthBytes, parts, NO_UNDERLAYS);
-    this.#submitWrite(write, options.forceUnitAccess, (error) => {
+    this.#host.submitWrite(this.#lun, write, options.forceUnitAccess, (error) => {
       if (error !== undefined || this.#host.isCertainlyServing()) ended(error);
       else this.#confirm().then(() => ended(undefined), ended);
     });
@@ -204,16 +206,6 @@ export class LunDevice implements BlockDevice {
   ): WriteToBuild {
     const { lunId } = this.#lun.description;
     return { epoch: this.#host.recordEpoch(), lunId, startByte, lengthBytes, parts, underlays };
-  }
-
-  #submitWrite(write: WriteToBuild, forceUnitAccess: boolean, ended: WriteEnded): void {
-    const records = buildWriteRecords(write, this.#host.memory);
-    let index = this.#host.submit(records, forceUnitAccess, ended);
-    for (const { record } of records) {
-      if (record.kind !== 'write') continue;
-      const { firstBlock, blockCount, payload } = record;
-      this.#lun.inFlight.note({ index: index++, firstBlock, blockCount, payload });
-    }
   }
 
   async #confirm(): Promise<void> {
@@ -255,7 +247,7 @@ export class LunDevice implements BlockDevice {
     const epoch = this.#host.recordEpoch();
     const record = loggedControl({ kind: 'discard', epoch, lunId, firstBlock, blockCount });
     const { firstIndex, done } = submitted(this.#host, [record], false);
-    this.#lun.inFlight.note({ index: firstIndex, firstBlock, blockCount, payload: undefined });
+    this.#lun.inFlight.note({ index: firstIndex, firstBlock, blockCount, bytes: undefined, dataAt: 0 });
     await done;
     await this.#confirm();
   }

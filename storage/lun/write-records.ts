@@ -1,12 +1,6 @@
 import { invariant } from '../../base/errors.ts';
+import { GrowingRecord } from './growing-record.ts';
 import { MAX_BLOCKS_PER_RECORD, STORED_BLOCK_BYTES } from './limits.ts';
-import {
-  blockOfWrite,
-  type LoggedRecord,
-  sealWriteRecord,
-  writeHeaderBytes,
-  writeRecordBytes,
-} from './log-record.ts';
 import type { RecordMemory } from './record-memory.ts';
 
 export interface WriteToBuild {
@@ -20,32 +14,55 @@ export interface WriteToBuild {
   readonly underlays: readonly { readonly block: number; readonly bytes: Uint8Array }[];
 }
 
-/** Copies the data of a write once, into records as they will stand in the log. */
-export function buildWriteRecords(write: WriteToBuild, memory: RecordMemory): LoggedRecord[] {
-  const { epoch, lunId, startByte } = write;
-  const endByte = startByte + write.lengthBytes;
-  const endBlock = Math.ceil(endByte / STORED_BLOCK_BYTES);
-  const records: LoggedRecord[] = [];
+/**
+ * Copies the data of a write once, into records as they will stand in the log.
+ * @param firstIndex the number that the first of them will have
+ * @returns the records, of which the last may still be joined by what follows
+ */
+export function growRecords(write: WriteToBuild, memory: RecordMemory, firstIndex: number): GrowingRecord[] {
+  const { epoch, lunId } = write;
+  const endBlock = Math.ceil((write.startByte + write.lengthBytes) / STORED_BLOCK_BYTES);
+  const records: GrowingRecord[] = [];
   const source = new PartCursor(write.parts);
-  let firstBlock = Math.floor(startByte / STORED_BLOCK_BYTES);
+  let firstBlock = Math.floor(write.startByte / STORED_BLOCK_BYTES);
   while (firstBlock < endBlock) {
     const blockCount = Math.min(MAX_BLOCKS_PER_RECORD, endBlock - firstBlock);
-    const { bytes: payload, slab } = memory.take(writeRecordBytes(blockCount));
-    for (const underlay of write.underlays) {
-      const i = underlay.block - firstBlock;
-      if (i >= 0 && i < blockCount) blockOfWrite(payload, blockCount, i).set(underlay.bytes);
-    }
-    const recordStart = firstBlock * STORED_BLOCK_BYTES;
-    const from = Math.max(startByte, recordStart) - recordStart;
-    const to = Math.min(endByte, recordStart + blockCount * STORED_BLOCK_BYTES) - recordStart;
-    const header = writeHeaderBytes(blockCount);
-    source.copyTo(payload, header + from, header + to);
-    const checksum = sealWriteRecord(payload, { epoch, lunId, firstBlock, blockCount });
-    const record = { kind: 'write', epoch, lunId, firstBlock, blockCount, payload } as const;
-    records.push({ payload, record, checksum, slab });
+    const place = { index: firstIndex + records.length, epoch, lunId, firstBlock };
+    const record = new GrowingRecord(place, blockCount, memory);
+    layBlocks(record, write, blockCount, source);
+    records.push(record);
     firstBlock += blockCount;
   }
   return records;
+}
+
+/**
+ * Makes a write part of a record that was begun for one before it, where its blocks are the next on the disk.
+ * @returns false where it needs records of its own; nothing has happened then
+ */
+export function joinRecord(record: GrowingRecord, write: WriteToBuild): boolean {
+  const { lunId, epoch, startByte, lengthBytes } = write;
+  if (lunId !== record.lunId || epoch !== record.epoch) return false;
+  const firstBlock = Math.floor(startByte / STORED_BLOCK_BYTES);
+  const blockCount = Math.ceil((startByte + lengthBytes) / STORED_BLOCK_BYTES) - firstBlock;
+  if (firstBlock !== record.firstBlock + record.blockCount || !record.makeRoom(blockCount)) return false;
+  layBlocks(record, write, blockCount, new PartCursor(write.parts));
+  return true;
+}
+
+/** Puts what a write makes of the next blocks of a record in their place there. */
+function layBlocks(record: GrowingRecord, write: WriteToBuild, blockCount: number, source: PartCursor): void {
+  const { bytes, endAt } = record;
+  const firstBlock = record.firstBlock + record.blockCount;
+  for (const underlay of write.underlays) {
+    const i = underlay.block - firstBlock;
+    if (i >= 0 && i < blockCount) bytes.set(underlay.bytes, endAt + i * STORED_BLOCK_BYTES);
+  }
+  const firstByte = firstBlock * STORED_BLOCK_BYTES;
+  const from = Math.max(write.startByte - firstByte, 0);
+  const to = Math.min(write.startByte + write.lengthBytes - firstByte, blockCount * STORED_BLOCK_BYTES);
+  source.copyTo(bytes, endAt + from, endAt + to);
+  record.added(blockCount);
 }
 
 /** Takes bytes in order out of several parts. */

@@ -1,14 +1,15 @@
 import { DeviceError, type WriteEnded } from '../block-device.ts';
-import type { LoggedRecord } from '../lun/log-record.ts';
+import type { HeldRecord } from '../lun/record-batch.ts';
 import { FairAdmission } from './fair-admission.ts';
 
 export interface PendingWrite {
   readonly lunId: number;
-  readonly firstIndex: number;
+  /** The number after that of its last record, which others may share with it. */
   readonly endIndex: number;
   readonly lengthBytes: number;
   readonly forceUnitAccess: boolean;
-  readonly records: readonly LoggedRecord[];
+  /** Whose memory was taken for it. */
+  readonly records: readonly HeldRecord[];
   readonly ended: WriteEnded;
 }
 
@@ -35,10 +36,10 @@ export class PendingWrites {
   #durable: DurableWaiter[] = [];
   #lease: DeadlineWaiter[] = [];
   #copies: DeadlineWaiter[] = [];
-  readonly #onApplied: (records: readonly LoggedRecord[]) => void;
+  readonly #onApplied: (records: readonly HeldRecord[]) => void;
 
   /** @param onApplied told of records that have taken effect, before anybody is told that they have */
-  constructor(onApplied: (records: readonly LoggedRecord[]) => void) {
+  constructor(onApplied: (records: readonly HeldRecord[]) => void) {
     this.#onApplied = onApplied;
   }
 
@@ -68,7 +69,7 @@ export class PendingWrites {
     return this.#admission.admit(lunId, lengthBytes);
   }
 
-  /** @param write its records' numbers, from the first to the one after the last */
+  /** @param write with no lower number than any before */
   add(write: PendingWrite): void {
     this.#admission.began(write.lunId, write.lengthBytes);
     this.#writes.push(write);

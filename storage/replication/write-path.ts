@@ -4,7 +4,9 @@ import type { GroupRecord, LoggedRecord } from '../lun/log-record.ts';
 import type { LunHost } from '../lun/lun-device.ts';
 import type { LogBlocks, ReadAt, ReadAtNow } from '../lun/lun-reader.ts';
 import type { Lun, LunTable } from '../lun/lun-table.ts';
+import { type HeldRecord, RecordBatch } from '../lun/record-batch.ts';
 import { RecordMemory } from '../lun/record-memory.ts';
+import type { WriteToBuild } from '../lun/write-records.ts';
 import type { LogView, ReplicaEvent } from './core.ts';
 import { LEASE_WAIT_MS, TOO_FEW_WAIT_MS } from './limits.ts';
 import type { LogWriter } from './log-writer.ts';
@@ -30,7 +32,7 @@ export interface WritePathOptions {
 
 /**
  * Gives writes their places in the log. All that arrive in one turn of the event loop are handed to the log,
- * and to the other members, together.
+ * and to the other members, together; those that follow each other on the disk as well, as one record.
  */
 export class WritePath implements LunHost {
   readonly #options: WritePathOptions;
@@ -38,7 +40,7 @@ export class WritePath implements LunHost {
   readonly #pending = new PendingWrites((records) => this.#giveBack(records));
   readonly readAt: ReadAt;
   readonly readAtNow?: ReadAtNow | undefined;
-  #batch: LoggedRecord[] = [];
+  readonly #batch = new RecordBatch(this.memory);
   #batchWantsSync = false;
   /** Rises whenever what waits in #batch has lost its places. */
   #era = 0;
@@ -115,7 +117,7 @@ export class WritePath implements LunHost {
     return !this.#hasTooFewCopies() && this.#pending.admitsNow(lunId, lengthBytes);
   }
 
-  #giveBack(records: readonly LoggedRecord[]): void {
+  #giveBack(records: readonly HeldRecord[]): void {
     for (const { slab } of records) if (slab !== undefined) this.memory.giveBack(slab);
   }
 
@@ -133,27 +135,36 @@ export class WritePath implements LunHost {
   submit(records: readonly LoggedRecord[], forceUnitAccess: boolean, ended: WriteEnded): number {
     this.assertServing();
     const firstIndex = this.nextIndex;
-    if (this.#batch.length === 0) {
-      const era = this.#era;
-      queueMicrotask(() => this.#sendBatch(era));
-    }
+    this.#beginBatch();
+    this.#batch.add(records);
     let lengthBytes = 0;
-    for (const record of records) {
-      this.#batch.push(record);
-      lengthBytes += record.payload.length;
-    }
+    for (const { payload } of records) lengthBytes += payload.length;
     if (forceUnitAccess) this.#batchWantsSync = true;
     const lunId = lunOf(records.at(-1)?.record);
     const endIndex = firstIndex + records.length;
-    this.#pending.add({ lunId, firstIndex, endIndex, lengthBytes, forceUnitAccess, records, ended });
+    this.#pending.add({ lunId, endIndex, lengthBytes, forceUnitAccess, records, ended });
     return firstIndex;
+  }
+
+  submitWrite(lun: Lun, write: WriteToBuild, forceUnitAccess: boolean, ended: WriteEnded): void {
+    this.assertServing();
+    this.#beginBatch();
+    const records = this.#batch.write(lun, write, this.nextIndex);
+    if (forceUnitAccess) this.#batchWantsSync = true;
+    const { lunId, lengthBytes } = write;
+    this.#pending.add({ lunId, endIndex: this.nextIndex, lengthBytes, forceUnitAccess, records, ended });
+  }
+
+  #beginBatch(): void {
+    if (this.#batch.length > 0) return;
+    const era = this.#era;
+    queueMicrotask(() => this.#sendBatch(era));
   }
 
   #sendBatch(era: number): void {
     if (era !== this.#era) return;
-    const batch = this.#batch;
+    const batch = this.#batch.take();
     const wantsSync = this.#batchWantsSync;
-    this.#batch = [];
     this.#batchWantsSync = false;
     const { view, step, writer } = this.#options;
     const firstIndex = view.nextIndex;
@@ -207,7 +218,7 @@ export class WritePath implements LunHost {
 
   #dropBatch(): void {
     this.#era++;
-    this.#batch = [];
+    this.#batch.drop();
     this.#batchWantsSync = false;
   }
 }

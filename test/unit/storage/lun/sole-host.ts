@@ -9,7 +9,9 @@ import {
 } from '../../../../storage/lun/log-record.ts';
 import type { LunDevice, LunHost } from '../../../../storage/lun/lun-device.ts';
 import { type Lun, LunTable } from '../../../../storage/lun/lun-table.ts';
+import { type HeldRecord, RecordBatch } from '../../../../storage/lun/record-batch.ts';
 import { RecordMemory } from '../../../../storage/lun/record-memory.ts';
+import type { WriteToBuild } from '../../../../storage/lun/write-records.ts';
 
 export const LENGTH_BLOCKS = 8 * 40 + 3;
 export const IMAGE_BYTE = 0x11;
@@ -30,11 +32,15 @@ export class SoleHost implements LunHost {
   readonly memory = new RecordMemory();
   admits = true;
   readonly table: LunTable;
-  #bytes = Buffer.alloc(64);
+  #bytes = Buffer.alloc(1 << 20);
+  #endPosition = 64;
   #nextIndex = 1;
   readonly #log: { position: number; payload: Uint8Array }[] = [];
-  #waiting: { firstIndex: number; records: readonly LoggedRecord[]; ended: WriteEnded }[] = [];
+  #waiting: { endIndex: number; records: readonly HeldRecord[]; ended: WriteEnded }[] = [];
+  readonly #batch = new RecordBatch(this.memory);
   commitAtOnce = true;
+  /** Whether it looks at what it is handed. */
+  checks = true;
   serving = true;
   reads = 0;
 
@@ -92,19 +98,39 @@ export class SoleHost implements LunHost {
     return 1;
   }
 
+  get nextIndex(): number {
+    return this.#nextIndex + this.#batch.length;
+  }
+
   submit(records: readonly LoggedRecord[], _: boolean, ended: WriteEnded): number {
-    const firstIndex = this.#nextIndex;
-    for (const { payload, record, checksum } of records) {
-      if (checksum !== undefined) expect(checksum).toBe(crc32c(payload));
+    const firstIndex = this.nextIndex;
+    this.#batch.add(records);
+    this.#wait(records, ended);
+    return firstIndex;
+  }
+
+  submitWrite(lun: Lun, write: WriteToBuild, _: boolean, ended: WriteEnded): void {
+    this.#wait(this.#batch.write(lun, write, this.nextIndex), ended);
+  }
+
+  #wait(records: readonly HeldRecord[], ended: WriteEnded): void {
+    this.#waiting.push({ endIndex: this.nextIndex, records, ended });
+    if (this.commitAtOnce) queueMicrotask(() => this.commit());
+  }
+
+  #append(): void {
+    for (const { payload, record, checksum } of this.#batch.take()) {
+      if (checksum !== undefined && this.checks) expect(checksum).toBe(crc32c(payload));
       const { payload: _payload, ...fields } = decodeGroupRecord(payload) as WriteRecord;
       expect(record).toMatchObject(record.kind === 'write' ? fields : {});
-      this.table.hold(this.#nextIndex++, this.#bytes.length, record);
-      this.#log.push({ position: this.#bytes.length, payload: Uint8Array.from(payload) });
-      this.#bytes = Buffer.concat([this.#bytes, payload]);
+      const position = this.#endPosition;
+      this.#endPosition += payload.length;
+      while (this.#bytes.length < this.#endPosition)
+        this.#bytes = Buffer.concat([this.#bytes], 2 * this.#bytes.length);
+      this.#bytes.set(payload, position);
+      this.table.hold(this.#nextIndex++, position, record);
+      this.#log.push({ position, payload: this.#bytes.subarray(position, this.#endPosition) });
     }
-    this.#waiting.push({ firstIndex, records, ended });
-    if (this.commitAtOnce) queueMicrotask(() => this.commit());
-    return firstIndex;
   }
 
   /** As after a restart: everything anew out of the log. */
@@ -118,6 +144,7 @@ export class SoleHost implements LunHost {
   }
 
   commit(): void {
+    this.#append();
     this.table.applyHeld(this.#nextIndex);
     for (const { records, ended } of this.#waiting.splice(0)) {
       for (const { slab } of records) if (slab !== undefined) this.memory.giveBack(slab);
@@ -127,13 +154,15 @@ export class SoleHost implements LunHost {
 
   /** Records from `fromIndex` on found no space. */
   lose(fromIndex: number): void {
+    this.#append();
     this.table.release(fromIndex);
     this.table.forgetInFlight(fromIndex);
     this.#nextIndex = fromIndex;
-    for (const { firstIndex, ended } of this.#waiting) {
-      if (firstIndex >= fromIndex) ended(new DeviceError('no-space', 'full'));
+    this.#log.length = fromIndex - 1;
+    for (const { endIndex, ended } of this.#waiting) {
+      if (endIndex > fromIndex) ended(new DeviceError('no-space', 'full'));
     }
-    this.#waiting = this.#waiting.filter((w) => w.firstIndex < fromIndex);
+    this.#waiting = this.#waiting.filter((w) => w.endIndex <= fromIndex);
   }
 
   flush(): Promise<void> {

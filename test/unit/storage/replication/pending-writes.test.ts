@@ -14,10 +14,9 @@ function numbered(pending: PendingWrites) {
   let next = 0;
   const told: Told[] = [];
   const add = (name: string, then: () => void = () => {}): void => {
-    const firstIndex = next++;
+    next++;
     pending.add({
       lunId: 1,
-      firstIndex,
       endIndex: next,
       lengthBytes: 4096,
       forceUnitAccess: false,
