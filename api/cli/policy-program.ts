@@ -8,7 +8,12 @@ import {
   setPortalGroup,
   showCluster,
 } from './commands/policies.ts';
-import { type AddPortalGroupOptions, addPortalGroup, removePortalGroup } from './commands/portal-groups.ts';
+import {
+  type AddPortalGroupOptions,
+  addPortalGroup,
+  listPortalGroups,
+  removePortalGroup,
+} from './commands/portal-groups.ts';
 import type { Asking } from './node-program.ts';
 
 /** Commands that say how things are to be. They join those of the same names. */
@@ -66,6 +71,10 @@ export function policyCommands(program: Command, asking: Asking): void {
 }
 
 function portalGroupCommands(group: Command, asking: Asking): void {
+  group
+    .command('list')
+    .description('all portal groups, as one node sees them')
+    .action(asking((context) => listPortalGroups(context)));
   group
     .command('add')
     .description('add a portal group, which new clients may have their disks in')

@@ -1,5 +1,13 @@
 import { routes } from '../../contract/routes.ts';
 import { type CommandContext, print } from '../command-context.ts';
+import { groupTable } from './status.ts';
+
+/** `bootfabric portal-group list` */
+export async function listPortalGroups(context: CommandContext): Promise<void> {
+  const status = await context.api.call(routes.getStatus, {});
+  const { nodeId, portalGroups } = status;
+  print(context, { nodeId, portalGroups }, () => groupTable(status));
+}
 
 export interface AddPortalGroupOptions {
   readonly id?: string;

@@ -77,7 +77,8 @@ function nodeTable({ nodes, nodeId }: NodeStatusDocument): string {
   );
 }
 
-function groupTable({ portalGroups, nodeId }: NodeStatusDocument): string {
+/** What is known on one node of all portal groups. */
+export function groupTable({ portalGroups, nodeId }: NodeStatusDocument): string {
   return table(
     ['PORTAL GROUP', 'PORTAL', 'EPOCH', 'PRIMARY', 'IN SYNC', 'CATCHING UP', `ROLE OF ${nodeId}`, 'SERVING'],
     portalGroups.map((group) => [

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { NodeStatusDocument } from '../../../../api/contract/status.ts';
 import type { ApiFixture } from '../../../support/api-fixture.ts';
 import { type CliSession, errorOf, startCliSession } from '../../../support/cli-session.ts';
 
@@ -9,6 +10,21 @@ beforeEach(async () => {
   const session = await startCliSession();
   ({ api, run: cli } = session);
   return () => session.close();
+});
+
+describe('portal-group list', () => {
+  it('is the table of the status, and the part of its document', async () => {
+    const { code, out } = await cli(['portal-group', 'list']);
+    expect(code).toBe(0);
+    expect(out).toMatch(/^PORTAL GROUP +PORTAL +EPOCH +PRIMARY +IN SYNC /);
+    expect(out).toMatch(/^pg1 /m);
+    expect((await cli(['status'])).out).toContain(out);
+    const { portalGroups } = JSON.parse((await cli(['status', '--json'])).out) as NodeStatusDocument;
+    expect(JSON.parse((await cli(['portal-group', 'list', '--json'])).out)).toEqual({
+      nodeId: 'n1',
+      portalGroups,
+    });
+  });
 });
 
 describe('portal-group add and remove', () => {
