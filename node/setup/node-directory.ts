@@ -1,7 +1,7 @@
 import { mkdir, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeError, OperationError } from '../../base/errors.ts';
-import type { JoinedMembers } from '../../cluster/cluster-node.ts';
+import type { JoinedMembers } from '../../cluster/cluster-node-options.ts';
 import type { MemberAddress } from '../../cluster/membership.ts';
 import { completeState } from '../../cluster/state/genesis.ts';
 import type { ClusterState, NodeEndpoints } from '../../cluster/state/model.ts';

@@ -1,5 +1,5 @@
 import { crc32c } from '../../../base/crc32c.ts';
-import type { JoinedMembers } from '../../../cluster/cluster-node.ts';
+import type { JoinedMembers } from '../../../cluster/cluster-node-options.ts';
 import type { Command, CommandResult } from '../../../cluster/state/commands.ts';
 import type { ClusterState } from '../../../cluster/state/model.ts';
 import { obstaclesToRemoval } from '../../../cluster/state/removal.ts';

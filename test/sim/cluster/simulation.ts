@@ -2,7 +2,7 @@ import { CounterSet } from '../../../base/counters.ts';
 import { crc32c } from '../../../base/crc32c.ts';
 import { describeError } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/logger.ts';
-import type { JoinedMembers } from '../../../cluster/cluster-node.ts';
+import type { JoinedMembers } from '../../../cluster/cluster-node-options.ts';
 import { decodePeerMessage, RAFT_KIND } from '../../../cluster/peer-message.ts';
 import type { ClusterStatus } from '../../../cluster/ports.ts';
 import type { ConfState } from '../../../cluster/raft/index.ts';
