@@ -143,3 +143,7 @@ export class Proposals {
 export function failure(kind: OperationErrorKind, code: string, message: string): OperationError {
   return new OperationError(message, { kind, code });
 }
+
+export function noLeader(message: string): OperationError {
+  return failure('unavailable', 'no-leader', message);
+}

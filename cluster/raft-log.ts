@@ -1,10 +1,11 @@
 import type { CancelTimer } from '../base/clock.ts';
-import { describeError, OperationError } from '../base/errors.ts';
+import { describeError, type OperationError } from '../base/errors.ts';
 import type { PeerIdentity } from '../base/peer-transport.ts';
 import { LogCorruptionError } from '../base/record-log.ts';
 import { whenStepEnds } from '../base/step.ts';
 import { AppendThread } from './append-thread.ts';
 import { CommitNews } from './commit-news.ts';
+import { Compaction } from './compaction.ts';
 import { Contacts } from './contacts.ts';
 import type { DiskLatency } from './disk-latency.ts';
 import { DiskWatch } from './disk-watch.ts';
@@ -16,7 +17,7 @@ import type { LogConsumer, LogPosition, ReplicatedLog } from './log.ts';
 import { PeerInbox } from './peer-inbox.ts';
 import { RAFT_KIND } from './peer-message.ts';
 import { ProposalIntake } from './proposal-intake.ts';
-import { failure, Proposals } from './proposals.ts';
+import { noLeader, Proposals } from './proposals.ts';
 import {
   decodeConfChange,
   LOCAL_APPEND_THREAD,
@@ -57,10 +58,11 @@ export class RaftLog implements ReplicatedLog {
   #draining = false;
   #drainQueued = false;
   #stopped = false;
-  #compacting: Promise<void> | undefined;
+  readonly #compaction: Compaction;
 
   constructor(options: RaftLogOptions) {
     this.#options = options;
+    this.#compaction = new Compaction(options);
     const { nodeId, raftId, firstVoters, members, random, timers } = options;
     this.#raftId = raftId;
     this.#members = new RaftMembers({ nodeId, raftId }, firstVoters, members);
@@ -212,7 +214,7 @@ export class RaftLog implements ReplicatedLog {
     this.#running?.leaderLoss.stop();
     this.#proposals.stop();
     await this.#running?.appends.stop();
-    await this.#compacting;
+    await this.#compaction.ended();
   }
 
   /** Undefined before start. */
@@ -269,22 +271,9 @@ export class RaftLog implements ReplicatedLog {
   }
 
   trim(position: LogPosition): void {
-    if (this.#running === undefined || this.#compacting !== undefined || this.#stopped) return;
+    if (this.#running === undefined || this.#stopped) return;
     const { store, snapshotSender } = this.#running;
-    if (!store.isLong) return;
-    this.#compacting = this.#compact(store, position, snapshotSender.lowestIndex).finally(() => {
-      this.#compacting = undefined;
-    });
-  }
-
-  async #compact(store: RaftStore, position: LogPosition, keepAfter: LogPosition): Promise<void> {
-    try {
-      await store.compact(position, keepAfter);
-      this.#options.counters.add('cluster.log.compacted');
-    } catch (error) {
-      // A failed device is found out by the next write as well; a full one may be given room.
-      this.#options.logger.error('cluster.log.compaction-failed', { message: describeError(error) });
-    }
+    this.#compaction.trim(store, position, snapshotSender);
   }
 
   #scheduleTick(): void {
@@ -410,8 +399,4 @@ interface Running {
   readonly help: RefetchHelp;
   readonly diskWatch: DiskWatch;
   readonly leaderLoss: LeaderLoss;
-}
-
-function noLeader(message: string): OperationError {
-  return failure('unavailable', 'no-leader', message);
 }

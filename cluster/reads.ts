@@ -2,7 +2,7 @@ import type { CancelTimer, Clock, Timers } from '../base/clock.ts';
 import type { RandomSource } from '../base/random.ts';
 import { MAX_WAITING_READS, READ_RETRY_MS, READ_TIMEOUT_MS } from './limits.ts';
 import type { LogPosition } from './log.ts';
-import { failure } from './proposals.ts';
+import { failure, noLeader } from './proposals.ts';
 
 interface Waiter {
   readonly resolve: (position: LogPosition) => void;
@@ -89,7 +89,7 @@ export class Reads {
         // They came in the order of their deadlines.
         if (waiter.deadlineMs > nowMs) break;
         waiters.delete(waiter);
-        waiter.reject(failure('unavailable', 'no-leader', message));
+        waiter.reject(noLeader(message));
       }
     }
     if (this.#asking.size === 0) this.#askNext();
