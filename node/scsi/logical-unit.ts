@@ -14,7 +14,6 @@ import { findRow, rowsOf } from './command-table.ts';
 import { compareMedium, outcomeOf, verifyMedium } from './device-outcome.ts';
 import type { LogicalUnitIdentity } from './identity.ts';
 import { MAX_LOGGED_FAILURES } from './limits.ts';
-import * as media from './media-command.ts';
 import { nexusName } from './nexus-name.ts';
 import { bars, type MediumAccess } from './persistent-reservation.ts';
 import {
@@ -29,6 +28,7 @@ import { sanitizeSense } from './request-sense.ts';
 import { invalidCdbField, type Sense, sense } from './sense.ts';
 import { UnitAttentions } from './unit-attention.ts';
 import type { Nexus, UnitState } from './unit-state.ts';
+import { prepareUsual } from './usual-command.ts';
 
 export interface LogicalUnitOptions {
   readonly device: BlockDevice;
@@ -49,8 +49,6 @@ export interface LogicalUnitOptions {
 }
 
 const isBarredOutcome: PreparedCommand = { kind: 'done', outcome: conflict };
-/** Bits of byte 1 that READ and WRITE of 10 and more bytes have no use for. */
-const UNUSED_FLAGS = 0x07;
 
 /**
  * One logical unit as one initiator sees it (an I_T_L nexus): the block device behind it, and the unit
@@ -172,7 +170,7 @@ export class LogicalUnit implements CommandContext, Nexus {
     if (this.device.writeCacheEnabled !== this.#hadWriteCache) this.#noteWriteCache();
     // READ and WRITE come by the hundred thousand; they need no row once nothing stands in their way.
     if (this.#attentions.count === 0 && !this.state.isGuarded && this.isActive) {
-      const command = this.#prepareFast(cdb, at);
+      const command = prepareUsual(cdb, at, this.device);
       if (command !== undefined) return command;
     }
     return this.#inFormat(this.#prepareByTable(cdb, at));
@@ -198,33 +196,6 @@ export class LogicalUnit implements CommandContext, Nexus {
     if (row?.altersMedium !== true) return;
     this.#spaceWasLow = this.device.spaceIsLow;
     if (this.#spaceWasLow) this.raiseAttention(sense.thresholdReached);
-  }
-
-  /** The usual commands; undefined for any other, and for one that will be refused. */
-  #prepareFast(cdb: Uint8Array, at: number): PreparedCommand | undefined {
-    if (((cdb[at + 1] as number) & UNUSED_FLAGS) !== 0) return undefined;
-    let command: PreparedCommand;
-    switch (cdb[at] as number) {
-      case opcode.read10:
-        if (cdb[at + 9] !== 0) return undefined;
-        command = media.prepareRead(media.range10(cdb, at), this.device);
-        break;
-      case opcode.write10:
-        if (cdb[at + 9] !== 0) return undefined;
-        command = media.prepareWrite(media.range10(cdb, at), this.device);
-        break;
-      case opcode.read16:
-        if (cdb[at + 15] !== 0) return undefined;
-        command = media.prepareRead(media.range16(cdb, at), this.device);
-        break;
-      case opcode.write16:
-        if (cdb[at + 15] !== 0) return undefined;
-        command = media.prepareWrite(media.range16(cdb, at), this.device);
-        break;
-      default:
-        return undefined;
-    }
-    return command.kind === 'done' ? undefined : command;
   }
 
   #prepareByTable(cdb: Uint8Array, at: number): PreparedCommand {
