@@ -12,7 +12,8 @@ const HELP = `usage: npm run bench:replication -- [OPTION ...]
 What replication costs: the same work on one disk, by one initiator, of clusters of one, two and three real nodes on
 loopback, each of which has a copy, in turn within each round. The ratio is to the cluster of one in the same round; all
 share the same cores, so with more copies there are more processes for the same cores, too. Then how fast one of three
-nodes comes back that was away while so much was written: with what it had, and over an empty disk.
+nodes comes back that was away while so much was written: with what it had, and over an empty disk, where it lacks all
+else that is in use as well. A rate is of what its log grew by.
 
   --rounds N       default 5
   --seconds N      of each cell in each round; default 1
@@ -106,9 +107,11 @@ function tableOf(results: readonly CellResult[]): string {
   return lines.join('\n');
 }
 
-function describe(what: string, { seconds, megabytesPerSecond, cpuSecondsPerGigabyte }: CatchUp): string {
+function describe(what: string, catchUp: CatchUp): string {
+  const { seconds, lengthBytes, megabytesPerSecond, cpuSecondsPerGigabyte } = catchUp;
   const cpu = `${cpuSecondsPerGigabyte.toFixed(1)} s of processor time a GB`;
-  return `${what}: ${megabytesPerSecond.toFixed(0)} MB/s (${seconds.toFixed(2)} s, ${cpu})`;
+  const length = `${(lengthBytes / 1e6).toFixed(0)} MB in ${seconds.toFixed(2)} s`;
+  return `${what}: ${megabytesPerSecond.toFixed(0)} MB/s (${length}, ${cpu})`;
 }
 
 type NumberOption = 'rounds' | 'seconds' | 'warm-up' | 'catch-up';

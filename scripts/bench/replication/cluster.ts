@@ -1,4 +1,4 @@
-import { rm, truncate, writeFile } from 'node:fs/promises';
+import { readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClientListDocument } from '../../../api/contract/clients.ts';
@@ -22,6 +22,8 @@ const FILL_DEPTH = 8;
 export interface CatchUp {
   /** From the first time that the primary said it was catching up until it was in sync. */
   readonly seconds: number;
+  /** What its log grew by: what was written meanwhile and, over an empty disk, all else that is in use of the disk's. */
+  readonly lengthBytes: number;
   readonly megabytesPerSecond: number;
   /** Processor time of all nodes. */
   readonly cpuSecondsPerGigabyte: number;
@@ -109,16 +111,17 @@ export class BenchCluster {
   }
 
   /** A node dies, so much is written, and it comes back; with another disk if `isWiped`. */
-  async awayAndBack(lengthBytes: number, isWiped: boolean): Promise<CatchUp> {
+  async awayAndBack(writtenBytes: number, isWiped: boolean): Promise<CatchUp> {
     const away = await this.#backupId();
     const { portalGroups } = await this.#cluster.status(away);
     const groupId = portalGroups[0]?.id as string;
     await this.#cluster.kill(away);
     await this.#untilInSync(away, false, FENCED_TIMEOUT_MS);
-    await this.fill(lengthBytes);
+    await this.fill(writtenBytes);
+    const groups = join(this.#cluster.nodeDirectory(away), 'data', 'groups');
+    const copy = join(groups, groupId);
     if (isWiped) {
-      const groups = join(this.#cluster.nodeDirectory(away), 'data', 'groups');
-      await rm(join(groups, groupId), { recursive: true });
+      await rm(copy, { recursive: true });
       await rm(join(groups, `${groupId}.meta`));
     }
     this.#cluster.start(away);
@@ -126,8 +129,9 @@ export class BenchCluster {
     const cpuBefore = this.cpuSeconds();
     await this.#untilInSync(away, true, RETURN_TIMEOUT_MS);
     const seconds = (performance.now() - startMs) / 1_000;
+    const lengthBytes = isWiped ? await sizeOfFiles(join(copy, 'log')) : writtenBytes;
     const cpuSecondsPerGigabyte = (this.cpuSeconds() - cpuBefore) / (lengthBytes / 1e9);
-    return { seconds, megabytesPerSecond: lengthBytes / 1e6 / seconds, cpuSecondsPerGigabyte };
+    return { seconds, lengthBytes, megabytesPerSecond: lengthBytes / 1e6 / seconds, cpuSecondsPerGigabyte };
   }
 
   async #group() {
@@ -175,4 +179,10 @@ export class BenchCluster {
     this.#initiator?.destroy();
     await this.#cluster.stop();
   }
+}
+
+async function sizeOfFiles(directory: string): Promise<number> {
+  let sizeBytes = 0;
+  for (const name of await readdir(directory)) sizeBytes += (await stat(join(directory, name))).size;
+  return sizeBytes;
 }
