@@ -317,8 +317,10 @@ function advance(state: BackupState): ReplicaEffect[] {
     log.commitIndex = commitIndex;
     effects.push({ kind: 'commit' });
   }
-  const syncIndex = lacksDurable(log) ? log.lunsIndex : heard.syncIndex;
-  if (Math.min(syncIndex, log.appendedIndex) > log.durableIndex) effects.push({ kind: 'sync' });
+  // What the list of LUNs knows of is of use only once all of it is durable.
+  const listIndex = log.appendedIndex >= log.lunsIndex ? log.lunsIndex : 0;
+  const index = Math.min(Math.max(heard.syncIndex, listIndex), log.appendedIndex);
+  if (index > log.durableIndex) effects.push({ kind: 'sync', index });
   return effects;
 }
 

@@ -5,6 +5,7 @@ import {
   CATCH_UP_MAX_BYTES_PER_SECOND,
   CATCH_UP_METER_MS,
   CATCH_UP_MIN_BYTES_PER_SECOND,
+  CATCH_UP_SYNC_BYTES,
   JOIN_DISTANCE_RECORDS,
 } from './limits.ts';
 import {
@@ -43,8 +44,29 @@ export function newMeter(nowMs: number): CatchUpMeter {
 export function isCatchingUp(state: PrimaryState, member: Member): boolean {
   const nearRecords = state.core.nearRecords ?? JOIN_DISTANCE_RECORDS;
   const isNear = member.nextToSend + nearRecords >= state.core.log.appendedIndex;
-  if (isNear || isInSync(state.group, member)) return false;
-  return !requiredMembers(state).some((m) => m.nodeId === member.nodeId);
+  return !isNear && !isAwaited(state, member);
+}
+
+/** Whether its word is needed: it is in the set, or on its way into it. */
+function isAwaited(state: PrimaryState, member: Member): boolean {
+  return isInSync(state.group, member) || requiredMembers(state).some((m) => m.nodeId === member.nodeId);
+}
+
+/**
+ * Up to where a member is to have the log durably, as a message tells it that ends before `endIndex`. One that nobody waits
+ * for and that lacks more is not to wait for its disk with each of them.
+ * @param wanted of those that are waited for
+ */
+export function syncIndexFor(state: PrimaryState, member: Member, endIndex: number, wanted: number): number {
+  if (endIndex >= state.core.log.appendedIndex || isAwaited(state, member)) return wanted;
+  return member.durableTarget;
+}
+
+export function noteDurableTarget(member: Member, sentUntil: number, lengthBytes: number): void {
+  member.sentSinceTargetBytes += lengthBytes;
+  if (member.sentSinceTargetBytes < CATCH_UP_SYNC_BYTES) return;
+  member.durableTarget = sentUntil;
+  member.sentSinceTargetBytes = 0;
 }
 
 /** Whether it may be sent to now, beside what clients need. */

@@ -161,7 +161,8 @@ export type ReplicaEffect =
       readonly firstIndex: number;
       readonly records: readonly LoggedRecord[];
     }
-  | { readonly kind: 'sync' }
+  /** Records below `index` are to be durable here. */
+  | { readonly kind: 'sync'; readonly index: number }
   | { readonly kind: 'truncate'; readonly fromIndex: number }
   | {
       readonly kind: 'reset';

@@ -18,7 +18,7 @@ import { FULL_ENOUGH_PART, MAX_APPEND_RECORDS } from './limits.ts';
 import type { LogTrimmer } from './log-trimmer.ts';
 import type { LogWriter } from './log-writer.ts';
 import { appendFrame, commonFields } from './primary-frames.ts';
-import type { PrimaryState } from './primary-state.ts';
+import { memberOf, type PrimaryState } from './primary-state.ts';
 import type { ReplicaFiles } from './replica-files.ts';
 import type { TailCache } from './tail-cache.ts';
 import type { WritePath } from './write-path.ts';
@@ -137,7 +137,7 @@ export class EffectRunner {
         this.#beginEpoch(effect.epoch, effect.cut, effect.index);
         return undefined;
       case 'sync':
-        writer.sync(core.log.cut);
+        writer.sync(core.log.cut, effect.index);
         return undefined;
       case 'truncate':
         return this.#truncate(effect.fromIndex);
@@ -318,8 +318,12 @@ export class EffectRunner {
     const sending = records.slice(0, Math.max(0, count));
     let lengthBytes = 0;
     for (const record of sending) lengthBytes += record.length;
-    const frame = appendFrame(primary, fromIndex, sending, clock.monotonicMs());
-    const isSent = count > 0 && transport.send(to.nodeId, encodeFrame(frame));
+    const member = memberOf(primary, to);
+    const message = { firstIndex: fromIndex, records: sending };
+    const isSent =
+      count > 0 &&
+      member !== undefined &&
+      transport.send(to.nodeId, encodeFrame(appendFrame(primary, member, message, clock.monotonicMs())));
     const sent = isSent ? { nextIndex: fromIndex + count, lengthBytes } : undefined;
     step({ kind: 'streamed', to, fromIndex, sent });
   }

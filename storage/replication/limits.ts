@@ -121,6 +121,11 @@ export const MAX_SET_ASIDE = 2;
 export const CATCH_UP_MIN_BYTES_PER_SECOND = 16 * 1024 * 1024;
 /** The same at most. */
 export const CATCH_UP_MAX_BYTES_PER_SECOND = 2 * 1024 * 1024 * 1024;
+/**
+ * A member that nobody waits for makes durable what it has been sent each time that it is so much, not with every message:
+ * no more is left for when it joins, and its disk is busy all the while.
+ */
+export const CATCH_UP_SYNC_BYTES = 16 * 1024 * 1024;
 /** What was not sent is made up for later only as far as this. */
 export const CATCH_UP_BURST_MS = 100;
 /** Whether those that catch up are getting nearer is looked at this often. */

@@ -33,6 +33,8 @@ export class LogWriter {
   #cut = 0;
   #appending: Promise<void> | undefined;
   #syncing = false;
+  /** Records below, by their present numbers, are covered by the sync under way. */
+  #syncingUntil = 0;
   #reportedDurable = 0;
   #syncAgain = false;
   #stopped = false;
@@ -120,6 +122,7 @@ export class LogWriter {
     if (this.#stopped) return;
     if (error instanceof LogFullError) {
       this.#waiting = [];
+      this.#syncingUntil = 0;
       this.#events.onFull(cut);
     } else {
       this.#stopped = true;
@@ -132,12 +135,15 @@ export class LogWriter {
     this.#events.onSynced(cut);
   }
 
-  /** Makes all that has been appended durable. Calls during a sync share the next one. */
-  sync(cut: number): void {
+  /**
+   * Makes all that has been appended durable. Calls during a sync share the next one, but for those that it covers.
+   * @param untilIndex records below are wanted
+   */
+  sync(cut: number, untilIndex: number): void {
     this.#cut = cut;
     if (this.#stopped) return;
     if (this.#syncing) {
-      this.#syncAgain = true;
+      if (untilIndex > this.#syncingUntil) this.#syncAgain = true;
       return;
     }
     if (this.#log.durableNextIndex >= this.#log.nextIndex) {
@@ -146,11 +152,12 @@ export class LogWriter {
     }
     this.#syncing = true;
     this.#syncAgain = false;
+    this.#syncingUntil = this.#log.nextIndex;
     this.#log.sync().then(
       () => {
         this.#syncing = false;
         this.#synced(cut);
-        if (this.#syncAgain) this.sync(this.#cut);
+        if (this.#syncAgain) this.sync(this.#cut, Number.POSITIVE_INFINITY);
       },
       (error: unknown) => {
         this.#syncing = false;
@@ -163,14 +170,20 @@ export class LogWriter {
   async truncate(cut: number, fromIndex: number): Promise<void> {
     await this.#settle(cut);
     if (this.#log.nextIndex > fromIndex) await this.#patiently(() => this.#log.truncateFrom(fromIndex));
-    this.#reportedDurable = this.#log.durableNextIndex;
+    this.#numberAnew();
   }
 
   /** As truncate. */
   async reset(cut: number, baseIndex: number): Promise<void> {
     await this.#settle(cut);
     await this.#patiently(() => this.#log.resetTo(baseIndex));
+    this.#numberAnew();
+  }
+
+  /** A sync under way tells nothing of records that are given the numbers of others. */
+  #numberAnew(): void {
     this.#reportedDurable = this.#log.durableNextIndex;
+    this.#syncingUntil = 0;
   }
 
   /**

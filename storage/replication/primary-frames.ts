@@ -1,3 +1,4 @@
+import { syncIndexFor } from './catch-up.ts';
 import type { ReplicaEffect } from './core.ts';
 import { epochAt } from './epoch-table.ts';
 import type { PrimaryFrame } from './frame.ts';
@@ -20,15 +21,17 @@ export function heartbeat(state: PrimaryState, member: Member, nowMs: number): R
   return { kind: 'send', to: member.nodeId, frame: { kind: 'heartbeat', ...commonFields(state, nowMs) } };
 }
 
-/** The message that carries `records`, the first of which is number `firstIndex`. */
+/** The message that carries `records`, the first of which is number `firstIndex`, to that member. */
 export function appendFrame(
   state: PrimaryState,
-  firstIndex: number,
-  records: readonly Uint8Array[],
+  member: Member,
+  { firstIndex, records }: { readonly firstIndex: number; readonly records: readonly Uint8Array[] },
   nowMs: number,
 ): PrimaryFrame {
   const previousEpoch = epochAt(state.core.log.epochs, firstIndex - 1);
-  return { kind: 'append', ...commonFields(state, nowMs), firstIndex, previousEpoch, records };
+  const common = commonFields(state, nowMs);
+  const syncIndex = syncIndexFor(state, member, firstIndex + records.length, common.syncIndex);
+  return { kind: 'append', ...common, syncIndex, firstIndex, previousEpoch, records };
 }
 
 /** What every frame of a primary begins with. */

@@ -5,6 +5,7 @@ import {
   isCatchingUp,
   newMeter,
   newPace,
+  noteDurableTarget,
   noteSent,
 } from './catch-up.ts';
 import {
@@ -95,6 +96,8 @@ function addMember(state: PrimaryState, nodeId: string, link: LinkState, nowMs: 
     busy: false,
     inFlight: [],
     inFlightBytes: 0,
+    durableTarget: 0,
+    sentSinceTargetBytes: 0,
     imagesReady: false,
     full: false,
     low: false,
@@ -232,6 +235,8 @@ function probe(member: Member): void {
   member.mode = 'probing';
   member.inFlight = [];
   member.inFlightBytes = 0;
+  member.durableTarget = 0;
+  member.sentSinceTargetBytes = 0;
 }
 
 /** Answers to this reign only: what is said of the time before it must not be an earlier reign's. */
@@ -301,7 +306,13 @@ function onPosition(
   member.nextToSend = agreed;
   if (agreed < log.appendedIndex) return pump(state, member);
   // Nothing to send, but the member has yet to see for itself that its log is ours.
-  return [{ kind: 'send', to: member.nodeId, frame: appendFrame(state, agreed, [], nowMs) }];
+  return [
+    {
+      kind: 'send',
+      to: member.nodeId,
+      frame: appendFrame(state, member, { firstIndex: agreed, records: [] }, nowMs),
+    },
+  ];
 }
 
 /**
@@ -371,6 +382,7 @@ function onStreamed(
     member.nextToSend = nextIndex;
     member.inFlight.push({ endIndex: nextIndex, lengthBytes });
     member.inFlightBytes += lengthBytes;
+    noteDurableTarget(member, nextIndex, lengthBytes);
   }
   return pump(state, member);
 }
@@ -406,7 +418,8 @@ function advance(state: PrimaryState, nowMs: number): ReplicaEffect[] {
   const effects: ReplicaEffect[] = [];
   const { log } = state.core;
   const syncTo = state.group.durability === 'durable' ? log.appendedIndex : state.syncIndex;
-  if (Math.min(syncTo, log.appendedIndex) > log.durableIndex) effects.push({ kind: 'sync' });
+  const index = Math.min(syncTo, log.appendedIndex);
+  if (index > log.durableIndex) effects.push({ kind: 'sync', index });
   for (const member of state.members.values()) effects.push(...pump(state, member));
   const reach = commitReach(state);
   if (reach > log.commitIndex) {

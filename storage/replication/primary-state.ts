@@ -50,6 +50,10 @@ export interface Member {
   busy: boolean;
   inFlight: { endIndex: number; lengthBytes: number }[];
   inFlightBytes: number;
+  /** While nobody waits for it: records below are to be durable there by and by. */
+  durableTarget: number;
+  /** Sent to it since that was set. */
+  sentSinceTargetBytes: number;
   imagesReady: boolean;
   full: boolean;
   /** Only the reserve of its disk is left. */

@@ -3,7 +3,9 @@ import type { ReplicaEffect } from '../../../../storage/replication/core.ts';
 import {
   CATCH_UP_MAX_BYTES_PER_SECOND,
   CATCH_UP_MIN_BYTES_PER_SECOND,
+  CATCH_UP_SYNC_BYTES,
 } from '../../../../storage/replication/limits.ts';
+import { appendFrame } from '../../../../storage/replication/primary-frames.ts';
 import { Driver, group, identity } from './machine-driver.ts';
 
 const RECORDS = 10_000;
@@ -51,6 +53,37 @@ describe('a member that catches up', () => {
     while (streams(driver.tick(), 'c').length === 0) waited++;
     expect(waited).toBeGreaterThan(3);
     expect(waited).toBeLessThan(40);
+  });
+
+  it('syncs each time that it has been sent so much, and has all durably before it joins', () => {
+    const driver = catchingUp();
+    const primary = driver.primary as NonNullable<Driver['primary']>;
+    const c = primary.members.get('c') as NonNullable<ReturnType<typeof primary.members.get>>;
+    const { appendedIndex } = driver.core.log;
+    driver.step({ kind: 'wantSync', index: appendedIndex });
+    const toldWith = (endIndex: number): number => {
+      const firstIndex = c.nextToSend;
+      const records = Array.from({ length: endIndex - firstIndex }, () => new Uint8Array(0));
+      const frame = appendFrame(primary, c, { firstIndex, records }, driver.nowMs);
+      return 'syncIndex' in frame ? frame.syncIndex : Number.NaN;
+    };
+    expect(toldWith(200)).toBe(0);
+    sent(driver, 200, CATCH_UP_SYNC_BYTES - 1);
+    expect(toldWith(300)).toBe(0);
+    sent(driver, 300, 1);
+    expect(toldWith(400)).toBe(300);
+    expect(toldWith(appendedIndex)).toBe(appendedIndex);
+    sent(driver, appendedIndex, 1);
+    for (let i = 0; i < 40 && primary.joining === undefined; i++) {
+      driver.tick();
+      driver.ack('b', appendedIndex);
+      driver.ack('c', appendedIndex, { durableIndex: 300 });
+    }
+    expect(primary.joining?.nodeId).toBe('c');
+    expect(driver.proposed()).toEqual([]);
+    expect(toldWith(appendedIndex)).toBe(appendedIndex);
+    driver.ack('c', appendedIndex);
+    expect(driver.proposed()).toHaveLength(1);
   });
 
   it('gives way to writes that wait, and has the link when there are none', () => {

@@ -112,3 +112,111 @@ it.each(['truncate', 'reset'] as const)(
     await refused;
   },
 );
+
+/** Syncs and appends end when told to. */
+class SyncedLog {
+  nextIndex = 1;
+  durableNextIndex = 1;
+  readonly syncs: (() => void)[] = [];
+  readonly appends: ((error?: Error) => void)[] = [];
+  #covered = 0;
+
+  append(records: readonly Uint8Array[]): Promise<AppendedRecords> {
+    const firstIndex = this.nextIndex;
+    this.nextIndex += records.length;
+    return new Promise((resolve, reject) => {
+      this.appends.push((error) => {
+        if (error === undefined) return resolve({ firstIndex, positions: records.map(() => 0) });
+        this.#cutTo(firstIndex);
+        reject(error);
+      });
+    });
+  }
+
+  sync(): Promise<void> {
+    this.#covered = this.nextIndex;
+    return new Promise((resolve) => {
+      this.syncs.push(() => {
+        this.durableNextIndex = this.#covered;
+        resolve();
+      });
+    });
+  }
+
+  truncateFrom(index: number): Promise<void> {
+    this.#cutTo(index);
+    this.durableNextIndex = index;
+    return Promise.resolve();
+  }
+
+  #cutTo(index: number): void {
+    this.nextIndex = index;
+    this.#covered = Math.min(this.#covered, index);
+  }
+}
+
+const SILENT = {
+  onPlaced: () => {},
+  onAppended: () => {},
+  onFull: () => {},
+  onSynced: () => {},
+  onCutFull: () => {},
+  onFailure: (error: unknown): never => {
+    throw error;
+  },
+};
+
+function syncedWriter() {
+  const log = new SyncedLog();
+  const writer = new LogWriter(log as unknown as RecordLog, SILENT, new ManualClock());
+  return { log, writer };
+}
+
+it('syncs once for all that a sync under way covers, and again for what came later', async () => {
+  const { log, writer } = syncedWriter();
+  writer.append(0, 1, records(4));
+  log.appends[0]?.();
+  await turns();
+  writer.sync(0, 3);
+  writer.sync(0, 5);
+  log.syncs[0]?.();
+  await turns();
+  expect(log.syncs).toHaveLength(1);
+  writer.append(0, 5, records(1));
+  log.appends[1]?.();
+  await turns();
+  writer.sync(0, 6);
+  writer.append(0, 6, records(1));
+  log.appends[2]?.();
+  await turns();
+  writer.sync(0, 7);
+  log.syncs[1]?.();
+  await turns();
+  expect(log.syncs).toHaveLength(3);
+});
+
+it('takes no sync for one of records that were given the same numbers since it began', async () => {
+  for (const change of ['full', 'truncate'] as const) {
+    const { log, writer } = syncedWriter();
+    writer.append(0, 1, records(2));
+    log.appends[0]?.();
+    await turns();
+    writer.append(0, 3, records(2));
+    writer.sync(0, 3);
+    if (change === 'full') {
+      log.appends[1]?.(new LogFullError('no room'));
+      await turns();
+    } else {
+      log.appends[1]?.();
+      await turns();
+      await writer.truncate(1, 3);
+    }
+    writer.append(1, 3, records(2));
+    log.appends[2]?.();
+    await turns();
+    writer.sync(1, 5);
+    log.syncs[0]?.();
+    await turns();
+    expect(log.syncs, change).toHaveLength(2);
+  }
+});
