@@ -3,18 +3,11 @@ import {
   elideBelow,
   hasAllowance,
   isCatchingUp,
-  newMeter,
   newPace,
   noteDurableTarget,
   noteSent,
 } from './catch-up.ts';
-import {
-  type LinkState,
-  persistEffect,
-  type ReplicaCore,
-  type ReplicaEffect,
-  type ReplicaEvent,
-} from './core.ts';
+import { persistEffect, type ReplicaCore, type ReplicaEffect, type ReplicaEvent } from './core.ts';
 import { divergenceIndex, epochsBefore, withEpoch } from './epoch-table.ts';
 import type { AckFrame, PositionFrame, PrimaryFrame } from './frame.ts';
 import { boundUntilMs, withoutGrant } from './grants.ts';
@@ -27,6 +20,7 @@ import {
   PROMOTION_GRACE_MS,
   WINDOW_BYTES,
 } from './limits.ts';
+import { addMember, followReplicas, probe } from './members.ts';
 import { appendFrame, commonFields, heartbeat, heartbeats } from './primary-frames.ts';
 import { markProgress, noteLease, noteProgress, onProposed, proposeChanges } from './primary-membership.ts';
 import { leaseUntilMs, type Member, memberOf, type PrimaryState, requiredMembers } from './primary-state.ts';
@@ -76,37 +70,6 @@ function beginEpoch(state: PrimaryState): ReplicaEffect[] {
     persistEffect(core),
     { kind: 'beginEpoch', epoch: state.reign, cut: log.cut, index: state.epochStartIndex },
   ];
-}
-
-function addMember(state: PrimaryState, nodeId: string, link: LinkState, nowMs: number): Member {
-  const member: Member = {
-    nodeId,
-    incarnation: link.incarnation,
-    linkUp: true,
-    linkSinceMs: nowMs,
-    mode: 'probing',
-    nextToSend: 0,
-    ackedIndex: 0,
-    progressMs: nowMs,
-    durableIndex: 0,
-    durableProgressMs: nowMs,
-    leaseUntilMs: Number.NEGATIVE_INFINITY,
-    lastHeardMs: nowMs,
-    lastSentMs: Number.NEGATIVE_INFINITY,
-    busy: false,
-    inFlight: [],
-    inFlightBytes: 0,
-    durableTarget: 0,
-    sentSinceTargetBytes: 0,
-    imagesReady: false,
-    full: false,
-    low: false,
-    filling: false,
-    takesVoids: false,
-    meter: newMeter(nowMs),
-  };
-  state.members.set(nodeId, member);
-  return member;
 }
 
 /** Changes `state` and says what to do; `nowMs` is monotonic. */
@@ -197,17 +160,6 @@ function onState(
   return newLease || risen ? [persistEffect(core), ...heartbeats(state, nowMs)] : [];
 }
 
-/** Replicas come and go with the epoch; links were there before, or stay. */
-function followReplicas(state: PrimaryState, nowMs: number): void {
-  const { core, group, members } = state;
-  for (const nodeId of members.keys()) if (!group.replicas.includes(nodeId)) members.delete(nodeId);
-  for (const nodeId of group.replicas) {
-    const link = core.links.get(nodeId);
-    if (nodeId === core.self.nodeId || link?.up !== true || members.has(nodeId)) continue;
-    addMember(state, nodeId, link, nowMs);
-  }
-}
-
 function onLink(state: PrimaryState, peer: MemberIdentity, up: boolean, nowMs: number): ReplicaEffect[] {
   const known = memberOf(state, peer);
   if (!up) {
@@ -228,15 +180,6 @@ function onLink(state: PrimaryState, peer: MemberIdentity, up: boolean, nowMs: n
   known.lastHeardMs = nowMs;
   probe(known);
   return [heartbeat(state, known, nowMs)];
-}
-
-/** What was on its way may have been lost: ask where the member stands. */
-function probe(member: Member): void {
-  member.mode = 'probing';
-  member.inFlight = [];
-  member.inFlightBytes = 0;
-  member.durableTarget = 0;
-  member.sentSinceTargetBytes = 0;
 }
 
 /** Answers to this reign only: what is said of the time before it must not be an earlier reign's. */

@@ -1,0 +1,54 @@
+import { newMeter } from './catch-up.ts';
+import type { LinkState } from './core.ts';
+import type { Member, PrimaryState } from './primary-state.ts';
+
+export function addMember(state: PrimaryState, nodeId: string, link: LinkState, nowMs: number): Member {
+  const member: Member = {
+    nodeId,
+    incarnation: link.incarnation,
+    linkUp: true,
+    linkSinceMs: nowMs,
+    mode: 'probing',
+    nextToSend: 0,
+    ackedIndex: 0,
+    progressMs: nowMs,
+    durableIndex: 0,
+    durableProgressMs: nowMs,
+    leaseUntilMs: Number.NEGATIVE_INFINITY,
+    lastHeardMs: nowMs,
+    lastSentMs: Number.NEGATIVE_INFINITY,
+    busy: false,
+    inFlight: [],
+    inFlightBytes: 0,
+    durableTarget: 0,
+    sentSinceTargetBytes: 0,
+    imagesReady: false,
+    full: false,
+    low: false,
+    filling: false,
+    takesVoids: false,
+    meter: newMeter(nowMs),
+  };
+  state.members.set(nodeId, member);
+  return member;
+}
+
+/** Replicas come and go with the epoch; links were there before, or stay. */
+export function followReplicas(state: PrimaryState, nowMs: number): void {
+  const { core, group, members } = state;
+  for (const nodeId of members.keys()) if (!group.replicas.includes(nodeId)) members.delete(nodeId);
+  for (const nodeId of group.replicas) {
+    const link = core.links.get(nodeId);
+    if (nodeId === core.self.nodeId || link?.up !== true || members.has(nodeId)) continue;
+    addMember(state, nodeId, link, nowMs);
+  }
+}
+
+/** What was on its way may have been lost: ask where the member stands. */
+export function probe(member: Member): void {
+  member.mode = 'probing';
+  member.inFlight = [];
+  member.inFlightBytes = 0;
+  member.durableTarget = 0;
+  member.sentSinceTargetBytes = 0;
+}
