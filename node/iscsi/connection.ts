@@ -91,7 +91,10 @@ export class Connection implements SessionTransport {
   /** Since when its target has been elsewhere: it is neither answered nor closed. */
   #movedMs: number | undefined;
 
-  readonly #release = (): void => this.#outbox.release();
+  readonly #release = (): void => {
+    this.#outbox.release();
+    if (this.#pduCount === 1) this.#host.polling?.served(this, this.#lastHeardMs);
+  };
 
   /** @param isRead whoever made the socket calls received() with what it reads */
   constructor(socket: Socket, host: ConnectionHost, isRead = false) {
@@ -220,8 +223,7 @@ export class Connection implements SessionTransport {
     if (!isAll) return;
     // Behind those who wait for their own end of the call: what can be answered at once has been by then.
     if (this.#session?.hasTasks === true) queueMicrotask(this.#release);
-    else this.#outbox.release();
-    if (this.#pduCount === 1) this.#host.polling?.served(this);
+    else this.#release();
   }
 
   /** Takes PDUs as long as there are whole ones and nothing holds the connection back. */

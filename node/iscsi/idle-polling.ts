@@ -14,11 +14,12 @@ export class IdlePolling {
   readonly #nextTurn: (turn: () => void) => void;
   #isAllowed: boolean;
   #last: object | undefined;
+  /** When the last request had been dealt with. */
   #lastMs = Number.NEGATIVE_INFINITY;
   #untilMs = 0;
   #lastTurnMs = 0;
   #restUntilMs = Number.NEGATIVE_INFINITY;
-  /** Requests of one initiator of which each came soon after the one before. */
+  /** Requests of one initiator of which each came soon after the one before had been dealt with. */
   #streak = 0;
   /** What may still be spent in vain. */
   #creditMs = MAX_POLL_CREDIT_MS;
@@ -40,15 +41,19 @@ export class IdlePolling {
     this.#isAllowed = isAllowed;
   }
 
-  /** A request has come alone and was dealt with. @param initiator whose it was: the connection, or what else is its own */
-  served(initiator: object): void {
+  /**
+   * A request has come alone and was dealt with.
+   * @param initiator whose it was: the connection, or what else is its own
+   * @param cameMs when it came; what was done for it since is not time that was waited
+   */
+  served(initiator: object, cameMs: number): void {
     if (!this.#isAllowed) return;
     const nowMs = this.#clock.monotonicMs();
-    const sinceMs = nowMs - this.#lastMs;
-    this.#lastMs = nowMs;
-    this.#creditMs = Math.min(MAX_POLL_CREDIT_MS, this.#creditMs + sinceMs * POLL_VAIN_SHARE);
-    this.#streak = sinceMs <= POLL_MS && initiator === this.#last ? this.#streak + 1 : 0;
+    this.#creditMs = Math.min(MAX_POLL_CREDIT_MS, this.#creditMs + (nowMs - this.#lastMs) * POLL_VAIN_SHARE);
+    this.#streak = cameMs - this.#lastMs <= POLL_MS && initiator === this.#last ? this.#streak + 1 : 0;
     this.#last = initiator;
+    this.#lastMs = nowMs;
+    if (this.#isPolling) this.#turned(cameMs, nowMs);
     if (this.#streak < POLL_AFTER_REQUESTS || this.#creditMs < POLL_MS || nowMs < this.#restUntilMs) return;
     this.#untilMs = nowMs + POLL_MS;
     if (this.#isPolling) return;
@@ -60,9 +65,7 @@ export class IdlePolling {
   readonly #turn = (): void => {
     const nowMs = this.#clock.monotonicMs();
     const overMs = nowMs - this.#untilMs;
-    // A thread that is always ready waits its turn behind those that have slept.
-    if (nowMs - this.#lastTurnMs > POLL_MS) this.#restUntilMs = nowMs + POLL_REST_MS;
-    this.#lastTurnMs = nowMs;
+    this.#turned(nowMs, nowMs);
     if (overMs < 0 && nowMs >= this.#restUntilMs && this.#isAllowed) {
       this.#nextTurn(this.#turn);
       return;
@@ -74,4 +77,11 @@ export class IdlePolling {
     // Where others had the processor meanwhile it was more than it should have been.
     this.#creditMs -= Math.max(0, POLL_MS + overMs);
   };
+
+  /** It came to look again, and after that to the end of what it found. */
+  #turned(lookedMs: number, nowMs: number): void {
+    // A thread that is always ready waits its turn behind those that have slept.
+    if (lookedMs - this.#lastTurnMs > POLL_MS) this.#restUntilMs = nowMs + POLL_REST_MS;
+    this.#lastTurnMs = nowMs;
+  }
 }

@@ -49,7 +49,7 @@ export const MAX_POOLED_HEADERS = 1024;
 
 /** How long the next request of an initiator that sends one at a time is looked for before the thread goes to sleep. */
 export const POLL_MS = 0.1;
-/** So many requests have to have come so soon one after another. */
+/** So many requests have to have come so soon after the answer to the one before. */
 export const POLL_AFTER_REQUESTS = 16;
 /** For so long it is not done where somebody else was given the processor meanwhile. */
 export const POLL_REST_MS = 10;

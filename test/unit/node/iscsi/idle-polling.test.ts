@@ -31,7 +31,7 @@ function setUp() {
     clock.advance(Math.max(0, untilMs - clock.monotonicMs()));
   };
   const request = (everyMs: number, initiator: object = INITIATOR): void => {
-    polling.served(initiator);
+    polling.served(initiator, clock.monotonicMs());
     pass(everyMs);
   };
   return { clock, polling, pass, request, spent, turns };
@@ -60,6 +60,23 @@ test('it ends soon after the last one, and begins anew only after several', () =
     request(POLL_MS / 2);
     expect(polling.isPolling).toBe(false);
   }
+});
+
+test('what takes long to be dealt with is polled for as well, if the next one comes soon after it', () => {
+  const { clock, polling, pass, turns } = setUp();
+  const slow = (): void => {
+    const cameMs = clock.monotonicMs();
+    clock.advance(5 * POLL_MS);
+    polling.served(INITIATOR, cameMs);
+    pass(POLL_MS / 2);
+  };
+  for (let i = 0; i <= POLL_AFTER_REQUESTS; i++) slow();
+  expect(polling.isPolling).toBe(true);
+  for (let i = 0; i < 10_000; i++) {
+    slow();
+    expect(polling.isPolling).toBe(true);
+  }
+  expect(turns).toHaveLength(1);
 });
 
 test('several initiators are not waited for, however fast they are, and end it for one that was', () => {
@@ -101,7 +118,7 @@ test('it rests where others had the processor, although the next request was the
   for (let i = 0; i < 2 * POLL_AFTER_REQUESTS; i++) request(POLL_MS / 2);
   expect(polling.isPolling).toBe(true);
   clock.advance(2 * POLL_MS);
-  polling.served(INITIATOR);
+  polling.served(INITIATOR, clock.monotonicMs());
   for (const turn of turns.splice(0)) turn();
   expect(polling.isPolling).toBe(false);
   const untilMs = clock.monotonicMs() + POLL_REST_MS;
@@ -133,8 +150,9 @@ test('what is spent in vain stays below its share, whatever the requests are lik
 describe('a target', () => {
   /** One whose requests all seem to come at once, and that never gets to its next turn. */
   async function attached(connections: number) {
-    const polling = new IdlePolling(new ManualClock(), () => {}, true);
-    const { portal, host, port } = await startTarget({ polling });
+    const clock = new ManualClock();
+    const polling = new IdlePolling(clock, () => {}, true);
+    const { portal, host, port } = await startTarget({ polling, clock });
     onTestFinished(() => portal.close());
     const names = { initiatorName: INITIATOR_NAME, targetName: TARGET };
     const initiators = await Promise.all(
