@@ -1,3 +1,4 @@
+import { decodeFrame } from '../../../storage/replication/frame.ts';
 import type { MemberIdentity, ReplicationHost } from '../../../storage/replication/index.ts';
 import type { Process, World } from '../world.ts';
 import type { Disk } from './disk.ts';
@@ -123,7 +124,11 @@ export class BitRot {
     if (message[0] !== RECORD_FRAME || !isInTrouble() || !world.chance(spoilPercent)) return;
     this.spoilt++;
     counters.add('sim.spoilt-records');
-    const at = message.length - 1 - world.random.below(Math.ceil(message.length / 2));
+    const drawn = message.length - 1 - world.random.below(Math.ceil(message.length / 2));
+    const frame = decodeFrame(message);
+    const payloadBytes = frame.kind === 'record' ? (frame.payload?.length ?? message.length) : message.length;
+    // More than half of a short message is what stands around the record: without that it is not one that was spoilt.
+    const at = drawn < message.length - payloadBytes ? message.length - 1 : drawn;
     message[at] = (message[at] as number) ^ 0x04;
   }
 
