@@ -1,11 +1,10 @@
 import { createSocket, type Socket } from 'node:dgram';
-import { type Libc, loadLibc, systemCallError } from './libc.ts';
+import { type Libc, loadLibc, SOL_SOCKET, systemCallError } from './libc.ts';
 
 /** Linux, from <sys/socket.h> and <asm-generic/socket.h>. */
 const AF_INET = 2;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
 const SO_BROADCAST = 6;
 const SO_BINDTODEVICE = 25;
 

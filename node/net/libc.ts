@@ -2,6 +2,9 @@ import { createRequire } from 'node:module';
 import { getSystemErrorName } from 'node:util';
 import { describeError, OperationError } from '../../base/errors.ts';
 
+/** Linux, from <asm-generic/socket.h>: options of sockets of every kind, and what comes beside a message. */
+export const SOL_SOCKET = 1;
+
 /**
  * The few system calls that Node does not offer, made through the C library. The binding is loaded at the
  * first use, so that a node that needs none of this runs where there is no binary for its platform.

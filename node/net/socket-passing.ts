@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { endianness } from 'node:os';
-import { type Libc, loadLibc, systemCallError } from './libc.ts';
+import { type Libc, loadLibc, SOL_SOCKET, systemCallError } from './libc.ts';
 
 /*
  * Open sockets given to another process over a unix socket (SCM_RIGHTS, unix(7)). Both then hold the same connection,
@@ -8,7 +8,6 @@ import { type Libc, loadLibc, systemCallError } from './libc.ts';
  */
 
 /** Linux, from <sys/socket.h>. */
-const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;

@@ -1,4 +1,4 @@
-import { loadLibc } from './libc.ts';
+import { loadLibc, SOL_SOCKET } from './libc.ts';
 
 /*
  * Ends of TCP connections that close(2) does not offer, by Linux's own calls: a reset although another process holds the
@@ -7,7 +7,6 @@ import { loadLibc } from './libc.ts';
 
 /** Linux, from <sys/socket.h>, <netinet/tcp.h> and <linux/sockios.h>. */
 const AF_UNSPEC = 0;
-const SOL_SOCKET = 1;
 const SO_LINGER = 13;
 const IPPROTO_TCP = 6;
 const TCP_REPAIR = 19;
