@@ -9,7 +9,7 @@ import type { ImageVersionRef } from './image-source.ts';
 export interface WantedImage extends ImageVersionRef {
   /** Hexadecimal. */
   readonly manifestSha256: string;
-  /** Other nodes that hold it. */
+  /** Nodes that hold it; those to fetch it from are others than this one. */
   readonly holders: readonly string[];
 }
 

@@ -1,16 +1,10 @@
+import type { WantedImage } from './image-fetch.ts';
 import { MAX_FETCHES, RETRY_FIRST_MS, RETRY_LAST_MS } from './limits.ts';
 
 /** What the cluster keeps on every node, and which nodes have it. */
 export interface WantedContent {
-  readonly images: readonly WantedImageVersion[];
+  readonly images: readonly WantedImage[];
   readonly bootFiles: readonly WantedBootFile[];
-}
-
-export interface WantedImageVersion {
-  readonly name: string;
-  readonly version: number;
-  readonly manifestSha256: string;
-  readonly holders: readonly string[];
 }
 
 export interface WantedBootFile {
@@ -20,7 +14,7 @@ export interface WantedBootFile {
 }
 
 export type ContentItem =
-  | ({ readonly kind: 'image' } & WantedImageVersion)
+  | ({ readonly kind: 'image' } & WantedImage)
   | ({ readonly kind: 'boot-file' } & WantedBootFile);
 
 /** What this node has done about one item. */
