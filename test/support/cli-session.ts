@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { beforeEach } from 'vitest';
 import type { CliIo } from '../../api/cli/cli-io.ts';
 import { runCli } from '../../api/cli/program.ts';
 import { ManualClock } from '../../base/clock.ts';
@@ -76,5 +77,24 @@ export async function startCliSession(): Promise<CliSession> {
       await api.server.close();
       await rm(profile);
     },
+  };
+}
+
+/** Starts one before each test of a file, and closes it after. @returns what the present test's own is found by */
+export function eachTestHasSession(): Omit<CliSession, 'close'> {
+  let session: CliSession | undefined;
+  beforeEach(async () => {
+    session = await startCliSession();
+    return session.close;
+  });
+  const present = (): CliSession => {
+    if (session === undefined) throw new Error('only a test has a session');
+    return session;
+  };
+  return {
+    get api() {
+      return present().api;
+    },
+    run: (args, changes) => present().run(args, changes),
   };
 }

@@ -1,28 +1,26 @@
-import { beforeEach, describe, expect, it } from 'vitest';
-import type { ApiFixture } from '../../../support/api-fixture.ts';
-import { type CliSession, errorOf, startCliSession } from '../../../support/cli-session.ts';
+import { describe, expect, it } from 'vitest';
+import { eachTestHasSession, errorOf } from '../../../support/cli-session.ts';
 import { WHOLE_COPY } from '../../../support/fake-node-services.ts';
 
-let api: ApiFixture;
-let cli: CliSession['run'];
-
-beforeEach(async () => {
-  const session = await startCliSession();
-  ({ api, run: cli } = session);
-  return () => session.close();
-});
+const session = eachTestHasSession();
+const cli = session.run;
 
 describe('portal-group start-from', () => {
   const start = ['portal-group', 'start-from', 'pg1', 'n2'];
 
   async function startedWithHoles(epoch: number): Promise<string> {
-    api.cluster.apply({ type: 'fenceNode', nodeId: 'n2', incarnation: 'n2-second', reason: 'silent' });
-    const { endpoints } = api.cluster.state().nodes['n2'] ?? {};
+    session.api.cluster.apply({
+      type: 'fenceNode',
+      nodeId: 'n2',
+      incarnation: 'n2-second',
+      reason: 'silent',
+    });
+    const { endpoints } = session.api.cluster.state().nodes['n2'] ?? {};
     if (endpoints === undefined) throw new Error('n2 is known');
-    api.cluster.apply({ type: 'registerNode', nodeId: 'n3', incarnation: 'n3-second', endpoints });
+    session.api.cluster.apply({ type: 'registerNode', nodeId: 'n3', incarnation: 'n3-second', endpoints });
     const missingBlocks = [{ lunId: 77, blockCount: 12 }];
     const report = { ...WHOLE_COPY, openVoids: 3, missingBlocks };
-    api.services.copies.set('n3 pg1', [{ kind: 'read', report }]);
+    session.api.services.copies.set('n3 pg1', [{ kind: 'read', report }]);
     const args = ['portal-group', 'start-from', 'pg1', 'n3', '--i-accept-data-loss', '--accept-holes'];
     const { out } = await cli(args);
     expect(out).toContain(`epoch ${epoch + 2}`);
@@ -41,35 +39,35 @@ describe('portal-group start-from', () => {
     expect(errorOf(refused.err)).toMatchObject({ code: 'has-primary' });
     for (const nodeId of ['n2', 'n3', 'n1']) {
       const incarnation = `${nodeId}-first`;
-      api.cluster.apply({ type: 'fenceNode', nodeId, incarnation, reason: 'silent' });
+      session.api.cluster.apply({ type: 'fenceNode', nodeId, incarnation, reason: 'silent' });
     }
-    const { endpoints } = api.cluster.state().nodes['n2'] ?? {};
+    const { endpoints } = session.api.cluster.state().nodes['n2'] ?? {};
     if (endpoints === undefined) throw new Error('n2 is known');
-    api.cluster.apply({ type: 'registerNode', nodeId: 'n2', incarnation: 'n2-second', endpoints });
-    const { epoch = 0 } = api.cluster.state().portalGroups['pg1'] ?? {};
+    session.api.cluster.apply({ type: 'registerNode', nodeId: 'n2', incarnation: 'n2-second', endpoints });
+    const { epoch = 0 } = session.api.cluster.state().portalGroups['pg1'] ?? {};
     const reading = { kind: 'reading', readRecords: 3, totalRecords: 10 } as const;
     const missingBlocks = [{ lunId: 77, blockCount: 12 }];
     const report = { ...WHOLE_COPY, missingRecords: 4, openVoids: 3, missingBlocks, unnamedVoids: 1 };
-    api.services.copies.set('n2 pg1', [reading, { kind: 'read', report }]);
+    session.api.services.copies.set('n2 pg1', [reading, { kind: 'read', report }]);
     const holes = errorOf((await cli([...start, '--i-accept-data-loss', '--json'])).err);
     expect(holes).toMatchObject({ code: 'copy-has-holes' });
     expect(holes['message']).toMatch(
       /12 blocks of 4 KiB of the disk of .*, the blocks of 1 rec.*at least 4 rec/,
     );
-    api.services.copies.set('n2 pg1', [{ kind: 'failed', reason: 'it is damaged' }]);
+    session.api.services.copies.set('n2 pg1', [{ kind: 'failed', reason: 'it is damaged' }]);
     const damaged = errorOf((await cli([...start, '--i-accept-data-loss', '--json'])).err);
     expect(damaged).toMatchObject({ code: 'copy-unknown' });
-    expect(api.cluster.state().portalGroups['pg1']?.primary).toBeUndefined();
-    api.services.copies.set('n2 pg1', []);
+    expect(session.api.cluster.state().portalGroups['pg1']?.primary).toBeUndefined();
+    session.api.services.copies.set('n2 pg1', []);
     const started = await cli([...start, '--i-accept-data-loss']);
     expect(started).toMatchObject({
       code: 0,
       out: `Portal group pg1 starts from n2, epoch ${epoch + 1}\n`,
     });
-    expect(api.cluster.state().portalGroups['pg1']?.primary).toBe('n2');
-    expect(api.cluster.state().audit.at(-1)?.detail).toContain('by admin');
+    expect(session.api.cluster.state().portalGroups['pg1']?.primary).toBe('n2');
+    expect(session.api.cluster.state().audit.at(-1)?.detail).toContain('by admin');
     expect(await startedWithHoles(epoch + 1)).toMatch(/lacks 12 blocks of 4 KiB of the disk of .*, epoch/);
-    expect(api.cluster.state().audit.at(-1)?.detail).toContain(
+    expect(session.api.cluster.state().audit.at(-1)?.detail).toContain(
       'by admin, who accepted that it lacks 12 blocks',
     );
     const unknown = await cli(['portal-group', 'start-from', 'pg7', 'n2', '--i-accept-data-loss', '--json']);

@@ -2,22 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { BackupDocument, NodeListDocument } from '../../../../api/contract/nodes.ts';
 import { ManualClock } from '../../../../base/clock.ts';
 import type { ClusterState } from '../../../../cluster/state/model.ts';
 import { STATE_VERSIONS } from '../../../../cluster/state/versions.ts';
-import type { ApiFixture } from '../../../support/api-fixture.ts';
-import { type CliSession, errorOf, startCliSession } from '../../../support/cli-session.ts';
+import { eachTestHasSession, errorOf } from '../../../support/cli-session.ts';
 
-let api: ApiFixture;
-let cli: CliSession['run'];
-
-beforeEach(async () => {
-  const session = await startCliSession();
-  ({ api, run: cli } = session);
-  return () => session.close();
-});
+const session = eachTestHasSession();
+const cli = session.run;
 
 /**
  * What differs for a command that waits.
@@ -35,10 +28,10 @@ function waiting(meanwhile: () => void = () => {}, pace = 1): Parameters<typeof 
 
 /** As the leader does. */
 function moveEverythingFrom(nodeId: string): void {
-  for (const { id, epoch, primary, inSync } of Object.values(api.cluster.state().portalGroups)) {
+  for (const { id, epoch, primary, inSync } of Object.values(session.api.cluster.state().portalGroups)) {
     const to = inSync.find((m) => m.nodeId !== nodeId)?.nodeId;
     if (primary === nodeId && to !== undefined)
-      api.cluster.apply({ type: 'moveGroup', group: id, epoch, to });
+      session.api.cluster.apply({ type: 'moveGroup', group: id, epoch, to });
   }
 }
 
@@ -71,10 +64,10 @@ describe('commands about nodes', () => {
     );
     expect(drained.code).toBe(0);
     expect(drained.err).toContain('n1: it still leads portal group pg1');
-    expect(api.cluster.state().nodes['n1']?.draining).toBe(true);
-    expect(api.cluster.state().portalGroups['pg1']?.primary).not.toBe('n1');
+    expect(session.api.cluster.state().nodes['n1']?.draining).toBe(true);
+    expect(session.api.cluster.state().portalGroups['pg1']?.primary).not.toBe('n1');
     expect(await cli(['node', 'undrain', 'n1'])).toMatchObject({ code: 0, err: '' });
-    expect(api.cluster.state().nodes['n1']?.draining).toBeUndefined();
+    expect(session.api.cluster.state().nodes['n1']?.draining).toBeUndefined();
   });
 
   it('drain a node before they remove it, or say why they cannot', async () => {
@@ -87,9 +80,9 @@ describe('commands about nodes', () => {
     );
     expect(removed.code).toBe(0);
     expect(removed.out).toContain('Node n1 is removed for good');
-    expect(api.cluster.state().removedNodes['n1']).toMatchObject({ raftId: 1 });
+    expect(session.api.cluster.state().removedNodes['n1']).toMatchObject({ raftId: 1 });
     // Whose word it was.
-    expect(api.cluster.state().audit.at(-1)?.detail).toBe('n1, by admin');
+    expect(session.api.cluster.state().audit.at(-1)?.detail).toBe('n1, by admin');
   });
 
   it('give up waiting where nothing moves', async () => {
@@ -100,7 +93,7 @@ describe('commands about nodes', () => {
 
   it('move a portal group to an in-sync member', async () => {
     expect((await cli(['portal-group', 'move', 'pg1', 'n2'])).out).toBe(
-      `Portal group pg1 is led by n2, epoch ${api.cluster.state().portalGroups['pg1']?.epoch ?? 0}\n`,
+      `Portal group pg1 is led by n2, epoch ${session.api.cluster.state().portalGroups['pg1']?.epoch ?? 0}\n`,
     );
     const again = await cli(['portal-group', 'move', 'pg1', 'n2', '--json']);
     expect(errorOf(again.err)['code']).toBe('already-primary');
@@ -109,10 +102,10 @@ describe('commands about nodes', () => {
   });
 
   it('remember that it was moved, and by whose word', async () => {
-    api.cluster.reachVersion(STATE_VERSIONS.newest);
+    session.api.cluster.reachVersion(STATE_VERSIONS.newest);
     expect((await cli(['portal-group', 'move', 'pg1', 'n3'])).code).toBe(0);
     const last = { event: 'group-moved', detail: 'pg1 to n3: asked for by admin' };
-    expect(api.cluster.state().audit.at(-1)).toMatchObject(last);
+    expect(session.api.cluster.state().audit.at(-1)).toMatchObject(last);
   });
 
   it('write a backup for nobody else to read, and over no file', async () => {
@@ -121,7 +114,7 @@ describe('commands about nodes', () => {
       expect((await cli(['backup', file])).code).toBe(0);
       expect((await stat(file)).mode & 0o777).toBe(0o600);
       const backup = JSON.parse(await readFile(file, 'utf8')) as BackupDocument;
-      expect(JSON.parse(backup.state) as ClusterState).toEqual(api.cluster.state());
+      expect(JSON.parse(backup.state) as ClusterState).toEqual(session.api.cluster.state());
       expect((await cli(['backup', file])).code).toBe(2);
     } finally {
       await rm(file);

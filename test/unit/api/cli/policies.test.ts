@@ -1,17 +1,9 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { NodeListDocument } from '../../../../api/contract/nodes.ts';
-import type { ApiFixture } from '../../../support/api-fixture.ts';
-import { type CliOutcome, errorOf, startCliSession } from '../../../support/cli-session.ts';
+import { type CliOutcome, eachTestHasSession, errorOf } from '../../../support/cli-session.ts';
 
-let api: ApiFixture;
-let cli: (...args: readonly string[]) => Promise<CliOutcome>;
-
-beforeEach(async () => {
-  const session = await startCliSession();
-  api = session.api;
-  cli = (...args) => session.run(args);
-  return session.close;
-});
+const session = eachTestHasSession();
+const cli = (...args: readonly string[]): Promise<CliOutcome> => session.run(args);
 
 describe('node set', () => {
   it('says how much a node is to hold and what fails together with it, and takes that back', async () => {
@@ -21,7 +13,7 @@ describe('node set', () => {
     const own = await cli('node', 'set', 'n2', '--weight', 'own', '--json');
     const n2 = (JSON.parse(own.out) as NodeListDocument).nodes.find((n) => n.nodeId === 'n2');
     expect(n2).toMatchObject({ weight: 1, rack: 'a1' });
-    expect(api.cluster.state().audit.at(-1)?.detail).toBe('n2: weight by its own settings, by admin');
+    expect(session.api.cluster.state().audit.at(-1)?.detail).toBe('n2: weight by its own settings, by admin');
   });
 
   it('refuses what is no weight, no rack, no node, and nothing at all', async () => {
@@ -59,7 +51,10 @@ describe('portal-group set', () => {
   it("says what a group's writes need", async () => {
     const set = await cli('portal-group', 'set', 'pg1', '--min-in-sync', '2', '--durability', 'durable');
     expect(set.out).toBe('Portal group pg1: durable; writes wait while fewer than 2 are in sync\n');
-    expect(api.cluster.state().portalGroups['pg1']).toMatchObject({ minInSync: 2, durability: 'durable' });
+    expect(session.api.cluster.state().portalGroups['pg1']).toMatchObject({
+      minInSync: 2,
+      durability: 'durable',
+    });
     const refused = await cli('portal-group', 'set', 'pg1', '--min-in-sync', '4', '--json');
     expect(errorOf(refused.err)).toMatchObject({ code: 'bad-min-in-sync', accepted: '1 to 3' });
     expect((await cli('portal-group', 'set', 'pg1')).code).toBe(2);

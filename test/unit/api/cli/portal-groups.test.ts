@@ -1,16 +1,9 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { NodeStatusDocument } from '../../../../api/contract/status.ts';
-import type { ApiFixture } from '../../../support/api-fixture.ts';
-import { type CliSession, errorOf, startCliSession } from '../../../support/cli-session.ts';
+import { eachTestHasSession, errorOf } from '../../../support/cli-session.ts';
 
-let api: ApiFixture;
-let cli: CliSession['run'];
-
-beforeEach(async () => {
-  const session = await startCliSession();
-  ({ api, run: cli } = session);
-  return () => session.close();
-});
+const session = eachTestHasSession();
+const cli = session.run;
 
 describe('portal-group list', () => {
   it('is the table of the status, and the part of its document', async () => {
@@ -29,25 +22,28 @@ describe('portal-group list', () => {
 
 describe('portal-group add and remove', () => {
   it('numbers the group as init does, and says where it is', async () => {
-    const before = Object.keys(api.cluster.state().portalGroups).length;
-    const [first] = Object.values(api.cluster.state().portalGroups);
+    const before = Object.keys(session.api.cluster.state().portalGroups).length;
+    const [first] = Object.values(session.api.cluster.state().portalGroups);
     const added = await cli(['portal-group', 'add', '127.0.0.77', '--on', 'n1', '--on', 'n3']);
     const id = `pg${before + 1}`;
     expect(added).toMatchObject({
       code: 0,
       out: `Portal group ${id} at 127.0.0.77:${first?.port}, on n1, n3\n`,
     });
-    expect(api.cluster.state().portalGroups[id]).toMatchObject({ replicas: ['n1', 'n3'], founding: true });
-    expect(api.cluster.state().audit.at(-1)?.detail).toContain('by admin');
+    expect(session.api.cluster.state().portalGroups[id]).toMatchObject({
+      replicas: ['n1', 'n3'],
+      founding: true,
+    });
+    expect(session.api.cluster.state().audit.at(-1)?.detail).toContain('by admin');
     expect(await cli(['portal-group', 'remove', id])).toMatchObject({
       code: 0,
       out: `Portal group ${id} is removed\n`,
     });
-    expect(api.cluster.state().portalGroups[id]).toBeUndefined();
+    expect(session.api.cluster.state().portalGroups[id]).toBeUndefined();
   });
 
   it('says what does not fit', async () => {
-    const taken = Object.values(api.cluster.state().portalGroups)[0]?.address ?? '';
+    const taken = Object.values(session.api.cluster.state().portalGroups)[0]?.address ?? '';
     const add = async (...args: string[]) =>
       errorOf((await cli(['portal-group', 'add', ...args, '--json'])).err);
     expect(await add(taken)).toMatchObject({ code: 'portal-taken' });
