@@ -1,5 +1,12 @@
 import type { PeerIdentity } from '../base/peer-transport.ts';
-import { MAX_OBSERVED_TICK_MS } from './limits.ts';
+import { MAX_OBSERVED_TICK_MS, STEADY_GAP_MS } from './limits.ts';
+
+interface Heard {
+  readonly incarnation: string;
+  readonly atMs: number;
+  /** Since then it has been heard again and again. */
+  readonly steadySinceMs: number;
+}
 
 /**
  * When each peer was last heard. Silence is measured in time during which this process was running: had it
@@ -8,7 +15,7 @@ import { MAX_OBSERVED_TICK_MS } from './limits.ts';
 export class Contacts {
   #observedMs = 0;
   #lastTickMs: number | undefined;
-  readonly #heard = new Map<string, { readonly incarnation: string; readonly atMs: number }>();
+  readonly #heard = new Map<string, Heard>();
   #leadingSinceMs: number | undefined;
   /** Whom this node followed last. A follower hears its leader all the time, so its silence is known. */
   #followed: string | undefined;
@@ -20,7 +27,21 @@ export class Contacts {
   }
 
   heard({ nodeId, incarnation }: PeerIdentity): void {
-    this.#heard.set(nodeId, { incarnation, atMs: this.#observedMs });
+    const atMs = this.#observedMs;
+    const last = this.#heard.get(nodeId);
+    const isSteady = last?.incarnation === incarnation && atMs - last.atMs <= STEADY_GAP_MS;
+    this.#heard.set(nodeId, { incarnation, atMs, steadySinceMs: isSteady ? last.steadySinceMs : atMs });
+  }
+
+  /** The time during which this process has been running, in which silence is measured. */
+  get observedMs(): number {
+    return this.#observedMs;
+  }
+
+  /** For how long that process was heard without much of a gap, until it was heard last. */
+  steadyMs(nodeId: string, incarnation: string): number {
+    const heard = this.#heard.get(nodeId);
+    return heard?.incarnation === incarnation ? heard.atMs - heard.steadySinceMs : 0;
   }
 
   /**

@@ -8,7 +8,9 @@ import {
   FENCE_RETRY_MS,
   FIRST_START_GRACE_MS,
   IDLE_FENCE_AFTER_MS,
+  STARTING_FENCE_AFTER_MS,
 } from './limits.ts';
+import { Newcomers } from './newcomers.ts';
 import type { Command } from './state/commands.ts';
 import type { ClusterState, NodeId, NodeRecord } from './state/model.ts';
 
@@ -17,6 +19,7 @@ import type { ClusterState, NodeId, NodeRecord } from './state/model.ts';
  * @param silentMs for how long; see Contacts.silentMs
  * @param isAbsent whether its own host says that no such process is there
  * @param hasEnded whether that process has surely ended
+ * @param isStarting whether that process may still be starting; see Newcomers
  */
 export function nodesToFence(
   state: ClusterState,
@@ -24,6 +27,7 @@ export function nodesToFence(
   silentMs: (nodeId: string, incarnation: string | undefined) => number | undefined,
   isAbsent: (nodeId: string) => boolean,
   hasEnded: (nodeId: string, incarnation: string) => boolean = () => false,
+  isStarting: (nodeId: string, incarnation: string) => boolean = () => false,
 ): readonly NodeRecord[] {
   return Object.values(state.nodes).filter((node) => {
     if (node.nodeId === self || node.status === 'fenced') return false;
@@ -34,6 +38,7 @@ export function nodesToFence(
     const { fenceAfterMs } = state.settings;
     let limitMs = isNew ? Math.max(FIRST_START_GRACE_MS, fenceAfterMs) : fenceAfterMs;
     if (!othersTakeOver(state, node.nodeId)) limitMs = Math.max(limitMs, IDLE_FENCE_AFTER_MS);
+    if (isStarting(node.nodeId, node.incarnation)) limitMs = Math.max(limitMs, STARTING_FENCE_AFTER_MS);
     if (!isNew && isAbsent(node.nodeId)) limitMs = Math.min(limitMs, ABSENT_FENCE_AFTER_MS);
     return silent !== undefined && silent > limitMs;
   });
@@ -66,9 +71,11 @@ export class Fencing {
   readonly #proposedMs = new Map<string, number>();
   /** By node: a process that has surely ended. */
   readonly #ended = new Map<string, string>();
+  readonly #newcomers: Newcomers;
 
   constructor(context: FencingContext) {
     this.#context = context;
+    this.#newcomers = new Newcomers(context.contacts);
   }
 
   ended({ nodeId, incarnation }: PeerIdentity): void {
@@ -79,9 +86,10 @@ export class Fencing {
     return this.#ended.get(nodeId) === incarnation;
   }
 
-  /** To be called often; does nothing where this node does not lead. */
+  /** To be called often; has nobody fenced where this node does not lead. */
   tick(state: ClusterState): void {
     const { nodeId: self, contacts, transport, clock } = this.#context;
+    this.#newcomers.look(state);
     const nowMs = clock.monotonicMs();
     const silent = nodesToFence(
       state,
@@ -89,6 +97,7 @@ export class Fencing {
       (id, incarnation) => contacts.silentMs(id, incarnation),
       (id) => transport.isAbsent(id),
       (id, incarnation) => this.#hasEnded(id, incarnation),
+      (id, incarnation) => this.#newcomers.isStarting(id, incarnation),
     );
     for (const node of silent) {
       const key = `${node.nodeId} ${node.incarnation}`;

@@ -109,6 +109,14 @@ export const REGISTER_RETRY_MS = 100;
 export const FENCE_RETRY_MS = 1000;
 /** A node whose own host says that its process is gone is fenced after this much silence already. */
 export const ABSENT_FENCE_AFTER_MS = 300;
+/** A node is taken to be starting for this long after it has registered, */
+export const STARTING_MS = 10_000;
+/** or until it has been heard for this long */
+export const STARTED_AFTER_STEADY_MS = 1_000;
+/** without having been silent for this long, six heartbeats. */
+export const STEADY_GAP_MS = 300;
+/** One that is starting is fenced after this much silence only: on a busy host it may stand still for seconds. */
+export const STARTING_FENCE_AFTER_MS = 5_000;
 /** A node that nothing would go on without is fenced after this much silence only. */
 export const IDLE_FENCE_AFTER_MS = 5_000;
 /** What a node that has never started is given to do so, after which the cluster goes on without it. */
