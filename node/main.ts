@@ -1,6 +1,7 @@
 import { describeError, OperationError } from '../base/errors.ts';
 import { EXIT_CODE } from '../base/exit-code.ts';
 import { startFailureText } from './start-failure.ts';
+import { StopSignals } from './stop-signals.ts';
 import { systemClock, systemRandom } from './system.ts';
 
 const standardOutput = {
@@ -89,8 +90,6 @@ async function start(args: readonly string[]): Promise<void> {
       exit: (code) => process.exit(code),
     });
     const stop = (): void => {
-      // A second signal, or a stop that hangs, ends the process at once.
-      process.once('SIGTERM', () => process.exit(EXIT_CODE.refused));
       node.stop().then(
         () => process.exit(EXIT_CODE.stopped),
         (error: unknown) => {
@@ -99,8 +98,14 @@ async function start(args: readonly string[]): Promise<void> {
         },
       );
     };
-    process.once('SIGTERM', stop);
-    process.once('SIGINT', stop);
+    const signals = new StopSignals(() => systemClock.monotonicMs());
+    const signalled = (): void => {
+      const order = signals.next();
+      if (order === 'stop') stop();
+      if (order === 'end') process.exit(EXIT_CODE.refused);
+    };
+    process.on('SIGTERM', signalled);
+    process.on('SIGINT', signalled);
   } catch (error) {
     process.stderr.write(startFailureText(error));
     process.exit(isForGood(error) ? EXIT_CODE.refused : EXIT_CODE.again);

@@ -71,12 +71,17 @@ describeWhere(NEEDS, 'connections that a guardian keeps', () => {
     lab?.remove();
   });
 
-  beforeEach(async () => {
+  /** As a supervisor does that waits for nothing but the process itself. */
+  async function startParent(): Promise<void> {
     lines = [];
     const args = ['--input-type=module', '-e', PARENT];
     parent = lab.spawnAt('n1', process.execPath, args, ['pipe', 'pipe', 'inherit']);
     createInterface({ input: parent.stdout as NodeJS.ReadableStream }).on('line', (line) => lines.push(line));
     await until('it listens', async () => lines.includes('listening'));
+  }
+
+  beforeEach(async () => {
+    await startParent();
     const children = readdirSync('/proc').filter(
       (name) => /^\d+$/.test(name) && parentOf(name) === parent.pid,
     );
@@ -89,6 +94,7 @@ describeWhere(NEEDS, 'connections that a guardian keeps', () => {
     if (isThere(guardian)) process.kill(guardian, 'SIGCONT');
     await kill(parent);
     await until('its guardian has ended', async () => !isThere(guardian));
+    await until('the address is off', async () => !lab.ip('n1', ['address', 'show']).includes(PORTAL));
   });
 
   /** A connection, with how it ended and when. */
@@ -114,6 +120,28 @@ describeWhere(NEEDS, 'connections that a guardian keeps', () => {
     const { how, atMs } = await end;
     expect(how).toBe('ECONNRESET');
     expect(atMs - killedMs).toBeGreaterThanOrEqual(TAKEOVER_WAIT_MS);
+  });
+
+  it('of a process that is started again at once end beside the guardian of the one before, which leaves it the address', {
+    timeout: TIMEOUT_MS,
+  }, async () => {
+    const before = await connected();
+    before.socket.resume();
+    await kill(parent);
+    await startParent();
+    expect(isThere(guardian), 'the guardian waits for a takeover').toBe(true);
+    const after = await connected();
+    const ended: string[] = [];
+    void after.end.then(({ how }) => ended.push(how));
+    expect((await before.end).how).toBe('ECONNRESET');
+    await until('the guardian has ended', async () => !isThere(guardian));
+    expect(lab.ip('n1', ['address', 'show'])).toContain(PORTAL);
+    const received: Buffer[] = [];
+    after.socket.on('data', (bytes: Buffer) => received.push(bytes));
+    expect(ended).toEqual([]);
+    parent.stdin?.write('end\n');
+    await after.end;
+    expect(Buffer.concat(received).toString()).toBe('the last bytes');
   });
 
   it('are reset by whoever takes the address over', {
