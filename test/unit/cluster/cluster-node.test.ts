@@ -150,8 +150,9 @@ describe('three nodes', () => {
     let content = 0;
     for (let round = 0; round < 3; round++) {
       const stopWriting = performance.now() + 250;
+      const areEnough = (): boolean => acknowledged.length > round * 10;
       const writers = cluster.ids.map(async (id) => {
-        while (performance.now() < stopWriting && cluster.nodes.has(id)) {
+        while ((performance.now() < stopWriting || !areEnough()) && cluster.nodes.has(id)) {
           content += 1;
           const mine = content;
           const outcome = await cluster
@@ -161,7 +162,7 @@ describe('three nodes', () => {
           if (outcome?.ok === true) acknowledged.push(mine);
         }
       });
-      await eventually('something is acknowledged', () => acknowledged.length > round * 10);
+      await eventually('something is acknowledged', areEnough);
       // In the middle of it.
       for (const [i, id] of cluster.ids.entries()) await cluster.crash(id, i);
       await Promise.allSettled(writers);
