@@ -11,7 +11,7 @@ import type { LogView, ReplicaEvent } from './core.ts';
 import { LEASE_WAIT_MS, TOO_FEW_WAIT_MS } from './limits.ts';
 import type { LogWriter } from './log-writer.ts';
 import { PendingWrites } from './pending-writes.ts';
-import { durableEverywhere, isServing, type PrimaryState } from './primary-state.ts';
+import { durableEverywhere, isServing, leaseUntilMs, type PrimaryState } from './primary-state.ts';
 
 export interface WritePathOptions {
   readonly view: LogView;
@@ -85,7 +85,10 @@ export class WritePath implements LunHost {
 
   isCertainlyServing(): boolean {
     const primary = this.#options.primary();
-    return primary !== undefined && isServing(primary, this.#options.nowMs());
+    if (primary?.phase !== 'serving') return false;
+    // Asked twice with every write: in a set of one there is no lease, and no need to ask what time it is.
+    const untilMs = leaseUntilMs(primary);
+    return untilMs === Number.POSITIVE_INFINITY || this.#options.nowMs() < untilMs;
   }
 
   /**
