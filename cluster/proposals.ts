@@ -144,6 +144,8 @@ export function failure(kind: OperationErrorKind, code: string, message: string)
   return new OperationError(message, { kind, code });
 }
 
+/** Nobody decides at the moment, for want of a majority; where there is one, not for long. */
 export function noLeader(message: string): OperationError {
-  return failure('unavailable', 'no-leader', message);
+  const accepted = 'more than half of the voting nodes up and connected; "bootfabric status" tells which are';
+  return new OperationError(message, { kind: 'unavailable', code: 'no-leader', accepted });
 }

@@ -17,7 +17,7 @@ import type { LogConsumer, LogPosition, ReplicatedLog } from './log.ts';
 import { PeerInbox } from './peer-inbox.ts';
 import { RAFT_KIND } from './peer-message.ts';
 import { ProposalIntake } from './proposal-intake.ts';
-import { noLeader, Proposals } from './proposals.ts';
+import { failure, noLeader, Proposals } from './proposals.ts';
 import {
   decodeConfChange,
   LOCAL_APPEND_THREAD,
@@ -261,8 +261,9 @@ export class RaftLog implements ReplicatedLog {
   }
 
   #notRunning(): OperationError {
-    if (this.#refetch === undefined) return noLeader('this node is not running');
-    return noLeader('this node has lost data and takes no part before it has fetched it from the others');
+    if (this.#refetch === undefined) return failure('unavailable', 'no-leader', 'this node is not running');
+    const message = 'this node has lost data and takes no part before it has fetched it from the others';
+    return failure('unavailable', 'no-leader', message);
   }
 
   async tail(): Promise<LogPosition> {
