@@ -9,6 +9,7 @@ import {
   REPLICATION_EXHIBITS,
   REUSE_EXHIBITS,
   SLOW_MEMBER_EXHIBITS,
+  UNIT_EXHIBITS,
 } from '../test/sim/museum/exhibits.ts';
 import {
   CLUSTER,
@@ -18,12 +19,13 @@ import {
   REPLICATION,
   SLOW_MEMBERS,
   type Subject,
+  UNITS,
 } from '../test/sim/museum/gallery.ts';
 
 const HELP = `Usage: npm run simulate:museum -- [--only TEXT]
 
 Puts each deliberate fault of test/sim/museum into a copy of the sources, runs its simulator (that of the cluster log,
-of replication, of slow members, of a log's lives or of whole nodes) on it from seed 1, and prints which seed finds it and how.
+of replication, of shared units, of slow members, of a log's lives or of whole nodes) on it from seed 1, and prints which seed finds it and how.
 
   --only TEXT  only faults with this in their names
   --help       show this text
@@ -43,6 +45,7 @@ async function main(): Promise<number> {
   const missed =
     (await show(CLUSTER, CLUSTER_EXHIBITS.filter(shows))) +
     (await show(REPLICATION, REPLICATION_EXHIBITS.filter(shows))) +
+    (await show(UNITS, UNIT_EXHIBITS.filter(shows))) +
     (await show(SLOW_MEMBERS, SLOW_MEMBER_EXHIBITS.filter(shows))) +
     (await show(LOG_LIVES, REUSE_EXHIBITS.filter(shows))) +
     (await show(FABRIC, FABRIC_EXHIBITS.filter(shows)));

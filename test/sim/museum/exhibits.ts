@@ -8,3 +8,4 @@ export { FABRIC_EXHIBITS } from './fabric-exhibits.ts';
 export { REPLICATION_EXHIBITS } from './replication-exhibits.ts';
 export { REUSE_EXHIBITS } from './reuse-exhibits.ts';
 export { SLOW_MEMBER_EXHIBITS } from './slow-member-exhibits.ts';
+export { UNIT_EXHIBITS } from './unit-exhibits.ts';

@@ -33,10 +33,21 @@ export const CLUSTER: Subject = {
 };
 
 export const REPLICATION: Subject = {
-  sources: [...SHARED, 'storage', 'test/sim/replication', 'test/sim/seed-runner.ts'],
+  sources: [
+    ...SHARED,
+    'storage',
+    'node/scsi',
+    'test/sim/replication',
+    'test/sim/units',
+    'test/sim/linearizability.ts',
+    'test/sim/seed-runner.ts',
+  ],
   script: 'test/sim/replication/run-seeds.js',
   options: [],
 };
+
+/** Units that initiators share. */
+export const UNITS: Subject = { ...REPLICATION, script: 'test/sim/units/run-seeds.js' };
 
 /** Members that are slow. */
 export const SLOW_MEMBERS: Subject = {
@@ -64,7 +75,9 @@ export const FABRIC: Subject = {
     ...SHARED,
     'cluster',
     'storage',
+    'node/scsi',
     'test/sim/run.ts',
+    'test/sim/units',
     'test/sim/cluster',
     'test/sim/fabric',
     'test/sim/replication',

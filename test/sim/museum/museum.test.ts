@@ -8,14 +8,25 @@ import {
   REPLICATION_EXHIBITS,
   REUSE_EXHIBITS,
   SLOW_MEMBER_EXHIBITS,
+  UNIT_EXHIBITS,
 } from './exhibits.ts';
-import { CLUSTER, FABRIC, faultyTexts, Gallery, LOG_LIVES, REPLICATION, SLOW_MEMBERS } from './gallery.ts';
+import {
+  CLUSTER,
+  FABRIC,
+  faultyTexts,
+  Gallery,
+  LOG_LIVES,
+  REPLICATION,
+  SLOW_MEMBERS,
+  UNITS,
+} from './gallery.ts';
 
 const TIMEOUT_MS = 400_000;
 
 describe.each([
   ['the cluster log', CLUSTER, CLUSTER_EXHIBITS],
   ['replication', REPLICATION, REPLICATION_EXHIBITS],
+  ['shared units', UNITS, UNIT_EXHIBITS],
   ['slow members', SLOW_MEMBERS, SLOW_MEMBER_EXHIBITS],
   ["a log's lives", LOG_LIVES, REUSE_EXHIBITS],
   ['whole nodes', FABRIC, FABRIC_EXHIBITS],

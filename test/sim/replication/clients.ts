@@ -344,7 +344,8 @@ export class Clients {
   readEverything(answered: (ok: boolean) => void): number | undefined {
     const server = this.#servers().find((s) => isServing(s, this.#group));
     if (server === undefined) return undefined;
-    const luns = server.host.group(this.#group)?.luns() ?? [];
+    const all = server.host.group(this.#group)?.luns() ?? [];
+    const luns = all.filter(({ lunId }) => LUNS.includes(lunId));
     for (const { lunId } of luns) this.#readRange(server, lunId, 0, SECTORS, answered);
     return luns.length;
   }

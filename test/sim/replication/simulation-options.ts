@@ -10,6 +10,8 @@ export interface SimulationOptions {
   readonly ignoresDisks?: boolean;
   readonly durability?: 'write-back' | 'durable';
   readonly troubleMs?: number;
+  /** Initiators share units besides, as node/scsi serves them. */
+  readonly units?: boolean;
   readonly logger?: (nodeId: string) => Logger;
 }
 

@@ -3,6 +3,7 @@ import { silentLogger } from '../../../base/logger.ts';
 import { DamagedCopyError, ReplicationHost } from '../../../storage/replication/index.ts';
 import { Guardians } from '../guardians.ts';
 import { Network } from '../network.ts';
+import { UnitClients } from '../units/unit-clients.ts';
 import { Process, World } from '../world.ts';
 import { ACKNOWLEDGEMENT_WEATHER, Addresses, isAcknowledgement } from './addresses.ts';
 import { Ambushes } from './ambushes.ts';
@@ -34,6 +35,7 @@ export class Simulation {
   readonly #nodes = new Map<string, Node>();
   readonly #counters = new CounterSet();
   readonly #clients: Clients;
+  readonly #units: UnitClients | undefined;
   readonly #addresses: Addresses;
   readonly #guardians: Guardians;
   /** Processes whose node has been started once more elsewhere, without their knowing it. */
@@ -57,13 +59,15 @@ export class Simulation {
       this.#addresses.overhear(from, message);
       this.#bitRot.spoil(message);
     };
-    this.#clients = new Clients({
+    const used = {
+      group: GROUP,
       world: this.world,
       counters: this.#counters,
       servers: () => this.#running(),
-      readBegins: (server) => this.#judge.readBegins(server.process),
-      fail: (what) => this.#fail(what),
-    });
+      fail: (what: string) => this.#fail(what),
+    };
+    this.#clients = new Clients({ ...used, readBegins: (server) => this.#judge.readBegins(server.process) });
+    this.#units = options.units === true ? new UnitClients(used) : undefined;
     const durability = options.durability ?? 'write-back';
     this.authority = new Authority(
       this.world,
@@ -105,13 +109,15 @@ export class Simulation {
       this.#network.weather = ACKNOWLEDGEMENT_WEATHER;
     }
     for (const nodeId of NODES) this.#start(nodeId, this.#drives.make(nodeId), 0);
-    this.#clients.start(CLIENTS);
+    this.#clients.start(this.#units === undefined ? CLIENTS : 1);
+    this.#units?.start();
     world.after(50, () => this.#watchNodes());
     world.after(300, () => this.#makeTrouble());
     const watch = (): void => this.#checkServing();
     await world.runUntil(troubleMs, watch);
     this.#inTrouble = false;
     this.#clients.pauseMs = [20, 100];
+    this.#units?.slowDown();
     this.authority.heal();
     this.#network.heal();
     for (const node of this.#left) this.#end(node);
@@ -123,11 +129,13 @@ export class Simulation {
     }
     await world.runUntil(troubleMs + 2_500, watch);
     this.#clients.isOver = true;
+    this.#units?.stop();
     await world.runUntil(troubleMs + 3_200, watch);
     await this.#readEverything(watch);
     const { inSync } = this.authority.group;
     this.#failIf(whatIsNotTheSame(inSync, [...this.#nodes.values()]) ?? this.#bitRot.leftDamaged());
     this.#clients.check();
+    this.#units?.check();
     for (const event of NEVER) if (this.#counters.get(event) > 0) this.#fail(`${event} happened`);
     return { violation: this.#violation, counts: this.#allCounts(), trace: this.#trace() };
   }
@@ -201,7 +209,10 @@ export class Simulation {
     });
     const node: Node = { nodeId, disk, process, host, starts: starts + 1, lastSeenMs: world.nowMs };
     this.#nodes.set(nodeId, node);
-    host.onServingChange((_, serving) => void this.#addresses.follow(process, serving));
+    host.onServingChange((_, serving) => {
+      void this.#addresses.follow(process, serving);
+      if (!serving) this.#units?.ceased(process);
+    });
     void host.start();
     authority.listen(process, (state) => {
       if (this.#left.has(node)) return;

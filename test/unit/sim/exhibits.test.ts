@@ -5,6 +5,7 @@ import {
   REPLICATION_EXHIBITS,
   REUSE_EXHIBITS,
   SLOW_MEMBER_EXHIBITS,
+  UNIT_EXHIBITS,
 } from '../../sim/museum/exhibits.ts';
 import { faultyTexts } from '../../sim/museum/gallery.ts';
 
@@ -14,6 +15,7 @@ describe('each fault of the museum', () => {
     ...REPLICATION_EXHIBITS,
     ...REUSE_EXHIBITS,
     ...SLOW_MEMBER_EXHIBITS,
+    ...UNIT_EXHIBITS,
     ...FABRIC_EXHIBITS,
   ];
   it.each(all)('still fits: $name', (exhibit) => {

@@ -1,0 +1,69 @@
+import type { SeededRandom } from '../../../base/random.ts';
+import { sectorOf } from '../replication/sectors.ts';
+import {
+  type Ending,
+  fullStatus,
+  read,
+  reserveOut,
+  statusOf,
+  type UnitCommand,
+  write,
+} from './unit-commands.ts';
+import { EXCLUSIVE_ACCESS, type ReserveInput, type ReserveOutput, WRITE_EXCLUSIVE } from './unit-models.ts';
+import { type Step, type UnitUser, valueOf } from './unit-users.ts';
+
+const GUARDED_LBA = 3;
+
+/** Registers, reserves, gives back and preempts, and reads and writes a block whether it may or not. */
+export class Reserver implements UnitUser {
+  readonly #random: SeededRandom;
+  readonly #name: string;
+  readonly #others: readonly string[];
+  #count = 0;
+
+  constructor(random: SeededRandom, name: string, others: readonly string[]) {
+    this.#random = random;
+    this.#name = name;
+    this.#others = others;
+  }
+
+  next(): Step<ReserveInput, ReserveOutput> {
+    const by = this.#name;
+    const key = keyOf(by);
+    const kind = this.#random.below(100);
+    if (kind < 30) return this.#write();
+    if (kind < 45) return step({ kind: 'read', by }, read(GUARDED_LBA, 1), ({ data }) => valueOf(data));
+    if (kind < 53) return step({ kind: 'status', by }, fullStatus, ({ data }) => statusOf(data, NAMES));
+    if (kind < 65)
+      return step({ kind: 'register', by }, reserveOut('registerIgnoring', { key: 0, actionKey: key }));
+    if (kind < 68) return step({ kind: 'unregister', by }, reserveOut('registerIgnoring', { key: 0 }));
+    if (kind < 70) return step({ kind: 'clear', by }, reserveOut('clear', { key }));
+    const type = this.#random.below(3) === 0 ? EXCLUSIVE_ACCESS : WRITE_EXCLUSIVE;
+    if (kind < 80) return step({ kind: 'reserve', by, type }, reserveOut('reserve', { key, type }));
+    if (kind < 88) return step({ kind: 'release', by, type }, reserveOut('release', { key, type }));
+    const victim = this.#others[this.#random.below(this.#others.length)] as string;
+    const command = reserveOut('preemptAndAbort', { key, actionKey: keyOf(victim), type });
+    return { ...step({ kind: 'preempt', by, victim, type }, command), effect: { kind: 'abort', by } };
+  }
+
+  #write(): Step<ReserveInput, ReserveOutput> {
+    const value = keyOf(this.#name) * 1_000_000 + ++this.#count;
+    const by = this.#name;
+    const effect = { kind: 'effect', by, value } as const;
+    return { ...step({ kind: 'write', by, value }, write(GUARDED_LBA, sectorOf(value))), effect };
+  }
+}
+
+function step(
+  input: ReserveInput,
+  command: UnitCommand,
+  found: (ending: Extract<Ending, { kind: 'good' }>) => ReserveOutput = () => 'good',
+): Step<ReserveInput, ReserveOutput> {
+  return { input, command, understand: (ending) => (ending.kind === 'good' ? found(ending) : ending.kind) };
+}
+
+function keyOf(name: string): number {
+  return name.charCodeAt(0);
+}
+
+const NAMES: ReadonlyMap<number, string> = new Map(['A', 'B', 'C'].map((name) => [keyOf(name), name]));
