@@ -38,6 +38,8 @@ test('a socket takes at once what it has room for, and what comes later follows 
   }
   expect(sent).toBeGreaterThan(1);
   sink.write(rest);
+  // The system may have found more room meanwhile, and takes that at once too.
+  while (near.writableLength === 0) sink.write(next());
   // Behind what waits in the stream nothing may go at once.
   expect(sink.writeNow([piece])).toBe(0);
   const last = next();
