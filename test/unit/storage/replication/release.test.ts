@@ -111,6 +111,16 @@ describe('a new primary', () => {
     expect(driver.primary?.phase).toBe('aligning');
   });
 
+  it('serves at once when the guardian of the one before it has seen it end, and not another process of that node', () => {
+    const driver = successor();
+    driver.step({ kind: 'ended', peer: { nodeId: 'b', incarnation: 'b.2' } });
+    driver.tick(TICK_MS);
+    expect(driver.primary?.phase).toBe('aligning');
+    driver.step({ kind: 'ended', peer: identity('b') });
+    driver.tick(TICK_MS);
+    expect(driver.primary?.phase).toBe('serving');
+  });
+
   it('does not take what was said in an earlier reign', () => {
     const driver = successor();
     driver.ack('b', 2, { reign: 2, released: true });
