@@ -24,6 +24,15 @@ export const systemRandom: RandomSource = {
   bytes: (length) => randomBytes(length),
 };
 
+/** What looking for the next request before sleeping needs of the thread. */
+export const systemPolling = {
+  clock: systemClock,
+  nextTurn: (turn: () => void): void => {
+    setImmediate(turn);
+  },
+  involuntarySwitches: (): number => process.resourceUsage().involuntaryContextSwitches,
+};
+
 /**
  * A logger writing JSON lines to standard error, each with the node and the component.
  * @param level the least level written

@@ -1,5 +1,22 @@
 import type { Clock } from '../../base/clock.ts';
-import { MAX_POLL_CREDIT_MS, POLL_AFTER_REQUESTS, POLL_MS, POLL_REST_MS, POLL_VAIN_SHARE } from './limits.ts';
+import {
+  MAX_POLL_CREDIT_MS,
+  MAX_POLL_SWITCHES,
+  POLL_AFTER_REQUESTS,
+  POLL_CHECK_REQUESTS,
+  POLL_MS,
+  POLL_REST_MS,
+  POLL_SHARED_REST_MS,
+  POLL_VAIN_SHARE,
+} from './limits.ts';
+
+export interface PollingHost {
+  readonly clock: Clock;
+  /** Runs its argument in the next turn of the event loop, which then does not sleep. */
+  nextTurn(turn: () => void): void;
+  /** How often this process has been set aside for another one although it had something to do; only ever more. */
+  involuntarySwitches(): number;
+}
 
 /**
  * Looks for the next request of an initiator that sends one at a time, for a moment, instead of going to sleep at once: to
@@ -10,8 +27,7 @@ import { MAX_POLL_CREDIT_MS, POLL_AFTER_REQUESTS, POLL_MS, POLL_REST_MS, POLL_VA
  * processor. What is spent in vain stays below a share of the time that passes (docs/adr/0022-a-moment-of-polling.md).
  */
 export class IdlePolling {
-  readonly #clock: Clock;
-  readonly #nextTurn: (turn: () => void) => void;
+  readonly #host: PollingHost;
   #isAllowed: boolean;
   #last: object | undefined;
   /** When the last request had been dealt with. */
@@ -24,12 +40,14 @@ export class IdlePolling {
   /** What may still be spent in vain. */
   #creditMs = MAX_POLL_CREDIT_MS;
   #isPolling = false;
+  /** Requests found by polling since it was last asked how often the process was set aside. */
+  #unchecked = 0;
+  #switches: number;
 
-  /** @param nextTurn runs its argument in the next turn of the event loop, which then does not sleep */
-  constructor(clock: Clock, nextTurn: (turn: () => void) => void, isAllowed: boolean) {
-    this.#clock = clock;
-    this.#nextTurn = nextTurn;
+  constructor(host: PollingHost, isAllowed: boolean) {
+    this.#host = host;
     this.#isAllowed = isAllowed;
+    this.#switches = host.involuntarySwitches();
   }
 
   get isPolling(): boolean {
@@ -48,26 +66,29 @@ export class IdlePolling {
    */
   served(initiator: object, cameMs: number): void {
     if (!this.#isAllowed) return;
-    const nowMs = this.#clock.monotonicMs();
+    const nowMs = this.#host.clock.monotonicMs();
     this.#creditMs = Math.min(MAX_POLL_CREDIT_MS, this.#creditMs + (nowMs - this.#lastMs) * POLL_VAIN_SHARE);
     this.#streak = cameMs - this.#lastMs <= POLL_MS && initiator === this.#last ? this.#streak + 1 : 0;
     this.#last = initiator;
     this.#lastMs = nowMs;
-    if (this.#isPolling) this.#turned(cameMs, nowMs);
+    if (this.#isPolling) {
+      this.#turned(cameMs, nowMs);
+      this.#found(nowMs);
+    }
     if (this.#streak < POLL_AFTER_REQUESTS || this.#creditMs < POLL_MS || nowMs < this.#restUntilMs) return;
     this.#untilMs = nowMs + POLL_MS;
     if (this.#isPolling) return;
     this.#isPolling = true;
     this.#lastTurnMs = nowMs;
-    this.#nextTurn(this.#turn);
+    this.#host.nextTurn(this.#turn);
   }
 
   readonly #turn = (): void => {
-    const nowMs = this.#clock.monotonicMs();
+    const nowMs = this.#host.clock.monotonicMs();
     const overMs = nowMs - this.#untilMs;
     this.#turned(nowMs, nowMs);
     if (overMs < 0 && nowMs >= this.#restUntilMs && this.#isAllowed) {
-      this.#nextTurn(this.#turn);
+      this.#host.nextTurn(this.#turn);
       return;
     }
     this.#isPolling = false;
@@ -83,5 +104,17 @@ export class IdlePolling {
     // A thread that is always ready waits its turn behind those that have slept.
     if (lookedMs - this.#lastTurnMs > POLL_MS) this.#restUntilMs = nowMs + POLL_REST_MS;
     this.#lastTurnMs = nowMs;
+  }
+
+  /**
+   * Where the initiator, or whoever else has work as short, is on the same processor, each of its turns takes no longer than
+   * the moment, and yet this thread is only in its way.
+   */
+  #found(nowMs: number): void {
+    if (++this.#unchecked < POLL_CHECK_REQUESTS) return;
+    this.#unchecked = 0;
+    const switches = this.#host.involuntarySwitches();
+    if (switches - this.#switches > MAX_POLL_SWITCHES) this.#restUntilMs = nowMs + POLL_SHARED_REST_MS;
+    this.#switches = switches;
   }
 }

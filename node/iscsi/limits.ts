@@ -53,6 +53,10 @@ export const POLL_MS = 0.1;
 export const POLL_AFTER_REQUESTS = 16;
 /** For so long it is not done where somebody else was given the processor meanwhile. */
 export const POLL_REST_MS = 10;
+/** After so many requests found it is asked whether more often than so the process was set aside; then it is not done for so long. */
+export const POLL_CHECK_REQUESTS = 64;
+export const MAX_POLL_SWITCHES = 8;
+export const POLL_SHARED_REST_MS = 1_000;
 /** Of the time that passes, what may be spent looking in vain, and how much of that can be saved up. */
 export const POLL_VAIN_SHARE = 0.05;
 export const MAX_POLL_CREDIT_MS = 2;

@@ -29,7 +29,7 @@ import { announceAddress } from '../net/gratuitous-arp.ts';
 import { nudgeConnections } from '../net/tcp-nudge.ts';
 import type { Endpoint } from '../net/tcp-segment.ts';
 import { PeerMesh } from '../peer/peer-mesh.ts';
-import { systemClock, systemLogger, systemRandom, systemTimers } from '../system.ts';
+import { systemClock, systemLogger, systemPolling, systemRandom, systemTimers } from '../system.ts';
 import { CommandChannel } from './command-channel.ts';
 import { DataPlane } from './data-plane.ts';
 import { GroupDirectory } from './group-directory.ts';
@@ -215,7 +215,7 @@ function relayToFirst(): GuardianRelay {
 
 const targets = new TargetSessions({ timers: systemTimers, logger: logger('iscsi') });
 const budget = sessionMemory(config.sessionBytes);
-const polling = new IdlePolling(systemClock, setImmediate, false);
+const polling = new IdlePolling(systemPolling, false);
 /** The main thread wants one too. */
 const hasCoreOfItsOwn = availableParallelism() > place.count;
 const movablePortal = makePortal(undefined);

@@ -11,7 +11,7 @@ import { SpareSegments } from '../../storage/log/spare-segments.ts';
 import { IdlePolling } from '../iscsi/idle-polling.ts';
 import { IscsiPortal } from '../iscsi/portal.ts';
 import type { PortalAddress } from '../iscsi/ports.ts';
-import { systemClock, systemLogger, systemRandom, systemTimers } from '../system.ts';
+import { systemClock, systemLogger, systemPolling, systemRandom, systemTimers } from '../system.ts';
 import { FileLun } from './file-lun.ts';
 import { LunDirectory } from './lun-directory.ts';
 import { ReadOnlyDevice } from './read-only-device.ts';
@@ -63,7 +63,7 @@ const portal = new IscsiPortal({
   logger: logger('iscsi'),
   counters,
   limits: { memoryBytes: config.sessionBytes },
-  polling: new IdlePolling(systemClock, setImmediate, availableParallelism() >= config.workers),
+  polling: new IdlePolling(systemPolling, availableParallelism() >= config.workers),
 });
 
 async function start(): Promise<void> {

@@ -3,9 +3,12 @@ import { ManualClock } from '../../../../base/clock.ts';
 import { IdlePolling } from '../../../../node/iscsi/idle-polling.ts';
 import {
   MAX_POLL_CREDIT_MS,
+  MAX_POLL_SWITCHES,
   POLL_AFTER_REQUESTS,
+  POLL_CHECK_REQUESTS,
   POLL_MS,
   POLL_REST_MS,
+  POLL_SHARED_REST_MS,
   POLL_VAIN_SHARE,
 } from '../../../../node/iscsi/limits.ts';
 import { connectInitiator } from '../../../../scripts/simulator/iscsi-initiator.ts';
@@ -18,7 +21,11 @@ const INITIATOR = {};
 function setUp() {
   const clock = new ManualClock();
   const turns: (() => void)[] = [];
-  const polling = new IdlePolling(clock, (turn) => turns.push(turn), true);
+  const setAside = { times: 0 };
+  const polling = new IdlePolling(
+    { clock, nextTurn: (turn) => turns.push(turn), involuntarySwitches: () => setAside.times },
+    true,
+  );
   const spent = { ms: 0 };
   /** Lets time pass: in turns as long as it polls, asleep when it does not. */
   const pass = (ms: number): void => {
@@ -34,7 +41,7 @@ function setUp() {
     polling.served(initiator, clock.monotonicMs());
     pass(everyMs);
   };
-  return { clock, polling, pass, request, spent, turns };
+  return { clock, polling, pass, request, setAside, spent, turns };
 }
 
 test('it looks for the next request once several came soon, and as long as they do', () => {
@@ -130,6 +137,27 @@ test('it rests where others had the processor, although the next request was the
   expect(polling.isPolling).toBe(true);
 });
 
+test('it rests for long where the process is often set aside meanwhile, however shortly, and not where seldom', () => {
+  const { clock, polling, request, setAside } = setUp();
+  for (let i = 0; i < 100 * POLL_CHECK_REQUESTS; i++) {
+    request(POLL_MS / 2);
+    if (i % ((2 * POLL_CHECK_REQUESTS) / MAX_POLL_SWITCHES) === 0) setAside.times++;
+  }
+  expect(polling.isPolling).toBe(true);
+  for (let i = 0; i <= POLL_CHECK_REQUESTS; i++) {
+    request(POLL_MS / 2);
+    setAside.times++;
+  }
+  expect(polling.isPolling).toBe(false);
+  const untilMs = clock.monotonicMs() + POLL_SHARED_REST_MS - 2 * POLL_CHECK_REQUESTS * POLL_MS;
+  while (clock.monotonicMs() < untilMs) {
+    request(POLL_MS / 2);
+    expect(polling.isPolling).toBe(false);
+  }
+  for (let i = 0; i < 4 * POLL_CHECK_REQUESTS; i++) request(POLL_MS / 2);
+  expect(polling.isPolling).toBe(true);
+});
+
 test('what is spent in vain stays below its share, whatever the requests are like', () => {
   const { clock, request, pass, polling, spent } = setUp();
   const start = clock.monotonicMs();
@@ -151,7 +179,7 @@ describe('a target', () => {
   /** One whose requests all seem to come at once, and that never gets to its next turn. */
   async function attached(connections: number) {
     const clock = new ManualClock();
-    const polling = new IdlePolling(clock, () => {}, true);
+    const polling = new IdlePolling({ clock, nextTurn: () => {}, involuntarySwitches: () => 0 }, true);
     const { portal, host, port } = await startTarget({ polling, clock });
     onTestFinished(() => portal.close());
     const names = { initiatorName: INITIATOR_NAME, targetName: TARGET };
