@@ -28,6 +28,8 @@ export const RECONNECT_MAX_MS = 500;
 
 /** Messages of one step are put together in pieces of this size: the longest that replication makes, and some more. */
 export const STAGE_BYTES = 1_179_648;
+/** A message of this size leaves at once, with what is staged, unless others are on their way. */
+export const AT_ONCE_BYTES = 65_536;
 /** Such pieces that wait to be used again, for one link. */
 export const MAX_FREE_STAGES = 2;
 /** Distinct complaints remembered, so that each is logged once. */

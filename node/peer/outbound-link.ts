@@ -7,6 +7,7 @@ import { FOREIGN_CERTIFICATE, NODE_REMOVED, refusalOf } from './admission.ts';
 import { encodeFrame, encodeFrameHeader, type Frame, FrameDecoder, FrameType } from './frame-codec.ts';
 import { decodeHello, decodeRefusal, encodeHello, encodeRefusal, type Refusal } from './hello-codec.ts';
 import {
+  AT_ONCE_BYTES,
   HANDSHAKE_TIMEOUT_MS,
   LINK_DEAD_AFTER_MS,
   MAX_HELLO_BYTES,
@@ -119,14 +120,16 @@ export class OutboundLink {
     }
     stage.add(encodeFrameHeader(FrameType.message, lengthBytes));
     for (const part of parts) stage.add(part);
-    this.#flushAfterThisStep();
+    // There are few writes to be saved by waiting for more.
+    if (lengthBytes >= AT_ONCE_BYTES && this.#socket.writableLength === 0) stage.flush();
+    else this.#flushAfterThisStep();
     this.#context.counters.add('peer.sent');
     return true;
   }
 
   /**
-   * All messages of one step of the sender leave as one write, right after that step: other work that it has begun
-   * (such as a write to its own disk) is not to hold them up.
+   * All messages of one step of the sender leave as one write, right after that step, unless a long one takes them
+   * along: other work that it has begun (such as a write to its own disk) is not to hold them up.
    */
   #flushAfterThisStep(): void {
     if (this.#isStaging) return;

@@ -40,6 +40,8 @@ export interface LunHost extends LogBlocks {
   admit(lunId: number, lengthBytes: number): Promise<void> | undefined;
   /** Whether admit would have nothing to wait for, nor to throw. */
   admitsNow(lunId: number, lengthBytes: number): boolean;
+  /** A write may be about to be begun at once: the time to hand on earlier ones. */
+  beforeWrite(): void;
   /** The epoch new records carry. */
   recordEpoch(): number;
   /**
@@ -174,6 +176,7 @@ export class LunDevice implements BlockDevice {
     options: { forceUnitAccess: boolean },
     ended: WriteEnded,
   ): boolean {
+    this.#host.beforeWrite();
     let lengthBytes = 0;
     for (const part of parts) lengthBytes += part.length;
     const startByte = lba * LOGICAL_BLOCK_BYTES;

@@ -64,6 +64,11 @@ export const TAIL_CACHE_BYTES = 16 * 1024 * 1024;
  * waits for. Enough to keep 1 GB/s busy over 4 ms; what is more waits with its sender.
  */
 export const PIPELINE_BYTES = 4 * 1024 * 1024;
+/**
+ * Writes of one turn of the loop that go to the other members ahead of the rest, where these have nothing to do: so all
+ * work at the same time, and not one after the other. Half of what an initiator with 32 writes of 4 KiB has in flight.
+ */
+export const AHEAD_BYTES = 64 * 1024;
 /** A LUN with no more than this in flight never waits for those of others. */
 export const FAIR_FLOOR_BYTES = 256 * 1024;
 /** LUNs that wait are let in by turns of so much. */

@@ -28,7 +28,7 @@ import { LogWriter, type LogWriterEvents } from './log-writer.ts';
 import { newCore } from './new-core.ts';
 import { Notices } from './notices.ts';
 import type { LunInfo, PortalGroup, PortalGroupStatus } from './portal-group.ts';
-import { hadByAllLinked, isServing, leaseUntilMs } from './primary-state.ts';
+import { areOthersIdle, hadByAllLinked, isServing, leaseUntilMs } from './primary-state.ts';
 import { ReceivedMemory } from './received-memory.ts';
 import type { DamageStatus } from './record-mender.ts';
 import type { ReplicaFiles } from './replica-files.ts';
@@ -127,6 +127,7 @@ export class PortalGroupReplica implements PortalGroup {
       primary: () => this.#state.primary,
       durability: () => this.#durability,
       step: (event) => this.step(event),
+      areOthersIdle: () => areOthersIdle(this.#state.primary, options.transport),
     });
     this.#received = new ReceivedMemory(this.#core, this.#table);
     this.#tail = new TailCache((slab) => this.#writes.memory.giveBack(slab));
@@ -265,7 +266,7 @@ export class PortalGroupReplica implements PortalGroup {
       }
       this.#received.settle(this.#state.primary === undefined);
       this.#writes.settle();
-      this.#noteServing();
+      if (!this.#writes.isGoingAhead) this.#noteServing();
     } catch (error) {
       this.#fail(error);
     }

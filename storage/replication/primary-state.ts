@@ -1,3 +1,4 @@
+import type { PeerTransport } from '../../base/peer-transport.ts';
 import type { MembershipChange, ReplicaCore } from './core.ts';
 import { isInSync, type MemberIdentity, type PortalGroupState, type ReplicationNode } from './group-state.ts';
 
@@ -171,6 +172,16 @@ export function hadByAllLinked({ members }: PrimaryState): number {
   let index = Number.POSITIVE_INFINITY;
   for (const { linkUp, ackedIndex } of members.values()) if (linkUp) index = Math.min(index, ackedIndex);
   return index;
+}
+
+/** There are members whose word is needed, and what is sent to them now waits for nothing. */
+export function areOthersIdle(
+  state: PrimaryState | undefined,
+  transport: Pick<PeerTransport, 'queuedBytes'>,
+): boolean {
+  if (state === undefined) return false;
+  const required = requiredMembers(state);
+  return required.length > 0 && required.every(({ nodeId }) => transport.queuedBytes(nodeId) === 0);
 }
 
 /** A replica whose process the cluster counts as up and that is not in the set. */

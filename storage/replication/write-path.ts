@@ -8,7 +8,7 @@ import { type HeldRecord, RecordBatch } from '../lun/record-batch.ts';
 import { RecordMemory } from '../lun/record-memory.ts';
 import type { WriteToBuild } from '../lun/write-records.ts';
 import type { LogView, ReplicaEvent } from './core.ts';
-import { LEASE_WAIT_MS, TOO_FEW_WAIT_MS } from './limits.ts';
+import { AHEAD_BYTES, LEASE_WAIT_MS, TOO_FEW_WAIT_MS } from './limits.ts';
 import type { LogWriter } from './log-writer.ts';
 import { PendingWrites } from './pending-writes.ts';
 import { durableEverywhere, isServing, leaseUntilMs, type PrimaryState } from './primary-state.ts';
@@ -28,11 +28,14 @@ export interface WritePathOptions {
   /** Of the group, as this member last heard; a backup is asked as well. */
   readonly durability: () => 'write-back' | 'durable';
   readonly step: (event: ReplicaEvent) => void;
+  /** Other members' word is needed, and what is handed on now leaves now. */
+  readonly areOthersIdle: () => boolean;
 }
 
 /**
  * Gives writes their places in the log. All that arrive in one turn of the event loop are handed to the log,
- * and to the other members, together; those that follow each other on the disk as well, as one record.
+ * and to the other members, together; those that follow each other on the disk as well, as one record. But where the
+ * other members have nothing to do, the first of them go ahead.
  */
 export class WritePath implements LunHost {
   readonly #options: WritePathOptions;
@@ -41,7 +44,9 @@ export class WritePath implements LunHost {
   readonly readAt: ReadAt;
   readonly readAtNow?: ReadAtNow | undefined;
   readonly #batch = new RecordBatch(this.memory);
+  #batchBytes = 0;
   #batchWantsSync = false;
+  #isAhead = false;
   /** Rises whenever what waits in #batch has lost its places. */
   #era = 0;
 
@@ -135,6 +140,22 @@ export class WritePath implements LunHost {
     return this.#options.view.nextIndex + this.#batch.length;
   }
 
+  /** Nobody is to be told of anything: a write is being begun. */
+  get isGoingAhead(): boolean {
+    return this.#isAhead;
+  }
+
+  beforeWrite(): void {
+    if (this.#batchBytes < AHEAD_BYTES || !this.#options.areOthersIdle()) return;
+    this.#isAhead = true;
+    try {
+      this.#sendBatch(this.#era);
+    } finally {
+      this.#isAhead = false;
+    }
+    queueMicrotask(() => this.settle());
+  }
+
   submit(records: readonly LoggedRecord[], forceUnitAccess: boolean, ended: WriteEnded): number {
     this.assertServing();
     const firstIndex = this.nextIndex;
@@ -145,6 +166,7 @@ export class WritePath implements LunHost {
     if (forceUnitAccess) this.#batchWantsSync = true;
     const lunId = lunOf(records.at(-1)?.record);
     const endIndex = firstIndex + records.length;
+    this.#batchBytes += lengthBytes;
     this.#pending.add({ lunId, endIndex, lengthBytes, forceUnitAccess, records, ended });
     return firstIndex;
   }
@@ -155,6 +177,7 @@ export class WritePath implements LunHost {
     const records = this.#batch.write(lun, write, this.nextIndex);
     if (forceUnitAccess) this.#batchWantsSync = true;
     const { lunId, lengthBytes } = write;
+    this.#batchBytes += lengthBytes;
     this.#pending.add({ lunId, endIndex: this.nextIndex, lengthBytes, forceUnitAccess, records, ended });
   }
 
@@ -165,9 +188,11 @@ export class WritePath implements LunHost {
   }
 
   #sendBatch(era: number): void {
-    if (era !== this.#era) return;
+    // It may have gone ahead.
+    if (era !== this.#era || this.#batch.length === 0) return;
     const batch = this.#batch.take();
     const wantsSync = this.#batchWantsSync;
+    this.#batchBytes = 0;
     this.#batchWantsSync = false;
     const { view, step, writer } = this.#options;
     const firstIndex = view.nextIndex;
@@ -191,7 +216,7 @@ export class WritePath implements LunHost {
   /** Answers those whose wait is over, as the state now stands. */
   settle(): void {
     const primary = this.#options.primary();
-    if (primary === undefined) return;
+    if (primary === undefined || this.#isAhead) return;
     const { table, view } = this.#options;
     const durableIndex = durableEverywhere(primary);
     this.#pending.onCommitted(Math.min(view.commitIndex, table.appliedIndex), durableIndex);
@@ -222,6 +247,7 @@ export class WritePath implements LunHost {
   #dropBatch(): void {
     this.#era++;
     this.#batch.drop();
+    this.#batchBytes = 0;
     this.#batchWantsSync = false;
   }
 }

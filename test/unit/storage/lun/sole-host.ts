@@ -76,6 +76,8 @@ export class SoleHost implements LunHost {
     return this.table.get(1) === lun;
   }
 
+  beforeWrite(): void {}
+
   assertServing(): void {
     if (!this.serving) throw new DeviceError('not-serving', 'not now');
   }
