@@ -39,6 +39,7 @@ export const UNIT_EXHIBITS: readonly Exhibit[] = [
       },
     ],
     seeds: 20,
+    fromSeed: 30,
   },
   {
     name: 'changes of reservations that do not wait for each other',
