@@ -97,6 +97,8 @@ export class DemoClient {
     this.#stopWriting = false;
     this.#lastAcknowledgedAtMs = performance.now();
     this.#writing = Array.from({ length: WRITES_IN_FLIGHT }, (_, lane) => this.#writeLane(lane));
+    // stopWriting() tells of a failure. Where the demonstration ends before that, what ended it is to be seen.
+    for (const lane of this.#writing) lane.catch(() => {});
   }
 
   /** Stops once what has been begun is acknowledged. */
