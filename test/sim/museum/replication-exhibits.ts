@@ -123,7 +123,7 @@ export const REPLICATION_EXHIBITS: readonly Exhibit[] = [
       },
     ],
     seeds: 20,
-    fromSeed: 1240,
+    fromSeed: 2210,
   },
   {
     name: 'a release that is sent before the address is off the node',
