@@ -4,6 +4,7 @@ import {
   MAX_POLL_SWITCHES,
   POLL_AFTER_REQUESTS,
   POLL_CHECK_REQUESTS,
+  POLL_MIN_GAP_MS,
   POLL_MS,
   POLL_REST_MS,
   POLL_SHARED_REST_MS,
@@ -22,9 +23,9 @@ export interface PollingHost {
  * Looks for the next request of an initiator that sends one at a time, for a moment, instead of going to sleep at once: to
  * be woken takes longer than to answer a short read. One for each thread.
  *
- * It pays where the next one comes within that moment, so it is done only after several of one initiator did so one after
- * another, with none of anybody else's between them, and ends with the first that did not, or when others want the
- * processor. What is spent in vain stays below a share of the time that passes (docs/adr/0022-a-moment-of-polling.md).
+ * It pays where the next one comes within that moment and yet not at once, so it is done only after several of one
+ * initiator did so one after another, with none of anybody else's between them, and ends with the first that did not, or
+ * when others want the processor. What is spent in vain stays below a share of the time that passes (docs/adr/0022-a-moment-of-polling.md).
  */
 export class IdlePolling {
   readonly #host: PollingHost;
@@ -68,7 +69,7 @@ export class IdlePolling {
     if (!this.#isAllowed) return;
     const nowMs = this.#host.clock.monotonicMs();
     this.#creditMs = Math.min(MAX_POLL_CREDIT_MS, this.#creditMs + (nowMs - this.#lastMs) * POLL_VAIN_SHARE);
-    this.#streak = cameMs - this.#lastMs <= POLL_MS && initiator === this.#last ? this.#streak + 1 : 0;
+    this.#streak = initiator === this.#last && this.#isWorthIt(cameMs - this.#lastMs) ? this.#streak + 1 : 0;
     this.#last = initiator;
     this.#lastMs = nowMs;
     if (this.#isPolling) {
@@ -81,6 +82,11 @@ export class IdlePolling {
     this.#isPolling = true;
     this.#lastTurnMs = nowMs;
     this.#host.nextTurn(this.#turn);
+  }
+
+  /** One that sleeps sees the time that it takes to be woken as well, which is what is to be gained. */
+  #isWorthIt(gapMs: number): boolean {
+    return gapMs <= POLL_MS && (this.#isPolling || gapMs >= POLL_MIN_GAP_MS);
   }
 
   readonly #turn = (): void => {
@@ -107,8 +113,8 @@ export class IdlePolling {
   }
 
   /**
-   * Where the initiator, or whoever else has work as short, is on the same processor, each of its turns takes no longer than
-   * the moment, and yet this thread is only in its way.
+   * Where somebody whose work is short is on the same processor, each of its turns takes no longer than the moment, and yet
+   * this thread is only in its way.
    */
   #found(nowMs: number): void {
     if (++this.#unchecked < POLL_CHECK_REQUESTS) return;

@@ -48,15 +48,17 @@ export const MAX_FREE_DATA_BYTES = 32 * 1_048_576;
 export const MAX_POOLED_HEADERS = 1024;
 
 /** How long the next request of an initiator that sends one at a time is looked for before the thread goes to sleep. */
-export const POLL_MS = 0.1;
+export const POLL_MS = 0.2;
+/** What comes sooner than this after an answer is sent on the same processor, or by one that wakes as fast: there is nothing to gain. */
+export const POLL_MIN_GAP_MS = 0.02;
 /** So many requests have to have come so soon after the answer to the one before. */
 export const POLL_AFTER_REQUESTS = 16;
 /** For so long it is not done where somebody else was given the processor meanwhile. */
 export const POLL_REST_MS = 10;
 /** After so many requests found it is asked whether more often than so the process was set aside; then it is not done for so long. */
 export const POLL_CHECK_REQUESTS = 64;
-export const MAX_POLL_SWITCHES = 8;
-export const POLL_SHARED_REST_MS = 1_000;
+export const MAX_POLL_SWITCHES = 32;
+export const POLL_SHARED_REST_MS = 100;
 /** Of the time that passes, what may be spent looking in vain, and how much of that can be saved up. */
 export const POLL_VAIN_SHARE = 0.05;
 export const MAX_POLL_CREDIT_MS = 2;

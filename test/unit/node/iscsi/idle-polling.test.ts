@@ -6,6 +6,7 @@ import {
   MAX_POLL_SWITCHES,
   POLL_AFTER_REQUESTS,
   POLL_CHECK_REQUESTS,
+  POLL_MIN_GAP_MS,
   POLL_MS,
   POLL_REST_MS,
   POLL_SHARED_REST_MS,
@@ -89,7 +90,7 @@ test('what takes long to be dealt with is polled for as well, if the next one co
 test('several initiators are not waited for, however fast they are, and end it for one that was', () => {
   const { polling, request, pass, spent } = setUp();
   const others = [{}, {}, {}];
-  for (let i = 0; i < 10_000; i++) request(POLL_MS / 20, others[i % others.length]);
+  for (let i = 0; i < 10_000; i++) request(POLL_MS / 2, others[i % others.length]);
   expect(spent.ms).toBe(0);
   for (let i = 0; i <= POLL_AFTER_REQUESTS; i++) request(POLL_MS / 2);
   expect(polling.isPolling).toBe(true);
@@ -120,6 +121,15 @@ test('requests that are further apart are never waited for', () => {
   expect(spent.ms).toBe(0);
 });
 
+test('requests that come at once are not waited for, but where it looked for them already', () => {
+  const { polling, request, spent } = setUp();
+  for (let i = 0; i < 1000; i++) request(POLL_MIN_GAP_MS / 2);
+  expect(spent.ms).toBe(0);
+  for (let i = 0; i <= POLL_AFTER_REQUESTS; i++) request(POLL_MS / 2);
+  for (let i = 0; i < 1000; i++) request(POLL_MIN_GAP_MS / 2);
+  expect(polling.isPolling).toBe(true);
+});
+
 test('it rests where others had the processor, although the next request was there by then', () => {
   const { clock, polling, request, turns } = setUp();
   for (let i = 0; i < 2 * POLL_AFTER_REQUESTS; i++) request(POLL_MS / 2);
@@ -144,12 +154,13 @@ test('it rests for long where the process is often set aside meanwhile, however 
     if (i % ((2 * POLL_CHECK_REQUESTS) / MAX_POLL_SWITCHES) === 0) setAside.times++;
   }
   expect(polling.isPolling).toBe(true);
-  for (let i = 0; i <= POLL_CHECK_REQUESTS; i++) {
-    request(POLL_MS / 2);
+  // It is asked after so many; those before count for less.
+  for (let i = 0; i < 2 * POLL_CHECK_REQUESTS && polling.isPolling; i++) {
     setAside.times++;
+    request(POLL_MS / 2);
   }
   expect(polling.isPolling).toBe(false);
-  const untilMs = clock.monotonicMs() + POLL_SHARED_REST_MS - 2 * POLL_CHECK_REQUESTS * POLL_MS;
+  const untilMs = clock.monotonicMs() + POLL_SHARED_REST_MS - POLL_MS;
   while (clock.monotonicMs() < untilMs) {
     request(POLL_MS / 2);
     expect(polling.isPolling).toBe(false);
@@ -164,7 +175,7 @@ test('what is spent in vain stays below its share, whatever the requests are lik
   let vainMs = 0;
   for (let burst = 0; burst < 2000; burst++) {
     // As many as make it poll, and then none for longer than it waits.
-    for (let i = 0; i <= POLL_AFTER_REQUESTS; i++) request(TURN_MS / 4);
+    for (let i = 0; i <= POLL_AFTER_REQUESTS; i++) request(POLL_MIN_GAP_MS * 1.1);
     const before = spent.ms;
     pass(2 * POLL_MS);
     expect(polling.isPolling).toBe(false);
@@ -176,7 +187,7 @@ test('what is spent in vain stays below its share, whatever the requests are lik
 });
 
 describe('a target', () => {
-  /** One whose requests all seem to come at once, and that never gets to its next turn. */
+  /** One that never gets to its next turn. */
   async function attached(connections: number) {
     const clock = new ManualClock();
     const polling = new IdlePolling({ clock, nextTurn: () => {}, involuntarySwitches: () => 0 }, true);
@@ -189,27 +200,33 @@ describe('a target', () => {
       ),
     );
     onTestFinished(() => initiators.forEach((initiator) => initiator.destroy()));
-    return { polling, initiators };
+    /** Each of them waits a little before it sends. */
+    const read = async (initiator: (typeof initiators)[number] | undefined) => {
+      clock.advance(POLL_MIN_GAP_MS * 2);
+      await initiator?.read(0, 8);
+    };
+    return { clock, polling, initiators, read };
   }
 
   test('polls for one initiator that sends one request at a time', async () => {
-    const { polling, initiators } = await attached(1);
-    for (let i = 0; i <= POLL_AFTER_REQUESTS; i++) await initiators[0]?.read(0, 8);
+    const { polling, initiators, read } = await attached(1);
+    for (let i = 0; i <= POLL_AFTER_REQUESTS; i++) await read(initiators[0]);
     expect(polling.isPolling).toBe(true);
   });
 
   test('does not for one that sends several together', async () => {
-    const { polling, initiators } = await attached(1);
+    const { clock, polling, initiators } = await attached(1);
     for (let i = 0; i < POLL_AFTER_REQUESTS; i++) {
+      clock.advance(POLL_MIN_GAP_MS * 2);
       await Promise.all(initiators.flatMap((one) => [0, 8, 16, 24].map((lba) => one.read(lba, 8))));
     }
     expect(polling.isPolling).toBe(false);
   });
 
   test('does not for several that take turns', async () => {
-    const { polling, initiators } = await attached(3);
+    const { polling, initiators, read } = await attached(3);
     for (let i = 0; i < POLL_AFTER_REQUESTS; i++) {
-      for (const initiator of initiators) await initiator.read(0, 8);
+      for (const initiator of initiators) await read(initiator);
     }
     expect(polling.isPolling).toBe(false);
   });
