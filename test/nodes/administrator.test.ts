@@ -51,7 +51,7 @@ describe('a command that cannot be carried out', () => {
   const importOf = (name: string, file: string): string[] => ['image', 'import', name, file];
   const cases: readonly [string, () => string[], number, string][] = [
     ['import of an empty file', () => importOf('x', fixture.path('empty.raw')), 1, 'bad-file'],
-    ['import of a file of odd size', () => importOf('x', fixture.path('odd.raw')), 1, 'bad-value'],
+    ['import of a file of odd size', () => importOf('x', fixture.path('odd.raw')), 1, 'bad-file'],
     ['import of a missing file', () => importOf('x', fixture.path('missing.raw')), 1, 'bad-file'],
     ['import of a directory', () => importOf('x', fixture.path('folder.raw')), 1, 'bad-file'],
     ['import of more than an image may have', () => importOf('x', fixture.path('vast.raw')), 1, 'bad-file'],
