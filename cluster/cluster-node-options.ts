@@ -1,18 +1,15 @@
-import type { Clock, Timers } from '../base/clock.ts';
-import type { Counters } from '../base/counters.ts';
-import type { Logger } from '../base/logger.ts';
-import type { PeerTransport } from '../base/peer-transport.ts';
-import type { RandomSource } from '../base/random.ts';
-import type { RecordLog } from '../base/record-log.ts';
 import type { AppliedStore } from './applied-store.ts';
 import type { GroupDisks } from './disk-registration.ts';
 import type { MemberAddress } from './membership.ts';
-import type { LogBounds } from './raft-store.ts';
+import type { RaftLogOptions } from './raft-start.ts';
 import type { ClusterState, NodeEndpoints, NodeId, NodePlacement, WorkerEndpoints } from './state/model.ts';
 import type { StateVersions } from './state/versions.ts';
 
-/** What a node's part in the cluster log is made of, and whom it tells. */
-export interface ClusterNodeOptions {
+/** What the node itself finds out for its log. */
+type FoundByNode = 'raftId' | 'firstVoters' | 'members' | 'onTick';
+
+/** What a node's part in the cluster log is made of, and whom it tells. The transport's message handler becomes this node's. */
+export interface ClusterNodeOptions extends Omit<RaftLogOptions, FoundByNode> {
   readonly nodeId: NodeId;
   /** Differs at each start. */
   readonly incarnation: string;
@@ -25,25 +22,10 @@ export interface ClusterNodeOptions {
   readonly genesis: ClusterState;
   /** On a node that joined later: itself, and the members as it came. */
   readonly joined?: JoinedMembers;
-  /** Both belong to this node alone; closed by their owner, after stop. */
-  readonly records: RecordLog;
+  /** Belongs to this node alone, as `records` does; closed by its owner, after stop. */
   readonly appliedStore: AppliedStore;
-  /** Its message handler becomes this node's. */
-  readonly transport: PeerTransport;
-  readonly clock: Clock;
-  readonly timers: Timers;
-  readonly random: RandomSource;
-  readonly logger: Logger;
-  readonly counters: Counters;
-  /** See RaftLogOptions. */
-  readonly lost?: string;
-  readonly setAside?: (reason: string) => Promise<RecordLog>;
-  /** When to compact the log; default: see limits.ts. */
-  readonly logBounds?: LogBounds;
   /** Absent: this node does not tell its disks apart. */
   readonly groupDisks?: GroupDisks;
-  /** Bytes of entries in one message to a peer; default: see limits.ts. */
-  readonly maxMessageBytes?: number;
   /** This incarnation's word no longer counts: stop serving at once and start as another one. Called once. */
   readonly onFenced: () => void;
   /** This node has been removed from the cluster and is a member of nothing any more. Called once. */
