@@ -154,8 +154,13 @@ export function leaseUntilMs(state: PrimaryState): number {
   return until;
 }
 
+/** Infinite where there is no lease: in a set of one there is no need to ask what time it is. */
+export function servingUntilMs(state: PrimaryState): number {
+  return state.phase === 'serving' ? leaseUntilMs(state) : Number.NEGATIVE_INFINITY;
+}
+
 export function isServing(state: PrimaryState, nowMs: number): boolean {
-  return state.phase === 'serving' && nowMs < leaseUntilMs(state);
+  return nowMs < servingUntilMs(state);
 }
 
 /** Every record below this is on stable storage of all whose word is needed. */

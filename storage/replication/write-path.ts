@@ -10,8 +10,8 @@ import type { WriteToBuild } from '../lun/write-records.ts';
 import type { LogView, ReplicaEvent } from './core.ts';
 import { AHEAD_BYTES, LEASE_WAIT_MS, TOO_FEW_WAIT_MS } from './limits.ts';
 import type { LogWriter } from './log-writer.ts';
-import { PendingWrites } from './pending-writes.ts';
-import { durableEverywhere, isServing, leaseUntilMs, type PrimaryState } from './primary-state.ts';
+import { type PendingWrite, PendingWrites } from './pending-writes.ts';
+import { durableEverywhere, isServing, type PrimaryState, servingUntilMs } from './primary-state.ts';
 
 export interface WritePathOptions {
   readonly view: LogView;
@@ -90,9 +90,9 @@ export class WritePath implements LunHost {
 
   isCertainlyServing(): boolean {
     const primary = this.#options.primary();
-    if (primary?.phase !== 'serving') return false;
-    // Asked twice with every write: in a set of one there is no lease, and no need to ask what time it is.
-    const untilMs = leaseUntilMs(primary);
+    if (primary === undefined) return false;
+    // Asked twice with every write.
+    const untilMs = servingUntilMs(primary);
     return untilMs === Number.POSITIVE_INFINITY || this.#options.nowMs() < untilMs;
   }
 
@@ -163,11 +163,8 @@ export class WritePath implements LunHost {
     this.#batch.add(records);
     let lengthBytes = 0;
     for (const { payload } of records) lengthBytes += payload.length;
-    if (forceUnitAccess) this.#batchWantsSync = true;
     const lunId = lunOf(records.at(-1)?.record);
-    const endIndex = firstIndex + records.length;
-    this.#batchBytes += lengthBytes;
-    this.#pending.add({ lunId, endIndex, lengthBytes, forceUnitAccess, records, ended });
+    this.#placed({ lunId, endIndex: this.nextIndex, lengthBytes, forceUnitAccess, records, ended });
     return firstIndex;
   }
 
@@ -175,10 +172,15 @@ export class WritePath implements LunHost {
     this.assertServing();
     this.#beginBatch();
     const records = this.#batch.write(lun, write, this.nextIndex);
-    if (forceUnitAccess) this.#batchWantsSync = true;
     const { lunId, lengthBytes } = write;
-    this.#batchBytes += lengthBytes;
-    this.#pending.add({ lunId, endIndex: this.nextIndex, lengthBytes, forceUnitAccess, records, ended });
+    this.#placed({ lunId, endIndex: this.nextIndex, lengthBytes, forceUnitAccess, records, ended });
+  }
+
+  /** Its records are in the batch. */
+  #placed(write: PendingWrite): void {
+    if (write.forceUnitAccess) this.#batchWantsSync = true;
+    this.#batchBytes += write.lengthBytes;
+    this.#pending.add(write);
   }
 
   #beginBatch(): void {
