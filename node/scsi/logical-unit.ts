@@ -1,4 +1,4 @@
-import { describeError, InvariantError, ProtocolError, unreachable } from '../../base/errors.ts';
+import { InvariantError, ProtocolError, unreachable } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import {
   type BlockDevice,
@@ -12,8 +12,8 @@ import type { CommandContext, CopyUnit } from './command-context.ts';
 import { type CommandRow, refuseUnusedBits } from './command-row.ts';
 import { findRow, rowsOf } from './command-table.ts';
 import { compareMedium, outcomeOf, verifyMedium } from './device-outcome.ts';
+import { FailureLog } from './failure-log.ts';
 import type { LogicalUnitIdentity } from './identity.ts';
-import { MAX_LOGGED_FAILURES } from './limits.ts';
 import { nexusName } from './nexus-name.ts';
 import { bars, type MediumAccess } from './persistent-reservation.ts';
 import {
@@ -62,14 +62,13 @@ export class LogicalUnit implements CommandContext, Nexus {
   /** Name of the nexus: the initiator's port and, unless it is the first, the target's. */
   readonly port: string;
   readonly paths: TargetPaths;
-  readonly #logger: Logger;
+  readonly #failureLog: FailureLog;
   readonly #attentions = new UnitAttentions(sense.powerOn);
   readonly #otherCopyUnit: LogicalUnitOptions['copyUnit'];
   readonly #forward: LogicalUnitOptions['forward'];
   #lengthBlocks: number;
   #spaceWasLow = false;
   #hadWriteCache: boolean;
-  #failures = 0;
   #abortTasks: (() => Promise<void>) | undefined;
 
   constructor(options: LogicalUnitOptions) {
@@ -79,7 +78,7 @@ export class LogicalUnit implements CommandContext, Nexus {
     this.state = options.state;
     this.paths = options.paths ?? SINGLE_PATH;
     this.port = nexusName(options.initiatorPort, this.paths.ownPort);
-    this.#logger = options.logger;
+    this.#failureLog = new FailureLog(options.identity.targetName, options.logger);
     this.#otherCopyUnit = options.copyUnit;
     this.#forward = options.forward;
     this.#lengthBlocks = options.device.lengthBlocks;
@@ -159,7 +158,7 @@ export class LogicalUnit implements CommandContext, Nexus {
     } catch (error) {
       // The state that the unit was left in cannot be read: nobody knows who may do what with it.
       if (!(error instanceof ProtocolError)) throw error;
-      this.#logFailure(error, { kind: 'flush' });
+      this.#failureLog.note(error, { kind: 'flush' });
       return refuse(sense.internalTargetFailure);
     }
   }
@@ -345,7 +344,7 @@ export class LogicalUnit implements CommandContext, Nexus {
   }
 
   #failed(error: unknown, command: PreparedCommand): ScsiOutcome {
-    this.#logFailure(error, command);
+    this.#failureLog.note(error, command);
     if (error instanceof DeviceError) return this.#outcomeInFormat(outcomeOf(error, command));
     return this.#outcomeInFormat(checkCondition(sense.internalTargetFailure));
   }
@@ -369,24 +368,5 @@ export class LogicalUnit implements CommandContext, Nexus {
     return command.verify === 'medium'
       ? verifyMedium(device, command.lba, command.lengthBlocks)
       : this.#outcomeInFormat(await compareMedium(device, { ...command, repeated: false }, dataOut));
-  }
-
-  /** Says what an administrator should know of: data that is damaged, and errors nobody has thought of. */
-  #logFailure(error: unknown, command: PreparedCommand): void {
-    const expected = error instanceof DeviceError;
-    if ((expected && error.kind !== 'medium-error') || this.#failures >= MAX_LOGGED_FAILURES) return;
-    this.#failures++;
-    const fields = {
-      targetName: this.identity.targetName,
-      command: command.kind === 'operation' ? command.name : command.kind,
-      ...('lengthBlocks' in command ? { lba: command.lba, lengthBlocks: command.lengthBlocks } : {}),
-      error: describeError(error),
-    };
-    if (expected) this.#logger.warn('scsi.medium-error', fields);
-    else
-      this.#logger.error('scsi.device.failed', {
-        ...fields,
-        stack: error instanceof Error ? error.stack : undefined,
-      });
   }
 }
