@@ -11,6 +11,7 @@ import { CDB_BYTES, opcode, preventAllowCdb, startStopUnitCdb } from './cdb.ts';
 import type { CommandContext, CopyUnit } from './command-context.ts';
 import { type CommandRow, refuseUnusedBits } from './command-row.ts';
 import { findRow, rowsOf } from './command-table.ts';
+import { confirmServing } from './confirmation.ts';
 import { compareMedium, outcomeOf, verifyMedium } from './device-outcome.ts';
 import { FailureLog } from './failure-log.ts';
 import type { LogicalUnitIdentity } from './identity.ts';
@@ -47,8 +48,6 @@ export interface LogicalUnitOptions {
   /** Has whoever serves the unit carry out a command that came by a path in standby; left out where nobody does. */
   readonly forward?: (cdb: Uint8Array, dataOut: Uint8Array) => Promise<ScsiOutcome>;
 }
-
-const isBarredOutcome: PreparedCommand = { kind: 'done', outcome: conflict };
 
 /**
  * One logical unit as one initiator sees it (an I_T_L nexus): the block device behind it, and the unit
@@ -210,7 +209,7 @@ export class LogicalUnit implements CommandContext, Nexus {
     }
     const inactive = this.#inactiveFor(row);
     if (inactive !== undefined) return this.#passOn(row, cdb, at, inactive);
-    if (this.#isBarred(row, cdb, at)) return isBarredOutcome;
+    if (this.#isBarred(row, cdb, at)) return this.#conflict();
     if (row.duringSanitize !== true) {
       const notReady = sanitizeSense(this);
       if (notReady !== undefined) return refuse(notReady);
@@ -248,6 +247,18 @@ export class LogicalUnit implements CommandContext, Nexus {
     // These do no harm to the holder: allowing removal, and starting the unit.
     if (row.opcode === opcode.preventAllowMediumRemoval) return preventAllowCdb.decode(cdb, at).prevent !== 0;
     return byReserve6 || row.opcode !== opcode.startStopUnit || !startStopUnitCdb.decode(cdb, at).start;
+  }
+
+  /** RESERVATION CONFLICT, but not by a node that another has followed: there the reservation may be gone. */
+  #conflict(): PreparedCommand {
+    if (!this.isActive) return { kind: 'done', outcome: conflict };
+    const carryOut = () => this.#confirmedConflict();
+    return { kind: 'operation', name: 'reservation-conflict', dataOutBytes: 0, carryOut };
+  }
+
+  async #confirmedConflict(): Promise<ScsiOutcome> {
+    await confirmServing(this.device);
+    return conflict;
   }
 
   /** Whether a persistent reservation of another nexus stands against such access. */
@@ -358,7 +369,7 @@ export class LogicalUnit implements CommandContext, Nexus {
     if (waiting !== undefined) await waiting;
     try {
       // Its data may have been long in coming: what was allowed then may be forbidden now.
-      if (state.isGuarded && this.#isBarredFrom('write')) return conflict;
+      if (state.isGuarded && this.#isBarredFrom('write')) return await this.#confirmedConflict();
       const forceUnitAccess = command.forceUnitAccess || state.isWriteThrough;
       await device.write(command.lba, dataOut, { forceUnitAccess });
     } finally {

@@ -13,9 +13,10 @@ import {
   startStopUnitCdb,
 } from './cdb.ts';
 import type { CommandContext } from './command-context.ts';
+import { confirmServing } from './confirmation.ts';
 import { encodeInquiry } from './inquiry.ts';
 import { STORED_BLOCK_EXPONENT } from './limits.ts';
-import { accept, answer, conflict, type PreparedCommand, refuse } from './prepared-command.ts';
+import { accept, answer, conflict, goodWithoutData, type PreparedCommand, refuse } from './prepared-command.ts';
 import { invalidCdbField } from './sense.ts';
 import { encodeVpdPage } from './vpd.ts';
 
@@ -110,10 +111,18 @@ export function prepareTestUnitReady(): PreparedCommand {
 export function prepareReserve6(
   _cdb: Uint8Array,
   _at: number,
-  { state, nexus }: CommandContext,
+  { device, state, nexus }: CommandContext,
 ): PreparedCommand {
-  if (state.server.reservations.registrations.length > 0) return { kind: 'done', outcome: conflict };
-  return state.reservation.reserve(nexus) ? accept : { kind: 'done', outcome: conflict };
+  return {
+    kind: 'operation',
+    name: 'reserve-6',
+    dataOutBytes: 0,
+    carryOut: async () => {
+      await confirmServing(device);
+      const isTaken = state.server.reservations.registrations.length > 0 || !state.reservation.reserve(nexus);
+      return isTaken ? conflict : goodWithoutData;
+    },
+  };
 }
 
 export function prepareRelease6(

@@ -3,6 +3,7 @@ import { bit, bytes, layout, u16, u32 } from '../../base/layout.ts';
 import type { TargetPaths } from './access-state.ts';
 import { persistentReserveInCdb, persistentReserveOutCdb, serviceAction } from './cdb.ts';
 import type { CommandContext } from './command-context.ts';
+import { confirmServing } from './confirmation.ts';
 import { MAX_PARAMETER_LIST_BYTES } from './limits.ts';
 import { nexusName, partsOfNexus } from './nexus-name.ts';
 import {
@@ -59,7 +60,6 @@ export const capabilities = layout('REPORT CAPABILITIES data', 8, {
 /** All six types there are: WR_EX_AR, EX_AC_RO, WR_EX_RO, EX_AC, WR_EX, and EX_AC_AR in the second byte. */
 const TYPE_MASK = 0xea01;
 
-/** Answered by reading nothing from the device, which says whether this node may answer at all. */
 export function prepareReserveIn(cdb: Uint8Array, at: number, unit: CommandContext): PreparedCommand {
   const { serviceAction: action, allocationLength } = persistentReserveInCdb.decode(cdb, at);
   return {
@@ -67,7 +67,7 @@ export function prepareReserveIn(cdb: Uint8Array, at: number, unit: CommandConte
     name: 'persistent-reserve-in',
     dataOutBytes: 0,
     carryOut: async () => {
-      await unit.device.read(0, 0);
+      await confirmServing(unit.device);
       return goodWith(encodeReserveIn(action, unit.state.server.reservations), allocationLength);
     },
   };

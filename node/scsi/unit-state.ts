@@ -2,6 +2,7 @@ import type { Timers } from '../../base/clock.ts';
 import { ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { BlockDevice } from '../../storage/block-device.ts';
+import { confirmServing } from './confirmation.ts';
 import { CopyResults } from './copy-results.ts';
 import { Reservation } from './reservation.ts';
 import { SanitizeOperation } from './sanitize-operation.ts';
@@ -107,7 +108,7 @@ export class UnitState {
 
   /**
    * Changes the server state by what `decide` makes of the present one, and resolves once the change is safe.
-   * `decide` gives undefined to leave it as it is.
+   * `decide` gives undefined to leave it as it is, which then is certain to be the present one.
    * @throws DeviceError, and then nothing has changed
    */
   change(decide: (present: ServerState) => ServerState | undefined): Promise<void> {
@@ -115,6 +116,8 @@ export class UnitState {
       const next = decide(this.server);
       if (next !== undefined && next !== this.server) {
         await this.#device.saveServerState(encodeServerState(next));
+      } else {
+        await confirmServing(this.#device);
       }
     });
     this.#changing = turn.catch(() => undefined);

@@ -35,11 +35,14 @@ const images: ImageSource = {
 export class Exchange {
   readonly #handlers = new Map<string, (from: PeerIdentity, message: Uint8Array) => void>();
   readonly #links = new Map<string, (peer: PeerIdentity, up: boolean) => void>();
+  readonly #isolated = new Set<string>();
 
   transport(self: PeerIdentity): PeerTransport {
     return {
       send: (to, parts) => {
         const message = Buffer.concat(parts);
+        // Lost on its way, as in a network that says nothing of it.
+        if (this.#isolated.has(self.nodeId) || this.#isolated.has(to)) return true;
         setImmediate(() => this.#handlers.get(to)?.(self, message));
         return this.#handlers.has(to);
       },
@@ -49,6 +52,11 @@ export class Exchange {
       onMessage: (handler) => this.#handlers.set(self.nodeId, handler),
       onLinkChange: (handler) => this.#links.set(self.nodeId, handler),
     };
+  }
+
+  /** Nothing of what it sends, or is sent, arrives any more. */
+  isolate(nodeId: string): void {
+    this.#isolated.add(nodeId);
   }
 
   connect(peers: readonly PeerIdentity[]): void {

@@ -30,9 +30,12 @@ function initiators(group: PortalGroup): [LogicalUnit, LogicalUnit] {
   return units as [LogicalUnit, LogicalUnit];
 }
 
+function cdbOf(hex: string): Uint8Array {
+  return Buffer.from(hex.replaceAll(' ', '').padEnd(32, '0'), 'hex');
+}
+
 function run(unit: LogicalUnit, hex: string, data: Uint8Array[] = []): Promise<ScsiOutcome> {
-  const cdb = Buffer.from(hex.replaceAll(' ', '').padEnd(32, '0'), 'hex');
-  return unit.run(unit.prepare(cdb, 0), data);
+  return unit.run(unit.prepare(cdbOf(hex), 0), data);
 }
 
 /** PERSISTENT RESERVE OUT. */
@@ -50,6 +53,7 @@ function reserveOut(
 
 const READ = '2800 00000000 00 0001';
 const WRITE = '2a00 00000000 00 0001';
+const RESERVE_6 = '16';
 const block = [Buffer.alloc(512, 7)];
 
 describe('a persistent reservation', () => {
@@ -121,6 +125,52 @@ describe('a persistent reservation', () => {
     holder.takeAttention();
     expect((await run(holder, READ)).kind).toBe('reservation-conflict');
     await reborn.stop();
+  });
+
+  it('keeps nobody out by the word of a primary that another has followed', async () => {
+    const peers = ['a', 'b'].map((nodeId) => ({ nodeId, incarnation: `${nodeId}.1` }));
+    const [, peerB] = peers as [PeerIdentity, PeerIdentity];
+    const exchange = new Exchange();
+    const [a, b] = peers.map((peer) => makeHost(directory, peer, exchange)) as [
+      ReplicationHost,
+      ReplicationHost,
+    ];
+    const base = { id: 'g', replicas: ['a', 'b'], minInSync: 1, durability: 'write-back' as const };
+    const nodes = peers.map((peer) => ({ ...peer, status: 'up' as const }));
+    const both = { groups: [{ ...base, epoch: 3, primary: 'a', inSync: peers }], nodes, leaseMs: 300 };
+    for (const host of [a, b]) host.applyClusterState(both);
+    await Promise.all([a.start(), b.start()]);
+    exchange.connect(peers);
+    const deposed = await serving(a);
+    await deposed.resetLun({ lunId: 1, base: { name: 'i', version: 1 }, lengthBlocks: 2048 });
+    const [holder, other] = initiators(deposed);
+    const late = other.prepare(cdbOf(WRITE), 0);
+    expect((await reserveOut(holder, 0, { actionKey: KEYS[0] })).kind).toBe('good');
+    expect((await reserveOut(holder, 1, { key: KEYS[0] }, EXCLUSIVE_ACCESS)).kind).toBe('good');
+    expect((await run(other, READ)).kind).toBe('reservation-conflict');
+
+    exchange.isolate('a');
+    b.applyClusterState({
+      groups: [{ ...base, epoch: 4, primary: 'b', inSync: [peerB] }],
+      nodes: [{ ...peerB, status: 'up' as const }],
+      leaseMs: 300,
+    });
+    const [holderThere, otherThere] = initiators(await serving(b));
+    expect((await reserveOut(holderThere, 3, { key: KEYS[0] })).kind).toBe('good');
+    expect((await run(otherThere, WRITE, block)).kind).toBe('good');
+
+    // The old primary knows of nothing, and its lease is over.
+    const unanswered = await Promise.all([
+      run(other, READ),
+      run(other, WRITE, block),
+      other.run(late, block),
+      run(other, RESERVE_6),
+      reserveOut(other, 1, { key: KEYS[1] }, EXCLUSIVE_ACCESS),
+      reserveOut(other, 2, { key: KEYS[1] }, EXCLUSIVE_ACCESS),
+      run(holder, '5e00 0000000000 00ff'),
+    ]);
+    expect(unanswered.map(({ kind }) => kind)).toEqual(unanswered.map(() => 'not-serving'));
+    await Promise.all([a.stop(), b.stop()]);
   });
 });
 
