@@ -9,8 +9,6 @@ export const OPTIMAL_TRANSFER_BLOCKS = 2048;
 export const VERIFY_STEP_BLOCKS = 2048;
 /** Failures of the device that are written to the log, for one initiator on one logical unit; enough to tell why. */
 export const MAX_LOGGED_FAILURES = 16;
-/** Unit attentions kept for one initiator on one logical unit; a further one replaces the last. */
-export const MAX_PENDING_ATTENTIONS = 4;
 /** Longest COMPARE AND WRITE in logical blocks; its CDB has no room for more. */
 export const MAX_COMPARE_AND_WRITE_BLOCKS = 255;
 /** Longest WRITE SAME in logical blocks (2 GiB). */

@@ -203,13 +203,15 @@ export class LogicalUnit implements CommandContext, Nexus {
     if (row === undefined) {
       return refuse(rowsOf(code).length > 0 ? invalidCdbField(1, 4) : sense.invalidOpcode);
     }
-    if (row.ignoresUnitAttention !== true) {
+    const inactive = this.#inactiveFor(row);
+    const isBarred = inactive === undefined && this.#isBarred(row, cdb, at);
+    // A conflict comes before what it may be explained by, but not before a reset (SAM-5 §5.3.3).
+    if (row.ignoresUnitAttention !== true && (!isBarred || this.#attentions.tellOfReset)) {
       const attention = this.#attentions.take();
       if (attention !== undefined) return refuse(attention);
     }
-    const inactive = this.#inactiveFor(row);
     if (inactive !== undefined) return this.#passOn(row, cdb, at, inactive);
-    if (this.#isBarred(row, cdb, at)) return this.#conflict();
+    if (isBarred) return this.#conflict();
     if (row.duringSanitize !== true) {
       const notReady = sanitizeSense(this);
       if (notReady !== undefined) return refuse(notReady);

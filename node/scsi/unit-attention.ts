@@ -1,7 +1,12 @@
-import { MAX_PENDING_ATTENTIONS } from './limits.ts';
-import type { Sense } from './sense.ts';
+import { type Sense, sense } from './sense.ts';
 
-/** What one initiator has yet to be told of a logical unit, in the order it happened (SAM-5 §5.14). */
+/** Attentions of a reset or a loss of the nexus, those that say most first; all others come after them (SAM-5 §5.14.3). */
+const RESETS: readonly Sense[] = [sense.powerOn, sense.busReset, sense.deviceReset, sense.nexusLost];
+
+/**
+ * What one initiator has yet to be told of a logical unit: resets first, the rest in the order it happened. No more than
+ * there are kinds of it, since none is told twice in a row.
+ */
 export class UnitAttentions {
   readonly #pending: Sense[];
 
@@ -17,13 +22,28 @@ export class UnitAttentions {
     return this.#pending[0];
   }
 
+  /** Whether the next one is of a reset. */
+  get tellOfReset(): boolean {
+    return this.next !== undefined && rankOf(this.next) < RESETS.length;
+  }
+
   raise(attention: Sense): void {
-    if (this.#pending.some((a) => a.asc === attention.asc && a.ascq === attention.ascq)) return;
-    if (this.#pending.length >= MAX_PENDING_ATTENTIONS) this.#pending.pop();
-    this.#pending.push(attention);
+    if (this.#pending.some((other) => isSame(other, attention))) return;
+    const rank = rankOf(attention);
+    const lesser = this.#pending.findIndex((other) => rankOf(other) > rank);
+    this.#pending.splice(lesser === -1 ? this.#pending.length : lesser, 0, attention);
   }
 
   take(): Sense | undefined {
     return this.#pending.shift();
   }
+}
+
+function rankOf(attention: Sense): number {
+  const rank = RESETS.findIndex((reset) => isSame(reset, attention));
+  return rank === -1 ? RESETS.length : rank;
+}
+
+function isSame(a: Sense, b: Sense): boolean {
+  return a.asc === b.asc && a.ascq === b.ascq;
 }

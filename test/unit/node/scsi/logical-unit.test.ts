@@ -122,6 +122,49 @@ describe('unit attention', () => {
   });
 });
 
+describe('several unit attentions', () => {
+  test('resets are told first, the rest in the order it happened, and none is lost', async () => {
+    const unit = readyUnit();
+    const happened = [
+      sense.capacityChanged,
+      sense.modeParametersChanged,
+      sense.nexusLost,
+      sense.registrationsPreempted,
+      sense.deviceReset,
+      sense.accessStateChanged,
+      sense.busReset,
+      sense.commandsCleared,
+    ];
+    for (const attention of [...happened, ...happened]) unit.raiseAttention(attention);
+    const told: (Sense | undefined)[] = [];
+    while (unit.pendingAttentions.count > 0) told.push(await senseOf(unit, '00'));
+    expect(told).toEqual([
+      sense.busReset,
+      sense.deviceReset,
+      sense.nexusLost,
+      sense.capacityChanged,
+      sense.modeParametersChanged,
+      sense.registrationsPreempted,
+      sense.accessStateChanged,
+      sense.commandsCleared,
+    ]);
+  });
+
+  test('a reservation conflict comes before any but those of a reset, which stay for the next command', async () => {
+    const device = new MemoryDevice(1024);
+    const state = makeState(device);
+    const [one, two] = [readyUnit(device, state, 1), readyUnit(device, state, 2)];
+    await run(one, '16');
+    two.raiseAttention(sense.modeParametersChanged);
+    expect((await run(two, '2800 00000000 00 0001')).kind).toBe('reservation-conflict');
+    two.raiseAttention(sense.deviceReset);
+    expect(await senseOf(two, '2800 00000000 00 0001')).toEqual(sense.deviceReset);
+    expect((await run(two, '2800 00000000 00 0001')).kind).toBe('reservation-conflict');
+    await run(one, '17');
+    expect(await senseOf(two, '2800 00000000 00 0001')).toEqual(sense.modeParametersChanged);
+  });
+});
+
 describe('commands', () => {
   test('an unknown operation code, and an unknown service action of a known one', async () => {
     const unit = readyUnit();
