@@ -244,11 +244,21 @@ export class LogicalUnit implements CommandContext, Nexus {
 
   /** Whether another initiator's reservation stands against the command. */
   #isBarred(row: CommandRow, cdb: Uint8Array, at: number): boolean {
-    const byReserve6 = row.ignoresReservation !== true && this.state.reservation.excludes(this);
+    const byReserve6 = row.ignoresReservation !== true && this.#isBarredByReserve6(row);
     if (!byReserve6 && !this.#isBarredFrom(row.access)) return false;
     // These do no harm to the holder: allowing removal, and starting the unit.
     if (row.opcode === opcode.preventAllowMediumRemoval) return preventAllowCdb.decode(cdb, at).prevent !== 0;
-    return byReserve6 || row.opcode !== opcode.startStopUnit || !startStopUnitCdb.decode(cdb, at).start;
+    if (byReserve6 || row.opcode !== opcode.startStopUnit) return true;
+    const { start, powerCondition } = startStopUnitCdb.decode(cdb, at);
+    return !start || powerCondition !== 0;
+  }
+
+  /** Persistent ones do not mix with it, not even by the one that holds it (SPC-2 §7.12.1, §7.13.1). */
+  #isBarredByReserve6(row: CommandRow): boolean {
+    const { reservation } = this.state;
+    const isPersistent =
+      row.opcode === opcode.persistentReserveIn || row.opcode === opcode.persistentReserveOut;
+    return isPersistent ? reservation.isHeld : reservation.excludes(this);
   }
 
   /** RESERVATION CONFLICT, but not by a node that another has followed: there the reservation may be gone. */

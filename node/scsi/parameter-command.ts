@@ -107,7 +107,10 @@ export function prepareTestUnitReady(): PreparedCommand {
   return accept;
 }
 
-/** RESERVE (6) (SPC-2 §7.21); where persistent reservations are in use the two do not mix (SPC-4 §5.13.3). */
+/**
+ * RESERVE (6) and RELEASE (6) (SPC-2 §7.21): where nexuses have registered for persistent reservations the two do not mix
+ * (SPC-4 §5.13.3; CRH is 0).
+ */
 export function prepareReserve6(
   _cdb: Uint8Array,
   _at: number,
@@ -119,19 +122,32 @@ export function prepareReserve6(
     dataOutBytes: 0,
     carryOut: async () => {
       await confirmServing(device);
-      const isTaken = state.server.reservations.registrations.length > 0 || !state.reservation.reserve(nexus);
+      const isTaken = isReservedPersistently(state) || !state.reservation.reserve(nexus);
       return isTaken ? conflict : goodWithoutData;
     },
   };
 }
 
+function isReservedPersistently({ server }: CommandContext['state']): boolean {
+  return server.reservations.registrations.length > 0;
+}
+
 export function prepareRelease6(
   _cdb: Uint8Array,
   _at: number,
-  { state, nexus }: CommandContext,
+  { device, state, nexus }: CommandContext,
 ): PreparedCommand {
-  state.reservation.release(nexus);
-  return accept;
+  return {
+    kind: 'operation',
+    name: 'release-6',
+    dataOutBytes: 0,
+    carryOut: async () => {
+      await confirmServing(device);
+      if (isReservedPersistently(state)) return conflict;
+      state.reservation.release(nexus);
+      return goodWithoutData;
+    },
+  };
 }
 
 /** SELECT REPORT (SPC-4 table 293): 0 and 2 list the logical units, 1 the well-known ones, of which none exist. */

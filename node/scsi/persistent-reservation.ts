@@ -107,21 +107,25 @@ export function bars(state: ReservationState, port: string, access: MediumAccess
 }
 
 export function decideReserveOut(state: ReservationState, request: ReserveRequest): ReserveDecision {
-  const { action, scope, type } = request;
+  const { action } = request;
   if (action === 'register' || action === 'register-ignoring-key') return register(state, request);
   if (keyOf(state, request.port) !== request.key) return conflict;
   if (action === 'clear') return clear(state, request);
   if (action === 'move') return move(state, request);
-  if (scope !== 0) return refused(invalidCdbField(2, 7));
-  if (!TYPES.has(type)) return refused(invalidCdbField(2, 3));
   switch (action) {
     case 'reserve':
-      return reserve(state, request);
+      return badTerms(request) ?? reserve(state, request);
     case 'release':
       return release(state, request);
     case 'preempt':
       return preempt(state, request);
   }
+}
+
+/** What is wrong with the scope and type of a reservation that is asked for, if anything is. */
+function badTerms({ scope, type }: ReserveRequest): ReserveDecision | undefined {
+  if (scope !== 0) return refused(invalidCdbField(2, 7));
+  return TYPES.has(type) ? undefined : refused(invalidCdbField(2, 3));
 }
 
 /**
@@ -184,10 +188,10 @@ function reserve(state: ReservationState, { port, type }: ReserveRequest): Reser
   return changed({ ...state, reservation: { type, holder: isAllRegistrants(type) ? '' : port } });
 }
 
-function release(state: ReservationState, { port, type }: ReserveRequest): ReserveDecision {
+function release(state: ReservationState, { port, scope, type }: ReserveRequest): ReserveDecision {
   const { reservation, ...rest } = state;
   if (reservation === undefined || !holds(state, port)) return changed(state);
-  if (reservation.type !== type) return refused(sense.invalidRelease);
+  if (scope !== 0 || reservation.type !== type) return refused(sense.invalidRelease);
   return changed(rest, releaseNotices(reservation, state.registrations, port));
 }
 
@@ -212,7 +216,10 @@ function preempt(state: ReservationState, request: ReserveRequest): ReserveDecis
   const notices: Notice[] = [{ attention: sense.registrationsPreempted, ports: preempted }];
   const takesOver =
     takesAll || (reservation !== undefined && !byAll && keyOf(state, reservation.holder) === actionKey);
+  // Scope and type are of no interest where there is no reservation to take over (SPC-4 §5.13.11.2.4).
   if (!takesOver) return changed({ ...state, generation, registrations }, notices, preempted);
+  const bad = badTerms(request);
+  if (bad !== undefined) return bad;
   if (reservation !== undefined && reservation.type !== type) {
     const left = portsOf(registrations.filter((r) => r.port !== port));
     notices.push({ attention: sense.reservationsReleased, ports: left });

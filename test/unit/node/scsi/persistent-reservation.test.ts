@@ -142,8 +142,10 @@ describe('reserving', () => {
   it('is undone by the holder, with the same type', () => {
     const state = reserved(6);
     expect(after(state, request('release', 'b', { key: K2, type: 6 }))).toBe(state);
-    const wrong = decideReserveOut(state, request('release', 'a', { key: K1, type: 5 }));
-    expect(wrong).toEqual({ kind: 'refused', sense: sense.invalidRelease });
+    for (const terms of [{ type: 5 }, { type: 0 }, { type: 6, scope: 1 }]) {
+      const wrong = decideReserveOut(state, request('release', 'a', { key: K1, ...terms }));
+      expect(wrong).toEqual({ kind: 'refused', sense: sense.invalidRelease });
+    }
     const release = request('release', 'a', { key: K1, type: 6 });
     expect(after(state, release).reservation).toBeUndefined();
     expect(notices(state, release)).toEqual([[sense.reservationsReleased.ascq, ['b']]]);
@@ -170,6 +172,16 @@ describe('preempting', () => {
     const state = after(reserved(3), request('preempt', 'a', { key: K1, actionKey: K2, type: 3 }));
     expect(state.reservation).toEqual({ type: 3, holder: 'a' });
     expect(keyOf(state, 'b')).toBeUndefined();
+  });
+
+  it('has to say what it wants of a reservation that it takes over, and of no other', () => {
+    const removal = request('preempt', 'a', { key: K1, actionKey: K2, type: 0, scope: 1 });
+    expect(after(reserved(3), removal).registrations).toEqual([{ port: 'a', key: K1 }]);
+    for (const terms of [{ type: 0 }, { type: 2 }, { type: 3, scope: 1 }]) {
+      const takeover = request('preempt', 'b', { key: K2, actionKey: K1, ...terms });
+      const refusal = { kind: 'refused', sense: { ...sense.invalidFieldInCdb, field: { byte: 2 } } };
+      expect(decideReserveOut(reserved(3), takeover)).toMatchObject(refusal);
+    }
   });
 
   it('nobody is a conflict, and with no key a mistake', () => {
@@ -217,7 +229,7 @@ it('any sequence of requests leaves a holder that is registered, and a key for e
     port,
     key,
     actionKey: key,
-    type: fc.constantFrom(...TYPES),
+    type: fc.constantFrom(...TYPES, 0),
     other: port,
     unregister: fc.boolean(),
     ownKey: fc.boolean(),

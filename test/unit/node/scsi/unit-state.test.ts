@@ -220,10 +220,27 @@ describe('PERSISTENT RESERVE', () => {
     const fixture = new UnitFixture();
     const [one, two] = [fixture.initiator(1), fixture.initiator(2)];
     await run(one, '16');
-    expect((await run(two, ...out(0, 0, 7))).kind).toBe('reservation-conflict');
-    await run(one, '17');
+    for (const unit of [one, two]) {
+      expect((await run(unit, ...out(0, 0, 7))).kind).toBe('reservation-conflict');
+      expect((await run(unit, '5e00 0000000000 00ff')).kind).toBe('reservation-conflict');
+    }
+    expect((await run(one, '17')).kind).toBe('good');
     await run(two, ...out(0, 0, 7));
-    expect((await run(one, '16')).kind).toBe('reservation-conflict');
+    for (const unit of [one, two]) {
+      expect((await run(unit, '16')).kind).toBe('reservation-conflict');
+      expect((await run(unit, '17')).kind).toBe('reservation-conflict');
+    }
+  });
+
+  it('lets others start the unit and allow removal, and nothing more of the kind', async () => {
+    const fixture = new UnitFixture();
+    const [one, two] = [fixture.initiator(1), fixture.initiator(2)];
+    await run(two, ...out(0, 0, 2));
+    await run(two, ...out(1, 2, 0, 3));
+    const answers = async (cdb: string): Promise<string> => (await run(one, cdb)).kind;
+    for (const cdb of ['1b0000000100', '1e0000000000', READY, '25']) expect(await answers(cdb)).toBe('good');
+    for (const cdb of ['1b0000000000', '1b0000001100', '1e0000000100', '1a003f00ff', READ, WRITE])
+      expect(await answers(cdb)).toBe('reservation-conflict');
   });
 });
 
