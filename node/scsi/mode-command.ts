@@ -1,7 +1,7 @@
 import { LOGICAL_BLOCK_BYTES } from '../../storage/block-device.ts';
 import { modeSelect6Cdb, modeSelect10Cdb, modeSense6Cdb, modeSense10Cdb } from './cdb.ts';
 import type { CommandContext } from './command-context.ts';
-import { encodeModeSense, type ModeSenseQuestion, type ModeSenseUnit, PAGES } from './mode-page.ts';
+import { encodeModeSense, isSubpage, type ModeSenseQuestion, type ModeSenseUnit, PAGES } from './mode-page.ts';
 import {
   accept,
   answer,
@@ -33,7 +33,9 @@ type ModeSenseFields = Omit<ModeSenseQuestion, 'blockDescriptors'> & {
 function prepareModeSense(fields: ModeSenseFields, unit: CommandContext): PreparedCommand {
   const question = { ...fields, blockDescriptors: !fields.disableBlockDescriptors };
   const data = encodeModeSense(question, modeUnit(unit));
-  return data === undefined ? refuse(invalidCdbField(2, 5)) : answer(data, fields.allocationLength);
+  if (data !== undefined) return answer(data, fields.allocationLength);
+  // There are no subpages, so that it is the subpage code that is wrong wherever there is one.
+  return refuse(isSubpage(fields.subpageCode) ? invalidCdbField(3) : invalidCdbField(2, 5));
 }
 
 function modeUnit({ device, state }: CommandContext): ModeSenseUnit {
@@ -101,15 +103,14 @@ function decodeModeSelect(
   const headerBytes = longHeader ? 8 : 4;
   if (list.length < headerBytes) return sense.parameterListLengthError;
   const longLba = longHeader && ((list[4] as number) & 1) === 1;
-  const descriptorBytes = longHeader ? readU16(list, 6) : (list[3] as number);
-  const descriptorAt = headerBytes;
+  const descriptorBytes = longHeader ? readNumber(list.subarray(6, 8)) : (list[3] as number);
   let at = headerBytes + descriptorBytes;
   if (at > list.length) return sense.parameterListLengthError;
   if (descriptorBytes !== 0) {
     if (descriptorBytes !== (longLba ? 16 : 8)) return invalidListField(longHeader ? 6 : 3);
-    // The last two bytes, in both forms, hold the block length.
-    if (readU16(list, at - 2) !== LOGICAL_BLOCK_BYTES)
-      return invalidListField(descriptorAt + descriptorBytes - 2);
+    // The last bytes, four in the long form and three in the short one, hold the block length.
+    const lengthAt = at - (longLba ? 4 : 3);
+    if (readNumber(list.subarray(lengthAt, at)) !== LOGICAL_BLOCK_BYTES) return invalidListField(lengthAt);
   }
   let { modes } = unit;
   while (at < list.length) {
@@ -132,6 +133,7 @@ function decodeModeSelect(
   return modes;
 }
 
-function readU16(bytes: Uint8Array, at: number): number {
-  return ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
+/** Big-endian. */
+function readNumber(bytes: Uint8Array): number {
+  return bytes.reduce((value, byte) => value * 256 + byte, 0);
 }

@@ -116,8 +116,13 @@ export function encodeModeSense(question: ModeSenseQuestion, unit: ModeSenseUnit
   return out.bytes(descriptor).bytes(pages).finish();
 }
 
+/** Whether the code is of one subpage, rather than of none or all. */
+export function isSubpage(subpageCode: number): boolean {
+  return subpageCode !== 0 && subpageCode !== ALL_SUBPAGES;
+}
+
 function encodePages(question: ModeSenseQuestion, unit: ModeSenseUnit): Uint8Array | undefined {
-  if (question.subpageCode !== 0 && question.subpageCode !== ALL_SUBPAGES) return undefined;
+  if (isSubpage(question.subpageCode)) return undefined;
   const wanted = question.pageCode;
   const pages: Uint8Array[] = [];
   for (const [code, page] of PAGES) {

@@ -210,6 +210,7 @@ describe('commands', () => {
     expect((await dataOf(unit, '1a08c800ff')).toString('hex')).toBe(`17009000881200${'00'.repeat(17)}`);
     expect((await dataOf(unit, '1a084800ff')).toString('hex')).toBe(`17009000881200${'00'.repeat(17)}`);
     expect(await senseOf(unit, '1a000200ff')).toEqual(invalidCdbField(2, 5));
+    expect(await senseOf(unit, '1a000801ff')).toEqual(invalidCdbField(3));
     expect((await dataOf(unit, '5a08 0800000000 00ff')).subarray(0, 8).toString('hex')).toBe(
       '001a009000000000',
     );

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { invalidCdbField, sense } from '../../../../node/scsi/sense.ts';
+import { invalidCdbField, invalidListField, sense } from '../../../../node/scsi/sense.ts';
 import { DeviceError } from '../../../../storage/block-device.ts';
 import { systemClock } from '../iscsi/target-fixture.ts';
 import { dataOf, portName, run, senseOf, UnitFixture } from './unit-fixture.ts';
@@ -69,7 +69,8 @@ describe('MODE SELECT', () => {
       ],
       [Buffer.from('000000000200', 'hex'), sense.invalidFieldInParameterList],
       [Buffer.from('000000', 'hex'), sense.parameterListLengthError],
-      [Buffer.from('000000080000000000000100', 'hex'), sense.invalidFieldInParameterList],
+      [Buffer.from('000000080000000000000100', 'hex'), invalidListField(9)],
+      [Buffer.from('000000080000000000010200', 'hex'), invalidListField(9)],
       [control('00', '08').subarray(0, 10), sense.parameterListLengthError],
     ];
     for (const [list, expected] of wrong)
