@@ -1,7 +1,7 @@
 /** Data is kept in stored blocks of 4 KiB: so many logical ones each, as a power of two and as a number. */
 export const STORED_BLOCK_EXPONENT = 3;
 export const STORED_BLOCK_LOGICAL_BLOCKS = 2 ** STORED_BLOCK_EXPONENT;
-/** Longest READ, WRITE or comparing VERIFY in logical blocks (32 MiB): whatever READ(10) can ask for. */
+/** Longest READ, WRITE or VERIFY in logical blocks (32 MiB): whatever READ(10) can ask for. */
 export const MAX_TRANSFER_BLOCKS = 65_536;
 /** The transfer length initiators are advised to use, in logical blocks (VPD page B0h): 1 MiB. */
 export const OPTIMAL_TRANSFER_BLOCKS = 2048;

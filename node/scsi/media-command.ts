@@ -87,12 +87,11 @@ const byteCheck = { none: 0, all: 1, reserved: 2, one: 3 } as const;
 
 export function prepareVerify(range: MediaRange, unit: MediaUnit): PreparedCommand {
   if (range.byteCheck === byteCheck.reserved) return refuse(invalidCdbField(1, 2));
-  const withData = range.byteCheck !== byteCheck.none;
-  const refusal = refuseRange(range, unit, withData ? MAX_TRANSFER_BLOCKS : Number.POSITIVE_INFINITY);
+  const refusal = refuseRange(range, unit, MAX_TRANSFER_BLOCKS);
   if (refusal !== undefined) return refusal;
   const { lba, lengthBlocks } = range;
   if (lengthBlocks === 0) return accept;
-  if (!withData) return { kind: 'verify', lba, lengthBlocks };
+  if (range.byteCheck === byteCheck.none) return { kind: 'verify', lba, lengthBlocks };
   return { kind: 'compare', lba, lengthBlocks, repeated: range.byteCheck === byteCheck.one };
 }
 

@@ -90,8 +90,12 @@ describe('ranges', () => {
 
   test('a transfer beyond the limit, or with protection information, is refused', async () => {
     const unit = readyUnit(new MemoryDevice(MAX_TRANSFER_BLOCKS + 8));
-    const tooLong = `8800 ${hex(0, 8)} ${hex(MAX_TRANSFER_BLOCKS + 1, 4)}`;
-    expect(await senseOf(unit, tooLong)).toEqual(sense.invalidFieldInCdb);
+    // READ, WRITE, VERIFY without data and with all of it: what VPD page B0h says of the transfer length holds for each.
+    for (const code of ['8800', '8a00', '8f00', '8f02']) {
+      const long = (blocks: number): string => `${code} ${hex(0, 8)} ${hex(blocks, 4)}`;
+      expect(await senseOf(unit, long(MAX_TRANSFER_BLOCKS + 1)), code).toEqual(sense.invalidFieldInCdb);
+      expect(prepare(unit, long(MAX_TRANSFER_BLOCKS)), code).toMatchObject({ lengthBlocks: MAX_TRANSFER_BLOCKS });
+    }
     expect(await senseOf(unit, '2820 00000000 00 0001')).toEqual(invalidCdbField(1, 7));
   });
 });
