@@ -106,7 +106,7 @@ export const blockCommands: readonly CommandRow[] = [
     '48bf0000000000ffff00',
     'write',
     prepareSanitize,
-    { altersMedium: true },
+    { altersMedium: true, duringSanitize: 'failed' },
   ),
   row(
     'SANITIZE, BLOCK ERASE',
@@ -115,7 +115,7 @@ export const blockCommands: readonly CommandRow[] = [
     '48bf0000000000ffff00',
     'write',
     prepareSanitize,
-    { altersMedium: true },
+    { altersMedium: true, duringSanitize: 'failed' },
   ),
   row(
     'SANITIZE, CRYPTOGRAPHIC ERASE',
@@ -124,7 +124,7 @@ export const blockCommands: readonly CommandRow[] = [
     '48bf0000000000ffff00',
     'write',
     prepareSanitize,
-    { altersMedium: true },
+    { altersMedium: true, duringSanitize: 'failed' },
   ),
   row(
     'SANITIZE, EXIT FAILURE MODE',
@@ -133,7 +133,7 @@ export const blockCommands: readonly CommandRow[] = [
     '48bf0000000000ffff00',
     'write',
     prepareSanitize,
-    { altersMedium: true, duringSanitize: true },
+    { altersMedium: true, duringSanitize: 'failed' },
   ),
   row(
     'READ(16)',

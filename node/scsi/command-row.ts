@@ -31,8 +31,8 @@ interface CommandTraits {
    * standby, but by whoever serves the unit.
    */
   readonly whileInactive?: 'standby' | 'any' | 'forwarded';
-  /** Carried out while a sanitize operation is under way, or has failed (SBC-3 §4.11.3). */
-  readonly duringSanitize?: true;
+  /** Carried out while a sanitize operation is under way, or has failed (SBC-3 §4.11.3); or only where it has failed. */
+  readonly duringSanitize?: true | 'failed';
 }
 
 export function row(

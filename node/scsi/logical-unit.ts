@@ -25,7 +25,7 @@ import {
   refuse,
   type ScsiOutcome,
 } from './prepared-command.ts';
-import { sanitizeSense } from './request-sense.ts';
+import { sanitizeBars, sanitizeSense } from './request-sense.ts';
 import { invalidCdbField, type Sense, sense } from './sense.ts';
 import { UnitAttentions } from './unit-attention.ts';
 import type { Nexus, UnitState } from './unit-state.ts';
@@ -212,10 +212,8 @@ export class LogicalUnit implements CommandContext, Nexus {
     }
     if (inactive !== undefined) return this.#passOn(row, cdb, at, inactive);
     if (isBarred) return this.#conflict();
-    if (row.duringSanitize !== true) {
-      const notReady = sanitizeSense(this);
-      if (notReady !== undefined) return refuse(notReady);
-    }
+    const notReady = sanitizeBars(this, row.duringSanitize);
+    if (notReady !== undefined) return refuse(notReady);
     if (row.altersMedium === true) {
       if (this.device.readOnly) return refuse(sense.writeProtected);
       if (this.state.server.modes.softwareWriteProtect) return refuse(sense.softwareWriteProtected);

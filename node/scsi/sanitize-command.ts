@@ -48,6 +48,10 @@ function sanitize(
   fields: ReturnType<typeof sanitizeCdb.decode>,
   unit: CommandContext,
 ): PreparedCommand {
+  const { sanitize: left } = unit.state.server;
+  // No way out of a failure that was not to be left behind.
+  if (left?.failed === true && !left.unrestrictedExit && fields.allowUnrestrictedExit)
+    return refuse(invalidCdbField(1, 5));
   return {
     kind: 'operation',
     name: `sanitize-${method}`,

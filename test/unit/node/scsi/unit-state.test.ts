@@ -157,6 +157,20 @@ describe('SANITIZE', () => {
     expect((await run(unit, cdb('1f'))).kind).toBe('good');
     expect((await run(unit, READ)).kind).toBe('good');
   });
+
+  it('is begun again where it has failed, which without AUSE is the one way out', async () => {
+    const fixture = new UnitFixture();
+    const unit = fixture.initiator();
+    const discard = fixture.device.discard.bind(fixture.device);
+    fixture.device.discard = () => Promise.reject(new DeviceError('medium-error', 'rotten'));
+    expect(await senseOf(unit, cdb('02'))).toEqual(sense.sanitizeFailed);
+    expect(await senseOf(unit, cdb('1f'))).toEqual(sense.sanitizeFailed);
+    expect(await senseOf(unit, READ)).toEqual(sense.sanitizeFailed);
+    fixture.device.discard = discard;
+    expect(await senseOf(unit, cdb('22')), 'with AUSE').toEqual(invalidCdbField(1, 5));
+    expect((await run(unit, cdb('02'))).kind).toBe('good');
+    expect((await run(unit, READ)).kind).toBe('good');
+  });
 });
 
 describe('PERSISTENT RESERVE', () => {
