@@ -7,19 +7,17 @@ import {
   type ReadMemory,
 } from '../../storage/block-device.ts';
 import { inactiveSense, SINGLE_PATH, type TargetPaths } from './access-state.ts';
-import { CDB_BYTES, opcode, preventAllowCdb, startStopUnitCdb } from './cdb.ts';
+import { forbidden, isBarred, isBarredFrom, judgedAgain, reservationConflict } from './admission.ts';
+import { CDB_BYTES } from './cdb.ts';
 import type { CommandContext, CopyUnit } from './command-context.ts';
 import { type CommandRow, refuseUnusedBits } from './command-row.ts';
 import { findRow, rowsOf } from './command-table.ts';
-import { confirmServing } from './confirmation.ts';
 import { compareMedium, outcomeOf, verifyMedium } from './device-outcome.ts';
 import { FailureLog } from './failure-log.ts';
 import type { LogicalUnitIdentity } from './identity.ts';
 import { nexusName } from './nexus-name.ts';
-import { bars, type MediumAccess } from './persistent-reservation.ts';
 import {
   checkCondition,
-  conflict,
   goodWithoutData,
   type PreparedCommand,
   refuse,
@@ -127,9 +125,9 @@ export class LogicalUnit implements CommandContext, Nexus {
   refusesCopy(access: 'read' | 'write'): Sense | undefined {
     if (!this.isActive) return sense.copyTargetNotReachable;
     const { reservation, server } = this.state;
-    const isBarred = reservation.excludes(this) || this.#isBarredFrom(access);
+    const isKeptOut = reservation.excludes(this) || isBarredFrom(access, this);
     const isProtected = access === 'write' && (this.device.readOnly || server.modes.softwareWriteProtect);
-    if (isBarred || isProtected || sanitizeSense(this) !== undefined) return sense.thirdPartyDeviceFailure;
+    if (isKeptOut || isProtected || sanitizeSense(this) !== undefined) return sense.thirdPartyDeviceFailure;
     return undefined;
   }
 
@@ -204,21 +202,21 @@ export class LogicalUnit implements CommandContext, Nexus {
       return refuse(rowsOf(code).length > 0 ? invalidCdbField(1, 4) : sense.invalidOpcode);
     }
     const inactive = this.#inactiveFor(row);
-    const isBarred = inactive === undefined && this.#isBarred(row, cdb, at);
+    const isKeptOut = inactive === undefined && isBarred(row, cdb, at, this);
     // A conflict comes before what it may be explained by, but not before a reset (SAM-5 §5.3.3).
-    if (row.ignoresUnitAttention !== true && (!isBarred || this.#attentions.tellOfReset)) {
+    if (row.ignoresUnitAttention !== true && (!isKeptOut || this.#attentions.tellOfReset)) {
       const attention = this.#attentions.take();
       if (attention !== undefined) return refuse(attention);
     }
     if (inactive !== undefined) return this.#passOn(row, cdb, at, inactive);
-    if (isBarred) return this.#conflict();
+    if (isKeptOut) return reservationConflict(this);
     const notReady = sanitizeBars(this, row.duringSanitize);
     if (notReady !== undefined) return refuse(notReady);
     if (row.altersMedium === true) {
       if (this.device.readOnly) return refuse(sense.writeProtected);
       if (this.state.server.modes.softwareWriteProtect) return refuse(sense.softwareWriteProtected);
     }
-    return refuseUnusedBits(row, cdb, at) ?? row.prepare(cdb, at, this);
+    return refuseUnusedBits(row, cdb, at) ?? judgedAgain(row, row.prepare(cdb, at, this), this);
   }
 
   /** What a path in standby does with a command that changes, or depends on, what only the primary can change. */
@@ -238,42 +236,6 @@ export class LogicalUnit implements CommandContext, Nexus {
     if (whileInactive === 'any') return undefined;
     const inactive = inactiveSense(this.paths);
     return whileInactive === 'standby' && inactive === sense.portInStandby ? undefined : inactive;
-  }
-
-  /** Whether another initiator's reservation stands against the command. */
-  #isBarred(row: CommandRow, cdb: Uint8Array, at: number): boolean {
-    const byReserve6 = row.ignoresReservation !== true && this.#isBarredByReserve6(row);
-    if (!byReserve6 && !this.#isBarredFrom(row.access)) return false;
-    // These do no harm to the holder: allowing removal, and starting the unit.
-    if (row.opcode === opcode.preventAllowMediumRemoval) return preventAllowCdb.decode(cdb, at).prevent !== 0;
-    if (byReserve6 || row.opcode !== opcode.startStopUnit) return true;
-    const { start, powerCondition } = startStopUnitCdb.decode(cdb, at);
-    return !start || powerCondition !== 0;
-  }
-
-  /** Persistent ones do not mix with it, not even by the one that holds it (SPC-2 §7.12.1, §7.13.1). */
-  #isBarredByReserve6(row: CommandRow): boolean {
-    const { reservation } = this.state;
-    const isPersistent =
-      row.opcode === opcode.persistentReserveIn || row.opcode === opcode.persistentReserveOut;
-    return isPersistent ? reservation.isHeld : reservation.excludes(this);
-  }
-
-  /** RESERVATION CONFLICT, but not by a node that another has followed: there the reservation may be gone. */
-  #conflict(): PreparedCommand {
-    if (!this.isActive) return { kind: 'done', outcome: conflict };
-    const carryOut = () => this.#confirmedConflict();
-    return { kind: 'operation', name: 'reservation-conflict', dataOutBytes: 0, carryOut };
-  }
-
-  async #confirmedConflict(): Promise<ScsiOutcome> {
-    await confirmServing(this.device);
-    return conflict;
-  }
-
-  /** Whether a persistent reservation of another nexus stands against such access. */
-  #isBarredFrom(access: MediumAccess): boolean {
-    return bars(this.state.server.reservations, this.port, access);
   }
 
   /** Has sense data sent in descriptor format where that is what the initiators want. */
@@ -343,7 +305,7 @@ export class LogicalUnit implements CommandContext, Nexus {
             lengthBytes: command.lengthBlocks * LOGICAL_BLOCK_BYTES,
           };
         case 'write':
-          return await this.#write(command, dataOut);
+          return this.#outcomeInFormat(await this.#write(command, dataOut));
         case 'flush':
           await this.device.flush();
           return goodWithoutData;
@@ -378,8 +340,9 @@ export class LogicalUnit implements CommandContext, Nexus {
     const waiting = state.gate.enter();
     if (waiting !== undefined) await waiting;
     try {
-      // Its data may have been long in coming: what was allowed then may be forbidden now.
-      if (state.isGuarded && this.#isBarredFrom('write')) return await this.#confirmedConflict();
+      // Its data may have been long in coming.
+      const refusal = forbidden(this);
+      if (refusal !== undefined) return await refusal;
       const forceUnitAccess = command.forceUnitAccess || state.isWriteThrough;
       await device.write(command.lba, dataOut, { forceUnitAccess });
     } finally {
@@ -388,6 +351,6 @@ export class LogicalUnit implements CommandContext, Nexus {
     if (command.verify === undefined) return goodWithoutData;
     return command.verify === 'medium'
       ? verifyMedium(device, command.lba, command.lengthBlocks)
-      : this.#outcomeInFormat(await compareMedium(device, { ...command, repeated: false }, dataOut));
+      : compareMedium(device, { ...command, repeated: false }, dataOut);
   }
 }

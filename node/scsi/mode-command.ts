@@ -1,7 +1,13 @@
 import { LOGICAL_BLOCK_BYTES } from '../../storage/block-device.ts';
 import { modeSelect6Cdb, modeSelect10Cdb, modeSense6Cdb, modeSense10Cdb } from './cdb.ts';
 import type { CommandContext } from './command-context.ts';
-import { encodeModeSense, isSubpage, type ModeSenseQuestion, type ModeSenseUnit, PAGES } from './mode-page.ts';
+import {
+  encodeModeSense,
+  isSubpage,
+  type ModeSenseQuestion,
+  type ModeSenseUnit,
+  PAGES,
+} from './mode-page.ts';
 import {
   accept,
   answer,

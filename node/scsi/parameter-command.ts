@@ -16,7 +16,14 @@ import type { CommandContext } from './command-context.ts';
 import { confirmServing } from './confirmation.ts';
 import { encodeInquiry } from './inquiry.ts';
 import { STORED_BLOCK_EXPONENT } from './limits.ts';
-import { accept, answer, conflict, goodWithoutData, type PreparedCommand, refuse } from './prepared-command.ts';
+import {
+  accept,
+  answer,
+  conflict,
+  goodWithoutData,
+  type PreparedCommand,
+  refuse,
+} from './prepared-command.ts';
 import { invalidCdbField } from './sense.ts';
 import { encodeVpdPage } from './vpd.ts';
 

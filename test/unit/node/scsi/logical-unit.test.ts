@@ -94,7 +94,9 @@ describe('ranges', () => {
     for (const code of ['8800', '8a00', '8f00', '8f02']) {
       const long = (blocks: number): string => `${code} ${hex(0, 8)} ${hex(blocks, 4)}`;
       expect(await senseOf(unit, long(MAX_TRANSFER_BLOCKS + 1)), code).toEqual(sense.invalidFieldInCdb);
-      expect(prepare(unit, long(MAX_TRANSFER_BLOCKS)), code).toMatchObject({ lengthBlocks: MAX_TRANSFER_BLOCKS });
+      expect(prepare(unit, long(MAX_TRANSFER_BLOCKS)), code).toMatchObject({
+        lengthBlocks: MAX_TRANSFER_BLOCKS,
+      });
     }
     expect(await senseOf(unit, '2820 00000000 00 0001')).toEqual(invalidCdbField(1, 7));
   });

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { dataOutBytes, type ScsiOutcome } from '../../../../node/scsi/prepared-command.ts';
 import { invalidCdbField, invalidListField, sense } from '../../../../node/scsi/sense.ts';
 import { DeviceError } from '../../../../storage/block-device.ts';
 import { systemClock } from '../iscsi/target-fixture.ts';
-import { dataOf, portName, run, senseOf, UnitFixture } from './unit-fixture.ts';
+import { dataOf, portName, prepare, run, senseOf, UnitFixture } from './unit-fixture.ts';
 
 const WRITE = '2a00 00000000 00 0001';
 const READ = '2800 00000000 00 0001';
@@ -208,6 +209,49 @@ describe('PERSISTENT RESERVE', () => {
     expect((await one.run(pending, [Buffer.alloc(512, 1)])).kind).toBe('reservation-conflict');
     expect(fixture.device.calls.writes).toBe(0);
   });
+
+  const LATE = {
+    WRITE,
+    'WRITE SAME': '4100 00000000 00 0001',
+    UNMAP: '4200 0000000000 0018',
+    'COMPARE AND WRITE': `8900 ${'00'.repeat(8)} 00000001`,
+    ORWRITE: `8b00 ${'00'.repeat(8)} 00000001`,
+    'WRITE AND VERIFY': '2e02 00000000 00 0001',
+  };
+  it.each(Object.entries(LATE))(
+    '%s whose data comes late is judged by what is forbidden then',
+    async (_, cdb) => {
+      const fixture = new UnitFixture(1024, systemClock);
+      const [one, two] = [fixture.initiator(1), fixture.initiator(2)];
+      fixture.device.bytes.fill(0xff);
+      const data = Buffer.from(`0016001000000000${'0'.repeat(23)}8${'0'.repeat(8)}`.padEnd(2048, 'f'), 'hex');
+      const late = (): (() => Promise<ScsiOutcome>) => {
+        const command = prepare(one, cdb);
+        return () => one.run(command, [data.subarray(0, dataOutBytes(command))]);
+      };
+
+      const beforeReservation = late();
+      await run(two, ...out(0, 0, 2));
+      await run(two, ...out(1, 2, 0, 3));
+      expect((await beforeReservation()).kind).toBe('reservation-conflict');
+      await run(two, ...out(3, 2, 0));
+
+      const beforeProtection = late();
+      const protect = Buffer.from('000000000a0a001008000000ffff0000', 'hex');
+      expect((await run(two, '151000001000', protect)).kind).toBe('good');
+      expect(await beforeProtection()).toMatchObject({ sense: sense.softwareWriteProtected });
+      expect(fixture.device.calls).toMatchObject({ writes: 0, discards: 0 });
+      const protectNoMore = Buffer.from('000000000a0a001000000000ffff0000', 'hex');
+      expect((await run(two, '151000001000', protectNoMore)).kind).toBe('good');
+      one.takeAttention();
+
+      const beforeSanitize = late();
+      const list = Buffer.from('0100000177', 'hex');
+      expect((await run(two, '4881 0000000000 0005', list)).kind).toBe('good');
+      expect(await beforeSanitize()).toMatchObject({ sense: sense.sanitizeInProgress });
+      await fixture.state.close();
+    },
+  );
 
   it('reports who is registered, and by which port', async () => {
     const fixture = new UnitFixture();
