@@ -10,7 +10,13 @@ export interface DataRequest {
   readonly r2tSN: number;
 }
 
-export interface DataOutFields {
+/** A LUN as it stands in a header. */
+export interface LunField {
+  readonly lunHigh: number;
+  readonly lunLow: number;
+}
+
+export interface DataOutFields extends LunField {
   readonly final: boolean;
   readonly targetTransferTag: number;
   readonly dataSN: number;
@@ -26,10 +32,12 @@ export interface TransferTerms {
 
 /**
  * Gathers the data of one write (RFC 7143 §11.7, §11.8): immediate data, then unsolicited Data-Out PDUs up to
- * FirstBurstLength, then bursts asked for by R2T, one at a time. Data comes strictly in order.
+ * FirstBurstLength, then bursts asked for by R2T, one at a time. Data comes strictly in order. Once any of it breaks the
+ * rules none of it is of use; what is still to come comes all the same.
  */
 export class WriteTransfer {
   readonly #terms: TransferTerms;
+  readonly #expectedBytes: number;
   readonly #neededBytes: number;
   readonly #parts: Uint8Array[] = [];
   /** So many of them, from the first, are copies. */
@@ -40,6 +48,7 @@ export class WriteTransfer {
   #targetTransferTag = RESERVED_TAG;
   #nextDataSN = 0;
   #nextR2tSN = 0;
+  #failure: ProtocolError | undefined;
 
   /**
    * @param expectedBytes Expected Data Transfer Length of the command: what the initiator would send
@@ -48,6 +57,7 @@ export class WriteTransfer {
    */
   constructor(expectedBytes: number, neededBytes: number, final: boolean, terms: TransferTerms) {
     this.#terms = terms;
+    this.#expectedBytes = expectedBytes;
     this.#neededBytes = Math.min(neededBytes, expectedBytes);
     this.#phase = final ? 'idle' : 'unsolicited';
     this.#burstEnd = Math.min(expectedBytes, terms.firstBurstBytes);
@@ -57,12 +67,17 @@ export class WriteTransfer {
     return this.#phase === 'idle' && this.#receivedBytes >= this.#neededBytes;
   }
 
-  get awaitsUnsolicited(): boolean {
-    return this.#phase === 'unsolicited';
+  /** Whether more is to come: of what was announced, or of what was asked for. */
+  get isOpen(): boolean {
+    return this.#phase !== 'idle';
   }
 
-  get awaitsSolicited(): boolean {
-    return this.#phase === 'solicited';
+  /**
+   * The first breach of a rule; code "unexpected-unsolicited-data", "unexpected-data", "too-much-data", "short-burst",
+   * "bad-data-sn", "bad-buffer-offset" or "other-lun".
+   */
+  get failure(): ProtocolError | undefined {
+    return this.#failure;
   }
 
   /** The needed data, without whatever came beyond it. */
@@ -97,51 +112,62 @@ export class WriteTransfer {
     return this.#receivedBytes;
   }
 
-  /** @throws ProtocolError code "unexpected-unsolicited-data" or "too-much-data" */
   acceptImmediate(data: readonly Uint8Array[], lengthBytes: number): void {
     if (!this.#terms.immediateData && lengthBytes > 0) {
-      throw violation(
+      this.#fail(
         'unexpected-unsolicited-data',
         'immediate data came although it was not agreed',
         lengthBytes,
         0,
       );
+    } else if (this.#phase === 'unsolicited' && this.#terms.initialR2T) {
+      this.#fail('unexpected-unsolicited-data', 'the F bit is clear although InitialR2T=Yes', 0, 1);
+    } else {
+      this.#append(data, lengthBytes);
     }
-    if (this.#phase === 'unsolicited' && this.#terms.initialR2T) {
-      throw violation('unexpected-unsolicited-data', 'the F bit is clear although InitialR2T=Yes', 0, 1);
-    }
-    this.#append(data, lengthBytes);
   }
 
-  /** @throws ProtocolError when the PDU is not the one that has to come next */
-  accept(fields: DataOutFields, data: readonly Uint8Array[], lengthBytes: number): void {
+  /** @param of the LUN of the command */
+  accept(fields: DataOutFields, data: readonly Uint8Array[], lengthBytes: number, of: LunField): void {
     const tag = this.#phase === 'solicited' ? this.#targetTransferTag : RESERVED_TAG;
-    if (this.#phase === 'idle' || fields.targetTransferTag !== tag) {
-      throw violation(
-        'unexpected-data',
-        'Data-Out for a transfer that is not open',
-        fields.targetTransferTag,
-        tag,
-      );
+    const isExpected = this.#phase !== 'idle' && fields.targetTransferTag === tag;
+    if (this.#failure === undefined) {
+      if (isExpected) this.#take(fields, data, lengthBytes, of);
+      else {
+        this.#fail(
+          'unexpected-data',
+          'Data-Out for a transfer that is not open',
+          fields.targetTransferTag,
+          tag,
+        );
+      }
     }
-    if (fields.dataSN !== this.#nextDataSN) {
-      throw violation('bad-data-sn', 'DataSN out of order', fields.dataSN, this.#nextDataSN);
-    }
-    if (fields.bufferOffset !== this.#receivedBytes) {
-      throw violation(
-        'bad-buffer-offset',
-        'Buffer Offset out of order',
-        fields.bufferOffset,
-        this.#receivedBytes,
-      );
-    }
-    this.#nextDataSN = serialAdd(this.#nextDataSN, 1);
-    this.#append(data, lengthBytes);
-    if (!fields.final) return;
-    if (this.#phase === 'solicited' && this.#receivedBytes !== this.#burstEnd) {
-      throw violation('short-burst', 'a solicited burst ended early', this.#receivedBytes, this.#burstEnd);
-    }
+    if (!fields.final || !isExpected) return;
+    if (this.#failure === undefined) this.#checkBurst();
     this.#phase = 'idle';
+  }
+
+  #take(fields: DataOutFields, data: readonly Uint8Array[], lengthBytes: number, of: LunField): void {
+    const { dataSN, bufferOffset, lunHigh, lunLow } = fields;
+    // Without a transfer tag the field is reserved (§11.7.4).
+    const hasLun = this.#phase === 'solicited';
+    if (hasLun && (lunHigh !== of.lunHigh || lunLow !== of.lunLow)) {
+      this.#fail('other-lun', 'Data-Out for another LUN than its command', lunHigh, of.lunHigh);
+    } else if (dataSN !== this.#nextDataSN) {
+      this.#fail('bad-data-sn', 'DataSN out of order', dataSN, this.#nextDataSN);
+    } else if (bufferOffset !== this.#receivedBytes) {
+      this.#fail('bad-buffer-offset', 'Buffer Offset out of order', bufferOffset, this.#receivedBytes);
+    } else {
+      this.#nextDataSN = serialAdd(this.#nextDataSN, 1);
+      this.#append(data, lengthBytes);
+    }
+  }
+
+  /** What was asked for has to come as a whole; what comes unasked too, where there is more than FirstBurstLength (§11.4.7.2). */
+  #checkBurst(): void {
+    const mayBeShort = this.#phase === 'unsolicited' && this.#expectedBytes <= this.#terms.firstBurstBytes;
+    if (mayBeShort || this.#receivedBytes === this.#burstEnd) return;
+    this.#fail('short-burst', 'a burst ended early', this.#receivedBytes, this.#burstEnd);
   }
 
   /** Opens the next burst; call only when no phase is open and data is missing. */
@@ -156,15 +182,16 @@ export class WriteTransfer {
   }
 
   #append(data: readonly Uint8Array[], lengthBytes: number): void {
-    if (this.#receivedBytes + lengthBytes > this.#burstEnd) {
-      const got = this.#receivedBytes + lengthBytes;
-      throw violation('too-much-data', 'more data came than was agreed or asked for', got, this.#burstEnd);
+    const gotBytes = this.#receivedBytes + lengthBytes;
+    if (gotBytes > this.#burstEnd) {
+      this.#fail('too-much-data', 'more data came than was agreed or asked for', gotBytes, this.#burstEnd);
+      return;
     }
     for (const part of data) this.#parts.push(part);
-    this.#receivedBytes += lengthBytes;
+    this.#receivedBytes = gotBytes;
   }
-}
 
-function violation(code: string, message: string, got: number, limit: number): ProtocolError {
-  return new ProtocolError(message, { code, got, limit, rfc: 'RFC 7143 §11.7' });
+  #fail(code: string, message: string, got: number, limit: number): void {
+    this.#failure = new ProtocolError(message, { code, got, limit, rfc: 'RFC 7143 §11.7' });
+  }
 }

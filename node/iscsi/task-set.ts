@@ -1,19 +1,16 @@
 import type { Counters } from '../../base/counters.ts';
-import { ProtocolError } from '../../base/errors.ts';
-import { LOGICAL_BLOCK_BYTES } from '../../storage/block-device.ts';
+import { serialLess } from '../../base/serial-number.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import { prepareForMissingUnit } from '../scsi/missing-unit.ts';
 import { decodeLun } from '../scsi/parameter-command.ts';
 import {
-  accept,
   checkCondition,
   dataInBytes,
   dataOutBytes,
-  type PreparedCommand,
   refuse,
   type ScsiOutcome,
 } from '../scsi/prepared-command.ts';
-import { type Sense, sense } from '../scsi/sense.ts';
+import { sense } from '../scsi/sense.ts';
 import type { CommandWindow } from './command-window.ts';
 import { type DataMemory, ReadLoan } from './data-memory.ts';
 import { WriteTransfer } from './data-out.ts';
@@ -22,7 +19,12 @@ import { MAX_IMMEDIATE_TASKS, MAX_SOLICITED_BYTES } from './limits.ts';
 import type { SessionParameters } from './login-keys.ts';
 import { RESERVED_TAG, rejectReason } from './opcode.ts';
 import { CDB_OFFSET, dataOut, scsiCommand } from './pdu.ts';
-import type { AnsweredTask, Responder } from './responder.ts';
+import type { Responder } from './responder.ts';
+import type { Task } from './task.ts';
+import { fitToExpected, outlivesItsTask, transferSense } from './task-rules.ts';
+
+/** ACA; those above are reserved (RFC 7143 §11.3.1). */
+const MAX_TASK_ATTRIBUTE = 4;
 
 /** Commands and bytes a session has carried. */
 export interface Traffic {
@@ -30,23 +32,6 @@ export interface Traffic {
   writes: number;
   readBytes: number;
   writtenBytes: number;
-}
-
-interface Task extends AnsweredTask {
-  readonly cmdSN: number;
-  readonly immediate: boolean;
-  readonly lun: number;
-  readonly unit: LogicalUnit | undefined;
-  readonly command: PreparedCommand;
-  readonly transfer: WriteTransfer | undefined;
-  /** Bytes counted against MAX_SOLICITED_BYTES. */
-  reservedBytes: number;
-  /** Bytes of its data that are here, or were asked for. */
-  heldBytes: number;
-  running: boolean;
-  aborted: boolean;
-  /** Set when someone waits for an aborted task to leave the device. */
-  onSettled: (() => void) | undefined;
 }
 
 export interface TaskSetOptions {
@@ -99,8 +84,7 @@ export class TaskSet {
   /** Whether the initiator has yet to send data of a write. */
   get awaitsData(): boolean {
     for (const { transfer, running } of this.#tasks.values()) {
-      if (transfer !== undefined && !running && (transfer.awaitsUnsolicited || transfer.awaitsSolicited))
-        return true;
+      if (transfer !== undefined && !running && transfer.isOpen) return true;
     }
     return false;
   }
@@ -114,12 +98,16 @@ export class TaskSet {
     const fields = scsiCommand.decode(frame.header, frame.at);
     if (this.#tasks.has(fields.initiatorTaskTag)) return rejectReason.taskInProgress;
     if (fields.initiatorTaskTag === RESERVED_TAG) return rejectReason.invalidPduField;
+    if (fields.attributes > MAX_TASK_ATTRIBUTE) return rejectReason.protocolError;
     if (fields.immediate && this.#immediateCount >= MAX_IMMEDIATE_TASKS)
       return rejectReason.immediateCommandReject;
     const task = this.#makeTask(frame, fields);
     this.#tasks.set(task.initiatorTaskTag, task);
     if (task.immediate) this.#immediateCount++;
-    if (task.transfer !== undefined && !this.#takeImmediateData(task, frame)) return undefined;
+    if (task.transfer !== undefined) {
+      task.transfer.acceptImmediate(frame.data, frame.dataLengthBytes);
+      this.#hold(task, frame.dataLengthBytes);
+    }
     this.#advance(task);
     return undefined;
   }
@@ -157,19 +145,9 @@ export class TaskSet {
       heldBytes: 0,
       running: false,
       aborted: false,
+      onDataEnd: undefined,
       onSettled: undefined,
     };
-  }
-
-  #takeImmediateData(task: Task, frame: PduFrame): boolean {
-    try {
-      task.transfer?.acceptImmediate(frame.data, frame.dataLengthBytes);
-      this.#hold(task, frame.dataLengthBytes);
-      return true;
-    } catch (error) {
-      this.#failTransfer(task, error);
-      return false;
-    }
   }
 
   /** A SCSI Data-Out. For a task that is gone it is dropped: it was on its way when the task ended. */
@@ -180,34 +158,36 @@ export class TaskSet {
       this.#options.counters.add('iscsi.data-out.without-task');
       return;
     }
-    try {
-      task.transfer.accept(fields, frame.data, frame.dataLengthBytes);
-      this.#hold(task, Math.max(task.reservedBytes, task.transfer.receivedBytes));
-    } catch (error) {
-      this.#failTransfer(task, error);
-      return;
-    }
+    const { lunHigh, lunLow } = task;
+    task.transfer.accept(fields, frame.data, frame.dataLengthBytes, { lunHigh, lunLow });
+    this.#hold(task, Math.max(task.reservedBytes, task.transfer.receivedBytes));
     this.#advance(task);
-  }
-
-  /** Senses of RFC 7143 §11.4.7.2 for data that does not follow the rules. */
-  #failTransfer(task: Task, error: unknown): void {
-    if (!(error instanceof ProtocolError)) throw error;
-    this.#options.counters.add(`iscsi.data-out.${error.code}`);
-    const why: Sense = TRANSFER_SENSE.get(error.code) ?? sense.protocolServiceCrcError;
-    this.#finish(task, checkCondition(why));
   }
 
   /** Goes on with a task as far as its data allows: asks for more, or carries the command out. */
   #advance(task: Task): void {
     const { transfer } = task;
-    if (transfer !== undefined && !transfer.complete) {
-      transfer.keep(this.#options.memory);
-      if (transfer.awaitsUnsolicited || transfer.awaitsSolicited) return;
-      this.#solicit(task);
+    if (transfer === undefined) {
+      this.#start(task);
       return;
     }
-    this.#start(task);
+    const { failure } = transfer;
+    if (failure !== undefined) {
+      // What was asked for, or announced, comes all the same, and the answer after it (§11.4.2).
+      transfer.letGo(this.#options.memory);
+      if (transfer.isOpen) return;
+      this.#options.counters.add(`iscsi.data-out.${failure.code}`);
+      this.#finish(task, checkCondition(transferSense(failure)));
+      return;
+    }
+    if (transfer.complete && task.onDataEnd === undefined) {
+      this.#start(task);
+      return;
+    }
+    transfer.keep(this.#options.memory);
+    if (transfer.isOpen) return;
+    if (task.onDataEnd === undefined) this.#solicit(task);
+    else task.onDataEnd();
   }
 
   #solicit(task: Task): void {
@@ -240,7 +220,10 @@ export class TaskSet {
     if (this.#awaitingRoom.length === 0) return;
     const waiting = this.#awaitingRoom;
     this.#awaitingRoom = [];
-    for (const next of waiting) if (!next.aborted) this.#solicit(next);
+    for (const next of waiting) {
+      const isThere = this.#tasks.get(next.initiatorTaskTag) === next;
+      if (isThere && next.onDataEnd === undefined) this.#solicit(next);
+    }
   }
 
   #start(task: Task): void {
@@ -296,6 +279,7 @@ export class TaskSet {
       return;
     }
     this.#forget(task);
+    task.onDataEnd?.();
     if (this.#closed) return;
     this.#count(task, outcome);
     this.#options.responder.scsi(task, outcome, taken);
@@ -335,7 +319,44 @@ export class TaskSet {
 
   /** Ends the tasks of one LUN, or all. */
   abortAll(lun?: number): Promise<void> {
-    return this.#abort([...this.#tasks.values()].filter((task) => lun === undefined || task.lun === lun));
+    return this.#abort(lun === undefined ? [...this.#tasks.values()] : this.#tasksOf(lun));
+  }
+
+  /**
+   * Ends the tasks of one LUN that came before a request, once the data they were asked for has come (RFC 7143 §11.5.1);
+   * commands that come later stay. Resolves once the device has let go of them.
+   * @param cmdSN of the request
+   * @param received resolves once all commands before it have come
+   */
+  async endEarlier(lun: number, cmdSN: number, received: Promise<void>): Promise<void> {
+    const earlier = this.#tasksOf(lun);
+    const dataEnds = earlier.map((task) => this.#dataEnd(task));
+    await received;
+    const late = this.#tasksOf(lun).filter((task) => !task.immediate && serialLess(task.cmdSN, cmdSN));
+    for (const task of late) {
+      if (earlier.includes(task)) continue;
+      earlier.push(task);
+      dataEnds.push(this.#dataEnd(task));
+    }
+    await Promise.all(dataEnds);
+    await this.#abort(earlier.filter((task) => this.#tasks.get(task.initiatorTaskTag) === task));
+  }
+
+  /** Keeps a task from being begun; resolves once its initiator has nothing to send for it. */
+  #dataEnd(task: Task): Promise<void> {
+    if (task.running) return Promise.resolve();
+    return new Promise((resolve) => {
+      const others = task.onDataEnd;
+      task.onDataEnd = () => {
+        others?.();
+        resolve();
+      };
+      if (task.transfer?.isOpen !== true) resolve();
+    });
+  }
+
+  #tasksOf(lun: number): Task[] {
+    return [...this.#tasks.values()].filter((task) => task.lun === lun);
   }
 
   /** No more responses: what is still in the device ends in silence. Resolves once nothing is left there. */
@@ -351,6 +372,7 @@ export class TaskSet {
     for (const task of tasks) {
       task.aborted = true;
       this.#forget(task);
+      task.onDataEnd?.();
       if (task.running && !outlivesItsTask(task.command)) {
         this.#settling.add(task);
         settled.push(this.#settled(task));
@@ -371,28 +393,3 @@ export class TaskSet {
     });
   }
 }
-
-/**
- * An initiator that announces less data than its WRITE needs gets the whole blocks of it written, and is told
- * of the rest as overflow (RFC 7143 §11.4.5). Anything else with too little data is refused.
- */
-function fitToExpected(command: PreparedCommand, expectedBytes: number): PreparedCommand {
-  if (command.kind === 'operation' && command.exactData === true && command.dataOutBytes !== expectedBytes) {
-    return refuse(sense.invalidFieldInCdb);
-  }
-  if (dataOutBytes(command) <= expectedBytes) return command;
-  if (command.kind !== 'write') return refuse(sense.invalidInformationUnit);
-  const lengthBlocks = Math.floor(expectedBytes / LOGICAL_BLOCK_BYTES);
-  return lengthBlocks === 0 ? accept : { ...command, lengthBlocks };
-}
-
-function outlivesItsTask(command: PreparedCommand): boolean {
-  return command.kind === 'operation' && command.outlivesTask === true;
-}
-
-const TRANSFER_SENSE: ReadonlyMap<string, Sense> = new Map<string, Sense>([
-  ['unexpected-unsolicited-data', sense.unexpectedUnsolicitedData],
-  ['unexpected-data', sense.unexpectedUnsolicitedData],
-  ['too-much-data', sense.incorrectAmountOfData],
-  ['short-burst', sense.incorrectAmountOfData],
-]);
