@@ -19,7 +19,8 @@ const ALGORITHMS: ReadonlyMap<number, { readonly hash: string; readonly lengthBy
   [chapAlgorithm.sha256, { hash: 'sha256', lengthBytes: 32 }],
   [chapAlgorithm.sha3x256, { hash: 'sha3-256', lengthBytes: 32 }],
 ]);
-const MAX_CHALLENGE_BYTES = 1024;
+/** Of a challenge and of a response. */
+const MAX_BINARY_BYTES = 1024;
 /** Fresh random bytes needed for one login: an identifier, and a challenge as long as the longest digest. */
 export const CHAP_NONCE_BYTES = 33;
 
@@ -44,8 +45,13 @@ export interface Challenge {
   readonly bytes: Uint8Array;
 }
 
-/** undefined: the initiator has failed. */
-export type AuthStep = { readonly state: AuthState; readonly answers: readonly TextKey[] } | undefined;
+/**
+ * Why an initiator has failed: no method that would do is offered, it is not who it says, or what it sends is not what the
+ * step demands (RFC 7143 §9.2): a key is missing, or one is there, or has a value, that does not belong.
+ */
+export type AuthFailure = 'no-method' | 'not-authentic' | 'missing-key' | 'wrong-key';
+
+export type AuthStep = { readonly state: AuthState; readonly answers: readonly TextKey[] } | AuthFailure;
 
 /**
  * Takes the security keys of one request.
@@ -62,15 +68,17 @@ export function stepAuth(
   let state = before;
   const method = given.get('AuthMethod');
   if (method !== undefined) {
-    const chosen = state.step === 'method' ? chooseMethod(method, terms) : undefined;
-    if (chosen === undefined) return undefined;
+    if (state.step !== 'method') return 'wrong-key';
+    const chosen = chooseMethod(method, terms);
+    if (chosen === undefined) return 'no-method';
     answers.push({ key: 'AuthMethod', value: chosen });
     state = { step: chosen === 'CHAP' ? 'algorithm' : 'done' };
   }
   const offered = given.get('CHAP_A');
   if (offered !== undefined) {
-    const algorithm = state.step === 'algorithm' ? chooseAlgorithm(offered) : undefined;
-    if (algorithm === undefined) return undefined;
+    if (state.step !== 'algorithm') return 'wrong-key';
+    const algorithm = chooseAlgorithm(offered);
+    if (algorithm === undefined) return 'not-authentic';
     const challenge = makeChallenge(algorithm, nonce);
     state = { step: 'response', algorithm, challenge };
     answers.push(
@@ -79,17 +87,25 @@ export function stepAuth(
       { key: 'CHAP_C', value: encodeBinary(challenge.bytes) },
     );
   }
-  if (!given.has('CHAP_N') && !given.has('CHAP_R')) return { state, answers };
-  const reply = state.step === 'response' ? checkResponse(state, given, terms.credentials) : undefined;
-  if (reply === undefined) return undefined;
-  return { state: { step: 'done' }, answers: [...answers, ...reply] };
+  if (RESPONSE_KEYS.every((key) => !given.has(key))) {
+    const isDue = before.step === 'response' || (before.step === 'algorithm' && state.step === 'algorithm');
+    return isDue ? 'missing-key' : { state, answers };
+  }
+  // The response is to a challenge that the initiator has seen.
+  if (before.step !== 'response') return 'wrong-key';
+  const reply = checkResponse(before, given, terms.credentials);
+  return typeof reply === 'string' ? reply : { state: { step: 'done' }, answers: [...answers, ...reply] };
 }
 
-/** CHAP wherever both sides can; None where it is not required. */
+const RESPONSE_KEYS = ['CHAP_N', 'CHAP_R', 'CHAP_I', 'CHAP_C'] as const;
+
+/** The first of the initiator's list that it may use (RFC 7143 §6.2.1). */
 function chooseMethod(offered: string, terms: Authentication): 'CHAP' | 'None' | undefined {
-  const methods = offered.split(',');
-  if (terms.credentials.length > 0 && methods.includes('CHAP')) return 'CHAP';
-  return terms.optional && methods.includes('None') ? 'None' : undefined;
+  for (const method of offered.split(',')) {
+    if (method === 'CHAP' && terms.credentials.length > 0) return method;
+    if (method === 'None' && terms.optional) return method;
+  }
+  return undefined;
 }
 
 /** The first of the initiator's list that we know. */
@@ -106,29 +122,44 @@ function makeChallenge(algorithm: number, nonce: Uint8Array): Challenge {
   return { identifier: nonce[0] as number, bytes: nonce.subarray(1, 1 + lengthBytes) };
 }
 
-/** @returns what is answered: the target's own response, where it is asked for one; undefined on failure */
+/** @returns what is answered: the target's own response, where it is asked for one */
 function checkResponse(
-  state: Extract<AuthState, { step: 'response' }>,
+  { algorithm, challenge }: Extract<AuthState, { step: 'response' }>,
   given: ReadonlyMap<string, string>,
   credentials: readonly ChapCredentials[],
-): readonly TextKey[] | undefined {
-  const { algorithm, challenge } = state;
-  const response = decodeBinary(given.get('CHAP_R') ?? '');
-  const username = given.get('CHAP_N');
+): readonly TextKey[] | AuthFailure {
+  const [username, digest, identifier, theirs] = RESPONSE_KEYS.map((key) => given.get(key));
+  const response = decodeBinary(digest ?? '');
+  const isMutual = identifier !== undefined || theirs !== undefined;
+  const isWhole = username !== undefined && digest !== undefined;
+  if (!isWhole || (isMutual && (identifier === undefined || theirs === undefined))) return 'missing-key';
+  const asked = isMutual ? parseChallenge(identifier ?? '', theirs ?? '') : undefined;
+  if (response === undefined || response.length > MAX_BINARY_BYTES || (isMutual && asked === undefined)) {
+    return 'wrong-key';
+  }
   const used = credentials.find(
     (c) => c.username === username && isSame(response, chapDigest(algorithm, c.secret, challenge)),
   );
-  if (used === undefined) return undefined;
-  const identifier = given.get('CHAP_I');
-  const theirs = given.get('CHAP_C');
-  if (identifier === undefined && theirs === undefined) return [];
-  return answerChallenge(
-    used,
-    algorithm,
-    challenge,
-    parseNumber(identifier ?? ''),
-    decodeBinary(theirs ?? ''),
-  );
+  if (used === undefined || isOwnResponse(response, used, algorithm, challenge)) return 'not-authentic';
+  return asked === undefined ? [] : answerChallenge(used, algorithm, challenge, asked);
+}
+
+/** A response that the target would give itself shows that one secret is used both ways (§9.2.1). */
+function isOwnResponse(
+  response: Uint8Array,
+  { mutual }: ChapCredentials,
+  algorithm: number,
+  challenge: Challenge,
+): boolean {
+  return mutual !== undefined && isSame(response, chapDigest(algorithm, mutual.secret, challenge));
+}
+
+function parseChallenge(identifierText: string, challengeText: string): Challenge | undefined {
+  const identifier = parseNumber(identifierText);
+  const bytes = decodeBinary(challengeText);
+  if (identifier === undefined || identifier > 255) return undefined;
+  if (bytes === undefined || bytes.length === 0 || bytes.length > MAX_BINARY_BYTES) return undefined;
+  return { identifier, bytes };
 }
 
 /** Mutual CHAP: shows the initiator that the target knows its own secret. */
@@ -136,17 +167,13 @@ function answerChallenge(
   used: ChapCredentials,
   algorithm: number,
   ours: Challenge,
-  identifier: number | undefined,
-  bytes: Uint8Array | undefined,
-): readonly TextKey[] | undefined {
-  if (used.mutual === undefined || identifier === undefined || identifier > 255) return undefined;
-  if (bytes === undefined || bytes.length === 0 || bytes.length > MAX_CHALLENGE_BYTES) return undefined;
+  asked: Challenge,
+): readonly TextKey[] | AuthFailure {
   // Our own challenge sent back would have us answer it (RFC 7143 §9.2.1).
-  if (isSame(bytes, ours.bytes)) return undefined;
-  const digest = chapDigest(algorithm, used.mutual.secret, { identifier, bytes });
+  if (used.mutual === undefined || isSame(asked.bytes, ours.bytes)) return 'not-authentic';
   return [
     { key: 'CHAP_N', value: used.mutual.username },
-    { key: 'CHAP_R', value: encodeBinary(digest) },
+    { key: 'CHAP_R', value: encodeBinary(chapDigest(algorithm, used.mutual.secret, asked)) },
   ];
 }
 
@@ -169,9 +196,12 @@ export function encodeBinary(bytes: Uint8Array): string {
   return `0x${Buffer.from(bytes).toString('hex')}`;
 }
 
-/** A hex-constant or base64-constant. @returns undefined when it is neither */
+/** A hex-constant, of n digits for (n + 1) / 2 bytes, or base64-constant. @returns undefined when it is neither */
 export function decodeBinary(text: string): Uint8Array | undefined {
-  if (/^0[xX]([0-9a-fA-F]{2})+$/.test(text)) return Buffer.from(text.slice(2), 'hex');
+  if (/^0[xX][0-9a-fA-F]+$/.test(text)) {
+    const digits = text.slice(2);
+    return Buffer.from(digits.padStart(digits.length + (digits.length % 2), '0'), 'hex');
+  }
   if (/^0[bB][A-Za-z0-9+/]+={0,2}$/.test(text)) return Buffer.from(text.slice(2), 'base64');
   return undefined;
 }

@@ -1,12 +1,8 @@
 import type { Socket } from 'node:net';
-import type { Clock } from '../../base/clock.ts';
-import type { Counters } from '../../base/counters.ts';
 import { describeError, errorCode, ProtocolError } from '../../base/errors.ts';
-import type { Logger } from '../../base/logger.ts';
-import type { RandomSource } from '../../base/random.ts';
 import { CHAP_NONCE_BYTES } from './chap.ts';
+import type { ConnectionHost } from './connection-host.ts';
 import { Framer } from './framer.ts';
-import type { IdlePolling } from './idle-polling.ts';
 import {
   LOGIN_DATA_SEGMENT_BYTES,
   MAX_OUTBOUND_BYTES,
@@ -14,54 +10,16 @@ import {
   type PortalLimits,
   SHARED_READ_BYTES,
 } from './limits.ts';
-import {
-  type CommandNumbers,
-  type CompletedLogin,
-  type DiscoveryGranted,
-  initialLogin,
-  type LoginEffect,
-  type LoginEvent,
-  type LoginState,
-  type NamedConnection,
-  stepLogin,
-} from './login-machine.ts';
+import type { CompletedLogin, DiscoveryGranted, LoginEffect, LoginEvent } from './login-events.ts';
+import { initialLogin, type LoginState, stepLogin } from './login-machine.ts';
 import { decodeLogin, encodeLoginResponse } from './login-pdu.ts';
-import { type LoginStatus, loginStatus } from './login-status.ts';
-import type { BudgetShare, MemoryBudget } from './memory-budget.ts';
+import { loginStatus } from './login-status.ts';
+import type { BudgetShare } from './memory-budget.ts';
 import { opcode, rejectReason } from './opcode.ts';
 import { Outbox } from './outbox.ts';
-import { HEADER_BYTES } from './pdu.ts';
-import type {
-  Authentication,
-  InitiatorIdentity,
-  KeptSocket,
-  LoginDecision,
-  LoginRequestInfo,
-} from './ports.ts';
+import type { KeptSocket, LoginDecision } from './ports.ts';
 import type { Session, SessionTransport } from './session.ts';
 import { SocketSink } from './socket-sink.ts';
-
-export interface ConnectionHost {
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly counters: Counters;
-  /** Memory shared by all connections of the portal. */
-  readonly budget: MemoryBudget;
-  readonly random: RandomSource;
-  readonly polling?: IdlePolling | undefined;
-  decide(request: LoginRequestInfo): Promise<LoginDecision>;
-  authenticationForDiscovery(initiator: InitiatorIdentity): Authentication | undefined;
-  /** The numbering of the session whose connection a login is to replace, or why it may not. */
-  joined(named: NamedConnection): CommandNumbers | LoginStatus;
-  /** Makes the session of a finished login, once what it replaces has ended; else says why it cannot. */
-  establish(connection: Connection, login: CompletedLogin): Promise<Session | LoginStatus>;
-  /** Whether a target that is not served here is by now at the same address elsewhere. */
-  hasMoved(targetName: string): boolean;
-  /** Has the socket held by somebody else as well, so that its connection outlives this process; undefined: nobody does. */
-  keep(socket: Socket): KeptSocket | undefined;
-  /** Called once, after the socket has closed. */
-  closed(connection: Connection): void;
-}
 
 /**
  * One TCP connection: cuts its bytes into PDUs, runs the login, then feeds the session. Executes what the
@@ -70,8 +28,10 @@ export interface ConnectionHost {
 export class Connection implements SessionTransport {
   readonly remote: string;
   readonly sourceAddress: string;
+  /** "ADDRESS:PORT" that it came to. */
+  readonly localAddress: string;
   readonly #socket: Socket;
-  readonly #host: ConnectionHost;
+  readonly #host: ConnectionHost<Connection>;
   readonly #framer = new Framer(LOGIN_DATA_SEGMENT_BYTES);
   readonly #outbox: Outbox;
   readonly #share: BudgetShare;
@@ -97,11 +57,12 @@ export class Connection implements SessionTransport {
   };
 
   /** @param isRead whoever made the socket calls received() with what it reads */
-  constructor(socket: Socket, host: ConnectionHost, isRead = false) {
+  constructor(socket: Socket, host: ConnectionHost<Connection>, isRead = false) {
     this.#socket = socket;
     this.#host = host;
     this.sourceAddress = socket.remoteAddress ?? '?';
     this.remote = `${this.sourceAddress}:${socket.remotePort ?? 0}`;
+    this.localAddress = `${socket.localAddress ?? '?'}:${socket.localPort ?? 0}`;
     this.#lastHeardMs = host.clock.monotonicMs();
     this.#lastTakenMs = this.#lastHeardMs;
     this.#share = host.budget.join(() => setImmediate(() => this.#resume()));
@@ -288,16 +249,17 @@ export class Connection implements SessionTransport {
     if (!(this.#paused as boolean)) this.#socket.resume();
   }
 
-  /** The framing is lost, or a digest was wrong: at error recovery level 0 that ends the session (§7.12). */
+  /** The framing is lost, or a digest was wrong: at error recovery level 0 that ends the session (§7.8). */
   #onBrokenStream(error: ProtocolError): void {
     this.#host.counters.add(`iscsi.stream.${error.code}`);
     this.#host.logger.warn('iscsi.stream.broken', { remote: this.remote, error: describeError(error) });
-    const reason = error.code === 'data-digest' ? rejectReason.dataDigestError : rejectReason.protocolError;
     if (this.#session === undefined) {
       this.destroy(error.code);
       return;
     }
-    this.#session.rejectFrame(reason, new Uint8Array(HEADER_BYTES));
+    const reason = error.code === 'data-digest' ? rejectReason.dataDigestError : rejectReason.protocolError;
+    // Of a header whose digest is wrong nothing is known, not even that it was one.
+    if (error.code !== 'header-digest') this.#session.rejectFrame(reason, this.#framer.lastHeader());
     this.end();
   }
 
@@ -307,13 +269,14 @@ export class Connection implements SessionTransport {
     if (login === undefined || (login.phase !== 'start' && login.phase !== 'negotiating')) return false;
     const frame = this.#framer.next();
     if (frame === undefined) return false;
-    if (((frame.header[frame.at] as number) & 0x3f) !== opcode.loginRequest) {
-      // Before the end of login nothing else may come, and nothing else is answered (§6.3).
-      this.destroy('not-a-login');
-      return false;
+    if (((frame.header[frame.at] as number) & 0x3f) === opcode.loginRequest) {
+      this.#step({ kind: 'request', fields: decodeLogin(frame), text: Buffer.concat(frame.data) });
+      return true;
     }
-    this.#step({ kind: 'request', fields: decodeLogin(frame), text: Buffer.concat(frame.data) });
-    return true;
+    // Who has not begun a login is not answered; who has is told what is wrong (§4.2.4).
+    if (login.requestCount === 0) this.destroy('not-a-login');
+    else this.#step({ kind: 'other-request' });
+    return false;
   }
 
   #step(event: LoginEvent): void {
@@ -359,8 +322,7 @@ export class Connection implements SessionTransport {
     const { initiatorName, targetName } = effect;
     const initiator = { initiatorName, sourceAddress: this.sourceAddress };
     if (targetName !== undefined) return this.#host.decide({ ...initiator, targetName });
-    const authentication = this.#host.authenticationForDiscovery(initiator);
-    return authentication === undefined ? { kind: 'discovery' } : { kind: 'discovery', authentication };
+    return this.#host.decideDiscovery(initiator, effect.discoveryTarget, this.localAddress);
   }
 
   async #establish(login: CompletedLogin): Promise<void> {

@@ -1,6 +1,26 @@
+import type { DiscoveryGranted } from './login-events.ts';
 import { negotiateInFullFeature } from './login-keys.ts';
-import type { TargetListing } from './ports.ts';
+import type { InitiatorIdentity, TargetDirectory, TargetListing } from './ports.ts';
 import { encodeTextKeys, type TextKey } from './text-keys.ts';
+
+/**
+ * What the login of a discovery session is answered.
+ * @param targetName the target it names, if it does
+ * @param localAddress "ADDRESS:PORT" of the portal
+ */
+export function decideDiscovery(
+  directory: TargetDirectory,
+  initiator: InitiatorIdentity,
+  targetName: string | undefined,
+  localAddress: string,
+): DiscoveryGranted {
+  const authentication = directory.authenticationForDiscovery?.(initiator);
+  const proof = authentication === undefined ? {} : { authentication };
+  if (targetName === undefined) return { kind: 'discovery', ...proof };
+  const listed = directory.list(initiator).find((listing) => listing.targetName === targetName);
+  const portal = listed?.portals.find(({ address, port }) => `${address}:${port}` === localAddress);
+  return { kind: 'discovery', ...proof, portalGroupTag: portal?.tag ?? 1 };
+}
 
 export interface TextAnswer {
   readonly text: Uint8Array;

@@ -15,6 +15,7 @@ export interface PduFrame {
 }
 
 const NO_DATA: readonly Uint8Array[] = [];
+const NO_HEADER = new Uint8Array(HEADER_BYTES);
 const DIGEST_BYTES = 4;
 /** Room for every AHS that RFC 7143 defines for a command we take: bidirectional length and an extended CDB. */
 const MAX_AHS_BYTES = 256;
@@ -35,6 +36,9 @@ export class Framer {
   #spent: Uint8Array[] = [];
   #head = 0;
   #available = 0;
+  /** Where the header of the PDU that was cut last, or could not be, lies. */
+  #lastHeader: Uint8Array = NO_HEADER;
+  #lastAt = 0;
   /** No PDU can be complete before this many bytes are there. */
   #needed = HEADER_BYTES;
 
@@ -76,6 +80,11 @@ export class Framer {
     return this.#available;
   }
 
+  /** A copy of the header that next() looked at last, to be asked for right after it threw. */
+  lastHeader(): Uint8Array {
+    return copyOf(this.#lastHeader, this.#lastAt, this.#lastAt + HEADER_BYTES);
+  }
+
   /**
    * The next whole PDU, or undefined until more bytes have come.
    * @throws ProtocolError code "data-segment-too-long", "ahs-too-long", "header-digest" or "data-digest";
@@ -87,6 +96,8 @@ export class Framer {
     const contiguous = first.length - this.#head >= HEADER_BYTES;
     const header = contiguous ? first : this.#peek(HEADER_BYTES);
     const at = contiguous ? this.#head : 0;
+    this.#lastHeader = header;
+    this.#lastAt = at;
     const ahsBytes = (header[at + 4] as number) * 4;
     const dataBytes =
       ((header[at + 5] as number) << 16) | ((header[at + 6] as number) << 8) | (header[at + 7] as number);

@@ -198,10 +198,23 @@ function parseTruth(text: string): number | undefined {
   return text === 'No' ? 0 : undefined;
 }
 
-/** A decimal or hexadecimal constant (RFC 7143 §6.1). */
+/** A decimal or hexadecimal constant below 2^64, which leading zeros make no larger (RFC 7143 §6.1). */
 export function parseNumber(text: string): number | undefined {
-  if (!/^(0[xX][0-9a-fA-F]{1,8}|\d{1,10})$/.test(text)) return undefined;
+  if (!/^(0[xX]0*[0-9a-fA-F]{1,16}|0*\d{1,20})$/.test(text)) return undefined;
   return Number(text);
+}
+
+/**
+ * FirstBurstLength must not exceed MaxBurstLength (RFC 7143 §13.14): an initiator that offers otherwise is answered what holds.
+ * @param answers of one request, which are amended
+ */
+export function limitFirstBurst(values: Map<string, number | string>, answers: TextKey[]): void {
+  const { maxBurstBytes, firstBurstBytes } = sessionParameters(values, MAX_24_BITS);
+  const at = answers.findIndex(({ key }) => key === 'FirstBurstLength');
+  const first = values.get('FirstBurstLength');
+  if (at < 0 || typeof first !== 'number' || first <= maxBurstBytes) return;
+  values.set('FirstBurstLength', firstBurstBytes);
+  answers[at] = { key: 'FirstBurstLength', value: String(firstBurstBytes) };
 }
 
 /** What a session works with. */

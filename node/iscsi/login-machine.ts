@@ -1,11 +1,19 @@
 import { ProtocolError, unreachable } from '../../base/errors.ts';
 import { serialAdd } from '../../base/serial-number.ts';
-import { type AuthState, type AuthStep, SECURITY_KEYS, stepAuth } from './chap.ts';
+import { type AuthFailure, type AuthState, type AuthStep, SECURITY_KEYS, stepAuth } from './chap.ts';
 import { MAX_LOGIN_REQUESTS, MAX_TEXT_BYTES, QUEUE_DEPTH } from './limits.ts';
-import { loginKeyTable, negotiate } from './login-keys.ts';
+import type {
+  CommandNumbers,
+  CompletedLogin,
+  ConnectionName,
+  LoginEffect,
+  LoginEvent,
+  LoginRequestFields,
+  LoginResponseFields,
+} from './login-events.ts';
+import { limitFirstBurst, loginKeyTable, negotiate } from './login-keys.ts';
 import { type LoginStatus, loginStatus } from './login-status.ts';
-import type { loginRequest, loginResponse } from './pdu.ts';
-import type { Authentication, LoginDecision, LoginGranted } from './ports.ts';
+import type { Authentication, LoginGranted } from './ports.ts';
 import { decodeTextKeys, encodeTextKeys, type TextKey } from './text-keys.ts';
 
 /**
@@ -16,74 +24,6 @@ import { decodeTextKeys, encodeTextKeys, type TextKey } from './text-keys.ts';
  *       |                   |                   |  ^____request____|                    |
  *       +-------------------+----- a refusal ---+---------> ended <----established------+
  */
-
-export type LoginRequestFields = ReturnType<typeof loginRequest.decode>;
-export type LoginResponseFields = Partial<ReturnType<typeof loginResponse.decode>>;
-
-export type LoginEvent =
-  | { readonly kind: 'request'; readonly fields: LoginRequestFields; readonly text: Uint8Array }
-  | {
-      readonly kind: 'decided';
-      readonly decision: LoginDecision | DiscoveryGranted;
-      /** CHAP_NONCE_BYTES fresh random bytes. */
-      readonly nonce: Uint8Array;
-      /** Of the session that the login names by its TSIH: its numbering, or why it cannot be joined. */
-      readonly joined?: CommandNumbers | LoginStatus;
-    }
-  /** The session now exists and any session, or connection, that it replaces is gone. */
-  | { readonly kind: 'established'; readonly tsih: number }
-  | { readonly kind: 'not-established'; readonly status?: LoginStatus };
-
-/** What a response tells of a session's commands. */
-export interface CommandNumbers {
-  readonly expCmdSN: number;
-  readonly maxCmdSN: number;
-}
-
-/** The connection of a session that a login is for (RFC 7143 §6.3.1). */
-export interface ConnectionName {
-  /** Hexadecimal. */
-  readonly isid: string;
-  /** 0: a new session. */
-  readonly tsih: number;
-  readonly cid: number;
-}
-
-/** A connection of a session, as a login names it. */
-export interface NamedConnection extends ConnectionName {
-  readonly initiatorName: string;
-  readonly targetName: string | undefined;
-}
-
-/** A discovery session; with what it takes to be told of targets. */
-export interface DiscoveryGranted {
-  readonly kind: 'discovery';
-  readonly authentication?: Authentication;
-}
-
-export type LoginEffect =
-  | { readonly kind: 'respond'; readonly fields: LoginResponseFields; readonly text: Uint8Array }
-  /** targetName undefined: a discovery session. */
-  | {
-      readonly kind: 'ask-directory';
-      readonly targetName: string | undefined;
-      readonly initiatorName: string;
-      readonly connection: ConnectionName;
-    }
-  | { readonly kind: 'establish'; readonly login: CompletedLogin }
-  /** The last response was a refusal. */
-  | { readonly kind: 'close'; readonly status: LoginStatus };
-
-export interface CompletedLogin extends ConnectionName {
-  readonly initiatorName: string;
-  /** undefined in a discovery session. */
-  readonly granted: LoginGranted | undefined;
-  readonly values: ReadonlyMap<string, number | string>;
-  /** CmdSN of the first command to come. */
-  readonly firstCmdSN: number;
-  /** StatSN of the first response after the login. */
-  readonly nextStatSN: number;
-}
 
 export interface LoginState {
   readonly phase: 'start' | 'asking' | 'negotiating' | 'establishing' | 'ended';
@@ -98,7 +38,10 @@ export interface LoginState {
   /** As the first request has it; no later one may differ. */
   readonly connection: ConnectionName;
   readonly joined: CommandNumbers | undefined;
-  readonly discovery: boolean;
+  /** The login of a discovery session; with the target it names, if it does. */
+  readonly discovery: { readonly target: string | undefined } | undefined;
+  /** What is to be told; undefined where it is not the login of a target. */
+  readonly portalGroupTag: number | undefined;
   readonly granted: LoginGranted | undefined;
   readonly authentication: Authentication;
   readonly auth: AuthState;
@@ -125,7 +68,8 @@ export const initialLogin: LoginState = {
   initiatorName: '',
   connection: { isid: '', tsih: 0, cid: 0 },
   joined: undefined,
-  discovery: false,
+  discovery: undefined,
+  portalGroupTag: undefined,
   granted: undefined,
   authentication: { credentials: [], optional: true },
   auth: { step: 'method' },
@@ -144,6 +88,8 @@ export function stepLogin(state: LoginState, event: LoginEvent): LoginStep {
   switch (event.kind) {
     case 'request':
       return onRequest(state, event.fields, event.text);
+    case 'other-request':
+      return refuse(state, loginStatus.invalidDuringLogin);
     case 'decided':
       return onDecision(state, event);
     case 'established':
@@ -211,17 +157,17 @@ function onLeadingKeys(state: LoginState, keys: readonly TextKey[]): LoginStep {
   if (initiatorName.length > MAX_NAME_LENGTH) return refuse(state, loginStatus.initiatorError);
   const named = { ...state, initiatorName };
   const { connection } = state;
+  const ask = { kind: 'ask-directory', initiatorName, connection } as const;
   if (sessionType === 'Discovery') {
-    const asking: LoginState = { ...named, phase: 'asking', discovery: true };
-    const effect = { kind: 'ask-directory', targetName: undefined, initiatorName, connection } as const;
-    return { state: asking, effects: [effect] };
+    const asking: LoginState = { ...named, phase: 'asking', discovery: { target: targetName } };
+    return { state: asking, effects: [{ ...ask, targetName: undefined, discoveryTarget: targetName }] };
   }
   if (sessionType !== 'Normal') return refuse(named, loginStatus.sessionTypeNotSupported);
   if (targetName === undefined || targetName === '') return refuse(named, loginStatus.missingParameter);
   if (targetName.length > MAX_NAME_LENGTH) return refuse(named, loginStatus.notFound);
   return {
     state: { ...named, phase: 'asking' },
-    effects: [{ kind: 'ask-directory', targetName, initiatorName, connection }],
+    effects: [{ ...ask, targetName, discoveryTarget: undefined }],
   };
 }
 
@@ -235,15 +181,24 @@ function onDecision(
     case 'discovery': {
       const { authentication = state.authentication } = decision;
       const granted = decision.kind === 'granted' ? decision : undefined;
-      const decided: LoginState = { ...state, phase: 'negotiating', granted, authentication, nonce };
+      const portalGroupTag =
+        decision.kind === 'granted' ? (decision.paths?.ownPort ?? 1) : decision.portalGroupTag;
+      const decided: LoginState = {
+        ...state,
+        phase: 'negotiating',
+        granted,
+        authentication,
+        nonce,
+        portalGroupTag,
+      };
       if (state.connection.tsih === 0) return answerKeys(decided);
       if (typeof joined !== 'object') return refuse(decided, joined ?? loginStatus.sessionDoesNotExist);
       return answerKeys({ ...decided, joined });
     }
     case 'redirect': {
       const host = decision.address.includes(':') ? `[${decision.address}]` : decision.address;
-      // Port and portal group tag are always given: iPXE misreads an address without a port.
-      const text = encodeTextKeys([{ key: 'TargetAddress', value: `${host}:${decision.port},1` }]);
+      // The portal group tag must not be given (§13.8); the port is, though it could be left out.
+      const text = encodeTextKeys([{ key: 'TargetAddress', value: `${host}:${decision.port}` }]);
       return refuse(state, loginStatus.targetMovedTemporarily, text);
     }
     case 'refused':
@@ -273,8 +228,9 @@ function answerKeys(state: LoginState): LoginStep {
     if (answer !== undefined) answers.push(answer);
     if (value !== undefined) values.set(offer.key, value);
   }
+  limitFirstBurst(values, answers);
   const security = answerSecurityKeys(state, keys);
-  if (security === undefined) return refuse(state, loginStatus.authenticationFailure);
+  if (typeof security === 'string') return refuseAuth(state, security);
   const { announced, next } = announce({ ...state, seenKeys, values, auth: security.state });
   const text = encodeTextKeys([...announced, ...security.answers, ...answers]);
   // The stage is not left before the initiator has proven itself.
@@ -284,17 +240,30 @@ function answerKeys(state: LoginState): LoginStep {
   return respond(answered, leaves ? transition(fields) : {}, text);
 }
 
-/** @returns undefined when the initiator has failed to authenticate, or does not even try to */
 function answerSecurityKeys(state: LoginState, keys: readonly TextKey[]): AuthStep {
   const offered = keys.filter(({ key }) => SECURITY_KEYS.has(key));
   const inSecurity = state.stage === stage.security;
-  if (offered.length > 0 && !inSecurity) return undefined;
+  if (offered.length > 0 && !inSecurity) return 'wrong-key';
   const step = stepAuth(state.auth, offered, state.authentication, state.nonce);
-  if (step === undefined || isAuthenticated({ ...state, auth: step.state })) return step;
+  if (typeof step === 'string' || isAuthenticated({ ...state, auth: step.state })) return step;
   // It wants to go on, or began beyond this stage, without having offered a method that would do.
   const { fields } = state.pending as NonNullable<LoginState['pending']>;
-  return step.state.step === 'method' && (fields.transit || !inSecurity) ? undefined : step;
+  const doesNotTry = step.state.step === 'method' && (fields.transit || !inSecurity);
+  return doesNotTry ? 'not-authentic' : step;
 }
+
+/** Where no method will do, the key is answered as well (§6.3.2). */
+function refuseAuth(state: LoginState, failure: AuthFailure): LoginStep {
+  const text = failure === 'no-method' ? encodeTextKeys([{ key: 'AuthMethod', value: 'Reject' }]) : NO_TEXT;
+  return refuse(state, AUTH_FAILURES[failure], text);
+}
+
+const AUTH_FAILURES = {
+  'no-method': loginStatus.authenticationFailure,
+  'not-authentic': loginStatus.authenticationFailure,
+  'missing-key': loginStatus.missingParameter,
+  'wrong-key': loginStatus.initiatorError,
+} as const;
 
 function isAuthenticated({ auth, authentication }: LoginState): boolean {
   return auth.step === 'done' || (auth.step === 'method' && authentication.optional);
@@ -303,8 +272,8 @@ function isAuthenticated({ auth, authentication }: LoginState): boolean {
 /** What we say unasked: the portal group once, our own data segment limit when operational keys are due. */
 function announce(state: LoginState): { announced: TextKey[]; next: LoginState } {
   const announced: TextKey[] = [];
-  const sayPortalGroup = !state.saidPortalGroup && !state.discovery;
-  const tag = state.granted?.paths?.ownPort ?? 1;
+  const tag = state.portalGroupTag;
+  const sayPortalGroup = !state.saidPortalGroup && tag !== undefined;
   if (sayPortalGroup) announced.push({ key: 'TargetPortalGroupTag', value: String(tag) });
   const sayLength = !state.saidDataSegmentLength && state.stage === stage.operational;
   if (sayLength) announced.push({ key: RECEIVE_LIMIT.name, value: String(RECEIVE_LIMIT.ours) });
@@ -325,6 +294,7 @@ function establish(state: LoginState, text: Uint8Array): LoginStep {
     initiatorName: state.initiatorName,
     ...state.connection,
     granted: state.granted,
+    discoveryTarget: state.discovery?.target,
     values: state.values,
     firstCmdSN: fields.cmdSN,
     nextStatSN: serialAdd(state.statSN, 1),
@@ -343,7 +313,8 @@ function transition(fields: LoginRequestFields): LoginResponseFields {
 }
 
 function refuse(state: LoginState, status: LoginStatus, text: Uint8Array = NO_TEXT): LoginStep {
-  const fields = { statusClass: status >>> 8, statusDetail: status & 0xff };
+  // The stage is reserved in a refusal (§6.3.1).
+  const fields = { currentStage: 0, statusClass: status >>> 8, statusDetail: status & 0xff };
   const answered = respond({ ...state, phase: 'ended' }, fields, text);
   return { state: answered.state, effects: [...answered.effects, { kind: 'close', status }] };
 }

@@ -2,7 +2,9 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { CancelTimer } from '../../base/clock.ts';
 import { describeError, InvariantError } from '../../base/errors.ts';
 import { LogicalUnit, type LogicalUnitOptions } from '../scsi/logical-unit.ts';
-import { Connection, type ConnectionHost } from './connection.ts';
+import { Connection } from './connection.ts';
+import type { ConnectionHost } from './connection-host.ts';
+import { decideDiscovery } from './discovery.ts';
 import {
   DEFAULT_PORTAL_LIMITS,
   MAX_SEND_DATA_SEGMENT_BYTES,
@@ -10,8 +12,8 @@ import {
   SHARED_READ_BYTES,
   SOCKET_READ_BUFFER_BYTES,
 } from './limits.ts';
-import { sessionParameters } from './login-keys.ts';
-import type { CompletedLogin } from './login-machine.ts';
+import type { CompletedLogin } from './login-events.ts';
+import { type SessionParameters, sessionParameters } from './login-keys.ts';
 import { type LoginStatus, loginStatus } from './login-status.ts';
 import { sessionMemory } from './memory-budget.ts';
 import type { IscsiPortalOptions } from './portal-options.ts';
@@ -51,7 +53,7 @@ export class IscsiPortal {
   /** Sessions whose connection is gone and whose writes may still be under way. */
   readonly #ending = new Set<Promise<void>>();
   readonly #targets: TargetSessions;
-  readonly #host: ConnectionHost;
+  readonly #host: ConnectionHost<Connection>;
   #nextTsih = 1;
   #cancelAliveCheck: CancelTimer | undefined;
   #closed = false;
@@ -66,7 +68,8 @@ export class IscsiPortal {
       counters: options.counters,
       random: options.random,
       polling: options.polling,
-      authenticationForDiscovery: (initiator) => options.directory.authenticationForDiscovery?.(initiator),
+      decideDiscovery: (initiator, targetName, localAddress) =>
+        decideDiscovery(options.directory, initiator, targetName, localAddress),
       budget: options.budget ?? sessionMemory(this.#limits.memoryBytes),
       decide: (request) => this.#decide(request),
       joined: (named) => {
@@ -200,17 +203,19 @@ export class IscsiPortal {
     if (login.tsih !== 0) return this.#reinstateConnection(connection, login);
     // From the last look for a session to replace until the new one is in the table, nothing may be awaited:
     // of several logins with one name and ISID, each must see the one before.
-    for (let old = this.#replacedBy(login); old.length > 0; old = this.#replacedBy(login)) {
+    const replaced = (): SessionRecord[] => this.#replacedBy(login, connection);
+    for (let old = replaced(); old.length > 0; old = replaced()) {
       if (!(await this.#endReplaced(old))) return loginStatus.outOfResources;
     }
     const tsih = this.#takeTsih();
     if (tsih === undefined || !this.#connections.has(connection)) return loginStatus.outOfResources;
     const { granted } = login;
+    const parameters = sessionParameters(login.values, MAX_SEND_DATA_SEGMENT_BYTES);
     return this.#startSession(connection, login, {
       tsih,
-      parameters: sessionParameters(login.values, MAX_SEND_DATA_SEGMENT_BYTES),
+      parameters,
       firstCmdSN: login.firstCmdSN,
-      units: granted === undefined ? new Map() : this.#makeUnits(granted, login),
+      units: granted === undefined ? new Map() : this.#makeUnits(granted, login, parameters),
       sinceWallMs: this.#options.clock.wallMs(),
     });
   }
@@ -221,6 +226,7 @@ export class IscsiPortal {
     const session: Session = new Session({
       initiatorName,
       targetName: granted?.targetName,
+      discoveryTarget: login.discoveryTarget,
       isid: login.isid,
       tsih,
       cid: login.cid,
@@ -260,7 +266,7 @@ export class IscsiPortal {
     const inTime = await this.#within(this.#limits.reinstatementTimeoutMs, closed);
     const isHeld = this.#sessions.get(login.tsih) === place && this.#connections.has(connection);
     // A login that makes a session anew may have come meanwhile.
-    if (!inTime || !isHeld || this.#replacedBy(login).length > 0) {
+    if (!inTime || !isHeld || this.#replacedBy(login, connection).length > 0) {
       void closed.then(() => old.detachUnits());
       if (isHeld) this.#endSession(login.tsih, place);
       return loginStatus.outOfResources;
@@ -282,8 +288,8 @@ export class IscsiPortal {
    * Session reinstatement (RFC 7143 §6.3.5): a login with the name and ISID of a session of the same target
    * takes its place.
    */
-  #replacedBy(login: CompletedLogin): SessionRecord[] {
-    return [...this.#sessions.values()].filter(({ session }) => isReplacedBy(session, login));
+  #replacedBy(login: CompletedLogin, connection: Connection): SessionRecord[] {
+    return [...this.#sessions.values()].filter((record) => isReplacedBy(record, login, connection));
   }
 
   /** Ends sessions to their last write. @returns false when their writes did not end in time */
@@ -311,7 +317,11 @@ export class IscsiPortal {
     return tsih;
   }
 
-  #makeUnits(granted: LoginGranted, login: CompletedLogin): Map<number, LogicalUnit> {
+  #makeUnits(
+    granted: LoginGranted,
+    login: CompletedLogin,
+    { protocolLevel }: SessionParameters,
+  ): Map<number, LogicalUnit> {
     const identity = { ...granted.identity, targetName: granted.targetName };
     const luns = [...granted.luns.keys()].sort((a, b) => a - b);
     const initiatorPort = `${login.initiatorName},i,0x${login.isid}`;
@@ -332,6 +342,7 @@ export class IscsiPortal {
           luns,
           state,
           initiatorPort,
+          protocolLevel,
           logger,
           copyUnit,
           ...paths,

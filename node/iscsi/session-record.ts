@@ -1,5 +1,5 @@
 import type { Connection } from './connection.ts';
-import type { CompletedLogin, NamedConnection } from './login-machine.ts';
+import type { CompletedLogin, NamedConnection } from './login-events.ts';
 import { type LoginStatus, loginStatus } from './login-status.ts';
 import type { Session } from './session.ts';
 
@@ -54,10 +54,21 @@ export function joinedBy(
 /**
  * Reinstatement, and one case beyond it: the session that iPXE left behind when it started an operating system,
  * whose ISID is random. It is known by never having been one to answer a NOP-In, unlike the one that takes over.
+ * @param by the connection of the login
  */
-export function isReplacedBy(session: Session, login: CompletedLogin): boolean {
-  const { initiatorName, targetName, isid } = session.options;
-  if (session.ended || login.granted === undefined) return false;
-  if (initiatorName !== login.initiatorName || targetName !== login.granted.targetName) return false;
+export function isReplacedBy(
+  { session, connection }: Pick<SessionRecord, 'session' | 'connection'>,
+  login: CompletedLogin,
+  by: Pick<Connection, 'localAddress'>,
+): boolean {
+  const { initiatorName, targetName, isid, discoveryTarget } = session.options;
+  if (session.ended || initiatorName !== login.initiatorName || targetName !== login.granted?.targetName) {
+    return false;
+  }
+  if (targetName === undefined) {
+    // Of discovery sessions each portal may have its own (§7.4.2).
+    const isSame = isid === login.isid && discoveryTarget === login.discoveryTarget;
+    return isSame && connection.localAddress === by.localAddress;
+  }
   return isid === login.isid || (!session.answersNopIn && login.values.get('ImmediateData') === 1);
 }

@@ -31,6 +31,8 @@ export interface SessionOptions {
   readonly initiatorName: string;
   /** undefined in a discovery session. */
   readonly targetName: string | undefined;
+  /** The target that the login of a discovery session named, if it did. */
+  readonly discoveryTarget: string | undefined;
   /** Hexadecimal. */
   readonly isid: string;
   readonly tsih: number;

@@ -19,6 +19,8 @@ export interface CommandContext extends CopyUnit {
   /** Every LUN of the target. */
   readonly luns: readonly number[];
   readonly nexus: Nexus;
+  /** iSCSIProtocolLevel of the session that the command came by. */
+  readonly protocolLevel: number;
   /** The ways to the target, and their asymmetric access states. */
   readonly paths: TargetPaths;
   /** The unit with this NAA designator: this one, or another that the initiator has a session with on this node. */

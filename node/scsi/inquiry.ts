@@ -28,8 +28,8 @@ const STANDARDS = { sam5: 0x00a0, spc4: 0x0460, sbc3: 0x04c0, iscsi: 0x0960 } as
 /** TPGS 01b: access states change by themselves, and are not set by the initiator. */
 const IMPLICIT_ASYMMETRIC_ACCESS = 1;
 
-/** A direct-access block device, connected. */
-export function encodeInquiry(identity: LogicalUnitIdentity): Uint8Array {
+/** A direct-access block device, connected. @param protocolLevel iSCSIProtocolLevel of the session (RFC 7144 §4.2) */
+export function encodeInquiry(identity: LogicalUnitIdentity, protocolLevel: number): Uint8Array {
   return standardInquiry.encode({
     version: VERSION_SPC4,
     hierarchicalLuns: true,
@@ -44,7 +44,7 @@ export function encodeInquiry(identity: LogicalUnitIdentity): Uint8Array {
     versionDescriptor1: STANDARDS.sam5,
     versionDescriptor2: STANDARDS.spc4,
     versionDescriptor3: STANDARDS.sbc3,
-    versionDescriptor4: STANDARDS.iscsi,
+    versionDescriptor4: STANDARDS.iscsi + protocolLevel,
   });
 }
 

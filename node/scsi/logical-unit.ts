@@ -39,6 +39,8 @@ export interface LogicalUnitOptions {
   /** Name of the initiator port: iSCSI name, ",i,0x", ISID in hexadecimal. */
   readonly initiatorPort: string;
   readonly logger: Logger;
+  /** iSCSIProtocolLevel of the session; left out: 1, as where it was not negotiated. */
+  readonly protocolLevel?: number;
   /** Left out where there is one way to the target. */
   readonly paths?: TargetPaths;
   /** The initiator's other units, by their NAA designator; left out where copies stay within this one. */
@@ -59,6 +61,7 @@ export class LogicalUnit implements CommandContext, Nexus {
   /** Name of the nexus: the initiator's port and, unless it is the first, the target's. */
   readonly port: string;
   readonly paths: TargetPaths;
+  readonly protocolLevel: number;
   readonly #failureLog: FailureLog;
   readonly #attentions = new UnitAttentions(sense.powerOn);
   readonly #otherCopyUnit: LogicalUnitOptions['copyUnit'];
@@ -74,6 +77,7 @@ export class LogicalUnit implements CommandContext, Nexus {
     this.luns = options.luns;
     this.state = options.state;
     this.paths = options.paths ?? SINGLE_PATH;
+    this.protocolLevel = options.protocolLevel ?? 1;
     this.port = nexusName(options.initiatorPort, this.paths.ownPort);
     this.#failureLog = new FailureLog(options.identity.targetName, options.logger);
     this.#otherCopyUnit = options.copyUnit;

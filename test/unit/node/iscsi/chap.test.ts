@@ -115,12 +115,17 @@ describe('who does not authenticate', () => {
     expect(jump.status).toBe(0x0200);
   });
 
-  test('and never sends a response stays in the security stage', async () => {
+  test('and sends a response of another length is refused', async () => {
     const { exchange } = await challenged();
-    const nothing = await exchange.ask({ currentStage: 0, nextStage: 1 }, {});
-    expect(nothing).toMatchObject({ status: 0, transit: false });
     const response = { CHAP_N: 'pc1', CHAP_R: '0x00' };
     expect((await exchange.ask({ currentStage: 0, nextStage: 1 }, response)).status).toBe(0x0201);
+  });
+
+  test('and has no method that would do is told so', async () => {
+    const exchange = startLogin(await openWire(target.host, target.port));
+    const names = { InitiatorName: INITIATOR, TargetName: TARGET, AuthMethod: 'SRP,KRB5,None' };
+    const answer = await exchange.ask({ currentStage: 0, nextStage: 1 }, names);
+    expect(answer).toMatchObject({ status: 0x0201, transit: false, keys: { AuthMethod: 'Reject' } });
   });
 
   test('is not told of any target', async () => {
@@ -153,11 +158,12 @@ describe('mutual CHAP', () => {
   });
 
   test.each([
-    ['an identifier above 255', { CHAP_I: '256', CHAP_C: '0x0102' }],
-    ['a challenge that is not binary', { CHAP_I: '1', CHAP_C: 'text' }],
-    ['a challenge without end', { CHAP_I: '1', CHAP_C: `0x${'00'.repeat(1025)}` }],
-    ['an identifier alone', { CHAP_I: '1' }],
-  ])('refuses %s', async (_name, theirs) => {
+    ['an identifier above 255', { CHAP_I: '256', CHAP_C: '0x0102' }, 0x0200],
+    ['a challenge that is not binary', { CHAP_I: '1', CHAP_C: 'text' }, 0x0200],
+    ['a challenge without end', { CHAP_I: '1', CHAP_C: `0x${'00'.repeat(1025)}` }, 0x0200],
+    ['an identifier alone', { CHAP_I: '1' }, 0x0207],
+    ['a challenge alone', { CHAP_C: '0x0102' }, 0x0207],
+  ])('refuses %s', async (_name, theirs, status) => {
     const { exchange, keys } = await challenged();
     const challenge = {
       identifier: Number(keys['CHAP_I']),
@@ -168,8 +174,64 @@ describe('mutual CHAP', () => {
       { currentStage: 0, nextStage: 1 },
       { CHAP_N: 'pc1', CHAP_R, ...theirs },
     );
-    expect(answer.status).toBe(0x0201);
+    expect(answer.status).toBe(status);
   });
+
+  test('fails where one secret is used both ways, since either response would do for the other', async () => {
+    const { secret, username } = ONE_WAY;
+    authentication = {
+      credentials: [{ username, secret, mutual: { username: 'bootfabric', secret } }],
+      optional: false,
+    };
+    await expect(attach({ chap: ONE_WAY })).rejects.toMatchObject({ status: 0x0201 });
+  });
+});
+
+describe('keys that are not those of the step', () => {
+  const CHAP_R = `0x${'00'.repeat(16)}`;
+  const stages = { currentStage: 0, nextStage: 1 };
+
+  test.each([
+    ['a name without a response', { CHAP_N: 'pc1' }, 0x0207],
+    ['a response without a name', { CHAP_R }, 0x0207],
+    ['nothing at all', {}, 0x0207],
+    ['a response that is not binary', { CHAP_N: 'pc1', CHAP_R: 'secret' }, 0x0200],
+    ['a response without end', { CHAP_N: 'pc1', CHAP_R: `0x${'00'.repeat(1025)}` }, 0x0200],
+  ])('instead of a response: %s', async (_name, keys, status) => {
+    const { exchange } = await challenged();
+    expect((await exchange.ask(stages, keys)).status).toBe(status);
+  });
+
+  test.each([
+    ['nothing', {}, 0x0207],
+    ['a response to no challenge', { CHAP_N: 'pc1', CHAP_R }, 0x0200],
+    ['a response with the algorithms', { CHAP_A: '5', CHAP_N: 'pc1', CHAP_R }, 0x0200],
+  ])('instead of algorithms: %s', async (_name, keys, status) => {
+    const exchange = startLogin(await openWire(target.host, target.port));
+    const names = { InitiatorName: INITIATOR, TargetName: TARGET, AuthMethod: 'CHAP' };
+    await exchange.ask(stages, names);
+    expect((await exchange.ask(stages, keys)).status).toBe(status);
+  });
+
+  test('security keys in the operational stage', async () => {
+    authentication = { credentials: [], optional: true };
+    const exchange = startLogin(await openWire(target.host, target.port));
+    const names = { InitiatorName: INITIATOR, TargetName: TARGET, AuthMethod: 'None' };
+    expect((await exchange.ask({ currentStage: 1, nextStage: 3 }, names)).status).toBe(0x0200);
+  });
+});
+
+test('the first method of the list that may be used is taken', async () => {
+  authentication = { credentials: [ONE_WAY], optional: true };
+  for (const [AuthMethod, taken] of [
+    ['None,CHAP', 'None'],
+    ['SRP,CHAP,None', 'CHAP'],
+  ] as const) {
+    const exchange = startLogin(await openWire(target.host, target.port));
+    const names = { InitiatorName: INITIATOR, TargetName: TARGET, AuthMethod };
+    const { keys } = await exchange.ask({ currentStage: 0, nextStage: 1, transit: false }, names);
+    expect(keys['AuthMethod']).toBe(taken);
+  }
 });
 
 test('the first algorithm of the list that we know is taken; none of them ends the login', async () => {
@@ -218,6 +280,6 @@ test('the digest is that of RFC 1994: identifier, secret, challenge', () => {
 test('binary values are hexadecimal or base64', () => {
   expect(decodeBinary('0x0aFF')).toEqual(Buffer.of(10, 255));
   expect(decodeBinary('0bCv8=')).toEqual(Buffer.of(10, 255));
-  for (const wrong of ['', '0x', '0x0', '0xgg', '0b', '0b*', 'Cv8='])
-    expect(decodeBinary(wrong)).toBeUndefined();
+  expect(decodeBinary('0xaff'), 'a length of (n + 1) / 2').toEqual(Buffer.of(10, 255));
+  for (const wrong of ['', '0x', '0xgg', '0b', '0b*', 'Cv8=']) expect(decodeBinary(wrong)).toBeUndefined();
 });

@@ -109,6 +109,55 @@ const cases: Record<(typeof loginKeyTable)[number]['name'], [string, string | un
   OFMarkInt: [['2048~8192', 'Reject']],
 };
 
+/** In the order of the standard; §13.22 is about the keys that it does not define. */
+const SECTION_13 = [
+  [
+    'HeaderDigest',
+    'DataDigest',
+    'MaxConnections',
+    'SendTargets',
+    'TargetName',
+    'InitiatorName',
+    'TargetAlias',
+  ],
+  ['InitiatorAlias', 'TargetAddress', 'TargetPortalGroupTag', 'InitialR2T', 'ImmediateData'],
+  [
+    'MaxRecvDataSegmentLength',
+    'MaxBurstLength',
+    'FirstBurstLength',
+    'DefaultTime2Wait',
+    'DefaultTime2Retain',
+  ],
+  ['MaxOutstandingR2T', 'DataPDUInOrder', 'DataSequenceInOrder', 'ErrorRecoveryLevel', 'SessionType'],
+  [
+    'TaskReporting',
+    'iSCSIProtocolLevel',
+    'IFMarker',
+    'OFMarker',
+    'IFMarkInt',
+    'OFMarkInt',
+    'X#NodeArchitecture',
+  ],
+].flat();
+
+test('every key of the standard has a row, and each row its cases', () => {
+  expect(loginKeyTable.map((row) => row.name)).toEqual(SECTION_13);
+  for (const name of SECTION_13) {
+    expect(Object.entries(cases).find(([key]) => key === name)?.[1].length, name).toBeGreaterThan(0);
+  }
+});
+
+test('no key of the standard is ever NotUnderstood', () => {
+  for (const key of SECTION_13) {
+    for (const value of ['', '1', 'Yes', 'None', 'x,y', '1~2']) {
+      for (const result of [negotiate({ key, value }), negotiate({ key, value }, false)]) {
+        expect(result.answer?.value).not.toBe('NotUnderstood');
+      }
+      expect(negotiateInFullFeature({ key, value }).answer?.value).not.toBe('NotUnderstood');
+    }
+  }
+});
+
 describe.each(loginKeyTable.map((row) => row.name))('%s', (name) => {
   test.each(cases[name])('offered %j is answered %j', (offered, answered) => {
     const result = negotiate({ key: name, value: offered });
@@ -134,7 +183,8 @@ test.each(loginKeyTable.map((row): LoginKeyRow => row))('$name in full feature p
 
 test('numbers are decimal or hexadecimal constants', () => {
   expect(['10', '0x1F', '0', '007'].map(parseNumber)).toEqual([10, 31, 0, 7]);
-  for (const wrong of ['', '-1', '1.5', '0x', '1e3', ' 1', '99999999999'])
+  expect(parseNumber(`0x${'0'.repeat(40)}1000`)).toBe(4096);
+  for (const wrong of ['', '-1', '1.5', '0x', '1e3', ' 1', `0x1${'0'.repeat(16)}`])
     expect(parseNumber(wrong)).toBeUndefined();
 });
 

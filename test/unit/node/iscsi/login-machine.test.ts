@@ -1,12 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import {
-  initialLogin,
-  type LoginEffect,
-  type LoginEvent,
-  type LoginRequestFields,
-  type LoginState,
-  stepLogin,
-} from '../../../../node/iscsi/login-machine.ts';
+import type { LoginEffect, LoginEvent, LoginRequestFields } from '../../../../node/iscsi/login-events.ts';
+import { initialLogin, type LoginState, stepLogin } from '../../../../node/iscsi/login-machine.ts';
 import { loginRequest } from '../../../../node/iscsi/pdu.ts';
 import { decodeTextKeys, encodeTextKeys } from '../../../../node/iscsi/text-keys.ts';
 import { grant, INITIATOR, TARGET } from './target-fixture.ts';
@@ -59,6 +53,7 @@ describe('a login that succeeds', () => {
       {
         kind: 'ask-directory',
         targetName: TARGET,
+        discoveryTarget: undefined,
         initiatorName: INITIATOR,
         connection: { isid: '400000000001', tsih: 0, cid: 1 },
       },
@@ -67,7 +62,8 @@ describe('a login that succeeds', () => {
     expect(response(decided.effects)).toMatchObject({
       status: 0,
       keys: { TargetPortalGroupTag: '1', AuthMethod: 'None' },
-      fields: { transit: true, currentStage: 0, nextStage: 1, expCmdSN: 5, maxCmdSN: 132 },
+      // A TSIH comes with the last response only.
+      fields: { transit: true, currentStage: 0, nextStage: 1, tsih: 0, expCmdSN: 5, maxCmdSN: 132 },
     });
     const keys = { HeaderDigest: 'None', MaxBurstLength: '16776192', MaxRecvDataSegmentLength: '65536' };
     const establishing = stepLogin(decided.state, request(operational, keys));
@@ -126,10 +122,10 @@ describe('what the directory decides', () => {
     expect(effects.at(-1)).toEqual({ kind: 'close', status });
   });
 
-  test('a redirect names address, port and portal group', () => {
+  test('a redirect names address and port, and no portal group', () => {
     const decision = { kind: 'redirect', address: '192.0.2.7', port: 3260 } as const;
     const { effects } = run(request(security, names), { kind: 'decided', decision, nonce });
-    expect(response(effects)).toMatchObject({ status: 0x0101, keys: { TargetAddress: '192.0.2.7:3260,1' } });
+    expect(response(effects)).toMatchObject({ status: 0x0101, keys: { TargetAddress: '192.0.2.7:3260' } });
   });
 });
 

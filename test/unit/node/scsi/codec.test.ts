@@ -99,10 +99,10 @@ describe('hex vectors', () => {
   });
 
   test('standard INQUIRY data', () => {
-    const bytes = hex(encodeInquiry(identity));
+    const bytes = hex(encodeInquiry(identity, 2));
     expect(bytes.slice(0, 16)).toBe('000006125b180002');
     expect(Buffer.from(bytes, 'hex').subarray(8, 36).toString()).toBe('BTFABRICdisk            0001');
-    expect(bytes.slice(116, 132)).toBe('00a0046004c00960');
+    expect(bytes.slice(116, 132)).toBe('00a0046004c00962');
   });
 
   test('VPD pages', () => {
