@@ -63,7 +63,7 @@ export const taskManagementRequest = layout('Task Management Function Request', 
   refCmdSN: u32(32),
 });
 
-/** §11.6; the information is RFC 7144's (§4.2). */
+/** §11.6; the information is RFC 7144's (§6.4.1). */
 export const taskManagementResponse = layout('Task Management Function Response', HEADER_BYTES, {
   ...common,
   ...final,

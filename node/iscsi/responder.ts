@@ -28,6 +28,8 @@ export interface AnsweredTask {
   readonly commandBytes: number;
 }
 
+type TextResponse = ReturnType<typeof pdu.textResponse.decode>;
+
 const NO_DATA: readonly Uint8Array[] = [];
 
 /** Numbers and writes what a session sends (RFC 7143 §4.2.2): StatSN, and the window told with every PDU. */
@@ -185,7 +187,7 @@ export class Responder {
         lunLow: task.lunLow,
         initiatorTaskTag: task.initiatorTaskTag,
         targetTransferTag,
-        // The next StatSN, which stays unused (§11.8.4).
+        // The next StatSN, which stays unused (§11.8.3).
         statSN: this.#statSN,
         expCmdSN: this.#window.expCmdSN,
         maxCmdSN: this.#window.maxCmdSN,
@@ -243,19 +245,14 @@ export class Responder {
     this.#sink.send(header, NO_DATA, 0);
   }
 
-  text(initiatorTaskTag: number, data: Uint8Array, targetTransferTag: number): void {
-    const final = targetTransferTag === RESERVED_TAG;
+  /** The LUN, which a transfer tag asks for (§11.10.4), is zero: text is of the session. */
+  text(
+    fields: Pick<TextResponse, 'initiatorTaskTag' | 'targetTransferTag' | 'final' | 'continues'>,
+    data: Uint8Array,
+  ): void {
     const header = this.#sink.header();
     pdu.textResponse.encode(
-      {
-        opcode: opcode.textResponse,
-        final,
-        continues: !final,
-        dataSegmentLength: data.length,
-        initiatorTaskTag,
-        targetTransferTag,
-        ...this.#status(),
-      },
+      { opcode: opcode.textResponse, dataSegmentLength: data.length, ...fields, ...this.#status() },
       header,
     );
     this.#sink.send(header, [data], data.length);

@@ -1,12 +1,11 @@
 import type { Counters } from '../../base/counters.ts';
-import { ProtocolError } from '../../base/errors.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
-import type { Sense } from '../scsi/sense.ts';
+import { type Sense, sense } from '../scsi/sense.ts';
+import { CommandQueue, commandSN } from './command-queue.ts';
 import { CommandWindow } from './command-window.ts';
 import type { DataMemory } from './data-memory.ts';
-import { answerTextRequest } from './discovery.ts';
-import { headerOf, ownFrame, type PduFrame } from './framer.ts';
-import { MAX_DATA_AHEAD_BYTES, MAX_TEXT_BYTES, QUEUE_DEPTH } from './limits.ts';
+import { headerOf, type PduFrame } from './framer.ts';
+import { MAX_DATA_AHEAD_BYTES, MAX_IMMEDIATE_TASKS, QUEUE_DEPTH } from './limits.ts';
 import type { SessionParameters } from './login-keys.ts';
 import { opcode, RESERVED_TAG, rejectReason } from './opcode.ts';
 import * as pdu from './pdu.ts';
@@ -15,7 +14,7 @@ import { type PduSink, Responder } from './responder.ts';
 import { planTaskManagement, taskResponse } from './task-management.ts';
 import { type ManagedSession, manageTasks } from './task-manager.ts';
 import { TaskSet, type Traffic } from './task-set.ts';
-import { decodeTextKeys } from './text-keys.ts';
+import { TextExchange } from './text-exchange.ts';
 
 /** The connection a session lives on. */
 export interface SessionTransport extends PduSink {
@@ -51,7 +50,6 @@ export interface SessionOptions {
   readonly sessionsOfTarget: () => Iterable<Session>;
 }
 
-const COMMAND_SN_OFFSET = 24;
 const logoutReason = { closeSession: 0, closeConnection: 1, removeForRecovery: 2 } as const;
 const logoutAnswer = { closed: 0, cidNotFound: 1, recoveryNotSupported: 2 } as const;
 
@@ -65,13 +63,12 @@ export class Session {
   readonly #responder: Responder;
   readonly #tasks: TaskSet;
   readonly #managed: ManagedSession;
-  /** Commands ahead of a gap in CmdSN; as many as the window is wide. */
-  readonly #held = new Map<number, PduFrame>();
-  #aheadBytes = 0;
+  readonly #queue: CommandQueue;
   #sawNopOut = false;
   #nextPingTag = 0;
-  #pendingText: { readonly tag: number; rest: Uint8Array } | undefined;
-  #textRequest: Uint8Array = new Uint8Array();
+  readonly #text: TextExchange;
+  /** Tags of task management requests that are not answered. */
+  readonly #managing = new Set<number>();
   #closing: Promise<void> | undefined;
   #ended = false;
 
@@ -89,12 +86,21 @@ export class Session {
       memory: options.memory,
       onNotServing: () => transport.notServing(),
     });
+    this.#queue = new CommandQueue(this.#window, (frame) => this.#deliver(opcodeOf(frame), frame, false));
+    this.#text = new TextExchange({
+      responder: this.#responder,
+      listTargets: options.listTargets,
+      targetName: options.targetName,
+    });
     this.#managed = {
       units: options.units,
       tasks: this.#tasks,
       endTasks: (attention, lun) => this.endTasks(attention, lun),
       others: () => [...options.sessionsOfTarget()].filter((session) => session !== this),
-      skip: (refCmdSN) => this.#skip(refCmdSN),
+      isManaging: (taskTag) => this.#managing.has(taskTag),
+      received: (cmdSN) => this.#queue.received(cmdSN),
+      skip: (cmdSN) => this.#queue.skip(cmdSN),
+      skipAllBefore: (cmdSN) => this.#queue.skipAllBefore(cmdSN),
     };
   }
 
@@ -137,9 +143,10 @@ export class Session {
     return this.#closing !== undefined;
   }
 
-  /** Whether the initiator can be trusted to answer a NOP-In; iPXE never does. */
+  /** Whether the initiator can be trusted to answer a NOP-In; iPXE never does, and a discovery session has none (§7.4.3). */
   get answersNopIn(): boolean {
-    return this.#sawNopOut || this.options.parameters.offeredImmediateData;
+    const { targetName, parameters } = this.options;
+    return targetName !== undefined && (this.#sawNopOut || parameters.offeredImmediateData);
   }
 
   ping(): void {
@@ -162,7 +169,7 @@ export class Session {
   /** One PDU from the initiator. The bytes it lies in may change once this returns. */
   receive(frame: PduFrame): void {
     if (this.#closing !== undefined) return;
-    const code = (frame.header[frame.at] as number) & 0x3f;
+    const code = opcodeOf(frame);
     if (code === opcode.dataOut) {
       this.#tasks.dataOut(frame);
       return;
@@ -178,55 +185,43 @@ export class Session {
       this.#deliver(code, frame, true);
       return;
     }
-    const cmdSN = readU32(frame.header, frame.at + COMMAND_SN_OFFSET);
-    switch (this.#window.arrive(cmdSN)) {
-      case 'deliver':
-        this.#deliver(code, frame, false);
-        if (this.#held.size > 0) this.#deliverHeld();
-        return;
-      case 'hold':
-        this.#held.set(cmdSN, ownFrame(frame));
-        this.#aheadBytes += frame.dataLengthBytes;
-        if (this.#aheadBytes > MAX_DATA_AHEAD_BYTES) this.options.transport.destroy('data-ahead-of-a-gap');
-        return;
-      case 'ignore':
-        this.options.counters.add('iscsi.command.outside-window');
-    }
-  }
-
-  #deliverHeld(): void {
-    for (;;) {
-      const cmdSN = this.#window.releaseHeld();
-      if (cmdSN === undefined) return;
-      const frame = this.#held.get(cmdSN) as PduFrame;
-      this.#held.delete(cmdSN);
-      this.#aheadBytes -= frame.dataLengthBytes;
-      this.#deliver((frame.header[frame.at] as number) & 0x3f, frame, false);
+    const arrival = this.#queue.receive(frame);
+    if (arrival === 'ignore') this.options.counters.add('iscsi.command.outside-window');
+    if (arrival === 'hold' && this.#queue.heldBytes > MAX_DATA_AHEAD_BYTES) {
+      this.options.transport.destroy('data-ahead-of-a-gap');
     }
   }
 
   #deliver(code: number, frame: PduFrame, immediate: boolean): void {
-    if (code === opcode.scsiCommand) {
-      const reason =
-        this.options.targetName === undefined ? rejectReason.protocolError : this.#tasks.command(frame);
-      if (reason === undefined) return;
-      if (!immediate) this.#window.answered();
-      this.#reject(reason, frame);
-      return;
+    // All but SCSI commands are answered in one go, or hold no place in the window while they are not.
+    if (!immediate && code !== opcode.scsiCommand) this.#window.answered();
+    const reason = this.#carryOut(code, frame);
+    if (reason === undefined) return;
+    if (!immediate) {
+      if (code === opcode.scsiCommand) this.#window.answered();
+      this.#window.refuse(commandSN(frame));
     }
-    // The rest is answered in one go, or holds no place in the window while it is not.
-    if (!immediate) this.#window.answered();
+    this.#reject(reason, frame);
+    // A field with a value that there is none of is a format error, which ends the session (§7.7).
+    if (reason === rejectReason.invalidPduField && code !== opcode.textRequest) this.options.transport.end();
+  }
+
+  /** @returns a reject reason when it cannot be done */
+  #carryOut(code: number, frame: PduFrame): number | undefined {
+    if (this.options.targetName === undefined && !DISCOVERY_COMMANDS.has(code)) {
+      return rejectReason.protocolError;
+    }
     switch (code) {
+      case opcode.scsiCommand:
+        return this.#tasks.command(frame);
       case opcode.nopOut:
         return this.#nopOut(frame);
       case opcode.taskManagementRequest:
         return this.#taskManagement(frame);
       case opcode.textRequest:
-        return this.#text(frame);
-      case opcode.logoutRequest:
-        return this.#logout(frame);
+        return this.#text.receive(pdu.textRequest.decode(frame.header, frame.at), frame.data);
       default:
-        return this.#reject(rejectReason.protocolError, frame);
+        return this.#logout(frame);
     }
   }
 
@@ -235,36 +230,33 @@ export class Session {
     this.#responder.reject(reason, headerOf(frame));
   }
 
-  #nopOut(frame: PduFrame): void {
+  #nopOut(frame: PduFrame): undefined {
     const fields = pdu.nopOut.decode(frame.header, frame.at);
     this.#sawNopOut = true;
-    // An answer to our own ping.
-    if (fields.initiatorTaskTag === RESERVED_TAG) return;
-    this.#responder.nopReply(fields.initiatorTaskTag, Buffer.concat(frame.data));
+    // An answer to our own ping has no tag.
+    if (fields.initiatorTaskTag !== RESERVED_TAG) {
+      this.#responder.nopReply(fields.initiatorTaskTag, Buffer.concat(frame.data));
+    }
   }
 
-  #taskManagement(frame: PduFrame): void {
+  #taskManagement(frame: PduFrame): number | undefined {
     const fields = pdu.taskManagementRequest.decode(frame.header, frame.at);
-    if (this.options.targetName === undefined) {
-      this.#reject(rejectReason.protocolError, frame);
-      return;
-    }
+    const { initiatorTaskTag } = fields;
+    if (this.#managing.has(initiatorTaskTag)) return rejectReason.taskInProgress;
+    if (this.#managing.size >= MAX_IMMEDIATE_TASKS) return rejectReason.immediateCommandReject;
     this.options.counters.add(`iscsi.task-management.${fields.function}`);
     const plan = planTaskManagement(fields.function, this.options.parameters.protocolLevel);
+    this.#managing.add(initiatorTaskTag);
     void manageTasks(plan, fields, this.#managed).then(({ response, information }) => {
+      this.#managing.delete(initiatorTaskTag);
       if (this.#closing !== undefined) return;
-      this.#responder.taskManagement(fields.initiatorTaskTag, response, information);
-      if (plan.kind === 'target' && plan.cold && response === taskResponse.complete) {
-        for (const session of this.options.sessionsOfTarget()) session.options.transport.end();
-      }
+      this.#responder.taskManagement(initiatorTaskTag, response, information);
+      if (response !== taskResponse.complete) return;
+      if (plan.kind === 'nexus-reset') this.options.transport.end();
+      if (plan.kind !== 'target' || !plan.cold) return;
+      for (const session of this.options.sessionsOfTarget()) session.options.transport.end();
     });
-  }
-
-  /** A command that is yet to come counts as received, and is ignored when it does (§11.5.5). */
-  #skip(refCmdSN: number): boolean {
-    if (!this.#window.skip(refCmdSN)) return false;
-    this.#deliverHeld();
-    return true;
+    return undefined;
   }
 
   /** Ends tasks of one LUN or all, without responses, and tells the initiator by `attention` that it happened. */
@@ -276,76 +268,22 @@ export class Session {
     await ended;
   }
 
-  #text(frame: PduFrame): void {
-    const fields = pdu.textRequest.decode(frame.header, frame.at);
-    if (fields.targetTransferTag !== RESERVED_TAG) {
-      if (this.#pendingText?.tag !== fields.targetTransferTag) {
-        this.#reject(rejectReason.invalidPduField, frame);
-        return;
-      }
-      this.#sendText(fields.initiatorTaskTag, this.#pendingText.rest);
-      return;
+  #logout(frame: PduFrame): number | undefined {
+    const { reason, cid, initiatorTaskTag } = pdu.logoutRequest.decode(frame.header, frame.at);
+    const isDiscovery = this.options.targetName === undefined;
+    if (reason > logoutReason.removeForRecovery) return rejectReason.invalidPduField;
+    if (isDiscovery && reason !== logoutReason.closeSession) return rejectReason.protocolError;
+    if (reason === logoutReason.removeForRecovery) {
+      this.#responder.logout(initiatorTaskTag, logoutAnswer.recoveryNotSupported);
+    } else if (reason === logoutReason.closeConnection && cid !== this.options.cid) {
+      this.#responder.logout(initiatorTaskTag, logoutAnswer.cidNotFound);
+    } else {
+      void this.close().then(() => {
+        this.#responder.logout(initiatorTaskTag, logoutAnswer.closed);
+        this.options.transport.end();
+      });
     }
-    const request = Buffer.concat([this.#textRequest, ...frame.data]);
-    if (request.length > MAX_TEXT_BYTES) {
-      this.#textRequest = new Uint8Array();
-      this.#reject(rejectReason.protocolError, frame);
-      return;
-    }
-    if (fields.continues) {
-      this.#textRequest = request;
-      // Asks for the rest of the text by an empty response (§11.11.2).
-      this.#responder.text(fields.initiatorTaskTag, new Uint8Array(), RESERVED_TAG);
-      return;
-    }
-    this.#textRequest = new Uint8Array();
-    try {
-      const { listTargets, targetName } = this.options;
-      const { text, maxRecvDataSegmentBytes } = answerTextRequest(
-        decodeTextKeys(request),
-        listTargets(),
-        targetName,
-      );
-      // In force from the response on, since the initiator has said it before that was sent (§13.12).
-      if (maxRecvDataSegmentBytes !== undefined) this.#responder.limitDataSegments(maxRecvDataSegmentBytes);
-      this.#sendText(fields.initiatorTaskTag, text);
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      this.#reject(rejectReason.protocolError, frame);
-    }
-  }
-
-  /** Sends as much as the initiator takes at once; the rest waits for its next, empty, request. */
-  #sendText(initiatorTaskTag: number, text: Uint8Array): void {
-    const limit = this.#responder.maxSendDataSegmentBytes;
-    if (text.length <= limit) {
-      this.#pendingText = undefined;
-      this.#responder.text(initiatorTaskTag, text, RESERVED_TAG);
-      return;
-    }
-    const tag = this.#pendingText?.tag ?? ++this.#nextPingTag;
-    this.#pendingText = { tag, rest: text.subarray(limit) };
-    this.#responder.text(initiatorTaskTag, text.subarray(0, limit), tag);
-  }
-
-  #logout(frame: PduFrame): void {
-    const fields = pdu.logoutRequest.decode(frame.header, frame.at);
-    if (fields.reason === logoutReason.removeForRecovery) {
-      this.#responder.logout(fields.initiatorTaskTag, logoutAnswer.recoveryNotSupported);
-      return;
-    }
-    if (fields.reason > logoutReason.removeForRecovery) {
-      this.#reject(rejectReason.invalidPduField, frame);
-      return;
-    }
-    if (fields.reason === logoutReason.closeConnection && fields.cid !== this.options.cid) {
-      this.#responder.logout(fields.initiatorTaskTag, logoutAnswer.cidNotFound);
-      return;
-    }
-    void this.close().then(() => {
-      this.#responder.logout(fields.initiatorTaskTag, logoutAnswer.closed);
-      this.options.transport.end();
-    });
+    return undefined;
   }
 
   /**
@@ -357,9 +295,16 @@ export class Session {
     return this.#closing;
   }
 
-  /** As close, but what the initiator holds of its units stays, for the connection that takes this one's place. */
+  /**
+   * As close, but what the initiator holds of its units stays, for the connection that takes this one's place. With the next
+   * command to a unit whose tasks this ended, the initiator is told (§11.14.5).
+   */
   closeConnection(): Promise<void> {
-    this.#closing ??= this.#endTasks();
+    if (this.#closing !== undefined) return this.#closing;
+    for (const [lun, unit] of this.options.units) {
+      if (this.#tasks.hasAny(lun)) unit.raiseAttention(sense.clearedByProtocolEvent);
+    }
+    this.#closing = this.#endTasks();
     return this.#closing;
   }
 
@@ -382,12 +327,9 @@ const COMMANDS: ReadonlySet<number> = new Set([
   opcode.logoutRequest,
 ]);
 
-function readU32(bytes: Uint8Array, at: number): number {
-  return (
-    (((bytes[at] as number) << 24) |
-      ((bytes[at + 1] as number) << 16) |
-      ((bytes[at + 2] as number) << 8) |
-      (bytes[at + 3] as number)) >>>
-    0
-  );
+/** What a discovery session takes, and of these not all (§4.3). */
+const DISCOVERY_COMMANDS: ReadonlySet<number> = new Set([opcode.textRequest, opcode.logoutRequest]);
+
+function opcodeOf({ header, at }: PduFrame): number {
+  return (header[at] as number) & 0x3f;
 }

@@ -1,6 +1,6 @@
 import { type Sense, sense } from '../scsi/sense.ts';
 
-/** Task management (RFC 7143 §11.5, §11.6; from queryTask on RFC 7144 §4). */
+/** Task management (RFC 7143 §11.5, §11.6; from queryTask on RFC 7144 §6.3). */
 export const taskFunction = {
   abortTask: 1,
   abortTaskSet: 2,
@@ -32,7 +32,7 @@ export type TaskManagementPlan =
   | { readonly kind: 'answer'; readonly response: number }
   | { readonly kind: 'abort-task' }
   | { readonly kind: 'query-task' | 'query-task-set' | 'query-attentions' }
-  /** As if the session had been lost and come again (SAM-5 §6.3.4), but for the connection. */
+  /** Ends the session's tasks, then the session (RFC 7144 §6.3). */
   | { readonly kind: 'nexus-reset' }
   /** Ends the tasks of a logical unit: this initiator's, or with `everyInitiator` all. */
   | {

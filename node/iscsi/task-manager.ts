@@ -1,3 +1,4 @@
+import { serialLess } from '../../base/serial-number.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import { decodeLun } from '../scsi/parameter-command.ts';
 import { type Sense, sense } from '../scsi/sense.ts';
@@ -13,8 +14,14 @@ export interface ManagedSession {
   endTasks(attention: Sense | undefined, lun?: number): Promise<void>;
   /** The other sessions of the target. */
   others(): readonly Pick<ManagedSession, 'endTasks'>[];
-  /** Counts a command that is yet to come as received. @returns whether there is one */
-  skip(refCmdSN: number): boolean;
+  /** Whether a task management request with this tag, be it the one that asks, is not answered yet. */
+  isManaging(initiatorTaskTag: number): boolean;
+  /** Resolves once every command before this one has come. */
+  received(cmdSN: number): Promise<void>;
+  /** Counts a command that is yet to be delivered as received, so that it never is. @returns whether it was */
+  skip(cmdSN: number): boolean;
+  /** As skip, for all that are missing or held before a command. */
+  skipAllBefore(cmdSN: number): void;
 }
 
 export interface TaskAnswer {
@@ -35,10 +42,10 @@ export async function manageTasks(
   session: ManagedSession,
 ): Promise<TaskAnswer> {
   if (plan.kind === 'answer') return { response: plan.response };
-  if (plan.kind === 'target') return { response: await resetTarget(session) };
+  if (plan.kind === 'target') return { response: await resetTarget(request, session) };
   if (plan.kind === 'nexus-reset') {
     for (const unit of session.units.values()) unit.state.reservation.release(unit);
-    await session.endTasks(sense.nexusLost);
+    await session.endTasks(undefined);
     return { response: taskResponse.complete };
   }
   const lun = decodeLun(request.lunHigh, request.lunLow);
@@ -48,13 +55,14 @@ export async function manageTasks(
   if (unit === undefined) return { response: taskResponse.lunDoesNotExist };
   switch (plan.kind) {
     case 'query-task':
+      if (session.isManaging(request.referencedTaskTag)) return { response: taskResponse.rejected };
       return found(session.tasks.has(request.referencedTaskTag, lun));
     case 'query-task-set':
       return found(session.tasks.hasAny(lun));
     case 'query-attentions':
       return describeAttentions(unit);
     case 'logical-unit':
-      return { response: await endTasksOfUnit(plan, lun, unit, session) };
+      return { response: await endTasksOfUnit(plan, request, unit, session) };
   }
 }
 
@@ -73,33 +81,43 @@ function describeAttentions(unit: LogicalUnit): TaskAnswer {
 
 async function endTasksOfUnit(
   plan: Extract<TaskManagementPlan, { kind: 'logical-unit' }>,
-  lun: number,
+  { cmdSN, lunHigh, lunLow }: Request,
   unit: LogicalUnit,
   session: ManagedSession,
 ): Promise<number> {
   // The tasks of other initiators are where the unit is active.
   if (plan.everyInitiator && !unit.isActive) return taskResponse.rejected;
-  if (plan.reset) unit.resetReservation();
+  const lun = decodeLun(lunHigh, lunLow);
+  const received = session.received(cmdSN);
+  if (plan.reset) {
+    await received;
+    unit.resetReservation();
+  }
+  const own = plan.reset
+    ? session.endTasks(plan.attention, lun)
+    : session.tasks.endEarlier(lun, cmdSN, received);
   const others = plan.everyInitiator ? session.others() : [];
-  await Promise.all([
-    session.endTasks(plan.reset ? plan.attention : undefined, lun),
-    ...others.map((other) => other.endTasks(plan.attention, lun)),
-  ]);
+  await Promise.all([own, ...others.map((other) => other.endTasks(plan.attention, lun))]);
   return taskResponse.complete;
 }
 
-async function resetTarget(session: ManagedSession): Promise<number> {
+async function resetTarget({ cmdSN }: Request, session: ManagedSession): Promise<number> {
   const units = [...session.units.values()];
   if (units.some((unit) => !unit.isActive)) return taskResponse.rejected;
+  session.skipAllBefore(cmdSN);
   for (const unit of units) unit.resetReservation();
   await Promise.all([session, ...session.others()].map((each) => each.endTasks(sense.busReset)));
   return taskResponse.complete;
 }
 
+/** @returns "complete" also where the command never came, and now never will (§11.6.1) */
 async function abortTask(request: Request, lun: number, session: ManagedSession): Promise<number> {
-  if (session.tasks.has(request.referencedTaskTag, lun)) {
-    await session.tasks.abort(request.referencedTaskTag);
+  const { referencedTaskTag, refCmdSN, cmdSN } = request;
+  if (session.isManaging(referencedTaskTag)) return taskResponse.rejected;
+  if (session.tasks.has(referencedTaskTag, lun)) {
+    await session.tasks.abort(referencedTaskTag);
     return taskResponse.complete;
   }
-  return session.skip(request.refCmdSN) ? taskResponse.complete : taskResponse.taskDoesNotExist;
+  const isBefore = serialLess(refCmdSN, cmdSN);
+  return isBefore && session.skip(refCmdSN) ? taskResponse.complete : taskResponse.taskDoesNotExist;
 }

@@ -73,6 +73,7 @@ export const sense = {
   deviceReset: { key: senseKey.unitAttention, asc: 0x29, ascq: 0x03 },
   nexusLost: { key: senseKey.unitAttention, asc: 0x29, ascq: 0x07 },
   commandsCleared: { key: senseKey.unitAttention, asc: 0x2f, ascq: 0 },
+  clearedByProtocolEvent: { key: senseKey.unitAttention, asc: 0x47, ascq: 0x7f },
   modeParametersChanged: { key: senseKey.unitAttention, asc: 0x2a, ascq: 0x01 },
   reservationsPreempted: { key: senseKey.unitAttention, asc: 0x2a, ascq: 0x03 },
   reservationsReleased: { key: senseKey.unitAttention, asc: 0x2a, ascq: 0x04 },

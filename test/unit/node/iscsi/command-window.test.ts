@@ -27,10 +27,46 @@ test('a command that comes early waits for the gap; duplicates are ignored', () 
 test('an aborted command that never came closes its gap', () => {
   const window = new CommandWindow(1, 8);
   expect(window.arrive(2)).toBe('hold');
-  expect(window.skip(2)).toBe(false);
   expect(window.skip(1)).toBe(true);
+  expect(window.skip(1), 'only once').toBe(false);
   expect(window.releaseHeld()).toBe(2);
   expect(window.arrive(1)).toBe('ignore');
+});
+
+test('so does one further on, or one that is held, when its turn comes', () => {
+  const window = new CommandWindow(1, 8);
+  expect(window.arrive(2)).toBe('hold');
+  expect([window.skip(2), window.skip(3), window.skip(3), window.skip(9)]).toEqual([
+    true,
+    true,
+    false,
+    false,
+  ]);
+  expect([window.arrive(2), window.arrive(3)]).toEqual(['ignore', 'ignore']);
+  expect(window.expCmdSN).toBe(1);
+  expect(window.arrive(1)).toBe('deliver');
+  expect(window.expCmdSN).toBe(4);
+});
+
+test('a rejected command leaves a gap, which keeps what was aborted behind it', () => {
+  const window = new CommandWindow(1, 8);
+  expect(window.skip(2)).toBe(true);
+  expect(window.arrive(1)).toBe('deliver');
+  window.answered();
+  window.refuse(1);
+  expect([window.expCmdSN, window.maxCmdSN]).toEqual([1, 8]);
+  expect([window.arrive(2), window.arrive(3)]).toEqual(['ignore', 'hold']);
+  expect(window.arrive(1)).toBe('deliver');
+  expect(window.releaseHeld()).toBe(3);
+});
+
+test('what lies before a command can be told, and skipped', () => {
+  const window = new CommandWindow(1, 4);
+  expect([1, 0, 6, 100].map((n) => window.hasAllBefore(n))).toEqual([true, true, true, true]);
+  expect([2, 5].map((n) => window.hasAllBefore(n))).toEqual([false, false]);
+  window.arrive(3);
+  window.skipAllBefore(4);
+  expect([window.expCmdSN, window.releaseHeld()]).toEqual([4, undefined]);
 });
 
 test('the numbers wrap', () => {
@@ -62,6 +98,7 @@ test('whatever arrives, each number is delivered once, in order, and MaxCmdSN ne
         if (window.outstanding > 0 && offset % 2 === 0) window.answered();
         expect(serialDistance(max, window.maxCmdSN)).toBeGreaterThanOrEqual(0);
         max = window.maxCmdSN;
+        expect(serialDistance(window.expCmdSN, max)).toBeGreaterThanOrEqual(-1);
         expect(window.outstanding).toBeLessThanOrEqual(8);
       }
     }),

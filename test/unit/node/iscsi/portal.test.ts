@@ -175,7 +175,6 @@ describe('login', () => {
     expect(keys).toHaveLength(120);
     expect(keys[118]).toEqual({ key: 'TargetName', value: `${INITIATOR}.target-59` });
     expect(keys[119]).toEqual({ key: 'TargetAddress', value: '192.0.2.1:3260,1' });
-    expect(await session.text({ Colour: 'blue' })).toEqual([{ key: 'Colour', value: 'NotUnderstood' }]);
     await session.logout();
   });
 

@@ -165,7 +165,6 @@ test('a task tag in use is rejected, with the header that was refused', async ()
 });
 
 test.each([
-  ['the reserved task tag', opcode.scsiCommand, RESERVED_TAG, rejectReason.invalidPduField],
   ['SNACK', opcode.snackRequest, 11, rejectReason.snackReject],
   ['a login in full feature phase', opcode.loginRequest, 11, rejectReason.commandNotSupported],
   ['an opcode of a target', opcode.dataIn, 11, rejectReason.commandNotSupported],
@@ -233,19 +232,6 @@ test.each([
     send(nopOut(11));
     await until(() => received.length === 2);
   }
-});
-
-test('text in several requests is answered once it is whole', async () => {
-  await attach();
-  const half = { opcode: opcode.textRequest, targetTransferTag: RESERVED_TAG };
-  send(pdu.textRequest.encode({ ...half, continues: true, ...numbers(10, true) }), Buffer.from('SendTar'));
-  await until(() => received.length === 1);
-  expect(pdu.textResponse.decode(received[0] as Buffer)).toMatchObject({ dataSegmentLength: 0 });
-  send(pdu.textRequest.encode({ ...half, final: true, ...numbers(10, true) }), Buffer.from('gets=\0'));
-  await until(() => received.length === 2);
-  const answer = received[1] as Buffer;
-  expect(pdu.textResponse.decode(answer)).toMatchObject({ final: true, continues: false });
-  expect(answer.subarray(pdu.HEADER_BYTES).toString()).toContain(`TargetName=${TARGET}`);
 });
 
 test('an immediate command does not move CmdSN', async () => {
