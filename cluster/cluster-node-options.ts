@@ -16,6 +16,8 @@ export interface ClusterNodeOptions extends Omit<RaftLogOptions, FoundByNode> {
   readonly endpoints: NodeEndpoints;
   /** Of the data-plane workers that this process is to have, beyond the first; see `workers` for what it may have. */
   readonly workers?: readonly WorkerEndpoints[];
+  /** What names the present run of its host's kernel; absent: nobody knows. */
+  readonly boot?: string;
   /** What its own settings say of its place; absent: nothing. */
   readonly placement?: NodePlacement;
   /** Where the cluster began, the same on every node; also says who the first members are. */

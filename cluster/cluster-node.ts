@@ -19,10 +19,13 @@ import {
   refusalOfNewer,
   STATE_VERSIONS,
   type StateVersions,
+  SUCCESSION_VERSION,
   versionOf,
   WORKERS_VERSION,
 } from './state/versions.ts';
 import { StateMachine } from './state-machine.ts';
+
+type RegisterNode = Extract<Command, { type: 'registerNode' }>;
 
 /** One node's part in the cluster log, and the configuration built from it. */
 export class ClusterNode implements ClusterView {
@@ -256,11 +259,24 @@ export class ClusterNode implements ClusterView {
     const node = { nodeId: this.nodeId, incarnation, endpoints, stateVersion };
     const working = this.#workers.length === 0 ? {} : { workers: this.#workers };
     const registering = { type: 'registerNode', ...node, ...working } as const;
-    const identified = this.#disks?.all(this.state());
+    const identified = this.#disks === undefined ? undefined : this.#identify(this.#disks);
     if (identified === undefined) this.#proposeRegistration(registering, timers);
     else {
-      identified.then((disks) => this.#proposeRegistration({ ...registering, disks }, timers), onFatal);
+      identified.then((copies) => this.#proposeRegistration({ ...registering, ...copies }, timers), onFatal);
     }
+  }
+
+  /** Which copies this node has, as far as all members know what is said of them. */
+  async #identify(registration: DiskRegistration): Promise<Partial<RegisterNode>> {
+    const disks = await registration.all(this.state());
+    const { boot } = this.#options;
+    if (versionOf(this.state()) < SUCCESSION_VERSION) return { disks };
+    const retired = await registration.retired();
+    return {
+      disks,
+      ...(boot === undefined ? {} : { boot }),
+      ...(retired === undefined ? {} : { retired }),
+    };
   }
 
   #proposeRegistration(command: Command, timers: Timers): void {

@@ -1,8 +1,9 @@
 import { describeError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Command, CommandResult } from './state/commands.ts';
-import { waitingReason } from './state/disks.ts';
-import type { ClusterState, NodeId, PortalGroupId } from './state/model.ts';
+import { MAX_RETIRED_COPIES } from './state/limits.ts';
+import type { ClusterState, NodeId, PortalGroupId, RetiredCopy } from './state/model.ts';
+import { waitingReason } from './state/waiting.ts';
 
 /** The directories that hold this node's copies of portal groups, by their ids. */
 export interface GroupDisks {
@@ -10,6 +11,8 @@ export interface GroupDisks {
   present(): Promise<readonly PortalGroupId[]>;
   /** The id of a group's directory, which is made if there is none. */
   identify(group: PortalGroupId): Promise<string>;
+  /** Of each group the copies that were put out of the way and tell how far they had been in use, the newest last. */
+  retired(): Promise<Readonly<Record<PortalGroupId, readonly RetiredCopy[]>>>;
 }
 
 export interface DiskRegistrationOptions {
@@ -44,6 +47,13 @@ export class DiskRegistration {
     const disks: Record<PortalGroupId, string> = {};
     for (const group of groups) disks[group] = await groupDisks.identify(group);
     return disks;
+  }
+
+  /** For the registration as well. Undefined: none. */
+  async retired(): Promise<Readonly<Record<PortalGroupId, readonly RetiredCopy[]>> | undefined> {
+    const retired = await this.#options.groupDisks.retired();
+    const told = Object.entries(retired).map(([group, copies]) => [group, copies.slice(-MAX_RETIRED_COPIES)]);
+    return told.length === 0 ? undefined : Object.fromEntries(told);
   }
 
   /** To be called with every state after the registration. */

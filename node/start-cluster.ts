@@ -1,14 +1,17 @@
+import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { describeError, OperationError } from '../base/errors.ts';
 import { EXIT_CODE } from '../base/exit-code.ts';
 import type { Logger } from '../base/logger.ts';
 import { ClusterNode } from '../cluster/cluster-node.ts';
+import type { GroupDisks } from '../cluster/disk-registration.ts';
 import type { MemberAddress } from '../cluster/membership.ts';
 import type { Ballast } from '../storage/log/ballast.ts';
 import { nodeFileSystem } from '../storage/log/file-system.ts';
 import { BALLAST_CHECK_MS } from '../storage/log/limits.ts';
 import { DiskIdentities } from '../storage/replication/disk-identity.ts';
+import { copiesSetAside } from '../storage/replication/set-aside.ts';
 import { openClusterStores } from './cluster-stores.ts';
 import { furtherWorkers } from './data-plane-size.ts';
 import { MemberWatch } from './member-watch.ts';
@@ -18,6 +21,9 @@ import { LastWords } from './peer/last-words.ts';
 import type { PeerAddress } from './peer/outbound-link.ts';
 import { PeerMesh, type PeerMeshOptions } from './peer/peer-mesh.ts';
 import { systemClock, systemRandom, systemTimers } from './system.ts';
+
+/** Names the present run of the kernel (random(4)). */
+const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id';
 
 /** Ends the process, saying why. */
 export type EndProcess = (code: number, event: string, fields: Record<string, unknown>) => never;
@@ -69,6 +75,7 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     logger: logger('cluster'),
     counters,
     groupDisks: groupDisksOf(context),
+    ...(await bootName()),
     onFenced: () => end(EXIT_CODE.fenced, 'node.fenced', { incarnation }),
     onRemoved: removed,
     onPeersChange: (peers, removedIds) => mesh.setPeers(peersFor('peer', peers), removedIds),
@@ -143,13 +150,28 @@ function endFailed(end: EndProcess, error: unknown): never {
   return end(EXIT_CODE.storage, 'node.failed', { reason });
 }
 
-function groupDisksOf({ directory, logger }: NodeContext): DiskIdentities {
-  return new DiskIdentities({
+function groupDisksOf({ directory, logger }: NodeContext): GroupDisks {
+  const groupsDirectory = join(directory.config.dataDir, 'groups');
+  const identities = new DiskIdentities({
     fileSystem: nodeFileSystem,
-    groupsDirectory: join(directory.config.dataDir, 'groups'),
+    groupsDirectory,
     random: systemRandom,
     logger: logger('cluster'),
   });
+  return {
+    present: () => identities.present(),
+    identify: (group) => identities.identify(group),
+    retired: () => copiesSetAside(nodeFileSystem, groupsDirectory),
+  };
+}
+
+/** Linux makes a new one with each start of its kernel. Where there is none, nothing is said of it. */
+async function bootName(): Promise<{ boot?: string }> {
+  try {
+    return { boot: (await readFile(BOOT_ID_FILE, 'latin1')).trim() };
+  } catch {
+    return {};
+  }
 }
 
 /** Where the members' service of that name is. */

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import type { Exhibit } from '../test/sim/museum/exhibit.ts';
 import {
   CLUSTER_EXHIBITS,
+  DOUBLE_FAILURE_EXHIBITS,
   FABRIC_EXHIBITS,
   REPLICATION_EXHIBITS,
   REUSE_EXHIBITS,
@@ -13,6 +14,7 @@ import {
 } from '../test/sim/museum/exhibits.ts';
 import {
   CLUSTER,
+  DOUBLE_FAILURES,
   FABRIC,
   Gallery,
   LOG_LIVES,
@@ -48,7 +50,8 @@ async function main(): Promise<number> {
     (await show(UNITS, UNIT_EXHIBITS.filter(shows))) +
     (await show(SLOW_MEMBERS, SLOW_MEMBER_EXHIBITS.filter(shows))) +
     (await show(LOG_LIVES, REUSE_EXHIBITS.filter(shows))) +
-    (await show(FABRIC, FABRIC_EXHIBITS.filter(shows)));
+    (await show(FABRIC, FABRIC_EXHIBITS.filter(shows))) +
+    (await show(DOUBLE_FAILURES, DOUBLE_FAILURE_EXHIBITS.filter(shows)));
   return missed === 0 ? 0 : 1;
 }
 

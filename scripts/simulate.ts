@@ -13,6 +13,8 @@ are answered are checked throughout; then everything is mended, and the cluster 
   --count N     how many seeds, one after another (default 10)
   --fabric      portal groups as well: several of them, replicated by nodes that agree by the cluster log, with clients
                 that write and read; every sector's history is checked, and that one node at most serves a group
+  --double-failures
+                with --fabric: besides, the in-sync members of a group die together again and again, one with a damaged copy
   --trouble MS  how long trouble lasts in each, in simulated milliseconds (default 12000; with --fabric 10000)
   --trace       print everything that happens; best with --count 1
   --json        print one line of JSON per seed, and one for all, instead of text
@@ -37,6 +39,7 @@ async function main(): Promise<number> {
       seed: { type: 'string', default: '1' },
       count: { type: 'string', default: '10' },
       fabric: { type: 'boolean', default: false },
+      'double-failures': { type: 'boolean', default: false },
       trouble: { type: 'string' },
       trace: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
@@ -72,13 +75,14 @@ async function main(): Promise<number> {
     running = new Simulation({
       seed,
       ...(troubleMs === undefined ? {} : { troubleMs }),
+      ...(values['double-failures'] ? { doubleFailures: true } : {}),
       ...(values.trace ? { print: (line: string) => process.stdout.write(`${line}\n`) } : {}),
     });
     const result = await running.run();
     addUp(totals, result);
     if (values.json) console.log(JSON.stringify(result));
     if (result.violation === undefined) continue;
-    if (!values.json) reportFailure(result, values.fabric, values.trouble);
+    if (!values.json) reportFailure(result, values);
     if (!values['keep-going']) break;
   }
   const seconds = (performance.now() - startedMs) / 1000;
@@ -110,10 +114,15 @@ function addUp(totals: Totals, result: SimulationResult): void {
 
 function reportFailure(
   { seed, violation }: SimulationResult,
-  fabric: boolean,
-  trouble: string | undefined,
+  given: {
+    readonly fabric: boolean;
+    readonly 'double-failures': boolean;
+    readonly trouble?: string | undefined;
+  },
 ): void {
-  const same = `${fabric ? ' --fabric' : ''}${trouble === undefined ? '' : ` --trouble ${trouble}`}`;
+  const trouble = given.trouble === undefined ? '' : ` --trouble ${given.trouble}`;
+  const double = given['double-failures'] ? ' --double-failures' : '';
+  const same = `${given.fabric ? ' --fabric' : ''}${double}${trouble}`;
   console.log(`FAIL  seed ${seed}: ${violation}`);
   console.log(`      replay: npm run simulate -- --seed ${seed} --count 1${same} --trace`);
 }

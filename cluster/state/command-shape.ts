@@ -1,5 +1,5 @@
 import type { Command, CommandRefusal } from './commands.ts';
-import { MAX_DATA_PLANE_WORKERS, MAX_TEXT_LENGTH } from './limits.ts';
+import { MAX_DATA_PLANE_WORKERS, MAX_RETIRED_COPIES, MAX_TEXT_LENGTH } from './limits.ts';
 
 /**
  * Commands come out of a log or off a wire as untyped data. Every field is checked before any is used, so
@@ -14,6 +14,7 @@ type Kind =
   | 'optionalCount'
   | 'endpoints'
   | 'optionalDisks'
+  | 'optionalRetired'
   | 'optionalWorkers'
   | 'writeCache'
   | 'optionalSwitch'
@@ -30,6 +31,8 @@ const SHAPES: { readonly [T in Command['type']]: Readonly<Record<string, Kind>> 
     incarnation: 'text',
     endpoints: 'endpoints',
     disks: 'optionalDisks',
+    boot: 'optionalText',
+    retired: 'optionalRetired',
     stateVersion: 'optionalCount',
     workers: 'optionalWorkers',
   },
@@ -131,6 +134,7 @@ const ACCEPTED: Readonly<Record<Kind, string>> = {
   count: 'a whole number from 0 on',
   optionalCount: 'a whole number from 0 on, or nothing',
   optionalDisks: 'a text for each portal group, or nothing',
+  optionalRetired: `the texts disk and processes and the number epoch for each of at most ${MAX_RETIRED_COPIES} copies of each portal group, or nothing`,
   optionalWorkers: `the texts replication and iscsi for each of at most ${MAX_DATA_PLANE_WORKERS - 1} workers, or nothing`,
   endpoints: 'the texts peer, replication, api, http, tftp and iscsi',
   writeCache: '"discard" or "keep"',
@@ -167,6 +171,8 @@ function fits(kind: Kind, value: unknown): boolean {
       return value === undefined || isCount(value);
     case 'optionalDisks':
       return value === undefined || (isObject(value) && Object.values(value).every(isText));
+    case 'optionalRetired':
+      return value === undefined || (isObject(value) && Object.values(value).every(areRetired));
     case 'optionalWorkers':
       return value === undefined || areWorkers(value);
     case 'endpoints':
@@ -193,6 +199,13 @@ function fits(kind: Kind, value: unknown): boolean {
 function areWorkers(value: unknown): boolean {
   if (!Array.isArray(value) || value.length >= MAX_DATA_PLANE_WORKERS) return false;
   return value.every((one) => isObject(one) && isText(one['replication']) && isText(one['iscsi']));
+}
+
+function areRetired(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length > MAX_RETIRED_COPIES) return false;
+  return value.every(
+    (one) => isObject(one) && isText(one['disk']) && isCount(one['epoch']) && fits('texts', one['processes']),
+  );
 }
 
 function isCredentials(value: unknown): boolean {

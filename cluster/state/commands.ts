@@ -1,4 +1,11 @@
-import type { ChapCredentials, NodeEndpoints, NodeId, PortalGroupId, WorkerEndpoints } from './model.ts';
+import type {
+  ChapCredentials,
+  NodeEndpoints,
+  NodeId,
+  PortalGroupId,
+  RetiredCopy,
+  WorkerEndpoints,
+} from './model.ts';
 
 /**
  * Everything that can change the replicated configuration. A command carries all it needs, the time
@@ -13,6 +20,10 @@ export type Command =
       readonly endpoints: NodeEndpoints;
       /** Of each portal group it keeps a copy of, the id of the directory that holds it. */
       readonly disks?: Readonly<Record<PortalGroupId, string>>;
+      /** The run of its host's kernel. Since version 6 of the configuration, as is what follows. */
+      readonly boot?: string;
+      /** Of portal groups, the copies that it has put out of the way. */
+      readonly retired?: Readonly<Record<PortalGroupId, readonly RetiredCopy[]>>;
       /** The newest version of the configuration that its program knows; see versions.ts. Absent: the first. */
       readonly stateVersion?: number;
       /** Of each of its data-plane workers beyond the first. Since version 4 of the configuration. */

@@ -49,8 +49,10 @@ export function startGroupFrom(state: ClusterState, command: OfType<'startGroupF
   const refusal = refusalToStart(state, group, command);
   if (refusal !== undefined) return refused(state, refusal);
   const node = state.nodes[nodeId] as NodeRecord;
+  // What others had more is given up: none of them has everything from now on.
+  const { departed: _, retired: __, ...rest } = withMembership(group, [memberOf(node, group)], nodeId);
   const started = {
-    ...withMembership(group, [memberOf(node, group)], nodeId),
+    ...rest,
     // Members that know of more are to give it up, from this epoch on.
     lossAcceptedEpoch: epoch + 1,
   };
@@ -100,20 +102,6 @@ export function acceptedLoss(state: ClusterState, group: PortalGroupRecord): str
   // The trail forgets in time; the epoch is known for ever.
   const since = `since epoch ${lossAcceptedEpoch}`;
   return told === undefined ? since : `${since}, ${new Date(told.atMs).toISOString()}: ${told.detail}`;
-}
-
-/** Why nobody serves a group; undefined when somebody may. */
-export function waitingReason(state: ClusterState, group: PortalGroupRecord): string | undefined {
-  if (group.primary !== undefined) return undefined;
-  if (group.founding === true) return 'it has been added, and its nodes have yet to make their copies';
-  const [last] = group.inSync;
-  if (last === undefined || group.inSync.length > 1) return 'none of its in-sync members is up';
-  const node = state.nodes[last.nodeId];
-  if (node?.status !== 'up') return `its last in-sync member, ${last.nodeId}, is not up`;
-  return (
-    `node ${last.nodeId}, its last in-sync member, is up without the disk that was in sync: bring that disk ` +
-    'back and start the node again, or give up what only it holds with "bootfabric portal-group start-from"'
-  );
 }
 
 function conflict(code: string, message: string, got: unknown, accepted: string): CommandRefusal {

@@ -73,6 +73,8 @@ export interface NodeRecord {
   /** new: never started. up: its word counts. fenced: it does not, until it registers again. */
   readonly status: 'new' | 'up' | 'fenced';
   readonly endpoints: NodeEndpoints;
+  /** What names the present run of its host's kernel: while it is the same, what is in the page cache is still there. */
+  readonly boot?: string;
   /** Of each data-plane worker of the process that has registered, beyond the first; see data-plane-workers.ts. */
   readonly workers?: readonly WorkerEndpoints[];
   /** It is to lead nothing: leadership and portal groups move away, and none come to it. */
@@ -206,6 +208,12 @@ export interface PortalGroupRecord {
   readonly moving?: { readonly from: NodeId; readonly to: NodeId };
   /** The epoch in which an administrator last had it start from a copy that may have lacked writes. */
   readonly lossAcceptedEpoch?: number;
+  /** The epoch in which it last went on from a copy that had left the set, without a loss; see succession.ts. */
+  readonly resumedEpoch?: number;
+  /** Members that left; see departed.ts. */
+  readonly departed?: readonly DepartedMember[];
+  /** The copy of the last in-sync member, where its node has put it out of use. */
+  readonly retired?: RetiredCopy;
   /** Writes stall while fewer members than this are in sync. */
   readonly minInSync: number;
   readonly durability: 'write-back' | 'durable';
@@ -217,6 +225,35 @@ export interface InSyncMember {
   readonly incarnation: string;
   /** The directory that holds its copy; absent where the node does not tell its directories apart. */
   readonly disk?: string;
+  /** The run of its host's kernel; see NodeRecord. */
+  readonly boot?: string;
+}
+
+/**
+ * A member that is in sync no more. Its copy has all that was acknowledged in epochs before the one in which it left.
+ */
+export interface DepartedMember {
+  readonly nodeId: NodeId;
+  readonly disk: string;
+  /** As it was in sync; "" where a later process could not say in which run of the kernel it was. */
+  readonly boot: string;
+  /** The first epoch without it. */
+  readonly epoch: number;
+  /** The directory over which every primary since then was: whatever was acknowledged since is in that copy. */
+  readonly under: string;
+  /** Its host's kernel has ended since, and with it what was not on stable storage. */
+  readonly lostPower?: true;
+  /** The same of the host of the copy that it left the set to. */
+  readonly successorLostPower?: true;
+}
+
+/** A copy that its node has put out of the way, since it is damaged, and opens no more. */
+export interface RetiredCopy {
+  readonly disk: string;
+  /** No process over this copy has said or acknowledged anything in an epoch after this one. */
+  readonly epoch: number;
+  /** The process that put it away, and the one of its node that it knew to be registered: no later one has opened it. */
+  readonly processes: readonly string[];
 }
 
 export interface BootFileRecord {

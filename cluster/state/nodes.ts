@@ -1,5 +1,13 @@
 import type { Command } from './commands.ts';
-import type { ClusterState, InSyncMember, NodeId, NodeRecord, PortalGroupRecord } from './model.ts';
+import { withBootOf } from './departed.ts';
+import type {
+  ClusterState,
+  InSyncMember,
+  NodeId,
+  NodeRecord,
+  PortalGroupRecord,
+  RetiredCopy,
+} from './model.ts';
 import { lookup, namesOf } from './names.ts';
 import { accepted, type Outcome, refused, unknownGroup } from './outcome.ts';
 import {
@@ -10,10 +18,18 @@ import {
   withFounders,
   withMembership,
 } from './primaries.ts';
+import { withoutLastCopy, withSuccessor } from './succession.ts';
 import { FIRST_STATE_VERSION, versionOf, withRaisedVersion } from './versions.ts';
 
 type Groups = ClusterState['portalGroups'];
 type Nodes = ClusterState['nodes'];
+
+interface Start {
+  readonly before: NodeRecord;
+  readonly started: NodeRecord;
+  /** Copies of the group that it has put out of the way. */
+  readonly retired: readonly RetiredCopy[] | undefined;
+}
 
 /** A node has started. See "In-sync members" in the README for what becomes of its groups. */
 export function registerNode(
@@ -21,6 +37,7 @@ export function registerNode(
   command: Extract<Command, { type: 'registerNode' }>,
 ): Outcome {
   const { nodeId, incarnation, endpoints, disks, stateVersion = FIRST_STATE_VERSION, workers } = command;
+  const { boot, retired = {} } = command;
   const node = lookup(state.nodes, nodeId);
   if (node === undefined) return unknownNode(state, nodeId);
   if (incarnation === '') {
@@ -44,8 +61,8 @@ export function registerNode(
   if (node.incarnation === incarnation) {
     return node.status === 'up' ? accepted(state, { nodeId, incarnation }) : fencedForEver(state, node);
   }
-  const { disks: _, workers: __, ...earlier } = node;
-  const identified = disks === undefined ? {} : { disks };
+  const { disks: _, workers: __, boot: ___, ...earlier } = node;
+  const identified = { ...(disks === undefined ? {} : { disks }), ...(boot === undefined ? {} : { boot }) };
   const working = workers === undefined ? {} : { workers };
   const record: NodeRecord = {
     ...earlier,
@@ -57,9 +74,10 @@ export function registerNode(
     ...working,
   };
   const nodes = { ...state.nodes, [nodeId]: record };
-  const next = changeGroups({ ...state, nodes }, (group, groups) =>
-    withStartedNode(group, groups, nodes, node, record),
-  );
+  const next = changeGroups({ ...state, nodes }, (group, groups) => {
+    const start = { before: node, started: record, retired: lookup(retired, group.id) };
+    return withStartedNode(withBootOf(group, record), groups, nodes, start);
+  });
   return accepted(withRaisedVersion(next), { nodeId, incarnation });
 }
 
@@ -77,8 +95,7 @@ function withStartedNode(
   group: PortalGroupRecord,
   groups: Groups,
   nodes: Nodes,
-  before: NodeRecord,
-  started: NodeRecord,
+  { before, started, retired }: Start,
 ): PortalGroupRecord {
   if (group.founding === true) return withFounder(group, groups, nodes, started);
   const { nodeId } = started;
@@ -89,8 +106,8 @@ function withStartedNode(
   const firstStart = before.incarnation === '';
   if (!firstStart && group.inSync.length > 1) return withoutMember(group, groups, nodes, nodeId);
   if (!firstStart && member.disk !== undefined && member.disk !== renewed.disk) {
-    // What it has there is not what was in sync, which nobody else has either: the group waits for that.
-    return group.primary === undefined ? group : withMembership(group, group.inSync, undefined);
+    // What it has there is not what was in sync.
+    return withoutLastCopy(group, groups, nodes, retired);
   }
   const inSync = group.inSync.map((m) => (m === member ? renewed : m));
   const primary = keepsPrimary(nodes, group.primary) ? group.primary : choosePrimary(groups, nodes, inSync);
@@ -105,7 +122,8 @@ function keepsPrimary(nodes: Nodes, primary: NodeId | undefined): boolean {
 function withPrimaryIfHeadless(group: PortalGroupRecord, groups: Groups, nodes: Nodes): PortalGroupRecord {
   if (keepsPrimary(nodes, group.primary)) return group;
   const primary = choosePrimary(groups, nodes, group.inSync);
-  return primary === undefined ? group : withMembership(group, group.inSync, primary);
+  if (primary === undefined) return withSuccessor(group, groups, nodes);
+  return withMembership(group, group.inSync, primary);
 }
 
 /** Takes a member out; if it was the primary, another follows at once. */

@@ -1,3 +1,4 @@
+import { departedAfter, soleMember } from './departed.ts';
 import type { ClusterState, InSyncMember, NodeId, NodeRecord, PortalGroupRecord } from './model.ts';
 import { compareText, lookup } from './names.ts';
 import { weightOf } from './node-placement.ts';
@@ -18,9 +19,14 @@ export function isThere(nodes: Nodes, member: InSyncMember): boolean {
 
 /** A member of the in-sync set, as its node has registered. */
 export function memberOf(node: NodeRecord, group: PortalGroupRecord): InSyncMember {
-  const { nodeId, incarnation } = node;
+  const { nodeId, incarnation, boot } = node;
   const disk = lookup(node.disks ?? {}, group.id);
-  return { nodeId, incarnation, ...(disk === undefined ? {} : { disk }) };
+  return {
+    nodeId,
+    incarnation,
+    ...(disk === undefined ? {} : { disk }),
+    ...(boot === undefined ? {} : { boot }),
+  };
 }
 
 /** Groups in the one order in which every change goes through them. */
@@ -61,8 +67,22 @@ export function withMembership(
   inSync: readonly InSyncMember[],
   primary: NodeId | undefined,
 ): PortalGroupRecord {
-  const { primary: _, ...rest } = group;
-  return { ...rest, epoch: group.epoch + 1, inSync, ...(primary === undefined ? {} : { primary }) };
+  const { primary: _, departed: __, retired, ...rest } = group;
+  const departed = departedAfter(group, inSync, primary);
+  const isWaitingStill = primary === undefined && isSameSole(group.inSync, inSync);
+  return {
+    ...rest,
+    epoch: group.epoch + 1,
+    inSync,
+    ...(primary === undefined ? {} : { primary }),
+    ...(departed.length === 0 ? {} : { departed }),
+    ...(retired !== undefined && isWaitingStill ? { retired } : {}),
+  };
+}
+
+function isSameSole(before: readonly InSyncMember[], after: readonly InSyncMember[]): boolean {
+  const [a, b] = [soleMember(before), soleMember(after)];
+  return a !== undefined && b?.incarnation === a.incarnation && b.disk === a.disk;
 }
 
 /**

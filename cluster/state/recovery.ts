@@ -84,7 +84,7 @@ function withoutPrimary(
   inSync: readonly InSyncMember[],
   isLoss: boolean,
 ): PortalGroupRecord {
-  const { primary: _, founding: __, ...rest } = group;
+  const { primary: _, founding: __, departed: ___, retired: ____, ...rest } = group;
   const epoch = group.epoch + RECOVERY_EPOCH_STEP;
   // Members that know of more are to give it up then.
   return { ...rest, epoch, replicas, inSync, ...(isLoss ? { lossAcceptedEpoch: epoch } : {}) };

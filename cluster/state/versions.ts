@@ -46,11 +46,17 @@ export const WORKERS_VERSION = 4;
 /** The fifth brought portal groups that come and go. */
 export const GROUPS_VERSION = 5;
 
+/** The sixth brought copies that are known to have everything although they have left the set. */
+export const SUCCESSION_VERSION = 6;
+
 /** Those of this program. */
 export const STATE_VERSIONS: StateVersions = {
-  newest: GROUPS_VERSION,
+  newest: SUCCESSION_VERSION,
   neededBy: (command) => {
     if (command.type === 'addPortalGroup' || command.type === 'removePortalGroup') return GROUPS_VERSION;
+    if (command.type === 'registerNode' && (command.boot !== undefined || command.retired !== undefined)) {
+      return SUCCESSION_VERSION;
+    }
     if (command.type === 'registerNode' && command.workers !== undefined) return WORKERS_VERSION;
     if (isOfVersion2(command)) return 2;
     const isMultipath =

@@ -163,7 +163,11 @@ const replication = new ReplicationHost({
   checkpoints: new CheckpointDirectory(nodeFileSystem, config.groupsDirectory, (groupId) =>
     diskIdentities.identify(groupId),
   ),
-  setAside: (groupId) => setAsideCopy(nodeFileSystem, config.groupsDirectory, groupId, systemClock.wallMs()),
+  setAside: (groupId, processes) => {
+    const { groupsDirectory } = config;
+    const wallMs = systemClock.wallMs();
+    return setAsideCopy({ fileSystem: nodeFileSystem, groupsDirectory, groupId, wallMs, processes });
+  },
   diskSpace: new DiskSpace({
     space: () => nodeFileSystem.space(config.groupsDirectory),
     spares,

@@ -61,6 +61,8 @@ export interface ReplicaCore {
   readonly self: MemberIdentity;
   /** The highest epoch seen. Persisted before anything is said under it. */
   epoch: number;
+  /** The highest one that is on stable storage: under a later one nothing is acknowledged yet. */
+  persistedEpoch: number;
   /** Primary of that epoch; "" when not known. */
   primary: string;
   leaseMs: number;

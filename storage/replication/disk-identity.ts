@@ -75,6 +75,12 @@ export class DiskIdentities {
   }
 }
 
+/** The id of a directory of a group; undefined: it has none, or one that is damaged. */
+export async function readDiskId(fileSystem: FileSystem, directory: string): Promise<string | undefined> {
+  const text = await readId(fileSystem, join(directory, FILE));
+  return text !== undefined && FORM.test(text) ? text.trimEnd() : undefined;
+}
+
 async function readId(fileSystem: FileSystem, path: string): Promise<string | undefined> {
   try {
     const file = await fileSystem.open(path);

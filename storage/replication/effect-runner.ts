@@ -120,7 +120,9 @@ export class EffectRunner {
     const { core, files, transport, writer, applier, logger, counters, groupId } = this.#ports;
     switch (effect.kind) {
       case 'persist':
-        return files.saveEpoch(effect.epoch, effect.leaseMs, effect.epochs);
+        return files.saveEpoch(effect.epoch, effect.leaseMs, effect.epochs).then(() => {
+          core.persistedEpoch = effect.epoch;
+        });
       case 'send':
         if (!transport.send(effect.to, encodeFrame(effect.frame))) counters.add('replication.not-sent');
         return undefined;

@@ -14,6 +14,8 @@ export interface PortalGroupState {
   readonly durability: 'write-back' | 'durable';
   /** The epoch in which an administrator last had it start from a copy that may have lacked writes. */
   readonly lossAcceptedEpoch?: number;
+  /** The epoch in which it last went on, without a loss, from a copy that had left the set. */
+  readonly resumedEpoch?: number;
 }
 
 export interface MemberIdentity {

@@ -1,5 +1,5 @@
 import { newMeter } from './catch-up.ts';
-import type { LinkState } from './core.ts';
+import type { LinkState, ReplicaEffect } from './core.ts';
 import type { Member, PrimaryState } from './primary-state.ts';
 
 export function addMember(state: PrimaryState, nodeId: string, link: LinkState, nowMs: number): Member {
@@ -51,4 +51,13 @@ export function probe(member: Member): void {
   member.inFlightBytes = 0;
   member.durableTarget = 0;
   member.sentSinceTargetBytes = 0;
+}
+
+/**
+ * Not before the cluster has put its earlier process out of the set: until then its copy may be one to go on from, should
+ * this one turn out to be damaged. It is asked again with the next heartbeat.
+ */
+export function startOver({ group }: PrimaryState, { nodeId, incarnation }: Member): ReplicaEffect[] {
+  const isCounted = group.inSync.some((m) => m.nodeId === nodeId && m.incarnation !== incarnation);
+  return isCounted ? [] : [{ kind: 'sendReset', to: nodeId }];
 }

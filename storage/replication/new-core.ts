@@ -25,6 +25,7 @@ export function newCore({ groupId, self, files, clock, faults, trim }: CoreOptio
     groupId,
     self,
     epoch,
+    persistedEpoch: epoch,
     primary: '',
     leaseMs,
     told: { epoch: 0, inSync: false },

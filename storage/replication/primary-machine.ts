@@ -20,7 +20,7 @@ import {
   PROMOTION_GRACE_MS,
   WINDOW_BYTES,
 } from './limits.ts';
-import { addMember, followReplicas, probe } from './members.ts';
+import { addMember, followReplicas, probe, startOver } from './members.ts';
 import { appendFrame, commonFields, heartbeat, heartbeats } from './primary-frames.ts';
 import { markProgress, noteLease, noteProgress, onProposed, proposeChanges } from './primary-membership.ts';
 import { leaseUntilMs, type Member, memberOf, type PrimaryState, requiredMembers } from './primary-state.ts';
@@ -236,9 +236,7 @@ function onPosition(
   );
   probe(member);
   member.lastSentMs = nowMs;
-  if (agreed < log.baseIndex || isFromBeforeLoss(state.group, frame)) {
-    return [{ kind: 'sendReset', to: member.nodeId }];
-  }
+  if (agreed < log.baseIndex || isFromBeforeLoss(state.group, frame)) return startOver(state, member);
   if (agreed < frame.nextIndex) {
     const truncate: PrimaryFrame = { kind: 'truncate', ...commonFields(state, nowMs), fromIndex: agreed };
     return [{ kind: 'send', to: member.nodeId, frame: truncate }];
@@ -296,7 +294,7 @@ function pump(state: PrimaryState, member: Member): ReplicaEffect[] {
   if (member.nextToSend < log.baseIndex) {
     // What it lacks has been let go of meanwhile.
     probe(member);
-    return [{ kind: 'sendReset', to: member.nodeId }];
+    return startOver(state, member);
   }
   if (isCatchingUp(state, member) && !hasAllowance(state)) return [];
   member.busy = true;

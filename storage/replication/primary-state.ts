@@ -163,8 +163,17 @@ export function isServing(state: PrimaryState, nowMs: number): boolean {
   return nowMs < servingUntilMs(state);
 }
 
+/**
+ * Whether this member's disk has the epoch that it is primary in. Until then nothing is acknowledged by what it changed: a
+ * copy whose epoch was not written down must have acknowledged nothing under it (docs/adr/0025).
+ */
+export function isEpochPersisted({ core }: PrimaryState): boolean {
+  return core.persistedEpoch >= core.epoch;
+}
+
 /** Every record below this is on stable storage of all whose word is needed. */
 export function durableEverywhere(state: PrimaryState): number {
+  if (!isEpochPersisted(state)) return 0;
   let index = state.core.log.durableIndex;
   for (const identity of requiredMembers(state)) {
     index = Math.min(index, memberOf(state, identity)?.durableIndex ?? 0);

@@ -109,11 +109,13 @@ function onState(
  * A process that was out of the set when the cluster knew of it already, and is in it now, was let in by a primary that
  * served, and whose lease has hung on this very process since before that was proposed. When that one began to serve, nobody
  * else did any more. So nobody serves on the strength of what an earlier process of this node granted. Not so where an
- * administrator has put it in, or where it has been in the set since it registered.
+ * administrator has put it in, where the group went on from its copy as the last one in the set was damaged, or where it has
+ * been in the set since it registered.
  */
 function noteLetIn(core: ReplicaCore, { group, nodes }: Extract<ReplicaEvent, { kind: 'state' }>): void {
   if (isInSync(group, core.self)) {
-    const wasLetIn = core.countedOutEpoch > 0 && (group.lossAcceptedEpoch ?? 0) <= core.countedOutEpoch;
+    const putInEpoch = Math.max(group.lossAcceptedEpoch ?? 0, group.resumedEpoch ?? 0);
+    const wasLetIn = core.countedOutEpoch > 0 && putInEpoch <= core.countedOutEpoch;
     if (wasLetIn) core.grants = withoutForgotten(core.grants);
   } else if (nodes.some((node) => sameMember(node, core.self))) {
     core.countedOutEpoch = group.epoch;

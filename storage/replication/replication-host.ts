@@ -34,8 +34,9 @@ export interface ReplicationHostOptions {
   /**
    * Puts a damaged copy out of the way, so that the next process begins without one and fetches it from others.
    * Absent: a damaged copy stays, and the process ends for it every time.
+   * @param processes those of this node that may have used it: this one, and the one known to be registered
    */
-  readonly setAside?: (groupId: string) => Promise<void>;
+  readonly setAside?: (groupId: string, processes: readonly string[]) => Promise<void>;
   /** A directory for one small file per group, or what stands in for it. */
   readonly metaDirectory: string | MetaStore;
   readonly images: ImageSource;
@@ -207,11 +208,17 @@ export class ReplicationHost {
     counters.add('replication.set-aside');
     logger.error('replication.copy-damaged', { group: groupId, reason: describeError(error) });
     try {
-      await setAside(groupId);
+      await setAside(groupId, this.#processes());
       onFatal(new DamagedCopyError(groupId, error));
     } catch (failure) {
       onFatal(failure);
     }
+  }
+
+  #processes(): string[] {
+    const { nodeId, incarnation } = this.#options;
+    const registered = this.#state?.nodes.find((node) => node.nodeId === nodeId)?.incarnation ?? incarnation;
+    return Array.from(new Set([incarnation, registered]));
   }
 
   #makeLinks(groupId: string): MemberLinks {

@@ -11,7 +11,13 @@ import type { LogView, ReplicaEvent } from './core.ts';
 import { AHEAD_BYTES, LEASE_WAIT_MS, TOO_FEW_WAIT_MS } from './limits.ts';
 import type { LogWriter } from './log-writer.ts';
 import { type PendingWrite, PendingWrites } from './pending-writes.ts';
-import { durableEverywhere, isServing, type PrimaryState, servingUntilMs } from './primary-state.ts';
+import {
+  durableEverywhere,
+  isEpochPersisted,
+  isServing,
+  type PrimaryState,
+  servingUntilMs,
+} from './primary-state.ts';
 
 export interface WritePathOptions {
   readonly view: LogView;
@@ -218,7 +224,7 @@ export class WritePath implements LunHost {
   /** Answers those whose wait is over, as the state now stands. */
   settle(): void {
     const primary = this.#options.primary();
-    if (primary === undefined || this.#isAhead) return;
+    if (primary === undefined || this.#isAhead || !isEpochPersisted(primary)) return;
     const { table, view } = this.#options;
     const durableIndex = durableEverywhere(primary);
     this.#pending.onCommitted(Math.min(view.commitIndex, table.appliedIndex), durableIndex);

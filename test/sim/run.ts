@@ -4,6 +4,8 @@ export interface SimulationOptions {
   readonly seed: number;
   /** How long trouble lasts, in simulated ms. */
   readonly troubleMs?: number;
+  /** Of whole nodes: the members of a group die together, time and again, and one of them with a damaged copy. */
+  readonly doubleFailures?: boolean;
   /** Given each line of the trace. */
   readonly print?: (line: string) => void;
 }

@@ -66,6 +66,8 @@ export class Host implements LedgerNode {
   process: Process;
   node: ClusterNode | undefined;
   starts = 0;
+  /** Losses of power: what was in the memory of its kernel is gone with each. */
+  powerLosses = 0;
   /** A process is to come back after it has ended. */
   restarts = true;
   /** Its next process comes at once, and is asked at once. */
@@ -187,7 +189,9 @@ export class Host implements LedgerNode {
       logger,
       counters,
       logBounds: LOG_BOUNDS,
-      ...(this.#context.groupDisks === undefined ? {} : { groupDisks: this.#context.groupDisks(this) }),
+      ...(this.#context.groupDisks === undefined
+        ? {}
+        : { groupDisks: this.#context.groupDisks(this), boot: `boot-${this.powerLosses}` }),
       onRemoved: () => process.enterAfter(world.between(0, 20), () => this.#retire()),
       onFenced: () => process.enterAfter(world.between(0, 20), () => this.end('fenced')),
       onFatal: (error) => this.#fatal(process, error),
@@ -326,6 +330,7 @@ export class Host implements LedgerNode {
 
   /** The process is gone at once. */
   end(how: Ending): void {
+    if (how === 'power') this.powerLosses++;
     if (!this.process.isAlive) return;
     const { world, counters } = this.#context;
     counters.add(`fault.${how === 'device' || how === 'exit' ? `exit-${how}` : how}`);

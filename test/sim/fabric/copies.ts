@@ -1,4 +1,6 @@
 import type { GroupDisks } from '../../../cluster/disk-registration.ts';
+import type { RetiredCopy } from '../../../cluster/state/model.ts';
+import { decodeGroupMeta } from '../../../storage/replication/group-meta.ts';
 import type { CheckpointStore, MetaStore } from '../../../storage/replication/index.ts';
 import { Disk } from '../replication/disk.ts';
 import type { Process } from '../world.ts';
@@ -11,6 +13,8 @@ export class Copies {
   readonly #unmounted = new Map<string, Disk>();
   /** Damaged copies, the last of each group. */
   readonly #setAside = new Map<string, Disk>();
+  /** What is known of those whose meta file can be read. */
+  readonly #retired = new Map<string, RetiredCopy>();
   #made = 0;
 
   constructor(nodeId: string) {
@@ -38,10 +42,17 @@ export class Copies {
   }
 
   /** A damaged copy: the next process begins without it. */
-  setAside(group: string): void {
+  setAside(group: string, processes: readonly string[]): void {
     const disk = this.#disks.get(group);
-    if (disk !== undefined) this.#setAside.set(group, disk);
     this.#disks.delete(group);
+    if (disk === undefined) return;
+    this.#setAside.set(group, disk);
+    const meta = disk.meta.get(group);
+    this.#retired.delete(group);
+    // As storage/replication/set-aside.ts reads it.
+    if (meta !== undefined) {
+      this.#retired.set(group, { disk: disk.id, epoch: decodeGroupMeta(meta).epoch, processes });
+    }
   }
 
   /** What was set aside is the group's directory again, if it is that disk. No process may be running from then on. */
@@ -49,6 +60,7 @@ export class Copies {
     const disk = this.#setAside.get(group);
     if (disk === undefined || disk.id !== diskId) return false;
     this.#setAside.delete(group);
+    this.#retired.delete(group);
     this.#disks.set(group, disk);
     return true;
   }
@@ -65,6 +77,10 @@ export class Copies {
     return {
       present: () => Promise.resolve([...this.#disks.keys()]),
       identify: (group) => Promise.resolve(this.disk(group).id),
+      retired: () => {
+        const entries = Array.from(this.#retired, ([group, copy]) => [group, [copy]]);
+        return Promise.resolve(Object.fromEntries(entries) as Record<string, RetiredCopy[]>);
+      },
     };
   }
 

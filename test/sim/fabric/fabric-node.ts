@@ -72,8 +72,8 @@ export class FabricNode {
       incarnation: process.incarnation,
       transport: this.#context.attach(process),
       openLog: (group, _mustExist, verifyFrom) => this.copies.disk(group).openLog(process, verifyFrom),
-      setAside: (group) => {
-        this.copies.setAside(group);
+      setAside: (group, processes) => {
+        this.copies.setAside(group, processes);
         return Promise.resolve();
       },
       metaDirectory: this.copies.metaStore(process),

@@ -20,6 +20,8 @@ export interface RotOptions {
   /** As of the newest state that any node knows. */
   readonly group: (id: string) => PortalGroupRecord | undefined;
   readonly fail: (what: string) => void;
+  /** The last copy of a group may turn out to be damaged, until trouble is over. */
+  readonly damagesLast: boolean;
 }
 
 /** Bits that turn over on the disks of whole nodes: in the logs of their portal groups, and in images. */
@@ -45,6 +47,7 @@ export class Rot {
         nodes: () => this.#holders(group),
         isInTrouble: () => !this.#isOver,
         spoilPercent: SPOIL_PERCENT,
+        sparesLast: () => this.#isOver || !options.damagesLast,
       });
       const holders = (): CopyHolder[] => this.#holders(group);
       this.#rots.set(group, rot);
@@ -111,6 +114,12 @@ export class Rot {
   flip(node: FabricNode, group: string): void {
     const disk = node.copies.find(group);
     if (disk !== undefined) this.#rots.get(group)?.flip({ nodeId: node.nodeId, disk });
+  }
+
+  /** Its next start finds the copy damaged. */
+  breakCopy(node: FabricNode, group: string): void {
+    const disk = node.copies.find(group);
+    if (disk !== undefined) this.#rots.get(group)?.breakRecord({ nodeId: node.nodeId, disk });
   }
 
   flipImage(node: FabricNode): void {

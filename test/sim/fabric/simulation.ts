@@ -3,6 +3,7 @@ import { describeError } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/logger.ts';
 import { RAFT_KIND } from '../../../cluster/peer-message.ts';
 import type { ClusterState, PortalGroupRecord } from '../../../cluster/state/model.ts';
+import { STATE_VERSIONS } from '../../../cluster/state/versions.ts';
 import { simulatedGenesis } from '../cluster/first-state.ts';
 import { Host, type HostContext } from '../cluster/host.ts';
 import { Trace } from '../cluster/trace.ts';
@@ -42,6 +43,10 @@ export class Simulation {
   readonly #servedBy = new Map<string, string>();
   /** By group and incarnation: in-sync members whose copy has been without power since they were in sync. */
   readonly #poweredOff = new Set<string>();
+  #newest: { readonly position: number; readonly state: ClusterState | undefined } = {
+    position: -1,
+    state: undefined,
+  };
   /** In-sync sets whose loss of power has been accounted for. */
   readonly #losses = new Set<string>();
   /** Since it was looked at last, on some node. */
@@ -86,6 +91,7 @@ export class Simulation {
       nodes: this.#nodes,
       group: (id) => this.#newestState()?.portalGroups[id],
       fail: (what) => this.#fail(what),
+      damagesLast: options.doubleFailures === true,
     });
     for (const group of GROUPS) this.#clients.set(group, this.#makeClients(group));
     this.#trouble = new Troublemaker({
@@ -97,6 +103,7 @@ export class Simulation {
       newestState: () => this.#newestState(),
       powerOff: (nodes) => this.#powerOff(nodes),
       rot: this.#rot,
+      doubleFailures: options.doubleFailures === true,
       note: this.#trace.note.bind(this.#trace),
     });
   }
@@ -115,7 +122,8 @@ export class Simulation {
         },
       ]),
     );
-    return { ...state, portalGroups };
+    // As a new cluster begins.
+    return { ...state, portalGroups, stateVersion: STATE_VERSIONS.newest };
   }
 
   #makeHostContext(genesis: ClusterState): HostContext {
@@ -186,6 +194,11 @@ export class Simulation {
     await this.#converge(look);
     if (this.#violation === undefined) await this.#readEverything(look);
     for (const clients of this.#clients.values()) clients.check();
+    const groups = Object.values(this.#newestState()?.portalGroups ?? {});
+    this.#counters.add(
+      'sim.went-on-from-another-copy',
+      groups.filter((g) => g.resumedEpoch !== undefined).length,
+    );
     for (const event of NEVER) if (this.#counters.get(event) > 0) this.#fail(`${event} happened`);
     return {
       seed: this.#options.seed,
@@ -220,6 +233,7 @@ export class Simulation {
     return { debug: ignore, info: note, warn: note, error: note };
   }
 
+  /** As a node knows that is up. */
   #newestState(): ClusterState | undefined {
     let best: { readonly position: number; readonly state: ClusterState } | undefined;
     for (const { host } of this.#nodes) {
@@ -227,11 +241,18 @@ export class Simulation {
       const position = host.node.status().appliedIndex;
       if (position > (best?.position ?? -1)) best = { position, state: host.node.state() };
     }
+    if (best !== undefined && best.position >= this.#newest.position) this.#newest = best;
     return best?.state;
   }
 
+  /** What has been decided, whether those that know it are up or not. */
+  #decided(): ClusterState | undefined {
+    this.#newestState();
+    return this.#newest.state;
+  }
+
   #powerOff(nodes: readonly FabricNode[]): void {
-    const state = this.#newestState();
+    const state = this.#decided();
     for (const { id, inSync } of Object.values(state?.portalGroups ?? {})) {
       for (const { nodeId, incarnation, disk } of inSync) {
         const node = nodes.find((n) => n.nodeId === nodeId);
@@ -252,7 +273,7 @@ export class Simulation {
    * Of a group in write-back mode, what nobody has flushed may be gone once all its in-sync processes are dead and one of
    * them died with its power: as the others are alive no more, that one may be made primary. All other groups lose nothing.
    */
-  #somebodyDied(state = this.#newestState()): void {
+  #somebodyDied(state = this.#decided()): void {
     const alive = new Set(
       this.#nodes.map((n) => n.host.process).flatMap((p) => (p.isAlive ? p.incarnation : [])),
     );

@@ -17,6 +17,8 @@ export interface TroubleContext {
   /** The hosts lose their power, all at once. */
   readonly powerOff: (nodes: readonly FabricNode[]) => void;
   readonly rot: Rot;
+  /** See SimulationOptions. */
+  readonly doubleFailures: boolean;
   readonly note: (where: string, what: string, fact: number, text?: () => string) => void;
 }
 
@@ -36,6 +38,7 @@ export class Troublemaker {
   start(): void {
     this.#startNext();
     this.#rot();
+    if (this.#context.doubleFailures) this.#failTogether();
   }
 
   #startNext(): void {
@@ -50,6 +53,31 @@ export class Troublemaker {
     if (this.#world.chance(25)) rot.flipImage(this.#someNode());
     else if (group !== undefined) rot.flip(this.#someNode(), group.id);
     this.#world.after(this.#world.between(50, 600), () => this.#rot());
+  }
+
+  /**
+   * All in-sync members of a group die within a moment, and one with its copy damaged in more than data. Which of them is
+   * the last in the set, and whether it has served alone, is for the cluster's entries and the order of starts.
+   */
+  #failTogether(): void {
+    if (this.#isOver) return;
+    const world = this.#world;
+    world.after(world.between(1_000, 3_000), () => this.#failTogether());
+    const group = this.#someGroup();
+    if (group === undefined || group.inSync.length < 2) return;
+    const { rot, nodes, counters, powerOff } = this.#context;
+    const members = nodes.filter((node) => group.inSync.some(({ nodeId }) => nodeId === node.nodeId));
+    const damaged = this.#pick(members);
+    const withPower = world.random.below(100);
+    const withinMs = world.chance(70) ? 20 : 1_200;
+    counters.add('fault.double-failure');
+    for (const node of members) {
+      world.after(world.between(0, withinMs), () => {
+        if (node === damaged) rot.breakCopy(node, group.id);
+        if (world.chance(withPower)) powerOff([node]);
+        else node.host.end('kill');
+      });
+    }
   }
 
   /** No more trouble, and what it took away is given back. */

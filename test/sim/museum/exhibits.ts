@@ -4,7 +4,7 @@ import { PROPOSAL_EXHIBITS } from './proposal-exhibits.ts';
 
 /** Those that the simulator of the cluster log is to find. */
 export const CLUSTER_EXHIBITS = [...LOG_EXHIBITS, ...MEMBER_EXHIBITS, ...PROPOSAL_EXHIBITS];
-export { FABRIC_EXHIBITS } from './fabric-exhibits.ts';
+export { DOUBLE_FAILURE_EXHIBITS, FABRIC_EXHIBITS } from './fabric-exhibits.ts';
 export { REPLICATION_EXHIBITS } from './replication-exhibits.ts';
 export { REUSE_EXHIBITS } from './reuse-exhibits.ts';
 export { SLOW_MEMBER_EXHIBITS } from './slow-member-exhibits.ts';

@@ -27,3 +27,21 @@ export const FABRIC_EXHIBITS: readonly Exhibit[] = [
     seeds: 10,
   },
 ];
+
+/** Of groups that lose all their members together, one with a damaged copy. */
+export const DOUBLE_FAILURE_EXHIBITS: readonly Exhibit[] = [
+  {
+    name: 'a damaged last copy that is not asked how far it had been in use',
+    story:
+      'The last member served alone before it died. Its copy is damaged, and a sound one without these writes leads.',
+    edits: [
+      {
+        file: 'cluster/state/succession.ts',
+        sound: 'under === retired.disk && epoch > retired.epoch',
+        faulty: 'under === retired.disk && epoch >= 0 * retired.epoch',
+      },
+    ],
+    seeds: 5,
+    fromSeed: 6008,
+  },
+];

@@ -89,6 +89,9 @@ export const FABRIC: Subject = {
   options: ['--fabric'],
 };
 
+/** Whole nodes whose groups lose all their members at once. */
+export const DOUBLE_FAILURES: Subject = { ...FABRIC, options: [...FABRIC.options, '--double-failures'] };
+
 /** What running some seeds came to. */
 export interface Visit {
   /** The first seed that failed; undefined: none did. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   CLUSTER_EXHIBITS,
+  DOUBLE_FAILURE_EXHIBITS,
   FABRIC_EXHIBITS,
   REPLICATION_EXHIBITS,
   REUSE_EXHIBITS,
@@ -12,6 +13,7 @@ import {
 } from './exhibits.ts';
 import {
   CLUSTER,
+  DOUBLE_FAILURES,
   FABRIC,
   faultyTexts,
   Gallery,
@@ -30,6 +32,7 @@ describe.each([
   ['slow members', SLOW_MEMBERS, SLOW_MEMBER_EXHIBITS],
   ["a log's lives", LOG_LIVES, REUSE_EXHIBITS],
   ['whole nodes', FABRIC, FABRIC_EXHIBITS],
+  ['double failures', DOUBLE_FAILURES, DOUBLE_FAILURE_EXHIBITS],
 ])('the simulator of %s', (_name, subject, exhibits) => {
   let folder: string;
   let gallery: Gallery;

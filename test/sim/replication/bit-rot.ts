@@ -35,6 +35,8 @@ export interface BitRotOptions {
   readonly disks: () => readonly Disk[];
   readonly nodes: () => readonly CopyHolder[];
   readonly isInTrouble: () => boolean;
+  /** A node is to start with the last copy of a group, which is damaged: whether it is as it was by then. Default: yes. */
+  readonly sparesLast?: () => boolean;
   /** Of its bad memory: percent of the records given to others that are spoilt. */
   readonly spoilPercent: number;
 }
@@ -99,16 +101,31 @@ export class BitRot {
     return true;
   }
 
+  /** A record of the disk cannot be told from its neighbours any more; another disk has it as well. */
+  breakRecord({ disk }: OfDisk): boolean {
+    const { world, disks, counters } = this.#options;
+    if (disks().some((other) => other !== disk && other.damaged().length > 0)) return false;
+    const index = disk.firstIndex + world.random.below(Math.max(1, disk.records.length));
+    if (index >= disk.nextIndex || disk.damaged().includes(index)) return false;
+    if (!disks().some((other) => other !== disk && other.has(index, disk.written(index)))) return false;
+    counters.add('sim.broken-records');
+    disk.flip(index, 0, world.random.below(8));
+    // The next start reads all.
+    disk.checkpoint = undefined;
+    return true;
+  }
+
   /** Takes back what nobody could mend any more. @param starting whose node is to start with it now */
   spare(starting?: { readonly nodeId: string; readonly disk: Disk }): void {
-    const { counters, nodes, disks } = this.#options;
+    const { counters, nodes, disks, sparesLast = () => true } = this.#options;
     const inSync = this.#options.inSync();
     for (const disk of disks()) {
       const damaged = disk.damaged();
       if (damaged.length === 0) continue;
       const others = nodes().filter((n) => n.disk !== disk);
       // It would be set aside, and is the last copy.
-      const isLast = starting?.disk === disk && inSync.length === 1 && inSync[0]?.nodeId === starting.nodeId;
+      const isSole = inSync.length === 1 && inSync[0]?.nodeId === starting?.nodeId;
+      const isLast = starting?.disk === disk && isSole && sparesLast();
       for (const index of damaged) {
         const isElsewhere = others.some((other) => other.disk.has(index, disk.written(index)));
         if (isElsewhere && !isLast) continue;

@@ -4,6 +4,7 @@ import { DiskRegistration } from '../../../cluster/disk-registration.ts';
 import { apply } from '../../../cluster/state/apply.ts';
 import type { Command } from '../../../cluster/state/commands.ts';
 import { makeGenesis } from '../../../cluster/state/genesis.ts';
+import type { RetiredCopy } from '../../../cluster/state/model.ts';
 import { applyAll, fence, genesisInput, register } from './state/fixtures.ts';
 
 const over = (n: number, incarnation: string, disk: string): Command => ({
@@ -26,12 +27,14 @@ function make() {
     error: note('error'),
   };
   const proposals: Command[] = [];
+  const retired: Record<string, RetiredCopy[]> = {};
   const registration = new DiskRegistration({
     nodeId: 'n1',
     incarnation: 'a',
     groupDisks: {
       present: () => Promise.resolve(['old', 'pg1']),
       identify: (group) => Promise.resolve(`disk-of-${group}`),
+      retired: () => Promise.resolve(retired),
     },
     propose: (command) => {
       proposals.push(command);
@@ -48,10 +51,18 @@ function make() {
     state = applyAll(state, ...commands);
     registration.follow(state);
   };
-  return { registration, proposals, said, to, state: () => state };
+  return { registration, proposals, retired, said, to, state: () => state };
 }
 
 describe('the registration of disks', () => {
+  it('tells of the newest few copies that were put out of the way', async () => {
+    const { registration, retired } = make();
+    expect(await registration.retired()).toBeUndefined();
+    const copies = Array.from({ length: 6 }, (_, epoch) => ({ disk: 'd', epoch, processes: ['a'] }));
+    retired['pg1'] = copies;
+    expect(await registration.retired()).toEqual({ pg1: copies.slice(2) });
+  });
+
   it('names every directory, of groups known and not known yet', async () => {
     const { registration, state } = make();
     expect(await registration.all(state())).toEqual({

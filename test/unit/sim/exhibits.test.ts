@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   CLUSTER_EXHIBITS,
+  DOUBLE_FAILURE_EXHIBITS,
   FABRIC_EXHIBITS,
   REPLICATION_EXHIBITS,
   REUSE_EXHIBITS,
@@ -17,6 +18,7 @@ describe('each fault of the museum', () => {
     ...SLOW_MEMBER_EXHIBITS,
     ...UNIT_EXHIBITS,
     ...FABRIC_EXHIBITS,
+    ...DOUBLE_FAILURE_EXHIBITS,
   ];
   it.each(all)('still fits: $name', (exhibit) => {
     for (const [file, text] of faultyTexts(exhibit)) expect(text, file).not.toBe('');

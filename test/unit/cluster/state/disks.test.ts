@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { apply } from '../../../../cluster/state/apply.ts';
 import type { Command } from '../../../../cluster/state/commands.ts';
-import { acceptedLoss, waitingReason } from '../../../../cluster/state/disks.ts';
+import { acceptedLoss } from '../../../../cluster/state/disks.ts';
 import { makeGenesis } from '../../../../cluster/state/genesis.ts';
 import type { ClusterState, PortalGroupRecord } from '../../../../cluster/state/model.ts';
+import { waitingReason } from '../../../../cluster/state/waiting.ts';
 import { applyAll, fence, genesisInput, register } from './fixtures.ts';
 
 const group = (state: ClusterState): PortalGroupRecord => state.portalGroups['pg1'] as PortalGroupRecord;

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { apply } from '../../../../cluster/state/apply.ts';
 import type { Command } from '../../../../cluster/state/commands.ts';
-import { waitingReason } from '../../../../cluster/state/disks.ts';
 import type { ClusterState, PortalGroupRecord } from '../../../../cluster/state/model.ts';
+import { waitingReason } from '../../../../cluster/state/waiting.ts';
 import { addClient, applyAll, fence, register, runningCluster } from './fixtures.ts';
 
 type Add = Extract<Command, { type: 'addPortalGroup' }>;

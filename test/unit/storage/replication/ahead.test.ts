@@ -100,11 +100,11 @@ describe('writes that arrive in one turn', () => {
 
 describe('what goes ahead while a write is being begun', () => {
   /** Everything is committed and in effect as soon as it is in the log. */
-  function atOnce(): { path: WritePath; events: ReplicaEvent[] } {
+  function atOnce(): { path: WritePath; events: ReplicaEvent[]; core: { persistedEpoch: number } } {
     const view = { nextIndex: 10, commitIndex: 10, cut: 0 } as LogView;
     const table = { appliedIndex: 10 };
     const events: ReplicaEvent[] = [];
-    const core = { log: { durableIndex: 0 }, self: FIRST, faults: {} };
+    const core = { log: { durableIndex: 0 }, self: FIRST, faults: {}, epoch: 1, persistedEpoch: 1 };
     const group = { inSync: [FIRST], minInSync: 1 };
     const primary = { phase: 'serving', group, core, joining: undefined } as unknown as PrimaryState;
     const path: WritePath = new WritePath({
@@ -131,8 +131,23 @@ describe('what goes ahead while a write is being begun', () => {
       },
       areOthersIdle: () => true,
     } as unknown as WritePathOptions);
-    return { path, events };
+    return { path, events, core };
   }
+
+  it('ends no write under an epoch that is not written down yet', async () => {
+    const { path, core } = atOnce();
+    const ends: unknown[] = [];
+    core.persistedEpoch = 0;
+    const state = new Uint8Array(1000);
+    const record = loggedControl({ kind: 'serverState', epoch: 1, lunId: 1, state });
+    path.submit([record], false, (error) => ends.push(error));
+    await new Promise(setImmediate);
+    path.settle();
+    expect(ends).toHaveLength(0);
+    core.persistedEpoch = 1;
+    path.settle();
+    expect(ends).toHaveLength(1);
+  });
 
   it('ends nothing before it has been, and everything right after', async () => {
     const { path, events } = atOnce();

@@ -37,6 +37,7 @@ export class Driver {
       groupId: 'g',
       self: identity('a'),
       epoch: epochs.at(-1)?.epoch ?? 0,
+      persistedEpoch: epochs.at(-1)?.epoch ?? 0,
       primary: '',
       leaseMs: LEASE_MS,
       told: { epoch: 0, inSync: false },
@@ -75,6 +76,8 @@ export class Driver {
       if ((effect.kind === 'append' || effect.kind === 'beginEpoch') && this.appendsAtOnce) {
         const appendedIndex = this.core.log.nextIndex;
         effects.push(...this.#again({ kind: 'appended', cut: this.core.log.cut, appendedIndex }));
+      } else if (effect.kind === 'persist') {
+        this.core.persistedEpoch = effect.epoch;
       } else if (effect.kind === 'sync') {
         const durableIndex = this.core.log.appendedIndex;
         effects.push(...this.#again({ kind: 'synced', cut: this.core.log.cut, durableIndex }));

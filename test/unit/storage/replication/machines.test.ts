@@ -6,7 +6,12 @@ import type { Frame, PrimaryFrame } from '../../../../storage/replication/frame.
 import { boundUntilMs } from '../../../../storage/replication/grants.ts';
 import { encodeLuns } from '../../../../storage/replication/group-meta.ts';
 import { SLOW_MS, TICK_MS } from '../../../../storage/replication/limits.ts';
-import { isServing, leaseUntilMs, type PrimaryState } from '../../../../storage/replication/primary-state.ts';
+import {
+  durableEverywhere,
+  isServing,
+  leaseUntilMs,
+  type PrimaryState,
+} from '../../../../storage/replication/primary-state.ts';
 import { Driver, group, identity, LEASE_MS } from './machine-driver.ts';
 
 const common = { group: 'g', leaseMs: LEASE_MS, commitIndex: 1, syncIndex: 0 };
@@ -326,6 +331,30 @@ describe('a primary', () => {
     driver.ack('b', driver.core.log.nextIndex);
     driver.tick();
     expect(driver.effects.some((e) => e.kind === 'send' && e.to === 'b')).toBe(false);
+  });
+
+  it('has no member start over whose earlier process is still in the set', () => {
+    const driver = new Driver([{ epoch: 2, startIndex: 1 }], 4);
+    driver.core.log.baseIndex = 3;
+    const before = { ...group(3, 'a', ['a']), inSync: [identity('a'), { nodeId: 'b', incarnation: 'b.0' }] };
+    driver.state({ ...before, replicas: ['a', 'b', 'c'] });
+    const position = { kind: 'position', epochs: [] } as const;
+    driver.ack('b', 1, position);
+    expect(driver.effects.map((e) => e.kind)).not.toContain('sendReset');
+    driver.ack('c', 1, position);
+    expect(driver.effects).toMatchObject([{ kind: 'sendReset', to: 'c' }]);
+    driver.state({ ...group(4, 'a', ['a']), replicas: ['a', 'b', 'c'] });
+    driver.ack('b', 1, position);
+    expect(driver.effects).toMatchObject([{ kind: 'sendReset', to: 'b' }]);
+  });
+
+  it('counts nothing as durable everywhere under an epoch that is not written down', () => {
+    const driver = new Driver();
+    driver.state(group(3, 'a', ['a', 'b']));
+    driver.ack('b', 2);
+    expect(durableEverywhere(driver.primary as PrimaryState)).toBe(1);
+    driver.core.persistedEpoch = 2;
+    expect(durableEverywhere(driver.primary as PrimaryState)).toBe(0);
   });
 
   it('brings a divergent member to its own log', () => {

@@ -78,4 +78,10 @@ describe('what an earlier process of the node granted', () => {
     driver.state(group(4, 'b', ['b', 'c']));
     expect(inOffice(driver, { lossAcceptedEpoch: 5 }).primary?.phase).toBe('aligning');
   });
+
+  it('binds one that the group went on from, as its last copy was damaged', () => {
+    const driver = startedAgain();
+    driver.state(group(4, 'b', ['b', 'c']));
+    expect(inOffice(driver, { resumedEpoch: 5 }).primary?.phase).toBe('aligning');
+  });
 });

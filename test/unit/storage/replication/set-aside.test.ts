@@ -1,13 +1,19 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { silentLogger } from '../../../../base/logger.ts';
+import { SeededRandom } from '../../../../base/random.ts';
 import type { BlockDevice } from '../../../../storage/block-device.ts';
-import { nodeFileSystem } from '../../../../storage/log/file-system.ts';
+import { type FileSystem, nodeFileSystem } from '../../../../storage/log/file-system.ts';
+import { DiskIdentities } from '../../../../storage/replication/disk-identity.ts';
+import { encodeGroupMeta } from '../../../../storage/replication/group-meta.ts';
 import { DamagedCopyError } from '../../../../storage/replication/index.ts';
 import { MAX_SET_ASIDE } from '../../../../storage/replication/limits.ts';
-import { setAsideCopy } from '../../../../storage/replication/set-aside.ts';
+import { copiesSetAside, setAsideCopy } from '../../../../storage/replication/set-aside.ts';
 import { LoneGroup, type LoneOptions } from './lone-group.ts';
+
+const bare = { random: new SeededRandom(7), logger: silentLogger };
 
 let directory: string;
 let ends: unknown[];
@@ -21,7 +27,14 @@ beforeEach(async () => {
     directory,
     segmentSizeBytes: 64 * 1024,
     changes: {
-      setAside: (groupId) => setAsideCopy(nodeFileSystem, directory, groupId, nowMs++),
+      setAside: (groupId, processes) =>
+        setAsideCopy({
+          fileSystem: nodeFileSystem,
+          groupsDirectory: directory,
+          groupId,
+          wallMs: nowMs++,
+          processes,
+        }),
       onFatal: (error) => ends.push(error),
     },
   };
@@ -83,12 +96,74 @@ describe('a damaged copy', () => {
     await fresh.stop();
   });
 
+  it('is told of with its id and the epochs it was in use in, while its meta file can be read', async () => {
+    await mkdir(join(directory, 'g'));
+    const identities = new DiskIdentities({
+      fileSystem: nodeFileSystem,
+      groupsDirectory: directory,
+      ...bare,
+    });
+    const disk = await identities.identify('g');
+    const meta = { baseIndex: 1, luns: [], lunsIndex: 1, epochs: [], leaseMs: 800, resetting: false };
+    await writeFile(join(directory, 'g.meta'), encodeGroupMeta({ ...meta, epoch: 7 }));
+    const setAside = (wallMs: number, processes: string[]): Promise<void> =>
+      setAsideCopy({
+        fileSystem: nodeFileSystem,
+        groupsDirectory: directory,
+        groupId: 'g',
+        wallMs,
+        processes,
+      });
+    await setAside(5, ['p2', 'p1']);
+    expect(await copiesSetAside(nodeFileSystem, directory)).toEqual({
+      g: [{ disk, epoch: 7, processes: ['p2', 'p1'] }],
+    });
+    // Put back and damaged once more: what it said before no longer holds.
+    const aside = join(directory, '.damaged-g-000000000000005');
+    await rename(aside, join(directory, 'g'));
+    await writeFile(join(directory, 'g.meta'), '1 00000000\n{}');
+    await setAside(6, ['p3']);
+    expect(await copiesSetAside(nodeFileSystem, directory)).toEqual({});
+    // A note that is damaged says nothing, and neither does one beside an id that is.
+    await writeFile(join(directory, '.damaged-g-000000000000006', 'set-aside.note'), '1 0\n{}');
+    expect(await copiesSetAside(nodeFileSystem, directory)).toEqual({});
+  });
+
+  it('is set aside where there is no room for what is known of it', async () => {
+    await mkdir(join(directory, 'g'));
+    const groupsDirectory = directory;
+    await new DiskIdentities({ fileSystem: nodeFileSystem, groupsDirectory, ...bare }).identify('g');
+    const meta = {
+      epoch: 7,
+      baseIndex: 1,
+      luns: [],
+      lunsIndex: 1,
+      epochs: [],
+      leaseMs: 800,
+      resetting: false,
+    };
+    await writeFile(join(directory, 'g.meta'), encodeGroupMeta(meta));
+    const full: FileSystem = {
+      ...nodeFileSystem,
+      create: () => Promise.reject(Object.assign(new Error('no space'), { code: 'ENOSPC' })),
+    };
+    await setAsideCopy({ fileSystem: full, groupsDirectory, groupId: 'g', wallMs: 5, processes: ['p1'] });
+    expect(await entries()).toEqual(['.damaged-g-000000000000005', '.damaged-g-000000000000005.meta']);
+    expect(await copiesSetAside(nodeFileSystem, directory)).toEqual({});
+  });
+
   it('is kept in its newest few versions only', async () => {
     for (let i = 0; i < 5; i++) {
       await nodeFileSystem.makeDirectory(join(directory, 'g', 'log'));
       await writeFile(join(directory, 'g.meta'), String(i));
       await nodeFileSystem.makeDirectory(join(directory, '.damaged-g-2-000000000000001'));
-      await setAsideCopy(nodeFileSystem, directory, 'g', 100 + i);
+      await setAsideCopy({
+        fileSystem: nodeFileSystem,
+        groupsDirectory: directory,
+        groupId: 'g',
+        wallMs: 100 + i,
+        processes: [],
+      });
     }
     const kept = (await entries()).filter((name) => /^\.damaged-g-\d{15}$/.test(name));
     expect(kept).toEqual(['.damaged-g-000000000000103', '.damaged-g-000000000000104'].slice(-MAX_SET_ASIDE));

@@ -1,0 +1,62 @@
+import { soleMember } from './departed.ts';
+import type { ClusterState, InSyncMember, NodeId, PortalGroupRecord } from './model.ts';
+import { lookup } from './names.ts';
+import { isUp } from './primaries.ts';
+import { isBack, keptAll, wholeAtRetirement } from './succession.ts';
+
+/** Why nobody serves a group, and what an administrator can do; undefined when somebody may. */
+export function waitingReason(state: ClusterState, group: PortalGroupRecord): string | undefined {
+  if (group.primary !== undefined) return undefined;
+  if (group.founding === true) return 'it has been added, and its nodes have yet to make their copies';
+  const last = soleMember(group.inSync);
+  if (last === undefined) return 'none of its in-sync members is up';
+  const { nodeId } = last;
+  if (isUp(state.nodes, nodeId)) return describeLost(state, group, last);
+  return group.retired === undefined
+    ? `its last in-sync member, ${nodeId}, is not up`
+    : describeLost(state, group, last);
+}
+
+function describeLost(state: ClusterState, group: PortalGroupRecord, last: InSyncMember): string {
+  const { nodeId, disk } = last;
+  const { retired } = group;
+  const lost =
+    retired === undefined
+      ? `node ${nodeId}, its last in-sync member, is up without the disk that was in sync (${disk})`
+      : `the copy of ${nodeId}, its last in-sync member, is damaged and was set aside there (disk ${disk}); ` +
+        `it had been in use up to epoch ${retired.epoch}`;
+  const copies = group.replicas.map((id) => `${id} ${describeCopy(state, group, id)}`);
+  const wholeIsDown = wholeAtRetirement(group).filter(
+    (member) => keptAll(member) && !isBack(group, state.nodes, member),
+  );
+  const start =
+    wholeIsDown.length > 0
+      ? `start ${wholeIsDown.map((member) => member.nodeId).join(' or ')}, which has everything`
+      : 'bring that disk back and start the node again';
+  return (
+    `${lost}. Copies: ${copies.join('; ')}. Either ${start}, or give up what the copy you choose lacks with ` +
+    `"bootfabric portal-group start-from ${group.id} NODE --i-accept-data-loss", which first reads that copy through`
+  );
+}
+
+/** What is known of one copy that is not in sync. */
+function describeCopy(state: ClusterState, group: PortalGroupRecord, nodeId: NodeId): string {
+  const node = state.nodes[nodeId];
+  const up = isUp(state.nodes, nodeId) ? 'is up' : 'is not up';
+  if (group.inSync.some((member) => member.nodeId === nodeId)) return `${up} over another, newer directory`;
+  const left = group.departed?.find((member) => member.nodeId === nodeId);
+  if (left === undefined) return `${up}, and lacks what was acknowledged since it was last in sync`;
+  const here = lookup(node?.disks ?? {}, group.id);
+  if (here !== undefined && here !== left.disk)
+    return `${up} over another directory than the one that was in sync`;
+  const power = left.lostPower === true ? ' and what was not flushed when its host lost power' : '';
+  if (!wholeAtRetirement(group).includes(left)) {
+    const untilEpoch = group.retired?.epoch;
+    const until = untilEpoch === undefined ? '' : ` to ${untilEpoch}`;
+    return `${up}, and may lack what was acknowledged in epochs ${left.epoch}${until}${power}`;
+  }
+  if (left.lostPower === true) return `${up}, and may lack${power.slice(' and'.length)}`;
+  if (left.boot === '')
+    return `${up}, and may lack what was not flushed, as its host cannot tell its boots apart`;
+  return `${up}, and has everything`;
+}
