@@ -8,18 +8,23 @@ const MS_PER_MIB = 32;
 const TIMEOUT_MS = 120_000;
 const DEPTH = 128;
 const BIG = Buffer.alloc(64 * 1024, 1);
+const LARGE = Buffer.alloc(1024 * 1024, 3);
 const SMALL = Buffer.alloc(4096, 2);
+/** Of each disk of a QuietFabric. */
+const DISK_BLOCKS = 65_536;
 /** What fills the pipeline takes so long on each of primary and backup. */
 const PIPELINE_MS = (PIPELINE_BYTES / 1024 / 1024) * MS_PER_MIB;
 
 const worst = (tookMs: readonly number[]): number => Math.max(...tookMs);
 
 /** As deep as iSCSI lets one session be. */
-function writeGreedily(fabric: QuietFabric, device: BlockDevice): { bytes: () => number } {
+function writeGreedily(fabric: QuietFabric, device: BlockDevice, data = BIG): { bytes: () => number } {
   const writers = Array.from({ length: DEPTH }, (_, i) =>
-    fabric.repeat(() => device.write(i * 128, [BIG], { forceUnitAccess: false })),
+    fabric.repeat(() =>
+      device.write((i * (data.length / 512)) % DISK_BLOCKS, [data], { forceUnitAccess: false }),
+    ),
   );
-  return { bytes: () => writers.reduce((sum, { tookMs }) => sum + tookMs.length * BIG.length, 0) };
+  return { bytes: () => writers.reduce((sum, { tookMs }) => sum + tookMs.length * data.length, 0) };
 }
 
 const writeSmall = (fabric: QuietFabric, device: BlockDevice) =>
@@ -59,6 +64,61 @@ describe('one machine that writes as much as it can', { timeout: TIMEOUT_MS }, (
       expect(Math.max(...moved)).toBeLessThan(1.5 * Math.min(...moved));
     },
   );
+});
+
+describe('one machine with many writes of 1 MiB under way', { timeout: TIMEOUT_MS }, () => {
+  /** What waits in front of a small write: the pipeline, and one more large write that was let in with the last room there was. */
+  const aheadMs = PIPELINE_MS + (LARGE.length / 1024 / 1024) * MS_PER_MIB;
+
+  it('delays small writes of another one in its group by what fills the pipeline', async () => {
+    const fabric = new QuietFabric(['g'], { msPerMib: MS_PER_MIB });
+    await fabric.serve([
+      { group: 'g', lunId: 1 },
+      { group: 'g', lunId: 2 },
+    ]);
+    const [modest, greedy] = [1, 2].map((lunId) => fabric.group('g').openDevice(lunId) as BlockDevice);
+    const alone = writeSmall(fabric, modest as BlockDevice);
+    await fabric.run(1000);
+    alone.stop();
+    const load = writeGreedily(fabric, greedy as BlockDevice, LARGE);
+    await fabric.run(1000);
+    const before = load.bytes();
+    const writes = writeSmall(fabric, modest as BlockDevice);
+    await fabric.run(3000);
+    expect(writes.tookMs.length).toBeGreaterThan(5);
+    expect(worst(writes.tookMs)).toBeLessThan(worst(alone.tookMs) + 3 * aheadMs);
+    const possible = (3000 / MS_PER_MIB) * 1024 * 1024;
+    expect(load.bytes() - before).toBeGreaterThan(0.6 * possible);
+  });
+
+  it('delays small writes of another group by what its links carry of one pipeline, and not at all by its disks', async () => {
+    for (const isLinkSlow of [false, true]) {
+      const fabric = new QuietFabric(['g', 'h'], { msPerMib: MS_PER_MIB });
+      await fabric.serve([
+        { group: 'g', lunId: 1 },
+        { group: 'h', lunId: 2 },
+      ]);
+      const [greedy, modest] = [fabric.group('g').openDevice(1), fabric.group('h').openDevice(2)];
+      if (isLinkSlow) {
+        // The links of both groups are what is short: they carry 32 MB/s each, and disks take far more.
+        for (const nodeId of ['n1', 'n2', 'n3']) fabric.disk(nodeId, 'g').msPerMib = 0;
+        for (const nodeId of ['n2', 'n3']) fabric.network.throttle('n1', nodeId, (1024 * 1024) / MS_PER_MIB);
+      }
+      const alone = writeSmall(fabric, modest as BlockDevice);
+      await fabric.run(1000);
+      alone.stop();
+      const load = writeGreedily(fabric, greedy as BlockDevice, LARGE);
+      await fabric.run(1000);
+      const before = load.bytes();
+      const writes = writeSmall(fabric, modest as BlockDevice);
+      await fabric.run(2000);
+      expect(load.bytes() - before).toBeGreaterThan(0.6 * (2000 / MS_PER_MIB) * 1024 * 1024);
+      expect(writes.tookMs.length).toBeGreaterThan(5);
+      const bound = worst(alone.tookMs) + (isLinkSlow ? aheadMs + MS_PER_MIB : 2);
+      expect(worst(writes.tookMs), isLinkSlow ? 'links' : 'disks').toBeLessThanOrEqual(bound);
+      expect(fabric.inSync('h')).toEqual(['n1', 'n2', 'n3']);
+    }
+  });
 });
 
 describe('a backup whose disk hangs', { timeout: TIMEOUT_MS }, () => {

@@ -8,7 +8,8 @@ import {
   type Initiator,
   type InitiatorOptions,
 } from '../../../../scripts/simulator/iscsi-initiator.ts';
-import { INITIATOR, startTarget, TARGET, type TestTarget } from './target-fixture.ts';
+import { MemoryDevice } from './memory-device.ts';
+import { grant, INITIATOR, startTarget, TARGET, type TestTarget } from './target-fixture.ts';
 
 let target: TestTarget;
 const initiators: Initiator[] = [];
@@ -129,6 +130,33 @@ test('a session that does not read its answers leaves the others room, and is dr
   greedy.destroy();
   await lost;
   await other.read(0, 8);
+});
+
+test('a session with many large writes to a disk that stands still leaves those to another disk room', async () => {
+  target = await startTarget({ lengthBlocks: 65_536, limits: { memoryBytes: 4 * MEBIBYTE } });
+  const otherTarget = `${TARGET}-other`;
+  const otherDisk = new MemoryDevice(65_536);
+  target.decide = async ({ targetName }) =>
+    targetName === otherTarget
+      ? grant(new Map([[0, otherDisk]]), otherTarget)
+      : grant(new Map([[0, target.device]]));
+  const greedy = await attach({ isid: '400000000001', queueDepth: 64 });
+  const other = await attach({ isid: '400000000002', targetName: otherTarget });
+  let release = (): void => {};
+  target.device.gate = new Promise((resolve) => {
+    release = resolve;
+  });
+  const writes = Array.from({ length: 24 }, (_, n) =>
+    greedy.write(n * BLOCKS, Buffer.alloc(MEBIBYTE, n + 1)),
+  );
+  await until(() => target.counters.get('iscsi.connection.paused') > 0);
+  // None of the greedy one's has ended, and none will before these have.
+  for (let n = 0; n < 64; n++) await other.write(n * 8, Buffer.alloc(4096, n + 1));
+  expect(otherDisk.bytes[64 * 4096 - 1]).toBe(64);
+  expect(target.device.bytes.every((byte) => byte === 0)).toBe(true);
+  target.device.gate = undefined;
+  release();
+  await Promise.all(writes);
 });
 
 test('an initiator that never sends the data it was asked for is dropped', async () => {
