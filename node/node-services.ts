@@ -243,6 +243,7 @@ function groupDocument(
     serving: here?.serving === true && here.listening,
     catchUp: here?.catchUp === null || here?.catchUp === undefined ? [] : [here.catchUp],
     room: here?.room ?? null,
+    slow: here?.slow ?? null,
   };
 }
 

@@ -84,6 +84,10 @@ const portalGroupSchema = Type.Object({
     Type.String(),
     'what is short of the disks of its logs, in words: of all of them on the primary; null: nothing',
   ),
+  slow: nullable(
+    Type.String(),
+    'on the primary: replicas that take much longer than the others for what is written, and what comes of it, in words; null: none',
+  ),
 });
 
 const placementSchema = Type.Object(

@@ -19,6 +19,7 @@ import { GUARDIAN_RENEW_EVERY_MS, HANDOVER_CHECK_MS, LAPSE_GRACE_MS } from './li
 import { PortalAddress, type PortalAddressPorts } from './portal-address.ts';
 import { decodeNotice, encodeNotice, endpointOf, type PortalNotice } from './portal-notice.ts';
 import { describeRoom } from './room-text.ts';
+import { describeSlow } from './slow-text.ts';
 import type { BeginBootAnswer, DataPlaneStatus } from './worker-protocol.ts';
 
 export interface DataPlaneOptions {
@@ -240,7 +241,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
     });
     return {
       groups: groups.map(({ id, group }) => {
-        const { role, epoch, commitIndex, nextIndex, catchUp, room } = group.status();
+        const { role, epoch, primary, commitIndex, nextIndex, catchUp, room, slow } = group.status();
         return {
           id,
           role,
@@ -251,6 +252,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
           listening: this.#addresses.get(id)?.listening ?? false,
           catchUp: catchUp === undefined ? null : catchUpStatus(catchUp),
           room: describeRoom(room) ?? null,
+          slow: describeSlow(slow, primary) ?? null,
         };
       }),
       sessions: this.#allPortals()

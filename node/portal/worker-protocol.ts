@@ -107,6 +107,8 @@ export interface PortalGroupStatus {
   } | null;
   /** What is short of the disks of its logs, in words; null: nothing. */
   readonly room: string | null;
+  /** Which of its members are slow and what comes of it, in words; null: none is. */
+  readonly slow: string | null;
 }
 
 export interface SessionStatus {

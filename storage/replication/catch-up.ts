@@ -105,7 +105,10 @@ function checkGap(state: PrimaryState, nowMs: number): void {
   if (nowMs - pace.gapCheckedMs < CATCH_UP_GAP_CHECK_MS) return;
   let gapRecords = 0;
   for (const member of state.members.values()) {
-    const isFollowed = member.linkUp && member.mode === 'streaming' && isCatchingUp(state, member);
+    // One that may not come back yet need not come nearer, and clients are not to make room for it.
+    const mayReturn = nowMs >= member.promptness.returnMs;
+    const isFollowed =
+      mayReturn && member.linkUp && member.mode === 'streaming' && isCatchingUp(state, member);
     if (isFollowed) gapRecords = Math.max(gapRecords, state.core.log.appendedIndex - member.ackedIndex);
   }
   const isNearer = gapRecords < pace.gapRecords;

@@ -92,6 +92,12 @@ export type MembershipChange =
   | { readonly kind: 'shrink'; readonly epoch: number; readonly remove: string }
   | { readonly kind: 'expand'; readonly epoch: number; readonly add: string; readonly incarnation: string };
 
+/**
+ * Why a member is to be put out of the set: it is silent, gone or makes no headway; its answers come too late for a lease; only
+ * the reserve of its disk is left; it holds clients up though it makes headway.
+ */
+export type ShrinkReason = 'failed' | 'late-answers' | 'no-room' | 'slow';
+
 export type ReplicaEvent =
   | {
       readonly kind: 'state';
@@ -177,7 +183,11 @@ export type ReplicaEffect =
   | { readonly kind: 'commit' }
   /** Append the record with which this primary takes office. */
   | { readonly kind: 'beginEpoch'; readonly epoch: number; readonly cut: number; readonly index: number }
-  | { readonly kind: 'propose'; readonly change: MembershipChange }
+  | {
+      readonly kind: 'propose';
+      readonly change: MembershipChange;
+      readonly reason: ShrinkReason | undefined;
+    }
   /** The office of that reign has ended: give up what the network knows us by. Answered by `letGone`. */
   | { readonly kind: 'letGo'; readonly reign: number }
   /** Something that must not happen and was not obeyed, or a peer's mistake. */

@@ -42,6 +42,8 @@ export interface EffectPorts {
   /** How long the log is kept for a member that was catching up and is out of reach. */
   readonly holdMs: number;
   readonly isDiskLow: () => boolean;
+  /** Clients will be refused space before long. */
+  readonly isDiskFilling: () => boolean;
   readonly trimmer: LogTrimmer;
   readonly scan: RecordLog['scan'];
   readonly primary: () => PrimaryState | undefined;
@@ -151,7 +153,7 @@ export class EffectRunner {
         applier.apply();
         return undefined;
       case 'propose':
-        this.#propose(effect.change);
+        this.#propose(effect);
         return undefined;
       case 'letGo':
         this.#letGo(effect.reign);
@@ -225,11 +227,15 @@ export class EffectRunner {
     applier.resume();
   }
 
-  #propose(change: MembershipChange): void {
-    const { propose, step, logger, groupId } = this.#ports;
-    logger.info('replication.propose', { group: groupId, ...change });
+  #propose({ change, reason }: Extract<ReplicaEffect, { kind: 'propose' }>): void {
+    const { propose, step, logger, counters, groupId } = this.#ports;
+    const why = reason === undefined ? {} : { reason };
+    logger.info('replication.propose', { group: groupId, ...change, ...why });
     propose(change).then(
-      (outcome) => step({ kind: 'proposed', change, outcome }),
+      (outcome) => {
+        if (reason === 'slow' && outcome === 'applied') counters.add('replication.put-out-slow');
+        step({ kind: 'proposed', change, outcome });
+      },
       () => step({ kind: 'proposed', change, outcome: 'unknown' }),
     );
   }
@@ -358,10 +364,13 @@ export class EffectRunner {
 
   /** From where on the log is still to be sent, or was when a link broke a moment ago. */
   #stillSending(nowMs: number): number {
-    const { primary, holdMs, isDiskLow } = this.#ports;
-    for (const { nodeId, linkUp, mode, ackedIndex } of primary()?.members.values() ?? []) {
+    const { primary, holdMs, isDiskLow, isDiskFilling } = this.#ports;
+    for (const { nodeId, linkUp, mode, ackedIndex, promptness } of primary()?.members.values() ?? []) {
+      // One that is too slow may never come to the end: the disk is not to fill up for it.
+      const isHopeless = promptness.backOffMs > 0 && isDiskFilling();
       const isSending = linkUp && mode === 'streaming' && ackedIndex > 0;
-      if (isSending) this.#holds.set(nodeId, { index: ackedIndex, atMs: nowMs });
+      if (isHopeless) this.#holds.delete(nodeId);
+      else if (isSending) this.#holds.set(nodeId, { index: ackedIndex, atMs: nowMs });
     }
     const patienceMs = isDiskLow() ? 0 : holdMs;
     let keepFrom = Number.POSITIVE_INFINITY;

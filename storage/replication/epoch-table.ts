@@ -1,3 +1,4 @@
+import type { PortalGroupState } from './group-state.ts';
 import { MAX_EPOCH_ENTRIES } from './limits.ts';
 
 /**
@@ -46,4 +47,16 @@ export function divergenceIndex(a: LogExtent, b: LogExtent): number {
     end = Math.min(end - 1, (epochs.find((entry) => entry.epoch === later) as EpochEntry).startIndex);
   }
   return 0;
+}
+
+/**
+ * A log that ends before the group was started from a lesser copy. Up to where that one ended the two have the same
+ * numbers, but not the same content: what either had as a void relies on records that are given up. So it starts over.
+ */
+export function isFromBeforeLoss(
+  { lossAcceptedEpoch = 0 }: PortalGroupState,
+  epochs: readonly EpochEntry[],
+): boolean {
+  const last = epochs.at(-1);
+  return last !== undefined && last.epoch < lossAcceptedEpoch;
 }

@@ -14,6 +14,28 @@ export const SLOW_SYNC_MS = 1_000;
  * used, MAX_IN_FLIGHT_BYTES take a second or so; they take this long at a pace of 13 MB/s.
  */
 export const ARREARS_MAX_MS = 5_000;
+/**
+ * A member in sync is slow while it takes this long to acknowledge what others have acknowledged in much less: at a pace of
+ * 20 MB/s what may be in the log of a group and not yet committed (PIPELINE_BYTES) takes so long.
+ */
+export const PACE_SLOW_MS = 200;
+/** The same for data that is to be made durable: disks may take that long to flush. */
+export const PACE_SLOW_SYNC_MS = 400;
+/** Much less: one part in so many. Times shorter than a tick are not told apart, so those others take 50 ms at most. */
+export const PACE_FACTOR = 4;
+/** A member that has been slow for so much longer than not, of the time in which it was waited for, is put out of the set. */
+export const PACE_SLOW_FOR_MS = 3_000;
+/** No more than this is held against it, so that one that is prompt again ceases to count as slow before long. */
+export const PACE_SLOW_MOST_MS = 4_500;
+/** What is known of a member's pace is forgotten when nothing has been asked of it for this long. */
+export const PACE_MEMORY_MS = 10_000;
+/** Members in sync, the primary among them, that no member is put out for being slow to leave fewer of. */
+export const PACE_MIN_IN_SYNC = 2;
+/** One put out for being slow may come back after this long; each time that it is put out again, after twice as long. */
+export const PACE_RETURN_MIN_MS = 10_000;
+export const PACE_RETURN_MAX_MS = 600_000;
+/** One that has been in the set for this long was never slow. */
+export const PACE_FORGIVEN_MS = 600_000;
 /** A new primary gives the others this long more, to record the epoch and mend their logs. */
 export const PROMOTION_GRACE_MS = 700;
 /** A tick that comes so late tells of a pause of this process, not of silence of the others. */
@@ -52,6 +74,8 @@ export const JOIN_RETRY_MS = 1_000;
 export const JOIN_DISTANCE_RECORDS = 1_024;
 /** Sent to one member and not yet acknowledged, at most. */
 export const WINDOW_BYTES = 8 * 1024 * 1024;
+/** The same to one that is out of the set for being slow: what goes the same way does not wait behind much of that. */
+export const SLOW_WINDOW_BYTES = 1024 * 1024;
 /** Records in one message, at most (a single record may be larger). */
 export const MAX_APPEND_BYTES = 1024 * 1024;
 export const MAX_APPEND_RECORDS = 1_024;

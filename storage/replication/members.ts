@@ -1,6 +1,8 @@
 import { newMeter } from './catch-up.ts';
 import type { LinkState, ReplicaEffect } from './core.ts';
+import { WINDOW_BYTES } from './limits.ts';
 import type { Member, PrimaryState } from './primary-state.ts';
+import { newPromptness } from './promptness.ts';
 
 export function addMember(state: PrimaryState, nodeId: string, link: LinkState, nowMs: number): Member {
   const member: Member = {
@@ -20,6 +22,7 @@ export function addMember(state: PrimaryState, nodeId: string, link: LinkState, 
     busy: false,
     inFlight: [],
     inFlightBytes: 0,
+    windowBytes: WINDOW_BYTES,
     durableTarget: 0,
     sentSinceTargetBytes: 0,
     imagesReady: false,
@@ -28,6 +31,7 @@ export function addMember(state: PrimaryState, nodeId: string, link: LinkState, 
     filling: false,
     takesVoids: false,
     meter: newMeter(nowMs),
+    promptness: newPromptness(nowMs),
   };
   state.members.set(nodeId, member);
   return member;

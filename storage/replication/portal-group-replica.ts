@@ -137,6 +137,7 @@ export class PortalGroupReplica implements PortalGroup {
       checkpointer: this.#checkpointer,
       holdMs: options.trim.holdMs ?? CATCH_UP_HOLD_MS,
       isDiskLow: () => this.#room.isOut,
+      isDiskFilling: () => this.#room.isRunningOut,
       core: this.#core,
       table: this.#table,
       writer: this.#writer,

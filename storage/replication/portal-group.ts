@@ -67,6 +67,8 @@ export interface PortalGroupStatus {
   /** On a primary: fewer than minInSync, so that writes wait. */
   readonly areWritesStalled: boolean;
   readonly room: RoomStatus;
+  /** On a primary: members by whose pace clients go, or would if they were in sync. */
+  readonly slow: readonly SlowMember[];
   /** On a primary. */
   readonly members: readonly MemberStatus[];
   /** On a primary: the member that is farthest behind while catching up. */
@@ -81,6 +83,16 @@ export interface RoomStatus {
   readonly isRunningOut: boolean;
   /** Members that have nothing but their reserve left. */
   readonly lowMembers: readonly string[];
+}
+
+/** A member that takes much longer for what is written than others do. */
+export interface SlowMember {
+  readonly nodeId: string;
+  /** How long it took when it was last found slow, and how long the others then. */
+  readonly tookMs: number;
+  readonly othersTookMs: number;
+  /** It is out of the set for that, and not to be let in again before this; undefined: it is in the set. */
+  readonly returnsInMs: number | undefined;
 }
 
 export interface MemberStatus {

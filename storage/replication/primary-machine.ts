@@ -8,7 +8,7 @@ import {
   noteSent,
 } from './catch-up.ts';
 import { persistEffect, type ReplicaCore, type ReplicaEffect, type ReplicaEvent } from './core.ts';
-import { divergenceIndex, epochsBefore, withEpoch } from './epoch-table.ts';
+import { divergenceIndex, epochsBefore, isFromBeforeLoss, withEpoch } from './epoch-table.ts';
 import type { AckFrame, PositionFrame, PrimaryFrame } from './frame.ts';
 import { boundUntilMs, withoutGrant } from './grants.ts';
 import type { MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
@@ -18,12 +18,14 @@ import {
   MAX_APPEND_BYTES,
   OWN_PAUSE_MS,
   PROMOTION_GRACE_MS,
-  WINDOW_BYTES,
 } from './limits.ts';
 import { addMember, followReplicas, probe, startOver } from './members.ts';
 import { appendFrame, commonFields, heartbeat, heartbeats } from './primary-frames.ts';
-import { markProgress, noteLease, noteProgress, onProposed, proposeChanges } from './primary-membership.ts';
+import { noteLease, onProposed, proposeChanges } from './primary-membership.ts';
 import { leaseUntilMs, type Member, memberOf, type PrimaryState, requiredMembers } from './primary-state.ts';
+import { markProgress, noteProgress } from './progress.ts';
+import { newPromptness } from './promptness.ts';
+import { noteSetChanged, watchPromptness } from './slow-members.ts';
 
 /** Takes office: records the epoch, then appends the record that begins it, and turns to the others. */
 export function takeOffice(
@@ -51,6 +53,8 @@ export function takeOffice(
     nextJoinMs: 0,
     beginAgainMs: undefined,
     pace: newPace(nowMs),
+    promptness: newPromptness(nowMs),
+    isAnySlow: false,
     appliedIndex: given.appliedIndex,
   };
   core.unreleasedReign = state.reign;
@@ -143,11 +147,13 @@ function onState(
   const risen = event.group.epoch > state.group.epoch;
   // One that was just put out is not let in again at once.
   if (event.group.inSync.length < state.group.inSync.length) state.nextJoinMs = nowMs + JOIN_RETRY_MS;
+  const before = state.group;
   state.group = event.group;
   state.nodes = event.nodes;
   const newLease = core.leaseMs !== event.leaseMs;
   core.leaseMs = event.leaseMs;
   if (!risen) return [];
+  noteSetChanged(state, before, nowMs);
   followReplicas(state, nowMs);
   core.epoch = event.group.epoch;
   core.primary = core.self.nodeId;
@@ -236,7 +242,7 @@ function onPosition(
   );
   probe(member);
   member.lastSentMs = nowMs;
-  if (agreed < log.baseIndex || isFromBeforeLoss(state.group, frame)) return startOver(state, member);
+  if (agreed < log.baseIndex || isFromBeforeLoss(state.group, frame.epochs)) return startOver(state, member);
   if (agreed < frame.nextIndex) {
     const truncate: PrimaryFrame = { kind: 'truncate', ...commonFields(state, nowMs), fromIndex: agreed };
     return [{ kind: 'send', to: member.nodeId, frame: truncate }];
@@ -254,15 +260,6 @@ function onPosition(
       frame: appendFrame(state, member, { firstIndex: agreed, records: [] }, nowMs),
     },
   ];
-}
-
-/**
- * A log that ends before the group was started from a lesser copy. Up to where that one ended the two have the same
- * numbers, but not the same content: what either had as a void relies on records that are given up. So it starts over.
- */
-function isFromBeforeLoss({ lossAcceptedEpoch = 0 }: PortalGroupState, { epochs }: PositionFrame): boolean {
-  const last = epochs.at(-1);
-  return last !== undefined && last.epoch < lossAcceptedEpoch;
 }
 
 /** It knows a higher epoch in which we are primary, as we do by now or shall soon. */
@@ -289,7 +286,7 @@ function pump(state: PrimaryState, member: Member): ReplicaEffect[] {
     member.mode === 'streaming' &&
     !member.busy &&
     member.nextToSend < log.appendedIndex &&
-    member.inFlightBytes < WINDOW_BYTES;
+    member.inFlightBytes < member.windowBytes;
   if (!mayStream) return [];
   if (member.nextToSend < log.baseIndex) {
     // What it lacks has been let go of meanwhile.
@@ -346,8 +343,10 @@ function onTick(state: PrimaryState, nowMs: number): ReplicaEffect[] {
     state.patientUntilMs = Math.max(state.patientUntilMs, nowMs + OWN_PAUSE_MS);
     state.marks = [];
   }
+  const elapsedMs = nowMs - state.lastTickMs;
   state.lastTickMs = nowMs;
   markProgress(state, nowMs);
+  watchPromptness(state, elapsedMs, nowMs);
   adaptPace(state, nowMs);
   const effects = heartbeats(state, nowMs);
   if (state.beginAgainMs !== undefined && nowMs >= state.beginAgainMs) effects.push(...beginEpoch(state));

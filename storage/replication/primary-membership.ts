@@ -1,5 +1,4 @@
-import type { MembershipChange, ReplicaEffect, ReplicaEvent } from './core.ts';
-import type { AckFrame } from './frame.ts';
+import type { MembershipChange, ReplicaEffect, ReplicaEvent, ShrinkReason } from './core.ts';
 import {
   ARREARS_MAX_MS,
   HEARTBEAT_MS,
@@ -21,9 +20,10 @@ import {
   memberOf,
   othersInSync,
   type PrimaryState,
-  type ProgressMark,
 } from './primary-state.ts';
+import { arrearsMs } from './progress.ts';
 import { lowMemberToSpare } from './room.ts';
+import { mayReturn, slowMemberToSpare } from './slow-members.ts';
 
 /** Asks for the change of the in-sync set that is most needed, one at a time. */
 export function proposeChanges(state: PrimaryState, nowMs: number): ReplicaEffect[] {
@@ -33,15 +33,19 @@ export function proposeChanges(state: PrimaryState, nowMs: number): ReplicaEffec
     onProposed(state, { kind: 'proposed', change: proposal, outcome: 'unknown' }, nowMs);
   }
   if (state.proposal !== undefined || nowMs < state.nextProposalMs) return [];
-  const change = shrinkNeeded(state, nowMs) ?? joiningReady(state, nowMs);
+  const shrink = shrinkNeeded(state, nowMs);
+  const change = shrink?.change ?? joiningReady(state, nowMs);
   if (change === undefined) return [];
   if (change.kind === 'expand' && state.joining !== undefined) state.joining.proposed = true;
   state.proposal = change;
   state.proposedMs = nowMs;
-  return [{ kind: 'propose', change }];
+  return [{ kind: 'propose', change, reason: shrink?.reason }];
 }
 
-function shrinkNeeded(state: PrimaryState, nowMs: number): MembershipChange | undefined {
+function shrinkNeeded(
+  state: PrimaryState,
+  nowMs: number,
+): { readonly change: MembershipChange; readonly reason: ShrinkReason } | undefined {
   const { epoch } = state.group;
   const failed = othersInSync(state).find((identity) => {
     const member = memberOf(state, identity);
@@ -49,8 +53,17 @@ function shrinkNeeded(state: PrimaryState, nowMs: number): MembershipChange | un
       return nowMs >= state.patientUntilMs || linkSaysGone(state, identity.nodeId, nowMs);
     return hasFailed(state, member, nowMs);
   });
-  const remove = failed?.nodeId ?? holderUp(state, nowMs) ?? lowMemberToSpare(state);
-  return remove === undefined ? undefined : { kind: 'shrink', epoch, remove };
+  const shrink = (remove: string, reason: ShrinkReason) => ({
+    change: { kind: 'shrink', epoch, remove } as const,
+    reason,
+  });
+  if (failed !== undefined) return shrink(failed.nodeId, 'failed');
+  const late = holderUp(state, nowMs);
+  if (late !== undefined) return shrink(late, 'late-answers');
+  const low = lowMemberToSpare(state);
+  if (low !== undefined) return shrink(low, 'no-room');
+  const slow = slowMemberToSpare(state, nowMs);
+  return slow === undefined ? undefined : shrink(slow, 'slow');
 }
 
 /** Its node is connected as another process, or not at all for long enough. */
@@ -67,7 +80,7 @@ function hasFailed(state: PrimaryState, member: Member, nowMs: number): boolean 
   const durable = state.group.durability === 'durable';
   const owesAckMs = arrearsMs(state, nowMs, (mark) => member.ackedIndex < mark.appendedIndex);
   const owesSyncMs = arrearsMs(state, nowMs, (mark) => {
-    const syncIndex = durable ? mark.appendedIndex : Math.min(mark.syncIndex, mark.appendedIndex);
+    const syncIndex = durable ? mark.appendedIndex : mark.syncIndex;
     return member.durableIndex < syncIndex;
   });
   // In durable mode acknowledgements wait for the disk.
@@ -113,39 +126,6 @@ function isOverdue(arrearsMs: number, standstillMs: number, slowMs: number): boo
   return arrearsMs >= ARREARS_MAX_MS || Math.min(arrearsMs, standstillMs) >= slowMs;
 }
 
-/** The age of the oldest mark that is `missed`; what one mark asks for, all later ones ask for too. */
-function arrearsMs(state: PrimaryState, nowMs: number, missed: (mark: ProgressMark) => boolean): number {
-  const { marks } = state;
-  let oldest = marks.length;
-  while (oldest > 0 && missed(marks[oldest - 1] as ProgressMark)) oldest--;
-  return oldest === marks.length ? 0 : nowMs - (marks[oldest] as ProgressMark).atMs;
-}
-
-/** How far a member says that it has come. */
-export function noteProgress(member: Member, frame: AckFrame, nowMs: number): void {
-  const durableIndex = Math.min(frame.durableIndex, frame.nextIndex);
-  if (frame.nextIndex > member.ackedIndex) {
-    member.ackedIndex = frame.nextIndex;
-    member.progressMs = nowMs;
-  }
-  if (durableIndex > member.durableIndex) {
-    member.durableIndex = durableIndex;
-    member.durableProgressMs = nowMs;
-  }
-}
-
-/** Remembers the ends of the log, so that arrears can be dated. */
-export function markProgress(state: PrimaryState, nowMs: number): void {
-  const { marks } = state;
-  marks.push({
-    atMs: nowMs,
-    appendedIndex: state.core.log.appendedIndex,
-    syncIndex: state.syncIndex,
-  });
-  while (marks.length > 0 && nowMs - (marks[0] as ProgressMark).atMs > ARREARS_MAX_MS + SLOW_MS)
-    marks.shift();
-}
-
 /** From here on the candidate's word is needed too; only then may its joining be proposed. */
 function startJoining(state: PrimaryState, nowMs: number): void {
   if (state.joining !== undefined || state.phase !== 'serving' || nowMs < state.nextJoinMs) return;
@@ -168,6 +148,7 @@ function isFitToJoin(state: PrimaryState, member: Member, nowMs: number): boolea
     member.imagesReady &&
     !member.full &&
     !member.low &&
+    mayReturn(state, member, nowMs) &&
     member.ackedIndex > state.epochStartIndex &&
     member.ackedIndex + JOIN_DISTANCE_RECORDS >= slowestInSync(state) &&
     isKeepingUp(state, member, nowMs) &&

@@ -1,6 +1,7 @@
 import type { PeerTransport } from '../../base/peer-transport.ts';
 import type { MembershipChange, ReplicaCore } from './core.ts';
 import { isInSync, type MemberIdentity, type PortalGroupState, type ReplicationNode } from './group-state.ts';
+import type { Promptness } from './promptness.ts';
 
 /** How fast members that are catching up are sent to, all of them together. */
 export interface CatchUpPace {
@@ -51,6 +52,8 @@ export interface Member {
   busy: boolean;
   inFlight: { endIndex: number; lengthBytes: number }[];
   inFlightBytes: number;
+  /** What that may be. */
+  windowBytes: number;
   /** While nobody waits for it: records below are to be durable there by and by. */
   durableTarget: number;
   /** Sent to it since that was set. */
@@ -64,6 +67,7 @@ export interface Member {
   /** It knows records that stand for superseded ones. */
   takesVoids: boolean;
   readonly meter: CatchUpMeter;
+  readonly promptness: Promptness;
 }
 
 /** A member on its way into the in-sync set. Until the outcome is known both sets count. */
@@ -81,7 +85,10 @@ export interface Joining {
 /** Where the log's ends stood at some tick: what lies below has been outstanding since. */
 export interface ProgressMark {
   readonly atMs: number;
+  /** Records below had been given their places. */
+  readonly nextIndex: number;
   readonly appendedIndex: number;
+  /** Of what was appended, records below were to be made durable. */
   readonly syncIndex: number;
 }
 
@@ -111,6 +118,10 @@ export interface PrimaryState {
   /** No space for the record that begins the epoch: when to try again. */
   beginAgainMs: number | undefined;
   readonly pace: CatchUpPace;
+  /** Of this primary itself. */
+  readonly promptness: Promptness;
+  /** One of those in the set holds the others up. */
+  isAnySlow: boolean;
   /** Every record below has taken effect in the table of LUNs. */
   appliedIndex: number;
 }

@@ -5,6 +5,7 @@ import type { CatchUpStatus, LunInfo, PortalGroupStatus } from './portal-group.t
 import { isServing, othersInSync, type PrimaryState } from './primary-state.ts';
 import type { ReplicaState } from './replica-machine.ts';
 import { roomStatus } from './room-watch.ts';
+import { slowMembers } from './slow-members.ts';
 
 export function replicaStatus(state: ReplicaState, nowMs: number): PortalGroupStatus {
   const { core, primary } = state;
@@ -21,6 +22,7 @@ export function replicaStatus(state: ReplicaState, nowMs: number): PortalGroupSt
     isDegraded: primary !== undefined && primary.group.inSync.length < primary.group.replicas.length,
     areWritesStalled: primary !== undefined && primary.group.inSync.length < primary.group.minInSync,
     room: roomStatus(state),
+    slow: primary === undefined ? [] : slowMembers(primary, nowMs),
     members: primary === undefined ? [] : memberStatus(primary, nowMs),
     catchUp: primary === undefined ? undefined : catchUpOf(primary),
   };

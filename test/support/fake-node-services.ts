@@ -208,6 +208,7 @@ export const SAMPLE_STATUS: NodeStatusDocument = {
       serving: true,
       catchUp: [{ nodeId: 'n3', detail: '120 records behind', bytesPerSecond: 1_000, secondsLeft: 3 }],
       room: "only the reserve for compaction is left on n3, which takes no clients' writes",
+      slow: 'n3 was taken out of the in-sync set for being slow (480 ms for what takes others 20 ms)',
     },
   ],
   placement: {

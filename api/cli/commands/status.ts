@@ -40,6 +40,8 @@ export function statusText(status: NodeStatusDocument): string {
   const room = status.portalGroups.flatMap(({ id, room }) => (room === null ? [] : [`  ${id}: ${room}\n`]));
   if (room.length > 0)
     sections.push(`ALARM, disks of portal groups, as ${status.nodeId} sees them:\n${room.join('')}`);
+  const slow = status.portalGroups.flatMap(({ id, slow }) => (slow === null ? [] : [`  ${id}: ${slow}\n`]));
+  if (slow.length > 0) sections.push(`ALARM, slow copies of portal groups:\n${slow.join('')}`);
   const missing = status.missing.map((what) => `  ${what}\n`).join('');
   if (missing !== '') sections.push(`Missing on ${status.nodeId}:\n${missing}`);
   return sections.filter((section) => section !== '').join('\n');

@@ -28,12 +28,19 @@ export class QuietFabric {
   readonly #processes = new Map<string, Process>();
   readonly #disks = new Map<string, Disk>();
   readonly #sentBytes = new Map<string, number>();
+  readonly #counters = new Map<string, CounterSet>();
   readonly #nodes: ReplicationNode[];
   #groups: PortalGroupState[];
 
   constructor(
     groupIds: readonly string[],
-    options: { readonly msPerMib: number; readonly minInSync?: number; readonly seed?: number },
+    options: {
+      readonly msPerMib: number;
+      readonly minInSync?: number;
+      readonly seed?: number;
+      /** Members may come into the set. */
+      readonly letsIn?: boolean;
+    },
   ) {
     const world = new World(options.seed ?? 1);
     this.world = world;
@@ -59,6 +66,7 @@ export class QuietFabric {
         this.#disks.set(disk.id, disk);
       }
       const counters = new CounterSet();
+      this.#counters.set(nodeId, counters);
       const space = () =>
         Promise.resolve({ freeBytes: this.freeBytes.get(nodeId) ?? DISK_BYTES, totalBytes: DISK_BYTES });
       const host = new ReplicationHost({
@@ -74,7 +82,8 @@ export class QuietFabric {
         logger: silentLogger,
         counters,
         proposeShrink: (group, epoch, remove) => this.#shrink(process, group, epoch, remove),
-        proposeExpand: () => Promise.resolve('refused'),
+        proposeExpand: (group, epoch, add) =>
+          options.letsIn === true ? this.#expand(process, group, epoch, add) : Promise.resolve('refused'),
         onFatal: (error) => {
           throw error;
         },
@@ -83,6 +92,11 @@ export class QuietFabric {
       void host.start();
     }
     this.#tell();
+  }
+
+  /** Of all nodes. */
+  count(event: string): number {
+    return [...this.#counters.values()].reduce((sum, counters) => sum + counters.get(event), 0);
   }
 
   /** What has been handed to links for this node. */
@@ -137,15 +151,24 @@ export class QuietFabric {
   }
 
   #shrink(process: Process, groupId: string, epoch: number, remove: string): Promise<ProposalOutcome> {
+    return this.#decide(process, groupId, epoch, (inSync) => inSync.filter((id) => id !== remove));
+  }
+
+  #expand(process: Process, groupId: string, epoch: number, add: string): Promise<ProposalOutcome> {
+    return this.#decide(process, groupId, epoch, (inSync) => [...inSync, add]);
+  }
+
+  #decide(
+    process: Process,
+    groupId: string,
+    epoch: number,
+    change: (inSync: readonly string[]) => string[],
+  ): Promise<ProposalOutcome> {
     return new Promise((resolve) => {
       this.world.after(5, () => {
-        const group = this.#groups.find((g) => g.id === groupId);
-        const isCurrent = group?.epoch === epoch && group.inSync.length > 1;
-        if (isCurrent)
-          this.setInSync(
-            groupId,
-            this.inSync(groupId).filter((id) => id !== remove),
-          );
+        const inSync = change(this.inSync(groupId));
+        const isCurrent = this.#groups.find((g) => g.id === groupId)?.epoch === epoch && inSync.length > 0;
+        if (isCurrent) this.setInSync(groupId, inSync);
         process.enterAfter(1, () => resolve(isCurrent ? 'applied' : 'refused'));
       });
     });

@@ -1,6 +1,13 @@
 import { SeededRandom } from '../../../base/random.ts';
 import { type BlockDevice, DeviceError } from '../../../storage/block-device.ts';
-import { ARREARS_MAX_MS, PROPOSAL_RETRY_MS, SLOW_MS, TICK_MS } from '../../../storage/replication/limits.ts';
+import {
+  ARREARS_MAX_MS,
+  PACE_FACTOR,
+  PACE_SLOW_MS,
+  PROPOSAL_RETRY_MS,
+  SLOW_MS,
+  TICK_MS,
+} from '../../../storage/replication/limits.ts';
 import { QuietFabric } from './quiet-fabric.ts';
 
 const GROUP = 'g';
@@ -9,6 +16,8 @@ const BLOCK_BYTES = 512;
 /** Disks and links that are as they should be. */
 const MS_PER_MIB = 64;
 const SLOW_FOR_MS = 12_000;
+/** Of that, the end: by then clients no longer go at its pace, unless it is the only one left. */
+const AT_LAST_MS = 4_000;
 /** Whatever a member does, no client waits for longer. */
 export const LONGEST_WAIT_MS = ARREARS_MAX_MS + SLOW_MS + PROPOSAL_RETRY_MS + 2 * TICK_MS;
 
@@ -20,6 +29,8 @@ export interface SlowMember {
   readonly luns: number;
   readonly depth: number;
   readonly writeBytes: number;
+  /** In sync when it begins to be slow. */
+  readonly copies: 2 | 3;
 }
 
 export interface SlowMemberResult {
@@ -42,6 +53,7 @@ function slowMemberOf(seed: number): SlowMember {
     luns: pick([1, 2, 6]),
     depth: pick([1, 4, 32, 128]),
     writeBytes: pick([16_384, 65_536]),
+    copies: seed % 4 === 3 ? 2 : 3,
   };
 }
 
@@ -61,10 +73,15 @@ export async function runSlowMember(seed: number): Promise<SlowMemberResult> {
     ),
   );
   const reads = new Load(fabric, async () => void (await (devices[0] as BlockDevice).read(0, 8)), 5);
+  if (member.copies === 2) fabric.setInSync(GROUP, ['n1', BACKUP]);
   await fabric.run(500);
   if (member.what === 'disk') fabric.disk(BACKUP, GROUP).msPerMib = (1024 * 1024) / member.bytesPerMs;
   else fabric.network.throttle('n1', BACKUP, member.bytesPerMs);
-  await fabric.run(SLOW_FOR_MS);
+  await fabric.run(SLOW_FOR_MS - AT_LAST_MS);
+  const count = (): number => writes.reduce((sum, load) => sum + load.done, 0);
+  const before = count();
+  await fabric.run(AT_LAST_MS);
+  const tookMs = (writes.length * AT_LAST_MS) / (count() - before);
   const longestWriteMs = Math.max(...writes.map((load) => load.longestMs()));
   const longestReadMs = reads.longestMs();
   const refused = [...writes, reads].flatMap((load) => load.refusals);
@@ -75,15 +92,26 @@ export async function runSlowMember(seed: number): Promise<SlowMemberResult> {
         ? `a write takes ${longestWriteMs} ms`
         : longestReadMs > LONGEST_WAIT_MS
           ? `a read takes ${longestReadMs} ms`
-          : undefined;
+          : member.copies > 2 && tookMs > longestAtLastMs(member)
+            ? `writes take ${tookMs} ms for ${AT_LAST_MS} ms, at the pace of one of ${member.copies}`
+            : member.copies === 2 && fabric.count('replication.put-out-slow') > 0
+              ? 'the last redundant copy is given up for speed'
+              : undefined;
   return {
     member,
     violation,
     isRemoved: !fabric.inSync(GROUP).includes(BACKUP),
     longestWriteMs,
     longestReadMs,
-    writes: writes.reduce((sum, load) => sum + load.done, 0),
+    writes: count(),
   };
+}
+
+/** What a member that is much slower than others may make of what a write takes by itself. */
+function longestAtLastMs({ luns, depth, writeBytes }: SlowMember): number {
+  // One after the other on the primary and then on the others.
+  const byItselfMs = (2 * MS_PER_MIB * luns * depth * writeBytes) / (1024 * 1024);
+  return PACE_SLOW_MS + PACE_FACTOR * Math.max(TICK_MS, byItselfMs);
 }
 
 /** One who does something again and again, and is told the end of each. */

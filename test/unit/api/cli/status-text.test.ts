@@ -26,6 +26,16 @@ describe('the status of a node that has lost data', () => {
   });
 });
 
+describe('the status of slow copies of portal groups', () => {
+  it('is an alarm where there are any', () => {
+    expect(statusText(SAMPLE_STATUS)).toContain(
+      'ALARM, slow copies of portal groups:\n  pg1: n3 was taken out of the in-sync set for being slow',
+    );
+    const portalGroups = SAMPLE_STATUS.portalGroups.map((group) => ({ ...group, slow: null }));
+    expect(statusText({ ...SAMPLE_STATUS, portalGroups })).not.toContain('slow');
+  });
+});
+
 describe('the status of the placement of portal groups', () => {
   const placed = (placement: Partial<NodeStatusDocument['placement']>): string =>
     statusText({ ...SAMPLE_STATUS, placement: { ...SAMPLE_STATUS.placement, ...placement } });

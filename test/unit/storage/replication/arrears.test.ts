@@ -77,15 +77,14 @@ describe('a primary with a member that lags', () => {
     expect(outcome?.ms).toBeLessThanOrEqual(SLOW_MS + TICK_MS);
   });
 
-  it('puts out one that advances but owes the same for too long', () => {
-    const driver = settledPrimary(['a', 'b', 'c']);
+  it('puts out one that advances but owes the same for too long, though only one is left', () => {
+    const driver = settledPrimary(['a', 'b']);
     let acked = 2;
     const outcome = msUntilProposal(driver, 3 * ARREARS_MAX_MS, () => {
       // Half as fast as what comes in.
       driver.append();
       driver.append();
       driver.ack('b', ++acked);
-      driver.ack('c', driver.core.log.appendedIndex);
     });
     expect(outcome?.change).toEqual(shrinkOf('b'));
     // At half the pace, what is acknowledged at time t was appended at t/2.
@@ -136,17 +135,16 @@ describe('a primary with a member that lags', () => {
   it.each([
     ['stands still', 0, SLOW_SYNC_MS],
     ['advances', 1, ARREARS_MAX_MS],
-  ])('puts out one whose flush %s in time', (_, step, boundMs) => {
-    const driver = settledPrimary(['a', 'b', 'c']);
+  ])('puts out one whose flush %s in time, though only one is left', (_, step, boundMs) => {
+    const driver = settledPrimary(['a', 'b']);
     for (let i = 0; i < 1_000; i++) driver.append();
     const { appendedIndex } = driver.core.log;
-    for (const nodeId of ['b', 'c']) driver.ack(nodeId, appendedIndex, { durableIndex: 2 });
+    driver.ack('b', appendedIndex, { durableIndex: 2 });
     driver.step({ kind: 'wantSync', index: appendedIndex });
     let durableIndex = 2;
     const outcome = msUntilProposal(driver, 2 * ARREARS_MAX_MS, () => {
       durableIndex += step;
       driver.ack('b', appendedIndex, { durableIndex });
-      driver.ack('c', appendedIndex);
     });
     expect(outcome?.change).toEqual(shrinkOf('b'));
     expect(outcome?.ms).toBeGreaterThanOrEqual(boundMs);
