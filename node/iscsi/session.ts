@@ -261,10 +261,13 @@ export class Session {
 
   /** Ends tasks of one LUN or all, without responses, and tells the initiator by `attention` that it happened. */
   async endTasks(attention: Sense | undefined, lun?: number): Promise<void> {
+    const units = [...this.options.units].filter(([number]) => lun === undefined || number === lun);
+    // Of tasks that were cleared only those are told who had some (SAM-5 §7.5).
+    const told = units.filter(
+      ([number]) => attention !== sense.commandsCleared || this.#tasks.hasAny(number),
+    );
     const ended = this.#tasks.abortAll(lun);
-    for (const [number, unit] of this.options.units) {
-      if (attention !== undefined && (lun === undefined || number === lun)) unit.raiseAttention(attention);
-    }
+    if (attention !== undefined) for (const [, unit] of told) unit.raiseAttention(attention);
     await ended;
   }
 

@@ -111,6 +111,26 @@ describe('task management', () => {
     }
   });
 
+  test('CLEAR TASK SET ends the tasks of all initiators, and is told to the others that had some', async () => {
+    const one = await attach();
+    const two = await attach({ isid: '400000000002', initiatorName: `${INITIATOR}b` });
+    const idle = await attach({ isid: '400000000003', initiatorName: `${INITIATOR}c` });
+    const release = holdWrites();
+    const ended = Promise.allSettled([one.write(0, block(1)), two.write(8, block(2))]);
+    await until(() => target.device.calls.writes === 2);
+    const clear = one.taskManagement(taskFunction.clearTaskSet);
+    await until(() => target.counters.get(`iscsi.task-management.${taskFunction.clearTaskSet}`) === 1);
+    release();
+    expect(await clear).toBe(taskResponse.complete);
+    one.abandon();
+    two.abandon();
+    expect((await ended).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    asc(sense.commandsCleared, (await two.command({ cdb: new Uint8Array(6) })).sense);
+    for (const initiator of [one, two, idle]) {
+      expect((await initiator.command({ cdb: new Uint8Array(6) })).status).toBe(0);
+    }
+  });
+
   test('a cold reset ends every session of the target', async () => {
     const one = await attach();
     const two = await attach({ isid: '400000000002' });
