@@ -13,8 +13,9 @@ import type { TargetListing } from './ports.ts';
 import { type PduSink, Responder } from './responder.ts';
 import { planTaskManagement, taskResponse } from './task-management.ts';
 import { type ManagedSession, manageTasks } from './task-manager.ts';
-import { TaskSet, type Traffic } from './task-set.ts';
+import { TaskSet } from './task-set.ts';
 import { TextExchange } from './text-exchange.ts';
+import type { Traffic } from './traffic.ts';
 
 /** The connection a session lives on. */
 export interface SessionTransport extends PduSink {

@@ -21,18 +21,9 @@ import { RESERVED_TAG, rejectReason } from './opcode.ts';
 import { CDB_OFFSET, dataOut, scsiCommand } from './pdu.ts';
 import type { Responder } from './responder.ts';
 import type { Task } from './task.ts';
+import { TaskOrder, taskAttribute } from './task-order.ts';
 import { fitToExpected, outlivesItsTask, transferSense } from './task-rules.ts';
-
-/** ACA; those above are reserved (RFC 7143 §11.3.1). */
-const MAX_TASK_ATTRIBUTE = 4;
-
-/** Commands and bytes a session has carried. */
-export interface Traffic {
-  reads: number;
-  writes: number;
-  readBytes: number;
-  writtenBytes: number;
-}
+import { countTraffic, type Traffic } from './traffic.ts';
 
 export interface TaskSetOptions {
   readonly units: ReadonlyMap<number, LogicalUnit>;
@@ -53,6 +44,7 @@ export class TaskSet {
   readonly #loan: ReadLoan;
   readonly #luns: readonly number[];
   readonly #tasks = new Map<number, Task>();
+  readonly #order = new TaskOrder<Task>(() => this.#tasks.values());
   /** Aborted tasks that the device has not let go of. */
   readonly #settling = new Set<Task>();
   /** Writes whose R2T waits until others have brought in their data. */
@@ -98,11 +90,12 @@ export class TaskSet {
     const fields = scsiCommand.decode(frame.header, frame.at);
     if (this.#tasks.has(fields.initiatorTaskTag)) return rejectReason.taskInProgress;
     if (fields.initiatorTaskTag === RESERVED_TAG) return rejectReason.invalidPduField;
-    if (fields.attributes > MAX_TASK_ATTRIBUTE) return rejectReason.protocolError;
+    if (fields.attributes > taskAttribute.aca) return rejectReason.protocolError;
     if (fields.immediate && this.#immediateCount >= MAX_IMMEDIATE_TASKS)
       return rejectReason.immediateCommandReject;
     const task = this.#makeTask(frame, fields);
     this.#tasks.set(task.initiatorTaskTag, task);
+    this.#order.entered(task);
     if (task.immediate) this.#immediateCount++;
     if (task.transfer !== undefined) {
       task.transfer.acceptImmediate(frame.data, frame.dataLengthBytes);
@@ -134,6 +127,7 @@ export class TaskSet {
       isRead: fields.read,
       commandBytes: neededBytes > 0 ? neededBytes : dataInBytes(command),
       cmdSN: fields.cmdSN,
+      attribute: fields.attributes,
       immediate: fields.immediate,
       lun,
       unit,
@@ -167,27 +161,26 @@ export class TaskSet {
   /** Goes on with a task as far as its data allows: asks for more, or carries the command out. */
   #advance(task: Task): void {
     const { transfer } = task;
-    if (transfer === undefined) {
-      this.#start(task);
-      return;
-    }
-    const { failure } = transfer;
-    if (failure !== undefined) {
+    const failure = transfer?.failure;
+    if (transfer !== undefined && failure !== undefined) {
       // What was asked for, or announced, comes all the same, and the answer after it (§11.4.2).
       transfer.letGo(this.#options.memory);
       if (transfer.isOpen) return;
       this.#options.counters.add(`iscsi.data-out.${failure.code}`);
-      this.#finish(task, checkCondition(transferSense(failure)));
+      this.#finish(task, this.#inFormat(task, checkCondition(transferSense(failure))));
       return;
     }
-    if (transfer.complete && task.onDataEnd === undefined) {
+    const isToBegin = task.onDataEnd === undefined;
+    if (isToBegin && this.#order.holdsBack(task)) {
+      transfer?.keep(this.#options.memory);
+    } else if (isToBegin && transfer?.complete !== false) {
       this.#start(task);
-      return;
+    } else if (transfer !== undefined) {
+      transfer.keep(this.#options.memory);
+      if (transfer.isOpen) return;
+      if (isToBegin) this.#solicit(task);
+      else task.onDataEnd?.();
     }
-    transfer.keep(this.#options.memory);
-    if (transfer.isOpen) return;
-    if (task.onDataEnd === undefined) this.#solicit(task);
-    else task.onDataEnd();
   }
 
   #solicit(task: Task): void {
@@ -229,7 +222,8 @@ export class TaskSet {
   #start(task: Task): void {
     const { command, unit } = task;
     if (command.kind === 'done' || unit === undefined) {
-      this.#finish(task, command.kind === 'done' ? command.outcome : checkCondition(sense.unitNotSupported));
+      const outcome = command.kind === 'done' ? command.outcome : checkCondition(sense.unitNotSupported);
+      this.#finish(task, this.#inFormat(task, outcome));
       return;
     }
     if (command.kind === 'read') {
@@ -264,6 +258,11 @@ export class TaskSet {
     });
   }
 
+  /** With its sense data, if there is some, in the format that initiators want of the unit. */
+  #inFormat({ unit }: Task, outcome: ScsiOutcome): ScsiOutcome {
+    return unit?.inFormat(outcome) ?? outcome;
+  }
+
   /** @param taken told that the data of the outcome has left, if it does */
   #finish(task: Task, outcome: ScsiOutcome, taken?: () => void): void {
     // Only a write is done with its data then; what else was done may have kept it.
@@ -281,25 +280,20 @@ export class TaskSet {
     this.#forget(task);
     task.onDataEnd?.();
     if (this.#closed) return;
-    this.#count(task, outcome);
+    countTraffic(this.traffic, task, outcome);
     this.#options.responder.scsi(task, outcome, taken);
+    this.#beginWaiting();
+  }
+
+  #beginWaiting(): void {
+    for (const task of this.#order.takeWaiting()) if (!task.aborted) this.#advance(task);
   }
 
   #forget(task: Task): void {
     this.#tasks.delete(task.initiatorTaskTag);
+    this.#order.left(task);
     if (task.immediate) this.#immediateCount--;
     else this.#options.window.answered();
-  }
-
-  #count(task: Task, outcome: ScsiOutcome): void {
-    if (outcome.kind !== 'good') return;
-    if (task.command.kind === 'read') {
-      this.traffic.reads++;
-      this.traffic.readBytes += task.commandBytes;
-    } else if (task.command.kind === 'write') {
-      this.traffic.writes++;
-      this.traffic.writtenBytes += dataOutBytes(task.command);
-    }
   }
 
   has(initiatorTaskTag: number, lun: number): boolean {
@@ -380,6 +374,7 @@ export class TaskSet {
         this.#releaseRoom(task);
       }
     }
+    this.#beginWaiting();
     await Promise.all(settled);
   }
 

@@ -2,12 +2,12 @@ import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import type { PreparedCommand } from '../scsi/prepared-command.ts';
 import type { WriteTransfer } from './data-out.ts';
 import type { AnsweredTask } from './responder.ts';
+import type { AttributedTask } from './task-order.ts';
 
 /** A SCSI command from its arrival to its status. */
-export interface Task extends AnsweredTask {
+export interface Task extends AnsweredTask, AttributedTask {
   readonly cmdSN: number;
   readonly immediate: boolean;
-  readonly lun: number;
   readonly unit: LogicalUnit | undefined;
   readonly command: PreparedCommand;
   readonly transfer: WriteTransfer | undefined;

@@ -173,7 +173,7 @@ export class LogicalUnit implements CommandContext, Nexus {
       const command = prepareUsual(cdb, at, this.device);
       if (command !== undefined) return command;
     }
-    return this.#inFormat(this.#prepareByTable(cdb, at));
+    return this.#prepareByTable(cdb, at);
   }
 
   /** An administrator has changed when writes are acknowledged, and with it WCE of the caching mode page. */
@@ -243,14 +243,8 @@ export class LogicalUnit implements CommandContext, Nexus {
   }
 
   /** Has sense data sent in descriptor format where that is what the initiators want. */
-  #inFormat(command: PreparedCommand): PreparedCommand {
-    if (command.kind !== 'done') return command;
-    const outcome = this.#outcomeInFormat(command.outcome);
-    return outcome === command.outcome ? command : { kind: 'done', outcome };
-  }
-
-  #outcomeInFormat(outcome: ScsiOutcome): ScsiOutcome {
-    if (outcome.kind !== 'check-condition' || !this.state.server.modes.descriptorSense) return outcome;
+  inFormat(outcome: ScsiOutcome): ScsiOutcome {
+    if (outcome.kind !== 'check-condition' || !this.state.wantsDescriptorSense) return outcome;
     return { ...outcome, descriptorFormat: true };
   }
 
@@ -260,7 +254,7 @@ export class LogicalUnit implements CommandContext, Nexus {
    * @param memory what has to be copied for a read lies there, and is valid as long as its owner says
    */
   runNow(command: PreparedCommand, memory?: ReadMemory): ScsiOutcome | undefined {
-    if (command.kind === 'done') return command.outcome;
+    if (command.kind === 'done') return this.inFormat(command.outcome);
     if (command.kind !== 'read' || command.forceUnitAccess) return undefined;
     const dataIn = this.device.readNow?.(command.lba, command.lengthBlocks, memory);
     if (dataIn === undefined) return undefined;
@@ -299,7 +293,7 @@ export class LogicalUnit implements CommandContext, Nexus {
     try {
       switch (command.kind) {
         case 'done':
-          return command.outcome;
+          return this.inFormat(command.outcome);
         case 'read':
           // FUA asks for data that would survive a power cut: make it so before reading (SBC-3 §5.10).
           if (command.forceUnitAccess && this.device.writeCacheEnabled) await this.device.flush();
@@ -309,17 +303,17 @@ export class LogicalUnit implements CommandContext, Nexus {
             lengthBytes: command.lengthBlocks * LOGICAL_BLOCK_BYTES,
           };
         case 'write':
-          return this.#outcomeInFormat(await this.#write(command, dataOut));
+          return this.inFormat(await this.#write(command, dataOut));
         case 'flush':
           await this.device.flush();
           return goodWithoutData;
         case 'verify':
           return await verifyMedium(this.device, command.lba, command.lengthBlocks);
         case 'compare':
-          return this.#outcomeInFormat(await compareMedium(this.device, command, dataOut));
+          return this.inFormat(await compareMedium(this.device, command, dataOut));
         case 'operation': {
           const data = dataOut.length === 1 ? (dataOut[0] as Uint8Array) : Buffer.concat(dataOut);
-          return this.#outcomeInFormat(await command.carryOut(data));
+          return this.inFormat(await command.carryOut(data));
         }
         default:
           return unreachable(command);
@@ -332,8 +326,8 @@ export class LogicalUnit implements CommandContext, Nexus {
 
   #failed(error: unknown, command: PreparedCommand): ScsiOutcome {
     this.#failureLog.note(error, command);
-    if (error instanceof DeviceError) return this.#outcomeInFormat(outcomeOf(error, command));
-    return this.#outcomeInFormat(checkCondition(sense.internalTargetFailure));
+    if (error instanceof DeviceError) return this.inFormat(outcomeOf(error, command));
+    return this.inFormat(checkCondition(sense.internalTargetFailure));
   }
 
   async #write(

@@ -101,6 +101,16 @@ export class UnitState {
     );
   }
 
+  /** Whether initiators want sense data in descriptor format (D_SENSE); not where the server state cannot be read. */
+  get wantsDescriptorSense(): boolean {
+    try {
+      return this.server.modes.descriptorSense;
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return false;
+    }
+  }
+
   /** Every write goes to stable storage before its answer, since an initiator has cleared WCE. */
   get isWriteThrough(): boolean {
     return this.server.modes.writeCacheDisabled;

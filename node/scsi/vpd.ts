@@ -28,6 +28,8 @@ export const vpdPage = {
 
 /** Extended INQUIRY Data (SPC-4 §7.8.7), without the 4-byte page header. */
 export const extendedInquiry = layout('Extended INQUIRY Data VPD page', 60, {
+  headOfQueueTasks: bit(1, 2),
+  orderedTasks: bit(1, 1),
   simpleTasks: bit(1, 0),
   volatileCache: bit(2, 0),
 });
@@ -86,7 +88,12 @@ const PAGES: ReadonlyMap<number, PageBody> = new Map<number, PageBody>([
   [
     vpdPage.extendedInquiry,
     ({ writeCacheEnabled }) =>
-      extendedInquiry.encode({ simpleTasks: true, volatileCache: writeCacheEnabled }),
+      extendedInquiry.encode({
+        headOfQueueTasks: true,
+        orderedTasks: true,
+        simpleTasks: true,
+        volatileCache: writeCacheEnabled,
+      }),
   ],
   [vpdPage.thirdPartyCopy, encodeThirdPartyCopy],
   [

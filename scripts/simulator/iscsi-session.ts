@@ -2,6 +2,7 @@ import { serialAdd, serialLess, serialLessOrEqual } from '../../base/serial-numb
 import type { PduFrame } from '../../node/iscsi/framer.ts';
 import { opcode, RESERVED_TAG } from '../../node/iscsi/opcode.ts';
 import * as pdu from '../../node/iscsi/pdu.ts';
+import { taskAttribute } from '../../node/iscsi/task-order.ts';
 import type { ConnectionLostError, LoggedIn, LoginOptions, Wire } from './iscsi-wire.ts';
 import type { ScsiReply, ScsiRequest } from './scsi-exchange.ts';
 
@@ -122,8 +123,7 @@ export class InitiatorSession {
         final: !unsolicited,
         read: request.readBytes !== undefined,
         write: request.write !== undefined,
-        // A simple task.
-        attributes: 1,
+        attributes: request.attribute ?? taskAttribute.simple,
         dataSegmentLength: immediate,
         lunHigh: (request.lun ?? this.lun) << 16,
         initiatorTaskTag: tag,

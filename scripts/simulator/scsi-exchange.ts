@@ -46,6 +46,8 @@ export interface ScsiRequest {
   readonly write?: Uint8Array;
   readonly writeBytes?: number;
   readonly lun?: number;
+  /** Task attribute; simple where it is left out. */
+  readonly attribute?: number;
 }
 
 /** The CDB of READ (16) or WRITE (16). */

@@ -235,6 +235,20 @@ describe('sense of failures', () => {
     await initiator.write(0, block(1));
   });
 
+  test('what the transport refuses is told in descriptor format as well, where that is asked for', async () => {
+    const initiator = await attach();
+    const descriptorSense = Buffer.from('000000000a0a041000000000ffff0000', 'hex');
+    const modeSelect = { cdb: Buffer.from('151000001000', 'hex'), write: descriptorSense };
+    expect((await initiator.command(modeSelect)).status).toBe(0);
+    // COMPARE AND WRITE of one block with the data of one, not two; and a WRITE that is a read as well.
+    const short = { cdb: Buffer.from(`8900${'00'.repeat(11)}010000`, 'hex'), write: block(1) };
+    const both = { cdb: Buffer.from('2a000000000000000100', 'hex'), write: block(1), readBytes: 512 };
+    for (const request of [short, both]) {
+      const { sense: told } = await initiator.command(request);
+      expect(Buffer.from(told.subarray(0, 4)).toString('hex')).toBe('72052400');
+    }
+  });
+
   test('a write with less data than it needs writes whole blocks and tells the overflow', async () => {
     const initiator = await attach();
     const cdb = Buffer.from('2a000000000000000200', 'hex');

@@ -114,7 +114,7 @@ describe('hex vectors', () => {
     );
     expect(hex(vpd.encodeVpdPage(0xb1, unit))).toBe(`00b1003c00010050${'00'.repeat(56)}`);
     expect(hex(vpd.encodeVpdPage(0xb2, unit))).toBe('00b2000400e40200');
-    expect(hex(vpd.encodeVpdPage(0x86, unit))).toBe(`0086003c000101${'00'.repeat(57)}`);
+    expect(hex(vpd.encodeVpdPage(0x86, unit))).toBe(`0086003c000701${'00'.repeat(57)}`);
     expect(hex(vpd.encodeVpdPage(0x8f, unit))).toBe(
       `008f00340001000807830100840200030004001c0000000000020040000007400${'0'.repeat(31)}000800040202e400`,
     );

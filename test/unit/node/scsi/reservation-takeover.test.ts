@@ -137,7 +137,7 @@ describe('a persistent reservation', () => {
     ];
     const base = { id: 'g', replicas: ['a', 'b'], minInSync: 1, durability: 'write-back' as const };
     const nodes = peers.map((peer) => ({ ...peer, status: 'up' as const }));
-    const both = { groups: [{ ...base, epoch: 3, primary: 'a', inSync: peers }], nodes, leaseMs: 300 };
+    const both = { groups: [{ ...base, epoch: 3, primary: 'a', inSync: peers }], nodes, leaseMs: 800 };
     for (const host of [a, b]) host.applyClusterState(both);
     await Promise.all([a.start(), b.start()]);
     exchange.connect(peers);
@@ -153,7 +153,7 @@ describe('a persistent reservation', () => {
     b.applyClusterState({
       groups: [{ ...base, epoch: 4, primary: 'b', inSync: [peerB] }],
       nodes: [{ ...peerB, status: 'up' as const }],
-      leaseMs: 300,
+      leaseMs: 800,
     });
     const [holderThere, otherThere] = initiators(await serving(b));
     expect((await reserveOut(holderThere, 3, { key: KEYS[0] })).kind).toBe('good');
@@ -171,7 +171,7 @@ describe('a persistent reservation', () => {
     ]);
     expect(unanswered.map(({ kind }) => kind)).toEqual(unanswered.map(() => 'not-serving'));
     await Promise.all([a.stop(), b.stop()]);
-  });
+  }, 60_000);
 });
 
 /** Writes the same block again and again, until no record from before `index` is needed or there. */
