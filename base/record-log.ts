@@ -57,6 +57,11 @@ export interface RecordLog {
   trimBefore(index: number): Promise<void>;
   /** Drops everything and goes on at `index` (after a snapshot has replaced the content), durably. */
   resetTo(index: number): Promise<void>;
+  /**
+   * Has that one told of the failure as soon as it is known, by whatever it came to light: no call need be under way. Left
+   * out where there is nothing that could fail by itself.
+   */
+  onFailure?(handler: (failure: LogFailure) => void): void;
   close(): Promise<void>;
 }
 

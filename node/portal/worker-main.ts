@@ -2,9 +2,8 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { CounterSet } from '../../base/counters.ts';
-import { describeError, invariant, OperationError } from '../../base/errors.ts';
+import { describeError, invariant } from '../../base/errors.ts';
 import { parseIpv4 } from '../../base/ipv4.ts';
-import { LogFailure } from '../../base/record-log.ts';
 import type { Command } from '../../cluster/state/commands.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
 import { ImageCache } from '../../storage/image/image-cache.ts';
@@ -18,7 +17,7 @@ import { CheckpointDirectory } from '../../storage/replication/checkpoint-store.
 import { DiskIdentities } from '../../storage/replication/disk-identity.ts';
 import { DiskSpace } from '../../storage/replication/disk-space.ts';
 import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
-import { DamagedCopyError, ReplicationHost } from '../../storage/replication/index.ts';
+import { ReplicationHost } from '../../storage/replication/index.ts';
 import { setAsideCopy } from '../../storage/replication/set-aside.ts';
 import { noteFile } from '../../storage/scrub/note-file.ts';
 import { IdlePolling } from '../iscsi/idle-polling.ts';
@@ -32,6 +31,7 @@ import { PeerMesh } from '../peer/peer-mesh.ts';
 import { systemClock, systemLogger, systemPolling, systemRandom, systemTimers } from '../system.ts';
 import { CommandChannel } from './command-channel.ts';
 import { DataPlane } from './data-plane.ts';
+import { causeOf } from './fatal-cause.ts';
 import { GroupDirectory } from './group-directory.ts';
 import { GuardianClient } from './guardian-client.ts';
 import { type AddressGuardian, GuardianRelay, type RelayedWorker, relayGuardian } from './guardian-relay.ts';
@@ -187,12 +187,11 @@ const replication = new ReplicationHost({
     propose({ type: 'shrinkInSync', group, epoch, primary: config.nodeId, remove }),
   proposeExpand: (group, epoch, add, incarnation) =>
     propose({ type: 'expandInSync', group, epoch, primary: config.nodeId, add, incarnation }),
-  onFatal: (error) =>
-    error instanceof DamagedCopyError || error instanceof OperationError
-      ? fatal('start', error.message)
-      : error instanceof LogFailure
-        ? fatal('storage', describeError(error))
-        : fatal('bug', (error as Error | undefined)?.stack ?? describeError(error)),
+  onFatal: (error) => {
+    const cause = causeOf(error);
+    const stack = cause === 'bug' ? (error as Error | undefined)?.stack : undefined;
+    fatal(cause, stack ?? describeError(error));
+  },
 });
 
 const guardian = isFirst ? startGuardian() : undefined;

@@ -62,6 +62,26 @@ export function isMissing(error: unknown): boolean {
   return errorCode(error) === 'ENOENT';
 }
 
+/** What Linux says of a device that fails, or of a file system that has shut itself off because one does. */
+const DEVICE_FAILURES: ReadonlySet<unknown> = new Set([
+  'EIO',
+  'EROFS',
+  'ENXIO',
+  'ENODEV',
+  'EREMOTEIO',
+  // EBADMSG and EUCLEAN, which Node has no names for.
+  'Unknown system error -74',
+  'Unknown system error -117',
+]);
+
+/** True when an operation failed because the device did, or where it is the cause of what has failed. */
+export function isDeviceFailure(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (DEVICE_FAILURES.has(errorCode(at))) return true;
+  }
+  return false;
+}
+
 function errorCode(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined;
 }

@@ -8,7 +8,7 @@ import {
   type VerifiedPart,
 } from '../../base/record-log.ts';
 import { type FileSystem, isNoSpace, type OpenFile } from './file-system.ts';
-import type { Segment } from './segment.ts';
+import { type Segment, syncOrFail } from './segment.ts';
 import { decodeSegmentHeader, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES } from './segment-codec.ts';
 import { MendedRecordsError, writeMended } from './segment-mending.ts';
 import type { SegmentSet } from './segment-set.ts';
@@ -200,13 +200,5 @@ export class LogCare {
         await fileSystem.removeTree(temporary);
       }
     }
-  }
-}
-
-async function syncOrFail(fileSystem: FileSystem, directory: string): Promise<void> {
-  try {
-    await fileSystem.syncDirectory(directory);
-  } catch (error) {
-    throw new LogFailure(`syncing the log's directory failed: ${describeError(error)}`, { cause: error });
   }
 }

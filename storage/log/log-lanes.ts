@@ -4,7 +4,7 @@ import type { Logger } from '../../base/logger.ts';
 import {
   type AppendedRecords,
   type LocatedRecords,
-  LogFailure,
+  type LogFailure,
   LogFullError,
   type LogRecord,
   type MendableLog,
@@ -12,6 +12,7 @@ import {
 } from '../../base/record-log.ts';
 import type { DurableMarker } from './durable-marker.ts';
 import { isNoSpace, type OpenFile } from './file-system.ts';
+import { FirstFailure } from './first-failure.ts';
 import { MAX_APPEND_BYTES, MAX_WAITING_CALLS, MAX_WRITE_BYTES } from './limits.ts';
 import { LogCare, type LogCareOptions } from './log-care.ts';
 import { LogTail } from './log-tail.ts';
@@ -43,7 +44,6 @@ export class SegmentedLog implements MendableLog {
   readonly #segmentSizeBytes: number;
   readonly #care: LogCare;
   readonly #logger: Logger;
-  readonly #counters: Counters;
 
   readonly #waiting: (WaitingAppend | WaitingTask)[] = [];
   #writing: Promise<void> | undefined;
@@ -59,7 +59,7 @@ export class SegmentedLog implements MendableLog {
   #settleWaiters: { afterCalls: number; resolve: () => void }[] = [];
   #syncing: Promise<void> | undefined;
   #syncHeld = false;
-  #failure: LogFailure | undefined;
+  readonly #first: FirstFailure;
   #closed: Promise<void> | undefined;
 
   constructor(parts: SegmentedLogParts) {
@@ -74,11 +74,16 @@ export class SegmentedLog implements MendableLog {
       fail: (doing, error) => this.#fail(doing, error),
     });
     this.#logger = parts.logger;
-    this.#counters = parts.counters;
+    this.#first = new FirstFailure(parts.logger, parts.counters);
+    parts.segments.onSyncFailed((failure) => this.#fail('removing a segment', failure));
     // Opening has made all of it durable.
     this.#nextIndex = this.#tail.nextIndex;
     this.#writtenNextIndex = this.#nextIndex;
     this.#durableNextIndex = this.#nextIndex;
+  }
+
+  get #failure(): LogFailure | undefined {
+    return this.#first.known;
   }
 
   get firstIndex(): number {
@@ -208,6 +213,10 @@ export class SegmentedLog implements MendableLog {
   /** @throws LogFullError as truncateFrom does */
   resetTo(index: number): Promise<void> {
     return this.#enterTask({ nextIndexAfter: () => index, run: () => this.#beginSegment(index, true) });
+  }
+
+  onFailure(handler: (failure: LogFailure) => void): void {
+    this.#first.onFailure(handler);
   }
 
   /** Makes everything durable first, unless the log has failed. */
@@ -428,16 +437,7 @@ export class SegmentedLog implements MendableLog {
   }
 
   #fail(doing: string, error: unknown): LogFailure {
-    if (this.#failure === undefined) {
-      const failure =
-        error instanceof LogFailure
-          ? error
-          : new LogFailure(`${doing} failed: ${describeError(error)}`, { cause: error });
-      this.#failure = failure;
-      this.#logger.error('log.failed', { error: failure.message });
-      this.#counters.add('log.failures');
-    }
-    return this.#failure;
+    return this.#first.note(doing, error);
   }
 
   #rejectWaiting(failure: LogFailure): void {

@@ -1,11 +1,18 @@
 import { join } from 'node:path';
 import { describeError, invariant } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
-import { LogCorruptionError } from '../../base/record-log.ts';
+import { LogCorruptionError, LogFailure } from '../../base/record-log.ts';
 import { type FileSystem, isMissing, isNoSpace, type OpenFile } from './file-system.ts';
 import { MAX_LOADED_OFFSET_TABLES, MAX_RECORD_BYTES, SPARE_SIZE_RANGE } from './limits.ts';
 import { damaged } from './recovery.ts';
-import { createSegment, RecordOffsets, type Segment, SegmentFiles, TEMPORARY } from './segment.ts';
+import {
+  createSegment,
+  RecordOffsets,
+  type Segment,
+  SegmentFiles,
+  syncOrFail,
+  TEMPORARY,
+} from './segment.ts';
 import {
   decodeRecord,
   RECORD_HEADER_BYTES,
@@ -45,6 +52,8 @@ export class SegmentSet {
   #closing = false;
   #leaveBehind = false;
   #stopWaiting: (() => void) | undefined;
+  #syncFailure: LogFailure | undefined;
+  #tellSyncFailed: (failure: LogFailure) => void = () => {};
 
   constructor(options: SegmentSetOptions) {
     this.#salvage = options.salvage;
@@ -70,6 +79,12 @@ export class SegmentSet {
 
   get count(): number {
     return this.#segments.length;
+  }
+
+  /** Has that one told when a removal could not be made durable. Nothing about the disk is known from then on. */
+  onSyncFailed(handler: (failure: LogFailure) => void): void {
+    this.#tellSyncFailed = handler;
+    if (this.#syncFailure !== undefined) handler(this.#syncFailure);
   }
 
   /** Starts from what recovery found; the last segment's file is kept open for appending. */
@@ -163,6 +178,9 @@ export class SegmentSet {
         if (isMissing(error)) return;
         this.#leaveBehind = true;
         this.#logger.warn('log.segment.not-removed', { segment: segment.name, error: describeError(error) });
+        if (!(error instanceof LogFailure)) return;
+        this.#syncFailure = error;
+        this.#tellSyncFailed(error);
       }
     });
   }
@@ -174,7 +192,7 @@ export class SegmentSet {
     if (sizeBytes === 0) await this.#fileSystem.remove(path);
     else await this.#fileSystem.rename(path, path + TEMPORARY);
     // Only once it cannot be back under its name after a crash may it be written to.
-    await this.#fileSystem.syncDirectory(this.#directory);
+    await syncOrFail(this.#fileSystem, this.#directory);
     if (sizeBytes === 0) return;
     const remove = (): Promise<void> => this.#fileSystem.removeTree(path + TEMPORARY).catch(() => {});
     await this.#spares?.keep({ owner: this, path: path + TEMPORARY, sizeBytes, remove });

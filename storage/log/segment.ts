@@ -153,13 +153,22 @@ export async function createSegment(
     throw error;
   }
   try {
-    await fileSystem.syncDirectory(directory);
+    await syncOrFail(fileSystem, directory);
   } catch (error) {
     // It may come to be there after a crash, and void what is appended elsewhere until then.
     await file.close();
-    throw new LogFailure(`syncing the log's directory failed: ${describeError(error)}`, { cause: error });
+    throw error;
   }
   return { segment, file };
+}
+
+/** Makes the entries of a log's directory durable. @throws LogFailure whatever the reason */
+export async function syncOrFail(fileSystem: FileSystem, directory: string): Promise<void> {
+  try {
+    await fileSystem.syncDirectory(directory);
+  } catch (error) {
+    throw new LogFailure(`syncing the log's directory failed: ${describeError(error)}`, { cause: error });
+  }
 }
 
 /** A file of a segment that was let go of. */

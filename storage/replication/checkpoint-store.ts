@@ -1,5 +1,7 @@
 import { join } from 'node:path';
-import { type FileSystem, isMissing, type OpenFile } from '../log/file-system.ts';
+import { describeError } from '../../base/errors.ts';
+import { LogFailure } from '../../base/record-log.ts';
+import { type FileSystem, isMissing, isNoSpace, type OpenFile } from '../log/file-system.ts';
 import type { ReadCheckpointBytes } from '../lun/index-checkpoint.ts';
 
 /** Keeps one checkpoint per group. A new one takes the place of the last as a whole, or not at all. */
@@ -15,7 +17,7 @@ export interface CheckpointStore {
 
 export interface CheckpointWriter {
   write(parts: readonly Uint8Array[]): Promise<void>;
-  /** Resolves once it is durable and in place of the last one. */
+  /** Resolves once it is durable and in place of the last one. @throws LogFailure when it could not be made so */
   commit(): Promise<void>;
   /** Nothing of it is left. */
   abandon(): Promise<void>;
@@ -68,11 +70,18 @@ export class CheckpointDirectory implements CheckpointStore {
       commit: async () => {
         try {
           await file.syncData();
+        } catch (error) {
+          // All of it is written anew where there was no space for it. But that a disk has failed once is all that it says.
+          throw isNoSpace(error) ? error : notDurable(error);
         } finally {
           await file.close();
         }
         await fileSystem.rename(aside, path);
-        await fileSystem.syncDirectory(join(this.#groupsDirectory, groupId));
+        try {
+          await fileSystem.syncDirectory(join(this.#groupsDirectory, groupId));
+        } catch (error) {
+          throw notDurable(error);
+        }
       },
       abandon: async () => {
         await file.close();
@@ -90,4 +99,8 @@ export class CheckpointDirectory implements CheckpointStore {
   #path(groupId: string): string {
     return join(this.#groupsDirectory, groupId, FILE);
   }
+}
+
+function notDurable(error: unknown): LogFailure {
+  return new LogFailure(`making a checkpoint durable failed: ${describeError(error)}`, { cause: error });
 }

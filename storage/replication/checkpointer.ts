@@ -2,6 +2,7 @@ import type { Timers } from '../../base/clock.ts';
 import { crc32c } from '../../base/crc32c.ts';
 import { describeError } from '../../base/errors.ts';
 import { LogFailure, type RecordLog } from '../../base/record-log.ts';
+import { isDeviceFailure } from '../log/file-system.ts';
 import { encodeCheckpoint } from '../lun/index-checkpoint.ts';
 import type { LunTable } from '../lun/lun-table.ts';
 import type { TableSnapshot } from '../lun/table-snapshot.ts';
@@ -22,7 +23,7 @@ export interface CheckpointerPorts {
   readonly isDiskLow: () => boolean;
   readonly onWritten: (sizeBytes: number) => void;
   readonly onTrouble: (reason: string) => void;
-  /** The log failed. Final. */
+  /** The log failed, or the disk that the checkpoint was to go to. Final. */
   readonly onFailure: (error: unknown) => void;
 }
 
@@ -60,7 +61,7 @@ export class Checkpointer {
       (error: unknown) => {
         this.#running = undefined;
         this.#notBeforeMs = nowMs + CHECKPOINT_RETRY_MS;
-        if (error instanceof LogFailure) this.#ports.onFailure(error);
+        if (error instanceof LogFailure || isDeviceFailure(error)) this.#ports.onFailure(error);
         else if (!this.#stopped) this.#ports.onTrouble(describeError(error));
       },
     );

@@ -44,6 +44,7 @@ export class LogWriter {
     this.#log = log;
     this.#events = events;
     this.#timers = timers;
+    log.onFailure?.((failure) => this.#fail(failure));
   }
 
   /** @param firstIndex the number the first of them must get */
@@ -125,9 +126,14 @@ export class LogWriter {
       this.#syncingUntil = 0;
       this.#events.onFull(cut);
     } else {
-      this.#stopped = true;
-      this.#events.onFailure(error);
+      this.#fail(error);
     }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#events.onFailure(error);
   }
 
   #synced(cut: number): void {

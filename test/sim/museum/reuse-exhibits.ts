@@ -51,7 +51,7 @@ export const REUSE_EXHIBITS: readonly Exhibit[] = [
     edits: [
       {
         file: 'storage/log/segment-set.ts',
-        sound: 'await this.#fileSystem.syncDirectory(this.#directory);\n    if (sizeBytes === 0) return;',
+        sound: 'await syncOrFail(this.#fileSystem, this.#directory);\n    if (sizeBytes === 0) return;',
         faulty: 'if (sizeBytes === 0) return this.#fileSystem.syncDirectory(this.#directory);',
       },
     ],
