@@ -1,4 +1,4 @@
-import type { AddedBootFileDocument } from './contract/boot-files.ts';
+import type { AddedBootFileDocument, RemovedBootFileDocument } from './contract/boot-files.ts';
 import type { CopyReadingDocument } from './contract/group-start.ts';
 import type { JoinAnswerDocument, JoinRequestDocument } from './contract/join.ts';
 import type { LunDocument } from './contract/luns.ts';
@@ -15,6 +15,8 @@ export interface NodeServices {
   importImage(request: ImportRequest): Promise<{ readonly image: string; readonly version: number }>;
   /** Stores a boot file here and tells the cluster of it. @throws OperationError */
   addBootFile(name: string, bytes: Uint8Array): Promise<AddedBootFileDocument>;
+  /** @param by whose word it is. @throws OperationError when there is none, or machines could not boot without it */
+  removeBootFile(name: string, by: string): Promise<RemovedBootFileDocument>;
   status(): Promise<NodeStatusDocument>;
   /** Reads everything through from now on, or goes on with it. */
   startScrub(): Promise<IntegrityDocument>;

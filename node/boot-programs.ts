@@ -32,6 +32,11 @@ export class BootPrograms {
     return (await this.#uploaded(name)) ?? (await this.#fromFolder(name));
   }
 
+  /** Whether it is there without having been uploaded. */
+  async isInFolder(name: string): Promise<boolean> {
+    return PROGRAM_NAME.test(name) && (await this.#fromFolder(name)) !== undefined;
+  }
+
   /** Those of the names that this node has nowhere. */
   async missing(names: readonly string[]): Promise<string[]> {
     const found = await Promise.all(names.map((name) => this.open(name)));

@@ -1,3 +1,4 @@
+import type { RemovedBootFileDocument } from '../api/contract/boot-files.ts';
 import type { CopyReadingDocument } from '../api/contract/group-start.ts';
 import type { LunDocument } from '../api/contract/luns.ts';
 import type { IntegrityDocument, NodeStatusDocument } from '../api/contract/status.ts';
@@ -5,6 +6,7 @@ import type { HeldContent, ImportRequest, MembershipServices, NodeServices } fro
 import { propose } from '../api/serve-route.ts';
 import type { Clock } from '../base/clock.ts';
 import type { CounterSet } from '../base/counters.ts';
+import { OperationError } from '../base/errors.ts';
 import type { ClusterView } from '../cluster/ports.ts';
 import { acceptedLoss } from '../cluster/state/disks.ts';
 import type { ClusterState, PortalGroupRecord } from '../cluster/state/model.ts';
@@ -85,7 +87,28 @@ export class LocalServices implements NodeServices {
     const { bootFiles, cluster } = this.#options;
     const stored = await bootFiles.put(name, bytes);
     await propose(cluster, { type: 'addBootFile', ...stored, holder: cluster.nodeId });
+    // The same content may just have been removed.
+    await bootFiles.put(name, bytes);
     return stored;
+  }
+
+  async removeBootFile(name: string, by: string): Promise<RemovedBootFileDocument> {
+    const { cluster, bootPrograms, neededPrograms, clock } = this.#options;
+    const { settings, bootFiles } = await cluster.linearizableState();
+    const isNeeded = settings.dhcp.mode !== 'off' && neededPrograms.includes(name);
+    if (isNeeded && Object.hasOwn(bootFiles, name) && !(await bootPrograms.isInFolder(name))) {
+      throw new OperationError(
+        `machines are told to load ${name}, and node ${cluster.nodeId} has it from nowhere else: without it they could not boot`,
+        {
+          kind: 'conflict',
+          code: 'boot-file-in-use',
+          got: name,
+          accepted: `another program under the same name ("boot-file add"), or iPXE installed on every node first`,
+        },
+      );
+    }
+    await propose(cluster, { type: 'removeBootFile', name, atMs: clock.wallMs(), by });
+    return { name };
   }
 
   beginBoot(client: string): Promise<BeginBootAnswer> {

@@ -82,6 +82,10 @@ function portalGroupCommands(group: Command, asking: Asking): void {
     .option('--port <n>', 'its port (else that of the others)', parseCount)
     .option('--id <id>', 'its id (else the next pgN)')
     .option('--on <node>', 'a node to keep a copy (repeatable; else chosen as for balance)', collect)
+    .option(
+      '--of-former-node',
+      'though a node that was removed had the address; its host must have it no more',
+    )
     .action(
       asking((context, address: string, options: AddPortalGroupOptions) =>
         addPortalGroup(context, address, options),

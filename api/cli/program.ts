@@ -4,7 +4,7 @@ import { OperationError } from '../../base/errors.ts';
 import type { CliIo } from './cli-io.ts';
 import { clientCommands } from './client-program.ts';
 import { type CommandContext, type GlobalOptions, makeContext } from './command-context.ts';
-import { addBootFile, listBootFiles } from './commands/boot-files.ts';
+import { addBootFile, listBootFiles, removeBootFile } from './commands/boot-files.ts';
 import { type StartFromOptions, startGroupFrom } from './commands/group-start.ts';
 import { importImage, listImages } from './commands/images.ts';
 import { listLuns } from './commands/luns.ts';
@@ -159,6 +159,11 @@ function bootFileCommands(program: Command, asking: Asking): void {
     .command('list')
     .description('uploaded programs')
     .action(asking((context) => listBootFiles(context)));
+  bootFile
+    .command('remove')
+    .description('remove an uploaded program that machines can do without')
+    .argument('<name>', 'the name it is served under')
+    .action(asking((context, name: string) => removeBootFile(context, name)));
 }
 
 function groupStartCommand(program: Command, asking: Asking): void {

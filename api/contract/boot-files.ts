@@ -23,3 +23,6 @@ export const addedBootFileSchema = Type.Object({
 export type AddedBootFileDocument = Static<typeof addedBootFileSchema>;
 
 export const bootFileParamsSchema = Type.Object({ name: fileNameSchema });
+
+export const removedBootFileSchema = Type.Object({ name: Type.String() });
+export type RemovedBootFileDocument = Static<typeof removedBootFileSchema>;

@@ -9,6 +9,9 @@ export const newPortalGroupSchema = Type.Object(
     replicas: Type.Optional(
       Type.Array(nameSchema, { minItems: 1, maxItems: 9, description: 'the nodes to keep a copy' }),
     ),
+    ofFormerNode: Type.Optional(
+      Type.Boolean({ description: 'whether the address may be one that a removed node had' }),
+    ),
   },
   {
     additionalProperties: false,

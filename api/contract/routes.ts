@@ -1,6 +1,11 @@
 import type { Static, TObject, TSchema } from 'typebox';
 import Type from 'typebox';
-import { addedBootFileSchema, bootFileListSchema, bootFileParamsSchema } from './boot-files.ts';
+import {
+  addedBootFileSchema,
+  bootFileListSchema,
+  bootFileParamsSchema,
+  removedBootFileSchema,
+} from './boot-files.ts';
 import {
   chapChangedSchema,
   clientListSchema,
@@ -330,6 +335,14 @@ export const routes = {
     body: 'bytes',
     status: 201,
     response: addedBootFileSchema,
+  }),
+  removeBootFile: define({
+    method: 'DELETE',
+    path: '/boot-files/:name',
+    summary: 'Remove an uploaded network boot program that machines can do without',
+    params: bootFileParamsSchema,
+    status: 200,
+    response: removedBootFileSchema,
   }),
   getOpenApi: define({
     method: 'GET',

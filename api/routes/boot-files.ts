@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { ApiError } from '../api-error.ts';
+import { checkToken } from '../authentication.ts';
 import { MAX_BOOT_FILE_BYTES } from '../contract/limits.ts';
 import { routes } from '../contract/routes.ts';
 import { bootFileDocument } from '../documents.ts';
@@ -22,5 +23,10 @@ export function bootFileRoutes(app: FastifyInstance, { cluster, services }: ApiC
       });
     }
     return services.addBootFile(params.name, bytes);
+  });
+
+  serveRoute(app, routes.removeBootFile, async ({ params, http }) => {
+    const by = checkToken(http.headers.authorization, cluster.state().tokens).id;
+    return services.removeBootFile(params.name, by);
   });
 }

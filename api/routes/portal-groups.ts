@@ -14,7 +14,7 @@ export function portalGroupRoutes(app: FastifyInstance, { cluster, services }: A
 
   serveRoute(app, routes.addPortalGroup, async ({ body, http }) => {
     const state = await cluster.linearizableState();
-    const { address, replicas } = body;
+    const { address, replicas, ofFormerNode } = body;
     const group = body.id ?? nextId(state);
     const port = body.port ?? Object.values(state.portalGroups)[0]?.port ?? DEFAULT_ISCSI_PORT;
     await propose(cluster, {
@@ -23,6 +23,7 @@ export function portalGroupRoutes(app: FastifyInstance, { cluster, services }: A
       address,
       port,
       ...(replicas === undefined ? {} : { replicas }),
+      ...(ofFormerNode === true ? { ofFormerNode } : {}),
       ...said(http.headers.authorization),
     });
     const added = cluster.state().portalGroups[group];

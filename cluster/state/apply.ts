@@ -2,7 +2,7 @@ import { setClientChap, setClientSources, settleClientChap } from './client-acce
 import { addClient, removeClient, setClientMultipath } from './clients.ts';
 import { checkShape } from './command-shape.ts';
 import type { Command } from './commands.ts';
-import { addBootFile, addImageVersion, bootFileHeld, imageHeld } from './contents.ts';
+import { changeContents } from './contents.ts';
 import { identifyDisk, startGroupFrom } from './disks.ts';
 import {
   addNode,
@@ -28,7 +28,7 @@ export type { Outcome } from './outcome.ts';
  * Accepted commands answer with: registerNode, fenceNode {nodeId, incarnation}; shrinkInSync, expandInSync
  * {group, epoch}; addImageVersion, imageHeld {image, version}; addClient, removeClient, setClientChap,
  * settleClientChap, setClientSources, setClientMultipath the ClientRecord;
- * addBootFile, bootFileHeld {name, sha256}; createJoinToken {id, expiresAtMs}; revokeJoinToken {id}; addNode
+ * addBootFile, bootFileHeld {name, sha256}; removeBootFile {name}; createJoinToken {id, expiresAtMs}; revokeJoinToken {id}; addNode
  * {nodeId, raftId}; drainNode, undrainNode, removeNode {nodeId}; replaceNode {nodeId, replacement}; moveGroup,
  * addReplica, dropReplica, addPortalGroup {group, epoch}; removePortalGroup {group}; describeNode, setNode {nodeId}; setCluster {}; setPortalGroup {group}.
  */
@@ -49,9 +49,11 @@ export function apply(state: ClusterState, command: Command): Outcome {
     case 'expandInSync':
       return expandInSync(state, command);
     case 'addImageVersion':
-      return addImageVersion(state, command);
     case 'imageHeld':
-      return imageHeld(state, command);
+    case 'addBootFile':
+    case 'removeBootFile':
+    case 'bootFileHeld':
+      return changeContents(state, command);
     case 'addClient':
       return addClient(state, command);
     case 'removeClient':
@@ -64,10 +66,6 @@ export function apply(state: ClusterState, command: Command): Outcome {
       return setClientSources(state, command);
     case 'setClientMultipath':
       return setClientMultipath(state, command);
-    case 'addBootFile':
-      return addBootFile(state, command);
-    case 'bootFileHeld':
-      return bootFileHeld(state, command);
     case 'createJoinToken':
       return createJoinToken(state, command);
     case 'revokeJoinToken':

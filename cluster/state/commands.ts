@@ -116,6 +116,8 @@ export type Command =
       readonly sha256: string;
       readonly holder: NodeId;
     }
+  /** Of version 7. */
+  | { readonly type: 'removeBootFile'; readonly name: string; readonly atMs: number; readonly by: string }
   | {
       readonly type: 'bootFileHeld';
       readonly name: string;
@@ -163,6 +165,8 @@ export type PolicyCommand =
       readonly port: number;
       /** Absent: as placement would have them. */
       readonly replicas?: readonly NodeId[];
+      /** Also at the address of a node that was removed. Of version 7. */
+      readonly ofFormerNode?: boolean;
       readonly atMs: number;
       readonly by: string;
     }

@@ -1,3 +1,4 @@
+import { withAudit } from './audit.ts';
 import type { Command, CommandRefusal } from './commands.ts';
 import {
   MAX_BOOT_FILES,
@@ -7,20 +8,40 @@ import {
   MAX_VERSIONS_PER_IMAGE,
 } from './limits.ts';
 import type { BootFileRecord, ClusterState, ImageRecord, ImageVersionRecord } from './model.ts';
-import { checkFileName, checkName, checkSha256, lookup } from './names.ts';
+import { checkFileName, checkName, checkSha256, lookup, namesOf } from './names.ts';
 import { unknownNode } from './nodes.ts';
 import { accepted, type Outcome, refused } from './outcome.ts';
 
 /** Image versions and boot files: what exists, and which nodes hold a verified copy. */
 
+type ContentCommand = Extract<
+  Command,
+  { type: 'addImageVersion' | 'imageHeld' | 'addBootFile' | 'removeBootFile' | 'bootFileHeld' }
+>;
+
 const SECTOR_BYTES = 512;
 const DATA_BLOCK_BYTES = 4096;
+
+export function changeContents(state: ClusterState, command: ContentCommand): Outcome {
+  switch (command.type) {
+    case 'addImageVersion':
+      return addImageVersion(state, command);
+    case 'imageHeld':
+      return imageHeld(state, command);
+    case 'addBootFile':
+      return addBootFile(state, command);
+    case 'removeBootFile':
+      return removeBootFile(state, command);
+    case 'bootFileHeld':
+      return bootFileHeld(state, command);
+  }
+}
 
 /**
  * Gives an image its next version. Told twice of the same newest content, it answers with the version that
  * exists, so that a request of unknown outcome can be sent again.
  */
-export function addImageVersion(
+function addImageVersion(
   state: ClusterState,
   command: Extract<Command, { type: 'addImageVersion' }>,
 ): Outcome {
@@ -100,7 +121,7 @@ function checkImageCount(state: ClusterState, image: ImageRecord): CommandRefusa
 }
 
 /** A node has fetched and verified every chunk. */
-export function imageHeld(state: ClusterState, command: Extract<Command, { type: 'imageHeld' }>): Outcome {
+function imageHeld(state: ClusterState, command: Extract<Command, { type: 'imageHeld' }>): Outcome {
   const image = lookup(state.images, command.image);
   const version = image?.versions.find((v) => v.version === command.version);
   if (image === undefined || version === undefined) {
@@ -124,10 +145,7 @@ function withImage(state: ClusterState, image: ImageRecord): ClusterState {
 }
 
 /** Adds a boot file, or replaces the content of the one with that name. */
-export function addBootFile(
-  state: ClusterState,
-  command: Extract<Command, { type: 'addBootFile' }>,
-): Outcome {
+function addBootFile(state: ClusterState, command: Extract<Command, { type: 'addBootFile' }>): Outcome {
   const { name, sizeBytes, sha256, holder } = command;
   const refusal = checkFileName(name) ?? checkSha256(`boot file ${name}`, sha256);
   if (refusal !== undefined) return refused(state, refusal);
@@ -149,20 +167,10 @@ export function addBootFile(
 }
 
 /** A node has fetched and verified a boot file. */
-export function bootFileHeld(
-  state: ClusterState,
-  command: Extract<Command, { type: 'bootFileHeld' }>,
-): Outcome {
+function bootFileHeld(state: ClusterState, command: Extract<Command, { type: 'bootFileHeld' }>): Outcome {
   const { name, sha256, holder } = command;
   const file = lookup(state.bootFiles, name);
-  if (file === undefined) {
-    return refused(state, {
-      kind: 'not-found',
-      code: 'unknown-boot-file',
-      message: `there is no boot file "${name}"`,
-      got: name,
-    });
-  }
+  if (file === undefined) return unknownBootFile(state, name);
   if (file.sha256 !== sha256) {
     return refused(state, {
       kind: 'conflict',
@@ -175,6 +183,28 @@ export function bootFileHeld(
   if (lookup(state.nodes, holder) === undefined) return unknownNode(state, holder);
   if (file.holders.includes(holder)) return accepted(state, { name, sha256 });
   return accepted(withBootFile(state, { ...file, holders: [...file.holders, holder] }), { name, sha256 });
+}
+
+/** Nothing is served under that name any more, but what nodes have of their own. */
+function removeBootFile(
+  state: ClusterState,
+  { name, atMs, by }: Extract<Command, { type: 'removeBootFile' }>,
+): Outcome {
+  const file = lookup(state.bootFiles, name);
+  if (file === undefined) return unknownBootFile(state, name);
+  const { [name]: _, ...bootFiles } = state.bootFiles;
+  const detail = `${name} (${file.sha256}), by ${by}`;
+  return accepted(withAudit({ ...state, bootFiles }, atMs, 'boot-file-removed', detail), { name });
+}
+
+function unknownBootFile(state: ClusterState, name: string): Outcome {
+  return refused(state, {
+    kind: 'not-found',
+    code: 'unknown-boot-file',
+    message: `there is no boot file "${name}"`,
+    got: name,
+    accepted: namesOf(state.bootFiles) || 'no boot file has been added yet',
+  });
 }
 
 function withBootFile(state: ClusterState, file: BootFileRecord): ClusterState {

@@ -4,11 +4,12 @@ import type { Command, CommandRefusal } from './commands.ts';
 import { MAX_JOIN_TOKEN_MS, MAX_JOIN_TOKENS, MAX_NODES, MAX_REMOVED_NODES } from './limits.ts';
 import type { ClusterState, JoinTokenRecord, NodeEndpoints, NodeId, NodeRecord } from './model.ts';
 import { checkName, checkSha256, lookup, namesOf } from './names.ts';
+import { endpointsOfNode, hostOf, isLoopback, removedNode } from './node-addresses.ts';
 import { unknownNode, withoutReplica } from './nodes.ts';
 import { accepted, type Outcome, refused } from './outcome.ts';
 import { changeGroups, isLeaving } from './primaries.ts';
 import { obstaclesToRemoval } from './removal.ts';
-import { withRaisedVersion } from './versions.ts';
+import { ADDRESSES_VERSION, versionOf, withRaisedVersion } from './versions.ts';
 
 /** How nodes come and go. Raft's own members follow this list; see ../membership-plan.ts. */
 
@@ -131,6 +132,23 @@ function checkEndpoints(state: ClusterState, endpoints: NodeEndpoints): CommandR
     const message = `node ${node.nodeId} has its ${name} service at ${endpoints[name]}`;
     return conflict('endpoint-taken', message, endpoints[name], 'addresses that no other node has');
   }
+  return versionOf(state) < ADDRESSES_VERSION ? undefined : checkAgainstPortals(state, endpoints);
+}
+
+/** A portal's address is on whichever host serves it. */
+function checkAgainstPortals(
+  { portalGroups }: ClusterState,
+  endpoints: NodeEndpoints,
+): CommandRefusal | undefined {
+  for (const { id, address, port } of Object.values(portalGroups)) {
+    const all = endpointsOfNode({ endpoints });
+    const own = all.find((endpoint) =>
+      isLoopback(address) ? endpoint === `${address}:${port}` : hostOf(endpoint) === address,
+    );
+    if (own === undefined) continue;
+    const message = `${address} is the address of portal group ${id}, which moves`;
+    return conflict('endpoint-is-portal', message, own, 'an address that no portal group has');
+  }
   return undefined;
 }
 
@@ -193,7 +211,7 @@ export function removeNode(state: ClusterState, command: OfType<'removeNode'>): 
       accepted: 'a node that has been drained, or one that is down and that nothing depends on',
     });
   }
-  const removed = { nodeId, raftId: node.raftId, removedAtMs: atMs };
+  const removed = removedNode(state, node, atMs);
   const { [nodeId]: _, ...nodes } = state.nodes;
   const rest = changeGroups({ ...state, nodes }, (group, groups) =>
     withoutReplica(group, groups, nodes, nodeId),

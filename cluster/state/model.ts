@@ -101,6 +101,8 @@ export interface RemovedNodeRecord {
   readonly nodeId: NodeId;
   readonly raftId: number;
   readonly removedAtMs: number;
+  /** IPv4 addresses that it had last, which its host may have still. Absent: removed before version 7 of the configuration. */
+  readonly addresses?: readonly string[];
 }
 
 /** Lets one new node in, once. */

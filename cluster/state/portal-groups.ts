@@ -5,6 +5,7 @@ import { candidates, replicasWanted } from './copies.ts';
 import { MAX_PORTAL_GROUPS } from './limits.ts';
 import type { ClusterState, NodeId, PortalGroupRecord } from './model.ts';
 import { checkName, ipv4Number, lookup } from './names.ts';
+import { endpointsOfNode, formerNodeAt, hostOf, isLoopback } from './node-addresses.ts';
 import { accepted, type Outcome, refused, unknownGroup } from './outcome.ts';
 import { isLeaving, isUp, memberOf } from './primaries.ts';
 
@@ -17,8 +18,9 @@ type OfType<T extends Command['type']> = Extract<Command, { type: T }>;
  * directory its copy is in (`withFounders`): a member in sync over nothing that can be told apart could not be missed.
  */
 export function addPortalGroup(state: ClusterState, command: OfType<'addPortalGroup'>): Outcome {
-  const { group: id, address, port, atMs, by } = command;
-  const refusal = checkId(state, id) ?? checkPortal(state, address, port);
+  const { group: id, address, port, atMs, by, ofFormerNode = false } = command;
+  const former = ofFormerNode ? undefined : checkAgainstFormerNodes(state, address);
+  const refusal = checkId(state, id) ?? checkPortal(state, address, port) ?? former;
   if (refusal !== undefined) return refused(state, refusal);
   const replicas = command.replicas ?? chosenReplicas(state);
   const unfit = checkReplicas(state, replicas);
@@ -78,10 +80,6 @@ function checkId(state: ClusterState, id: string): CommandRefusal | undefined {
   return conflict('too-many-portal-groups', `there are ${count} portal groups`, count, 'one removed first');
 }
 
-function isLoopback(address: string): boolean {
-  return address.startsWith('127.');
-}
-
 /** The rules by which `init` takes portals, beside what has come since. */
 function checkPortal(state: ClusterState, address: string, port: number): CommandRefusal | undefined {
   if (ipv4Number(address) === undefined || address === '0.0.0.0' || address === '255.255.255.255') {
@@ -117,11 +115,9 @@ function checkAgainstNodes(
   address: string,
   port: number,
 ): CommandRefusal | undefined {
-  for (const { nodeId, endpoints, workers = [] } of Object.values(nodes)) {
-    const all = [
-      ...(Object.values(endpoints) as string[]),
-      ...workers.flatMap(({ replication, iscsi }) => [replication, iscsi]),
-    ];
+  for (const node of Object.values(nodes)) {
+    const { nodeId } = node;
+    const all = endpointsOfNode(node);
     const own = all.filter((endpoint) => hostOf(endpoint) === address);
     if (own.length > 0 && (!isLoopback(address) || own.includes(`${address}:${port}`))) {
       const message = `${address}:${port} belongs to node ${nodeId} and could not move`;
@@ -135,8 +131,15 @@ function checkAgainstNodes(
   return undefined;
 }
 
-function hostOf(endpoint: string): string {
-  return endpoint.slice(0, endpoint.lastIndexOf(':'));
+/** Its host may be up, without our program, and go on answering for the address that it has. */
+function checkAgainstFormerNodes(state: ClusterState, address: string): CommandRefusal | undefined {
+  const former = formerNodeAt(state, address);
+  if (former === undefined) return undefined;
+  const { nodeId, removedAtMs } = former;
+  const since = new Date(removedAtMs).toISOString();
+  const message = `${address} was the address of node ${nodeId}, which was removed on ${since}: if its host has it still, two would answer for it`;
+  const accepted = `an address that no node had; or this one with --of-former-node, once the host of ${nodeId} has it no more`;
+  return conflict('portal-was-node', message, address, accepted);
 }
 
 function checkAgainstClients(

@@ -2,6 +2,7 @@ import { CLUSTER_RECOVERED, withAudit } from './audit.ts';
 import { RECOVERY_EPOCH_STEP } from './limits.ts';
 import { withoutHolder } from './membership.ts';
 import type { ClusterState, InSyncMember, NodeId, PortalGroupRecord, RemovedNodeRecord } from './model.ts';
+import { removedNode } from './node-addresses.ts';
 import { choosePrimary, groupsInOrder } from './primaries.ts';
 
 /** What is left of a cluster whose majority is lost for good. */
@@ -35,9 +36,9 @@ export function recoverState(
   const nodes = Object.fromEntries(
     all.filter((node) => survivors.includes(node.nodeId)).map((node) => [node.nodeId, node]),
   );
-  const removed = lost.map(({ nodeId, raftId }): [NodeId, RemovedNodeRecord] => [
-    nodeId,
-    { nodeId, raftId, removedAtMs: atMs },
+  const removed = lost.map((node): [NodeId, RemovedNodeRecord] => [
+    node.nodeId,
+    removedNode(state, node, atMs),
   ]);
   const staleGroups: string[] = [];
   const lostGroups: string[] = [];

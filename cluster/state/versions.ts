@@ -49,10 +49,18 @@ export const GROUPS_VERSION = 5;
 /** The sixth brought copies that are known to have everything although they have left the set. */
 export const SUCCESSION_VERSION = 6;
 
+/**
+ * The seventh remembers the addresses of nodes that were removed, and keeps portal groups and new nodes from each other's. Boot
+ * files can be removed.
+ */
+export const ADDRESSES_VERSION = 7;
+
 /** Those of this program. */
 export const STATE_VERSIONS: StateVersions = {
-  newest: SUCCESSION_VERSION,
+  newest: ADDRESSES_VERSION,
   neededBy: (command) => {
+    if (command.type === 'removeBootFile') return ADDRESSES_VERSION;
+    if (command.type === 'addPortalGroup' && command.ofFormerNode !== undefined) return ADDRESSES_VERSION;
     if (command.type === 'addPortalGroup' || command.type === 'removePortalGroup') return GROUPS_VERSION;
     if (command.type === 'registerNode' && (command.boot !== undefined || command.retired !== undefined)) {
       return SUCCESSION_VERSION;

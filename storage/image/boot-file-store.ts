@@ -73,6 +73,13 @@ export class BootFileStore {
     return stored;
   }
 
+  /** It is no error when it is not here. */
+  async remove(sha256: string): Promise<void> {
+    if (!SHA256.test(sha256)) return;
+    await this.#fileSystem.removeTree(join(this.#directory, sha256));
+    await this.#fileSystem.syncDirectory(this.#directory);
+  }
+
   /** @returns undefined when it is not held here, or is held damaged (which is counted) */
   async get(sha256: string): Promise<Uint8Array | undefined> {
     if (!SHA256.test(sha256)) return undefined;

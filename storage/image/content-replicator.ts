@@ -7,6 +7,7 @@ import { type ContentFetcher, fetchFromAny } from './content-fetcher.ts';
 import { sha256Hex } from './content-hash.ts';
 import { ImageReceiver } from './image-receiver.ts';
 import type { ImageStore } from './image-store.ts';
+import { BOOT_FILE_KEPT_MS } from './limits.ts';
 import {
   type ContentItem,
   decideReplication,
@@ -53,6 +54,8 @@ export class ContentReplicator {
   readonly #errors = new Map<string, string>();
   readonly #running = new Set<Promise<void>>();
   #cancelWake: CancelTimer | undefined;
+  /** Contents of boot files that nothing is known of any more, each with what ends its time here. */
+  readonly #leaving = new Map<string, CancelTimer>();
 
   constructor(options: ContentReplicatorOptions) {
     this.#options = options;
@@ -62,6 +65,7 @@ export class ContentReplicator {
 
   /** Takes what is wanted from now on; cheap to call with every change of the cluster's state. */
   update(wanted: WantedContent): void {
+    this.#followBootFiles(wanted);
     this.#wanted = wanted;
     const keys = new Set(itemsOf(wanted).map(itemKey));
     for (const [key, state] of this.#states) {
@@ -87,7 +91,34 @@ export class ContentReplicator {
   async stop(): Promise<void> {
     this.#abort.abort();
     this.#cancelWake?.();
+    for (const cancel of this.#leaving.values()) cancel();
     await Promise.all(this.#running);
+  }
+
+  /** What was known and is known no more is removed after a while; what a start finds here is left alone. */
+  #followBootFiles({ bootFiles }: WantedContent): void {
+    const known = new Set(bootFiles.map(({ sha256 }) => sha256));
+    for (const { sha256 } of this.#wanted.bootFiles) {
+      if (known.has(sha256) || this.#leaving.has(sha256)) continue;
+      const remove = (): void => void this.#removeBootFile(sha256);
+      this.#leaving.set(sha256, this.#options.timers.setTimer(BOOT_FILE_KEPT_MS, remove));
+    }
+    for (const [sha256, cancel] of this.#leaving) {
+      if (!known.has(sha256)) continue;
+      cancel();
+      this.#leaving.delete(sha256);
+    }
+  }
+
+  async #removeBootFile(sha256: string): Promise<void> {
+    this.#leaving.delete(sha256);
+    const { bootFiles, logger } = this.#options;
+    try {
+      await bootFiles.remove(sha256);
+      logger.info('boot-file.removed', { sha256 });
+    } catch (error) {
+      logger.warn('boot-file.not-removed', { sha256, error: describeError(error) });
+    }
   }
 
   #decide(): void {

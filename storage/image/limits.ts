@@ -18,6 +18,8 @@ export const TRIES_PER_HOLDER = 2;
 /** Wait before something that failed is tried again; doubles with every failure, up to the second. */
 export const RETRY_FIRST_MS = 500;
 export const RETRY_LAST_MS = 30_000;
+/** A boot file that the cluster knows no more stays on the disk for so long: changes come in a row, and the next may want it. */
+export const BOOT_FILE_KEPT_MS = 60_000;
 export const MAX_BOOT_FILE_BYTES = 16 * 1024 * 1024;
 /** The image cache reads and keeps pages of this size: a boot reads far more around what it asks for first. */
 export const CACHE_PAGE_BYTES = 64 * 1024;

@@ -99,6 +99,13 @@ export class FakeNodeServices implements NodeServices {
     return { name, sizeBytes: bytes.length, sha256 };
   }
 
+  async removeBootFile(name: string, by: string) {
+    const result = this.#cluster.apply({ type: 'removeBootFile', name, atMs: 1, by });
+    if (!result.ok) throw new OperationError(result.error.message, result.error);
+    this.bootFiles.delete(name);
+    return { name };
+  }
+
   async status(): Promise<NodeStatusDocument> {
     if (this.statusError !== undefined) throw this.statusError;
     return SAMPLE_STATUS;

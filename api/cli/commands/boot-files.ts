@@ -30,6 +30,12 @@ export async function listBootFiles(context: CommandContext): Promise<void> {
   print(context, document, text === '' ? 'No boot files were uploaded; iPXE’s own are served\n' : text);
 }
 
+/** `bootfabric boot-file remove` */
+export async function removeBootFile(context: CommandContext, name: string): Promise<void> {
+  const removed = await context.api.call(routes.removeBootFile, { params: { name } });
+  print(context, removed, `Boot file ${removed.name} is removed\n`);
+}
+
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }

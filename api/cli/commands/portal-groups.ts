@@ -13,13 +13,14 @@ export interface AddPortalGroupOptions {
   readonly id?: string;
   readonly port?: number;
   readonly on?: readonly string[];
+  readonly ofFormerNode?: boolean;
 }
 
 /** `bootfabric portal-group add` */
 export async function addPortalGroup(
   context: CommandContext,
   address: string,
-  { id, port, on }: AddPortalGroupOptions,
+  { id, port, on, ofFormerNode }: AddPortalGroupOptions,
 ): Promise<void> {
   const added = await context.api.call(routes.addPortalGroup, {
     body: {
@@ -27,6 +28,7 @@ export async function addPortalGroup(
       ...(id === undefined ? {} : { id }),
       ...(port === undefined ? {} : { port }),
       ...(on === undefined ? {} : { replicas: [...on] }),
+      ...(ofFormerNode === undefined ? {} : { ofFormerNode }),
     },
   });
   print(context, added, `Portal group ${added.id} at ${added.portal}, on ${added.replicas.join(', ')}\n`);

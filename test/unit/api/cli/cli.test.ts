@@ -399,14 +399,6 @@ describe('what else there is to see', () => {
     const { out } = await cli(['lun', 'list']);
     expect(out).toMatch(/^1 +pc1 +win11 \(1\) +1 GiB +discard +4 KiB +pg1 at 127\.0\.0\.21:3260 +n1 +1$/m);
   });
-
-  it('boot files, stored under their own or another name', async () => {
-    const file = join(scratch, 'snponly.efi');
-    await writeFile(file, 'MZ');
-    expect((await cli(['boot-file', 'add', file])).out).toBe('Boot file snponly.efi (2 B) is stored\n');
-    expect((await cli(['boot-file', 'add', file, '--name', 'other.efi'])).code).toBe(0);
-    expect((await cli(['boot-file', 'list'])).out).toMatch(/^other\.efi +2 B +n1 +[0-9a-f]{64}$/m);
-  });
 });
 
 describe('init and start', () => {

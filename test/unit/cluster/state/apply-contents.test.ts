@@ -176,6 +176,25 @@ describe('images and boot files', () => {
   });
 });
 
+describe('removeBootFile', () => {
+  const file = {
+    type: 'addBootFile',
+    name: 'ipxe.efi',
+    sizeBytes: 9,
+    sha256: sha('a'),
+    holder: 'n1',
+  } as const;
+  const remove: Command = { type: 'removeBootFile', name: 'ipxe.efi', atMs: 5, by: 'admin' };
+
+  it('forgets it, once, remembers who said so, and leaves the name free', () => {
+    const state = applyAll(runningCluster(), file, { ...file, name: 'other.efi' }, remove);
+    expect(Object.keys(state.bootFiles)).toEqual(['other.efi']);
+    expect(state.audit.at(-1)).toMatchObject({ event: 'boot-file-removed', atMs: 5 });
+    expect(refusal(state, remove)).toMatchObject({ code: 'unknown-boot-file', accepted: 'other.efi' });
+    expect(applyAll(state, file).bootFiles['ipxe.efi']?.holders).toEqual(['n1']);
+  });
+});
+
 describe('malformed commands', () => {
   it.each([
     [undefined, 'unknown-command'],

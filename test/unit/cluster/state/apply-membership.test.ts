@@ -49,6 +49,20 @@ describe('a join token', () => {
     for (const g of Object.values(state.portalGroups)) expect(g.replicas).not.toContain('n4');
   });
 
+  it('lets in none at the address of a portal group, once every member knows of that', () => {
+    const groups = runningCluster().portalGroups;
+    const pg1 = { ...(groups['pg1'] as (typeof groups)[string]), address: '198.51.100.4' };
+    const state = { ...runningCluster(), portalGroups: { ...groups, pg1 } };
+    const older = applyAll({ ...state, stateVersion: 6 }, token('t1', '1'));
+    const newer = applyAll({ ...state, stateVersion: 7 }, token('t1', '1'));
+    expect(apply(older, join(4, '1')).result.ok).toBe(true);
+    expect(refusalOf(newer, join(4, '1'))).toMatchObject({
+      code: 'endpoint-is-portal',
+      message: '198.51.100.4 is the address of portal group pg1, which moves',
+    });
+    expect(apply(newer, join(5, '1')).result.ok).toBe(true);
+  });
+
   it('expires by the time that the request carries', () => {
     const state = applyAll(runningCluster(), token('t1', '1'));
     expect(refusalOf(state, join(4, '1', { atMs: 2000 })).code).toBe('join-token-expired');

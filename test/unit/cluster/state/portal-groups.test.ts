@@ -112,6 +112,37 @@ describe('addPortalGroup', () => {
   });
 });
 
+describe('the address of a node that has left', () => {
+  const leave: readonly Command[] = [
+    fence(4, 'a'),
+    { type: 'removeNode', nodeId: 'n4', atMs: 9, by: 'admin' },
+  ];
+  const address = '198.51.100.4';
+  const outside = { settings: { ...runningCluster(4, 0).settings, dhcp: { mode: 'off', leaseSeconds: 60 } } };
+  const cluster = (stateVersion: number): ClusterState =>
+    ({ ...runningCluster(4, 4), ...outside, stateVersion }) as ClusterState;
+
+  it('is no portal, but where an administrator knows that its host has it no more', () => {
+    const left = applyAll(cluster(7), ...leave);
+    expect(left.removedNodes['n4']?.addresses).toEqual([address]);
+    const { result } = apply(left, add({ address }));
+    expect(result).toMatchObject({
+      ok: false,
+      error: { code: 'portal-was-node', message: expect.stringContaining('node n4') as string },
+    });
+    expect(refusal(left, add({ address, ofFormerNode: true }))).toBeUndefined();
+    expect(refusal(left, add({ address: '198.51.100.5' }))).toBeUndefined();
+    // What the cluster has now is not to be had in any case.
+    expect(refusal(left, add({ address: '198.51.100.1', ofFormerNode: true }))).toBe('portal-is-node');
+  });
+
+  it('is not remembered while a member does not know of that', () => {
+    const left = applyAll(cluster(6), ...leave);
+    expect(left.removedNodes['n4']).toEqual({ nodeId: 'n4', raftId: 4, removedAtMs: 9 });
+    expect(refusal(left, add({ address }))).toBeUndefined();
+  });
+});
+
 describe('removePortalGroup', () => {
   it('takes an empty one only, never the last, and gives its id to no other', () => {
     const state = applyAll(runningCluster(3, 2), add());

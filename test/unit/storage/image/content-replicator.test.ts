@@ -6,7 +6,7 @@ import { silentLogger } from '../../../../base/logger.ts';
 import { BootFileStore } from '../../../../storage/image/boot-file-store.ts';
 import { ContentReplicator } from '../../../../storage/image/content-replicator.ts';
 import { ImageStore } from '../../../../storage/image/image-store.ts';
-import { MAX_FETCHES, RETRY_LAST_MS } from '../../../../storage/image/limits.ts';
+import { BOOT_FILE_KEPT_MS, MAX_FETCHES, RETRY_LAST_MS } from '../../../../storage/image/limits.ts';
 import {
   type ContentItem,
   decideReplication,
@@ -145,6 +145,28 @@ describe('ContentReplicator', () => {
     await vi.waitFor(() => expect(phases(replicator)).toEqual(['held']), SLOW_DISK);
     expect(await store.verify({ name: 'golden', version: 1 }, manifestSha256)).toEqual({ outcome: 'sound' });
     expect([fetcher.asked, told]).toEqual([[], []]);
+    await replicator.stop();
+  });
+
+  it('removes a boot file that the cluster knows no more, after a while, unless it is wanted again', async () => {
+    const { replicator, clock, bootFiles } = await newReplicator(new StoreFetcher({}));
+    await bootFiles.put('f', Buffer.from('abc'));
+    const { sha256: other } = await bootFiles.put('g', Buffer.from('other'));
+    const file = { name: 'f', sha256: abc, holders: ['me'] };
+    const wanted = { images: [], bootFiles: [file] };
+    const nothing = { images: [], bootFiles: [] };
+    replicator.update(wanted);
+    replicator.update(nothing);
+    clock.advance(BOOT_FILE_KEPT_MS - 1);
+    replicator.update({ images: [], bootFiles: [{ ...file, name: 'under another name' }] });
+    clock.advance(2 * BOOT_FILE_KEPT_MS);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(await bootFiles.get(abc)).toBeDefined();
+    replicator.update(nothing);
+    clock.advance(BOOT_FILE_KEPT_MS);
+    await vi.waitFor(async () => expect(await bootFiles.get(abc)).toBeUndefined(), SLOW_DISK);
+    // Of what it has never heard, it cannot know whether the cluster is about to.
+    expect(await bootFiles.get(other)).toBeDefined();
     await replicator.stop();
   });
 
