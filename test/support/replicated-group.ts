@@ -69,7 +69,12 @@ export function makeHost(
   directory: string,
   self: PeerIdentity,
   exchange: Exchange,
-  options: { readonly trim?: TrimBounds; readonly counters?: CounterSet } = {},
+  options: {
+    readonly trim?: TrimBounds;
+    readonly counters?: CounterSet;
+    /** Told whenever the log is gone through. */
+    readonly onScan?: () => void;
+  } = {},
 ): ReplicationHost {
   const counters = options.counters ?? new CounterSet();
   return new ReplicationHost({
@@ -78,8 +83,15 @@ export function makeHost(
     transport: exchange.transport(self),
     openLog: async (groupId) => {
       const parts = { fileSystem: nodeFileSystem, logger: silentLogger, counters };
-      const options = { ...parts, salvage: isDamagedInBlocksAlone };
-      return (await openSegmentedLog({ directory: join(directory, self.nodeId, groupId), ...options })).log;
+      const salvaging = { ...parts, salvage: isDamagedInBlocksAlone };
+      const where = join(directory, self.nodeId, groupId);
+      const { log } = await openSegmentedLog({ directory: where, ...salvaging });
+      const scan = log.scan.bind(log);
+      log.scan = (fromIndex) => {
+        options.onScan?.();
+        return scan(fromIndex);
+      };
+      return log;
     },
     metaDirectory: join(directory, self.nodeId),
     images,

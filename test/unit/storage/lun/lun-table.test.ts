@@ -78,6 +78,38 @@ describe('LUN table', () => {
     expect(retired).toEqual([first]);
   });
 
+  it.each([
+    ['reset', reset(5, 3_002)],
+    ['drop', encodeControlRecord({ kind: 'dropLun', epoch: 1, lunId: 5 })],
+  ])('goes over none of the blocks at a %s, however many there are', (_, end) => {
+    const luns = new LunTable(images, () => {});
+    luns.restart(1, []);
+    hold(luns, 1, reset(5, 1));
+    for (let index = 2; index < 3_002; index++) hold(luns, index, write(5, index * 7));
+    luns.applyHeld(3_002);
+    const { blocks } = luns.get(5) as Lun;
+    expect(blocks.writtenBlocks).toBe(3_000);
+    const untouchable = (): never => {
+      throw new Error('its index has been looked at');
+    };
+    for (const method of [
+      'set',
+      'discard',
+      'position',
+      'crc',
+      'runLength',
+      'lowestPosition',
+      'snapshot',
+    ] as const) {
+      blocks[method] = untouchable;
+    }
+    hold(luns, 3_002, end);
+    luns.applyHeld(3_003);
+    expect(luns.get(5)?.blocks.writtenBlocks ?? 0).toBe(0);
+    // Nothing of it keeps the log.
+    expect(luns.firstNeededIndex()).toBe(3_003);
+  });
+
   it('comes to the same content from a newer list and the rest of the log', () => {
     const log = [reset(5, 1), write(5, 0), write(5, 1), reset(5, 4), write(5, 1), reset(6, 6), write(6, 3)];
     const whole = table();

@@ -106,6 +106,42 @@ describe('a member that catches up', () => {
     expect(pace.bytesPerSecond).toBeLessThan(CATCH_UP_MAX_BYTES_PER_SECOND / 100);
   });
 
+  it('is told of with how far it is, how fast, and how long it will take at that pace', () => {
+    const driver = catchingUp();
+    const { appendedIndex } = driver.core.log;
+    expect(driver.status().catchUp).toMatchObject({
+      nodeId: 'c',
+      ackedIndex: 100,
+      targetIndex: appendedIndex,
+    });
+    // Nothing can be said before some time has passed.
+    expect(driver.status().catchUp?.secondsLeft).toBeUndefined();
+    for (let at = 100, done = 0; done < 60; done++) {
+      sent(driver, at + 50, 4_000);
+      at += 50;
+      driver.ack('c', at, { takesVoids: true });
+      driver.ack('b', appendedIndex, { takesVoids: true });
+      driver.tick(50);
+    }
+    const catchUp = driver.status().catchUp;
+    // 50 records of 80 bytes in 50 ms.
+    expect(catchUp?.bytesPerSecond).toBeCloseTo(80_000, -4);
+    expect(catchUp?.ackedIndex).toBe(3_100);
+    expect(catchUp?.secondsLeft).toBeCloseTo((appendedIndex - 3_100) / 1_000, 0);
+  });
+
+  it('goes on after a broken link from where it is, not from the beginning', () => {
+    const driver = catchingUp();
+    sent(driver, 4_000, 1_000);
+    driver.ack('c', 4_000, { takesVoids: true });
+    driver.step({ kind: 'link', peer: identity('c'), up: false });
+    driver.tick();
+    driver.step({ kind: 'link', peer: identity('c'), up: true });
+    driver.ack('b', driver.core.log.nextIndex, { takesVoids: true });
+    const effects = driver.ack('c', 4_000, { takesVoids: true });
+    expect(streams(effects, 'c').map((e) => e.fromIndex)).toEqual([4_000]);
+  });
+
   it('gets nearer in the end, however busy clients are', () => {
     const driver = catchingUp();
     const { pace } = driver.primary as NonNullable<Driver['primary']>;

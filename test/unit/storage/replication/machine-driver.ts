@@ -9,8 +9,10 @@ import {
 import type { Frame, MemberFrame } from '../../../../storage/replication/frame.ts';
 import type { PortalGroupState, ReplicationNode } from '../../../../storage/replication/group-state.ts';
 import { TICK_MS } from '../../../../storage/replication/limits.ts';
+import type { PortalGroupStatus } from '../../../../storage/replication/portal-group.ts';
 import type { PrimaryState } from '../../../../storage/replication/primary-state.ts';
 import { newReplica, stepReplica } from '../../../../storage/replication/replica-machine.ts';
+import { replicaStatus } from '../../../../storage/replication/replica-status.ts';
 
 export const LEASE_MS = 800;
 export const identity = (nodeId: string) => ({ nodeId, incarnation: `${nodeId}.1` });
@@ -67,6 +69,10 @@ export class Driver {
 
   get primary(): PrimaryState | undefined {
     return this.#state.primary;
+  }
+
+  status(): PortalGroupStatus {
+    return replicaStatus(this.#state, this.nowMs);
   }
 
   step(event: ReplicaEvent): ReplicaEffect[] {

@@ -19,7 +19,8 @@ describe('a portal group on real files', () => {
   it('keeps what was written on both members, and through a restart of the last one', async () => {
     const peers = ['a', 'b'].map((nodeId) => ({ nodeId, incarnation: `${nodeId}.1` }));
     const exchange = new Exchange();
-    const hosts = peers.map((peer) => makeHost(directory, peer, exchange));
+    let scans = 0;
+    const hosts = peers.map((peer) => makeHost(directory, peer, exchange, { onScan: () => scans++ }));
     const base = { id: 'g', replicas: ['a', 'b'], minInSync: 1, durability: 'write-back' as const };
     const nodes = peers.map((peer) => ({ ...peer, status: 'up' as const }));
     const both = { groups: [{ ...base, epoch: 3, primary: 'a', inSync: peers }], nodes, leaseMs: 800 };
@@ -43,6 +44,7 @@ describe('a portal group on real files', () => {
     expect([content[1000 * 512], content[1499 * 512], content.at(-1)]).toEqual([0, 0, 0]);
     expect(content[2039 * 512]).toBe(7);
     await a.stop();
+    scans = 0;
     // The other takes over, with all of it and without reading its log.
     const [, peerB] = peers as [PeerIdentity, PeerIdentity];
     const alone = (epoch: number, member: PeerIdentity) => ({
@@ -54,6 +56,7 @@ describe('a portal group on real files', () => {
     const successor = (await serving(b)).openDevice(1) as BlockDevice;
     expect(Buffer.concat(await successor.read(0, 2048)).equals(content)).toBe(true);
     expect(Buffer.from(successor.serverState ?? []).toString()).toBe('reserved');
+    expect(scans).toBe(0);
     await successor.write(3, [Buffer.alloc(512, 0xee)], { forceUnitAccess: true });
     await b.stop();
     const again = { nodeId: 'b', incarnation: 'b.2' };
