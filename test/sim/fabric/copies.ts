@@ -69,6 +69,11 @@ export class Copies {
     return [...this.#disks.values()];
   }
 
+  /** Those that lose what was not flushed when the host loses its power, whether anybody opens them or not. */
+  get powered(): readonly Disk[] {
+    return [...this.#disks.values(), ...this.#setAside.values()];
+  }
+
   get unmounted(): readonly string[] {
     return [...this.#unmounted.keys()];
   }
@@ -115,7 +120,7 @@ export class Copies {
   }
 
   losePower(): void {
-    for (const disk of [...this.#disks.values(), ...this.#setAside.values()]) disk.losePower();
+    for (const disk of this.powered) disk.losePower();
   }
 
   /** From the next process on there is nothing of the group. No process may be running. */

@@ -256,7 +256,7 @@ export class Simulation {
     for (const { id, inSync } of Object.values(state?.portalGroups ?? {})) {
       for (const { nodeId, incarnation, disk } of inSync) {
         const node = nodes.find((n) => n.nodeId === nodeId);
-        const isThere = node?.copies.all.some((d) => disk === undefined || d.id === disk) === true;
+        const isThere = node?.copies.powered.some((d) => disk === undefined || d.id === disk) === true;
         if (isThere) this.#poweredOff.add(`${id} ${incarnation}`);
       }
     }
