@@ -27,6 +27,11 @@ export const copyReportSchema = Type.Object({
   missingBlocks: Type.Array(Type.Object({ lunId: Type.Integer(), blockCount: Type.Integer() }), {
     description: 'by LUN, blocks of 4 KiB that are older than what is around them',
   }),
+  damagedBlocks: Type.Optional(
+    Type.Array(Type.Object({ lunId: Type.Integer(), blockCount: Type.Integer() }), {
+      description: 'by LUN, blocks of 4 KiB that are damaged; absent from nodes of an earlier version',
+    }),
+  ),
   emptyLuns: Type.Array(Type.Integer(), { description: 'disks of which it has nothing' }),
   unnamedVoids: Type.Integer({ description: 'of openVoids, those that do not say which blocks they were' }),
 });
@@ -49,6 +54,12 @@ export const groupStartedSchema = Type.Object({
   group: Type.String(),
   node: Type.String(),
   epoch: Type.Integer({ description: 'in which it leads' }),
+  givenUp: Type.Optional(
+    Type.Array(Type.String(), {
+      description:
+        'nodes of the copies that were in sync: what only these had is lost. Absent in earlier versions',
+    }),
+  ),
   lacking: Type.Union([Type.String(), Type.Null()], {
     description:
       'what the copy lacks beside what only the lost ones had, in words; null: nothing that it knows of',

@@ -22,7 +22,8 @@ export function groupStartRoutes(app: FastifyInstance, { cluster, services, logg
     logger.warn('portal-group.start-from', { ...at, by, lacking });
     const atMs = services.membership.nowMs();
     await propose(cluster, { type: 'startGroupFrom', ...at, atMs, by: byWhom(by, lacking) });
-    return { group: group.id, node: body.node, epoch: group.epoch + 1, lacking: lacking ?? null };
+    const givenUp = group.inSync.map(({ nodeId }) => nodeId);
+    return { group: group.id, node: body.node, epoch: group.epoch + 1, givenUp, lacking: lacking ?? null };
   });
 }
 
@@ -61,7 +62,7 @@ async function lackingOf(
     if (reading.kind === 'read') {
       const lacking = describeHoles(state, reading.report);
       if (lacking === undefined || areHolesAccepted) return lacking;
-      throw new ApiError('copy-has-holes', `${what} was being filled, and lacks ${lacking}`, { accepted });
+      throw new ApiError('copy-has-holes', `${what} lacks ${lacking}`, { accepted });
     }
     if (services.membership.nowMs() >= untilMs) {
       const { readRecords, totalRecords } = reading;
@@ -76,12 +77,18 @@ async function lackingOf(
 
 /** Undefined: nothing that it knows of. */
 function describeHoles(state: ClusterState, report: CopyReportDocument): string | undefined {
-  const { missingRecords, openVoids, missingBlocks, emptyLuns, unnamedVoids } = report;
-  if (missingRecords === 0 && openVoids === 0) return undefined;
+  const { missingRecords, openVoids, missingBlocks, damagedBlocks = [], emptyLuns, unnamedVoids } = report;
+  if (missingRecords === 0 && openVoids === 0 && damagedBlocks.length === 0) return undefined;
   const clientOf = (lunId: number): string =>
     Object.values(state.clients).find((client) => client.lunId === lunId)?.name ?? `a client that is no more`;
   const parts = missingBlocks.map(
     ({ lunId, blockCount }) => `${blockCount} blocks of 4 KiB of the disk of ${clientOf(lunId)}`,
+  );
+  parts.push(
+    ...damagedBlocks.map(
+      ({ lunId, blockCount }) =>
+        `what was in ${blockCount} damaged blocks of 4 KiB of the disk of ${clientOf(lunId)}`,
+    ),
   );
   parts.push(...emptyLuns.map((lunId) => `all of the disk of ${clientOf(lunId)}`));
   if (unnamedVoids > 0) parts.push(`the blocks of ${unnamedVoids} records in its middle`);

@@ -245,6 +245,14 @@ export function damagedBlocksOf(
   return crc === checksum.whole && damaged.length > 0 ? damaged : undefined;
 }
 
+/** Which blocks of a write record are not what they are stated to be. */
+export function mismatchedBlocks({ blockCount, payload }: WriteRecord): number[] {
+  crc32cOfBlocks(payload, writeHeaderBytes(blockCount), blockCount, crcsOfBlocks);
+  const mismatched: number[] = [];
+  for (let i = 0; i < blockCount; i++) if (crcsOfBlocks[i] !== crcOfWrite(payload, i)) mismatched.push(i);
+  return mismatched;
+}
+
 /** For a log of such records: one that is damaged in blocks alone can be lived with, see Salvage. */
 export function isDamagedInBlocksAlone(
   payload: Uint8Array,

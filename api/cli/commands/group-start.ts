@@ -24,11 +24,17 @@ export async function startGroupFrom(
     );
   }
   const started = await ask(context, group, node, options.acceptHoles === true);
-  const lacking = started.lacking === null ? '' : `, which lacks ${started.lacking}`;
+  const { lacking, givenUp = [] } = started;
+  const holes = lacking === null ? '' : `, which lacks ${lacking}`;
+  const lost =
+    givenUp.length === 0
+      ? ''
+      : `Lost: every write that only the copy of ${givenUp.join(', ')} has. ` +
+        'Start the clients of this portal group again: they may have more in their memory than is on their disks.\n';
   print(
     context,
     started,
-    `Portal group ${started.group} starts from ${started.node}${lacking}, epoch ${started.epoch}\n`,
+    `Portal group ${started.group} starts from ${started.node}${holes}, epoch ${started.epoch}\n${lost}`,
   );
 }
 

@@ -24,6 +24,7 @@ describe('portal-group start-from', () => {
     const args = ['portal-group', 'start-from', 'pg1', 'n3', '--i-accept-data-loss', '--accept-holes'];
     const { out } = await cli(args);
     expect(out).toContain(`epoch ${epoch + 2}`);
+    expect(out).toMatch(/Lost: every write that only the copy of n\d has/);
     return out;
   }
 
@@ -54,6 +55,11 @@ describe('portal-group start-from', () => {
     expect(holes['message']).toMatch(
       /12 blocks of 4 KiB of the disk of .*, the blocks of 1 rec.*at least 4 rec/,
     );
+    const damagedBlocks = [{ lunId: 77, blockCount: 5 }];
+    session.api.services.copies.set('n2 pg1', [{ kind: 'read', report: { ...WHOLE_COPY, damagedBlocks } }]);
+    const rotten = errorOf((await cli([...start, '--i-accept-data-loss', '--json'])).err);
+    expect(rotten).toMatchObject({ code: 'copy-has-holes' });
+    expect(rotten['message']).toMatch(/lacks what was in 5 damaged blocks of 4 KiB of the disk of /);
     session.api.services.copies.set('n2 pg1', [{ kind: 'failed', reason: 'it is damaged' }]);
     const damaged = errorOf((await cli([...start, '--i-accept-data-loss', '--json'])).err);
     expect(damaged).toMatchObject({ code: 'copy-unknown' });
@@ -62,7 +68,9 @@ describe('portal-group start-from', () => {
     const started = await cli([...start, '--i-accept-data-loss']);
     expect(started).toMatchObject({
       code: 0,
-      out: `Portal group pg1 starts from n2, epoch ${epoch + 1}\n`,
+      out: expect.stringMatching(
+        `^Portal group pg1 starts from n2, epoch ${epoch + 1}\nLost: every write that only the copy of n1 has\\. `,
+      ),
     });
     expect(session.api.cluster.state().portalGroups['pg1']?.primary).toBe('n2');
     expect(session.api.cluster.state().audit.at(-1)?.detail).toContain('by admin');
