@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SeededRandom } from '../../base/random.ts';
+import { ConnectionLostError } from '../simulator/iscsi-wire.ts';
 import { median } from './consensus/report.ts';
 import { CELLS, type Cell, type Measured, work } from './replication/cells.ts';
 import { BenchCluster, type CatchUp } from './replication/cluster.ts';
@@ -175,6 +176,13 @@ async function main(): Promise<void> {
         ? undefined
         : await measureCatchUp(redundant, options.catchUpBytes);
     print(values.json, results, catchUp);
+  } catch (error) {
+    if (error instanceof ConnectionLostError) {
+      for (const cluster of clusters) {
+        process.stderr.write(`${cluster.copies} copies:\n${await cluster.whyLost()}\n`);
+      }
+    }
+    throw error;
   } finally {
     await stop();
   }

@@ -1,4 +1,4 @@
-import { readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClientListDocument } from '../../../api/contract/clients.ts';
@@ -17,6 +17,10 @@ const LOGIN_PAUSE_MS = 200;
 /** Written while a member is away, at a time. */
 const FILL_BYTES = 262_144;
 const FILL_DEPTH = 8;
+/** How a target counts connections that it dropped, by reason. */
+const DROPPED = 'iscsi.connection.dropped.';
+/** Of each node's log, where something went wrong. */
+const LAST_LINES = 25;
 
 /** How a member came back. */
 export interface CatchUp {
@@ -173,6 +177,24 @@ export class BenchCluster {
       await sleep(POLL_MS);
     }
     return performance.now();
+  }
+
+  /**
+   * What the nodes know of a connection that was lost in the middle of the work, their logs being about to go: why the
+   * targets dropped connections, and the last of what the nodes said in their logs.
+   */
+  async whyLost(): Promise<string> {
+    const told = this.#nodeIds.map(async (nodeId) => {
+      const isUp = this.#cluster.processId(nodeId) !== undefined;
+      const status = isUp ? await this.#cluster.status(nodeId).catch(() => undefined) : undefined;
+      const drops = Object.entries(status?.counters ?? {}).filter(([name]) => name.startsWith(DROPPED));
+      const dropped = drops.map(([name, count]) => `${name.slice(DROPPED.length)} ${count}`).join(', ');
+      const log = await readFile(this.#cluster.logFile(nodeId), 'utf8').catch(() => '');
+      const lines = log.trimEnd().split('\n').slice(-LAST_LINES).join('\n  ');
+      const state = status === undefined ? 'does not answer' : `dropped: ${dropped || 'none'}`;
+      return `${nodeId} ${state}\n  ${lines}`;
+    });
+    return (await Promise.all(told)).join('\n');
   }
 
   async stop(): Promise<void> {
