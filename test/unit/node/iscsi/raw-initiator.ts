@@ -113,11 +113,13 @@ export class RawInitiator {
     return found;
   }
 
-  /** Answers a ping, and with that, on one connection, all that was sent before. */
+  /** Has the target answer all that was sent and can be answered: a ping in the same turn, and one in a turn after it. */
   async settle(tag = 0xabc): Promise<void> {
-    this.nopOut(tag);
-    const echo = await this.next(opcode.nopIn, tag);
-    this.received.splice(this.received.indexOf(echo), 1);
+    for (let turn = 0; turn < 2; turn++) {
+      this.nopOut(tag);
+      const echo = await this.next(opcode.nopIn, tag);
+      this.received.splice(this.received.indexOf(echo), 1);
+    }
   }
 
   async readyToTransfer(tag: number) {
