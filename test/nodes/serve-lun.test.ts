@@ -51,8 +51,8 @@ describe('bootfabric serve-lun', () => {
     return { file, content };
   }
 
-  function spawnServe(args: readonly string[]): ChildProcess {
-    const program = ['dist/node/main.js', 'serve-lun', ...args, '--json'];
+  function spawnServe(args: readonly string[], form: readonly string[] = ['--json']): ChildProcess {
+    const program = ['dist/node/main.js', 'serve-lun', ...args, ...form];
     const child = spawn(process.execPath, program, { stdio: ['ignore', 'pipe', 'pipe'] });
     children.push(child);
     return child;
@@ -119,6 +119,30 @@ describe('bootfabric serve-lun', () => {
     written.copy(content, 5 * 512);
     expect(content.equals(await readFile(file))).toBe(true);
     expect(await readdir(directory)).toEqual(['disk.raw']);
+  }, 60_000);
+
+  it('prints where each file is to be had, for people as well', async () => {
+    const files = [await makeFile('a.raw'), await makeFile('b.raw')].map(({ file }) => file);
+    const child = spawnServe([...files, '--listen', '127.0.0.1:0'], []);
+    const lines = await new Promise<string[]>((resolve) => {
+      let text = '';
+      child.stdout?.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+        if (text.split('\n').length > 2 * files.length) resolve(text.split('\n'));
+      });
+    });
+    for (const [i, file] of files.entries()) {
+      expect(lines[2 * i]).toBe(file);
+      const { targetName = '', ...at } =
+        /^ {2}(?<url>iscsi:\/\/127\.0\.0\.1:\d+\/(?<targetName>[^/]+)\/0)$/.exec(lines[2 * i + 1] ?? '')
+          ?.groups ?? {};
+      const initiator = await connect({ file, targetName, urls: [] }, at['url']);
+      expect(initiator.capacity.blocks).toBe(SIZE_BYTES / 512);
+      initiator.destroy();
+    }
+    const end = ended(child);
+    child.kill('SIGINT');
+    expect((await end).code).toBe(0);
   }, 60_000);
 
   it('drops what is written when told so', async () => {
