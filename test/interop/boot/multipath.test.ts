@@ -1,9 +1,12 @@
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { FULL_DHCP } from '../../../scripts/lab/boot-lab.ts';
 import { KILLS_NEEDS, killUnderMachine } from '../../../scripts/lab/kills-under-way.ts';
 import { Machine } from '../../../scripts/lab/machine.ts';
 import { type DiskPath, type DiskPaths, pathsThat } from '../../../scripts/lab/paths.ts';
 import { describeWhere } from '../../support/requirements.ts';
+import { LoginCapture } from '../support/login-capture.ts';
+import { expectGolden } from '../support/login-transcript.ts';
 import { bootLabForFile } from './boot-lab-for-file.ts';
 
 const CASE_TIMEOUT_MS = 1_800_000;
@@ -12,6 +15,7 @@ const BOOT_TIMEOUT_MS = 600_000;
 const CLIENT = 'several-paths';
 const MAC = '52:54:00:77:00:09';
 const KILLS = 2;
+const GOLDENS = join(import.meta.dirname, 'logins');
 
 describeWhere(KILLS_NEEDS, 'a machine with dm-multipath', () => {
   const boot = bootLabForFile(FULL_DHCP);
@@ -56,11 +60,14 @@ describeWhere(KILLS_NEEDS, 'a machine with dm-multipath', () => {
       await pathsThat(machine, 'it takes writes', (now) => (portalOf(now, primary)?.writes ?? 0) > writes);
     }
 
+    const logins = new LoginCapture(lab, join(folder, `${CLIENT}.pcap`));
+    await logins.listening();
     const machine = new Machine(lab, { mac: MAC, firmware: 'bios', folder });
     let before: DiskPaths;
     try {
       const ready = await machine.ready(BOOT_TIMEOUT_MS);
       before = await whole();
+      expectLogins(await logins.stop());
       const figures = await killUnderMachine(boot(), {
         client,
         machine,
@@ -81,6 +88,15 @@ describeWhere(KILLS_NEEDS, 'a machine with dm-multipath', () => {
     }
   });
 });
+
+/** One of iPXE, and of open-iscsi one for each path: they differ by the tag of the path's portal group. */
+function expectLogins(transcripts: readonly string[]): void {
+  const granted = transcripts.filter((login) => /NSG=3 status 0\.0 /.test(login));
+  const by = (immediateData: string): string[] =>
+    granted.filter((login) => login.includes(`\n    ImmediateData=${immediateData}\n`));
+  expectGolden(join(GOLDENS, 'ipxe-multipath.txt'), by('No')[0] ?? 'there was none\n');
+  expectGolden(join(GOLDENS, 'open-iscsi-multipath.txt'), [...new Set(by('Yes'))].sort().join('\n'));
+}
 
 const ACTIVE = 'active/optimized ready active in use';
 const STANDBY = 'standby ghost active aside';
