@@ -15,6 +15,7 @@ are answered are checked throughout; then everything is mended, and the cluster 
                 that write and read; every sector's history is checked, and that one node at most serves a group
   --double-failures
                 with --fabric: besides, the in-sync members of a group die together again and again, one with a damaged copy
+  --limping     with --fabric: besides, the disks of one node after another are slow for seconds, as if they had failed in part
   --trouble MS  how long trouble lasts in each, in simulated milliseconds (default 12000; with --fabric 10000)
   --trace       print everything that happens; best with --count 1
   --json        print one line of JSON per seed, and one for all, instead of text
@@ -40,6 +41,7 @@ async function main(): Promise<number> {
       count: { type: 'string', default: '10' },
       fabric: { type: 'boolean', default: false },
       'double-failures': { type: 'boolean', default: false },
+      limping: { type: 'boolean', default: false },
       trouble: { type: 'string' },
       trace: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
@@ -76,6 +78,7 @@ async function main(): Promise<number> {
       seed,
       ...(troubleMs === undefined ? {} : { troubleMs }),
       ...(values['double-failures'] ? { doubleFailures: true } : {}),
+      ...(values.limping ? { limping: true } : {}),
       ...(values.trace ? { print: (line: string) => process.stdout.write(`${line}\n`) } : {}),
     });
     const result = await running.run();
@@ -117,12 +120,14 @@ function reportFailure(
   given: {
     readonly fabric: boolean;
     readonly 'double-failures': boolean;
+    readonly limping: boolean;
     readonly trouble?: string | undefined;
   },
 ): void {
   const trouble = given.trouble === undefined ? '' : ` --trouble ${given.trouble}`;
   const double = given['double-failures'] ? ' --double-failures' : '';
-  const same = `${given.fabric ? ' --fabric' : ''}${double}${trouble}`;
+  const limping = given.limping ? ' --limping' : '';
+  const same = `${given.fabric ? ' --fabric' : ''}${double}${limping}${trouble}`;
   console.log(`FAIL  seed ${seed}: ${violation}`);
   console.log(`      replay: npm run simulate -- --seed ${seed} --count 1${same} --trace`);
 }

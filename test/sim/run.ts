@@ -6,6 +6,8 @@ export interface SimulationOptions {
   readonly troubleMs?: number;
   /** Of whole nodes: the members of a group die together, time and again, and one of them with a damaged copy. */
   readonly doubleFailures?: boolean;
+  /** Of whole nodes: the disks of one node after another are slow for seconds, and do not fail. */
+  readonly limping?: boolean;
   /** Given each line of the trace. */
   readonly print?: (line: string) => void;
 }

@@ -4,6 +4,8 @@ import { Simulation } from './simulation.ts';
 const SEEDS = 10;
 /** From here on there is some of everything within so few. */
 const FIRST_SEED = 23;
+/** In these, members are put out for being slow several times. */
+const LIMPING_SEEDS = [9_400_011, 9_400_028];
 
 /** Trouble that so many seeds must have met, or they would prove nothing about it. */
 const MET = [
@@ -48,6 +50,18 @@ describe('whole nodes in the simulator', () => {
     for (const name of MET) expect(totals[name] ?? 0, name).toBeGreaterThan(0);
     expect(totals['sim.acknowledged-writes']).toBeGreaterThan(200 * SEEDS);
     expect(totals['sim.reads']).toBeGreaterThan(200 * SEEDS);
+  });
+
+  it('lose no write where disks are slow for seconds, and are put out for it', {
+    timeout: 300_000,
+  }, async () => {
+    let putOut = 0;
+    for (const seed of LIMPING_SEEDS) {
+      const { violation, counts } = await new Simulation({ seed, limping: true }).run();
+      expect(violation, `seed ${seed}`).toBeUndefined();
+      putOut += counts['replication.put-out-slow'] ?? 0;
+    }
+    expect(putOut).toBeGreaterThan(1);
   });
 
   it('go the same way again from the same seed', { timeout: 120_000 }, async () => {

@@ -104,6 +104,7 @@ export class Simulation {
       powerOff: (nodes) => this.#powerOff(nodes),
       rot: this.#rot,
       doubleFailures: options.doubleFailures === true,
+      limping: options.limping === true,
       note: this.#trace.note.bind(this.#trace),
     });
   }

@@ -19,6 +19,7 @@ export interface TroubleContext {
   readonly rot: Rot;
   /** See SimulationOptions. */
   readonly doubleFailures: boolean;
+  readonly limping: boolean;
   readonly note: (where: string, what: string, fact: number, text?: () => string) => void;
 }
 
@@ -39,10 +40,13 @@ export class Troublemaker {
     this.#startNext();
     this.#rot();
     if (this.#context.doubleFailures) this.#failTogether();
+    if (this.#context.limping) this.#limp(this.#someNode());
   }
 
   #startNext(): void {
-    this.#world.after(this.#world.between(100, 900), () => this.#make());
+    // Sets that change all the while leave nobody the time to be found slow.
+    const [shortMs, longMs] = this.#context.limping ? [500, 5_000] : [100, 900];
+    this.#world.after(this.#world.between(shortMs, longMs), () => this.#make());
   }
 
   /** Bits turn over all the while, whatever else goes wrong. */
@@ -53,6 +57,18 @@ export class Troublemaker {
     if (this.#world.chance(25)) rot.flipImage(this.#someNode());
     else if (group !== undefined) rot.flip(this.#someNode(), group.id);
     this.#world.after(this.#world.between(50, 600), () => this.#rot());
+  }
+
+  /** Disks that have failed in part: fast enough for all that is asked of a member, and far slower than the others'. */
+  #limp(node: FabricNode): void {
+    if (this.#isOver) return;
+    const world = this.#world;
+    this.#context.counters.add('fault.limping');
+    for (const disk of node.copies.all) disk.slowMs = world.between(220, 450);
+    world.after(world.between(3_500, 8_000), () => {
+      for (const disk of node.copies.all) disk.slowMs = 0;
+      this.#limp(this.#someNode());
+    });
   }
 
   /**
