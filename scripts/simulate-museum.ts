@@ -7,6 +7,7 @@ import {
   CLUSTER_EXHIBITS,
   DOUBLE_FAILURE_EXHIBITS,
   FABRIC_EXHIBITS,
+  FAILING_DISK_EXHIBITS,
   REPLICATION_EXHIBITS,
   REUSE_EXHIBITS,
   SLOW_MEMBER_EXHIBITS,
@@ -16,6 +17,7 @@ import {
   CLUSTER,
   DOUBLE_FAILURES,
   FABRIC,
+  FAILING_DISKS,
   Gallery,
   LOG_LIVES,
   REPLICATION,
@@ -27,7 +29,8 @@ import {
 const HELP = `Usage: npm run simulate:museum -- [--only TEXT]
 
 Puts each deliberate fault of test/sim/museum into a copy of the sources, runs its simulator (that of the cluster log,
-of replication, of shared units, of slow members, of a log's lives or of whole nodes) on it from seed 1, and prints which seed finds it and how.
+of replication, of shared units, of failing disks, of slow members, of a log's lives or of whole nodes) on it from seed 1, and
+prints which seed finds it and how.
 
   --only TEXT  only faults with this in their names
   --help       show this text
@@ -48,6 +51,7 @@ async function main(): Promise<number> {
     (await show(CLUSTER, CLUSTER_EXHIBITS.filter(shows))) +
     (await show(REPLICATION, REPLICATION_EXHIBITS.filter(shows))) +
     (await show(UNITS, UNIT_EXHIBITS.filter(shows))) +
+    (await show(FAILING_DISKS, FAILING_DISK_EXHIBITS.filter(shows))) +
     (await show(SLOW_MEMBERS, SLOW_MEMBER_EXHIBITS.filter(shows))) +
     (await show(LOG_LIVES, REUSE_EXHIBITS.filter(shows))) +
     (await show(FABRIC, FABRIC_EXHIBITS.filter(shows))) +

@@ -55,6 +55,12 @@ export const SLOW_MEMBERS: Subject = {
   script: 'test/sim/replication/run-slow-members.js',
 };
 
+/** Disks that fail to sync. */
+export const FAILING_DISKS: Subject = {
+  ...REPLICATION,
+  script: 'test/sim/replication/run-failing-disks.js',
+};
+
 /** Lives of one log. */
 export const LOG_LIVES: Subject = {
   sources: [

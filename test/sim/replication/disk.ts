@@ -4,6 +4,7 @@ import {
   type DamagedRecords,
   type LocatedRecords,
   LogCorruptionError,
+  LogFailure,
   LogFullError,
   type LogRecord,
   type MendableLog,
@@ -50,6 +51,10 @@ export class Disk {
   slowMs = 0;
   /** What writing takes besides. */
   msPerMib = 0;
+  /** The next sync fails. */
+  failsToSync = false;
+  /** From this record on pages were dropped by a sync that failed: later syncs say nothing of them. */
+  #droppedFrom = Number.POSITIVE_INFINITY;
 
   constructor(id: string) {
     this.id = id;
@@ -64,6 +69,7 @@ export class Disk {
     copy.durableIndex = this.durableIndex;
     copy.meta = new Map(this.meta);
     copy.checkpoint = this.checkpoint;
+    copy.#droppedFrom = this.#droppedFrom;
     return copy;
   }
 
@@ -71,9 +77,37 @@ export class Disk {
     return this.firstIndex + this.records.length;
   }
 
-  /** The power goes: what was not synced is lost. */
-  losePower(): void {
-    this.records = this.records.slice(0, Math.max(0, this.durableIndex - this.firstIndex));
+  /** Nothing is wrong with it any more, but for what is on it. */
+  mend(): void {
+    this.isFull = false;
+    this.slowMs = 0;
+    this.failsToSync = false;
+  }
+
+  /**
+   * The power goes: what was not synced is lost.
+   * @param random given where a part of it, up to some record, may have got onto the disk
+   */
+  losePower(random?: { below(bound: number): number } | false): void {
+    const safe = Math.max(0, Math.min(this.durableIndex, this.#droppedFrom) - this.firstIndex);
+    const unsynced = this.#droppedFrom < this.nextIndex ? 0 : Math.max(0, this.records.length - safe);
+    const mayKeep = random !== undefined && random !== false && unsynced > 0 && random.below(2) === 0;
+    const kept = mayKeep ? random.below(unsynced + 1) : 0;
+    this.records = this.records.slice(0, safe + kept);
+    this.durableIndex = Math.min(this.durableIndex, this.nextIndex);
+    this.#droppedFrom = Number.POSITIVE_INFINITY;
+  }
+
+  /** What the system does when a write to the device fails: it says so once, and takes the pages for clean from then on. */
+  failSync(): never {
+    this.failsToSync = false;
+    this.#droppedFrom = Math.min(this.#droppedFrom, this.durableIndex);
+    throw new LogFailure('the simulated disk has failed to sync');
+  }
+
+  /** Records from there on are other ones now, or none. */
+  cutFrom(index: number): void {
+    if (index <= this.#droppedFrom) this.#droppedFrom = Number.POSITIVE_INFINITY;
   }
 
   /** A bit turns over. */
@@ -275,6 +309,7 @@ class DiskLog implements MendableLog {
   sync(): Promise<void> {
     const upTo = this.#disk.nextIndex;
     return this.#operate(0, 4, () => {
+      if (this.#disk.failsToSync && upTo > this.#disk.durableIndex) this.#disk.failSync();
       this.#disk.durableIndex = Math.max(this.#disk.durableIndex, Math.min(upTo, this.#disk.nextIndex));
     });
   }
@@ -376,6 +411,7 @@ class DiskLog implements MendableLog {
       const disk = this.#disk;
       disk.records = disk.records.slice(0, Math.max(0, index - disk.firstIndex));
       disk.durableIndex = Math.min(disk.durableIndex, index);
+      disk.cutFrom(index);
     });
   }
 
@@ -395,6 +431,7 @@ class DiskLog implements MendableLog {
       this.#disk.records = [];
       this.#disk.firstIndex = index;
       this.#disk.durableIndex = index;
+      this.#disk.cutFrom(0);
     });
   }
 

@@ -42,6 +42,12 @@ export class Drives {
     return this.#unmounted.has(nodeId);
   }
 
+  /** Whether the node is to get another disk than it has in any case: one it has for now only is replaced by another such one. */
+  hasStandIn(nodeId: string): boolean {
+    if (this.isUnmounted(nodeId) && !this.isExchanging(nodeId)) this.replace(nodeId);
+    return this.isExchanging(nodeId);
+  }
+
   /** What the node has is not to be used any more. */
   replace(nodeId: string): void {
     this.#next.set(nodeId, this.make(nodeId));

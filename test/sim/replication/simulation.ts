@@ -1,5 +1,6 @@
 import { CounterSet } from '../../../base/counters.ts';
 import { silentLogger } from '../../../base/logger.ts';
+import { LogFailure } from '../../../base/record-log.ts';
 import { DamagedCopyError, ReplicationHost } from '../../../storage/replication/index.ts';
 import { Guardians } from '../guardians.ts';
 import { Network } from '../network.ts';
@@ -15,15 +16,11 @@ import { DamageJudge } from './damage-judge.ts';
 import type { Disk } from './disk.ts';
 import { Drives } from './drives.ts';
 import { simulatedImages } from './sectors.ts';
-import type { Node, SimulationOptions, SimulationResult } from './simulation-options.ts';
-import { bereaved, disturb, fillUp, slowDown } from './trouble.ts';
+import { type Node, type SimulationOptions, type SimulationResult, TRIM } from './simulation-options.ts';
+import { bereaved, disturb, fillUp, PACE, slowDown, wearOut } from './trouble.ts';
 import { whatIsNotTheSame, whatLacksWhoJoins } from './verdicts.ts';
 
 const NODES = ['n1', 'n2', 'n3'];
-const LEASE_MS = 400;
-const FENCE_AFTER_MS = 450;
-/** A group moved within this time was not waited for until the lease ran out. */
-const QUICK_MOVE_MS = LEASE_MS / 2;
 const CLIENTS = 3;
 
 /** Three members of one portal group, clients that use it, and trouble, all from one seed. */
@@ -72,7 +69,7 @@ export class Simulation {
     this.authority = new Authority(
       this.world,
       firstGroup(GROUP, NODES, { minInSync: this.world.chance(25) ? 2 : 1, durability }),
-      LEASE_MS,
+      PACE.leaseMs,
       options.ignoresDisks === true,
     );
     const parts = {
@@ -123,9 +120,7 @@ export class Simulation {
     for (const node of this.#left) this.#end(node);
     for (const node of this.#nodes.values()) {
       if (this.#drives.isUnmounted(node.nodeId)) this.#mountAgain(node);
-      const { disk } = node;
-      disk.isFull = false;
-      disk.slowMs = 0;
+      node.disk.mend();
     }
     await world.runUntil(troubleMs + 2_500, watch);
     this.#clients.isOver = true;
@@ -194,17 +189,11 @@ export class Simulation {
         propose({ kind: 'expand', epoch, primary: nodeId, add, incarnation }),
       onFatal: (error) => {
         if (error instanceof DamagedCopyError) this.#kill(this.#nodes.get(nodeId) as Node, 'exit');
+        else if (error instanceof LogFailure) this.#diskFailed(process);
         else if (process.isAlive) this.#fail(`${process.incarnation} ends: ${(error as Error).stack}`);
       },
       letGo: () => this.#addresses.follow(process, false),
-      trim: {
-        checkMs: 100,
-        growthBytes: 50_000,
-        slackBytes: 40_000,
-        checkpointBytes: 30_000,
-        holdMs: 30,
-        nearRecords: 4,
-      },
+      trim: TRIM,
       ...(faults === undefined ? {} : { faults }),
     });
     const node: Node = { nodeId, disk, process, host, starts: starts + 1, lastSeenMs: world.nowMs };
@@ -235,11 +224,23 @@ export class Simulation {
     this.#counters.add(`sim.${how}`);
     node.process.kill();
     this.#network.detach(node.process);
-    if (how === 'power') node.disk.losePower();
+    if (how === 'power') node.disk.losePower(this.#options.failingDisks && this.world.random);
     else this.#guardians.pipeEnds(node.process);
     this.world.after(this.world.between(30, 700), () => {
       this.#start(node.nodeId, this.#drives.take(node.nodeId) ?? node.disk, node.starts);
     });
+  }
+
+  /** Its process stays down until an administrator has looked, and has put another disk in the place of that one. */
+  #diskFailed(process: Process): void {
+    const node = this.#nodes.get(process.nodeId);
+    if (node?.process !== process) return;
+    this.#counters.add('sim.failed-syncs');
+    const { nodeId, disk } = node;
+    if (this.#drives.hasStandIn(nodeId)) this.#kill(node, 'exit');
+    else this.#exchangeDisk(node);
+    // Should it be needed after all, this is what is left of it.
+    disk.losePower(this.world.random);
   }
 
   /** The node comes back over another disk than it had. */
@@ -277,7 +278,7 @@ export class Simulation {
       const { process } = node;
       const isSeen = process.isAlive && !process.isPaused && !authority.isCutOff(node.nodeId);
       if (isSeen) node.lastSeenMs = world.nowMs;
-      else if (world.nowMs - node.lastSeenMs >= FENCE_AFTER_MS)
+      else if (world.nowMs - node.lastSeenMs >= PACE.fenceAfterMs)
         authority.fence(node.nodeId, process.incarnation);
     }
     world.after(50, () => this.#watchNodes());
@@ -295,7 +296,7 @@ export class Simulation {
   }
 
   #noteMoved(): void {
-    if (this.world.nowMs - this.#movedMs < QUICK_MOVE_MS) this.#counters.add('sim.quick-moves');
+    if (this.world.nowMs - this.#movedMs < PACE.quickMoveMs) this.#counters.add('sim.quick-moves');
     this.#movedMs = Number.NEGATIVE_INFINITY;
   }
 
@@ -318,6 +319,7 @@ export class Simulation {
     const node = this.#someNode();
     const other = NODES[world.random.below(NODES.length)] as string;
     for (const { nodeId, disk } of this.#nodes.values()) this.#drives.maybeCopy(nodeId, disk);
+    wearOut(world, node.disk, this.#options);
     switch (world.random.below(20)) {
       case 0:
       case 1:

@@ -4,12 +4,25 @@ import type { Process, World } from '../world.ts';
 import type { Authority } from './authority.ts';
 import type { Server } from './clients.ts';
 import type { Disk } from './disk.ts';
+import type { SimulationOptions } from './simulation-options.ts';
+
+/** A group moved within quickMoveMs was not waited for until the lease ran out. */
+export const PACE = { leaseMs: 400, fenceAfterMs: 450, quickMoveMs: 200 };
 
 export function slowDown(world: World, disk: Disk): void {
   disk.slowMs = world.between(5, 350);
   world.after(world.between(50, 500), () => {
     disk.slowMs = 0;
   });
+}
+
+/** What befalls a disk besides all else, where that is asked for. */
+export function wearOut(
+  world: World,
+  disk: Disk,
+  { failingDisks = false }: Pick<SimulationOptions, 'failingDisks'>,
+): void {
+  if (failingDisks && world.chance(10)) disk.failsToSync = true;
 }
 
 export function fillUp(world: World, disk: Disk): void {
