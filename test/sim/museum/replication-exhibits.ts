@@ -196,7 +196,8 @@ export const REPLICATION_EXHIBITS: readonly Exhibit[] = [
         faulty: '',
       },
     ],
-    seeds: 120,
+    seeds: 40,
+    fromSeed: 130,
   },
   {
     name: 'damage that is mended in memory only',
