@@ -45,6 +45,12 @@ export interface OpenFile {
    * @returns false when nothing was written, since it may take longer
    */
   writeNow?(parts: readonly Uint8Array[], offsetBytes: number): boolean;
+  /**
+   * Has the system begin to write to the disk what was written there, so that a later syncData has less to wait for; left out
+   * where there is no such way. It promises nothing.
+   * @returns false when it was not begun, as while another file's is
+   */
+  writeOut?(offsetBytes: number, lengthBytes: number): boolean;
   truncate(sizeBytes: number): Promise<void>;
   /** fdatasync: the data, and the size needed to find it. */
   syncData(): Promise<void>;
@@ -122,6 +128,8 @@ export async function openToRead(path: string): Promise<OpenFile> {
 class NodeFile implements OpenFile {
   readonly #handle: FileHandle;
   #hasReadNow = true;
+  /** Resolves when the last call is done. */
+  #writingOut: Promise<void> | undefined;
 
   constructor(handle: FileHandle) {
     this.#handle = handle;
@@ -202,8 +210,21 @@ class NodeFile implements OpenFile {
     });
   }
 
-  close(): Promise<void> {
-    return this.#handle.close();
+  writeOut(offsetBytes: number, lengthBytes: number): boolean {
+    let ended = (): void => {};
+    const isBegun = systemPageCache().writeOut(this.#handle.fd, offsetBytes, lengthBytes, () => ended());
+    if (isBegun) {
+      this.#writingOut = new Promise((resolve) => {
+        ended = resolve;
+      });
+    }
+    return isBegun;
+  }
+
+  async close(): Promise<void> {
+    // The number of a closed file may soon be another's.
+    await this.#writingOut;
+    await this.#handle.close();
   }
 }
 

@@ -18,6 +18,8 @@ export const MAX_SPARE_BYTES = 256 * 1024 * 1024;
 export const SPARE_SIZE_RANGE = 2;
 /** Of a former segment's file whole pieces of this size are written, as the system keeps it in memory. */
 export const FORMER_PAGE_BYTES = 4096;
+/** The system is told to write to the disk whenever so much has been appended: no more is left to be waited for at the end. */
+export const WRITE_OUT_BYTES = 16 * 1024 * 1024;
 /** How much a scan reads at a time. */
 export const SCAN_CHUNK_BYTES = 1024 * 1024;
 /** What the device fails to read is read again in pieces of this size. */

@@ -2,6 +2,7 @@ import type { Counters } from '../../base/counters.ts';
 import { describeError } from '../../base/errors.ts';
 import { LogFailure } from '../../base/record-log.ts';
 import { isNoSpace, type OpenFile } from './file-system.ts';
+import { WRITE_OUT_BYTES } from './limits.ts';
 import { withPadding } from './segment.ts';
 import { type FramedRecords, frameRecords, RECORD_HEADER_BYTES, recordsSizeBytes } from './segment-codec.ts';
 import type { SegmentSet } from './segment-set.ts';
@@ -11,6 +12,8 @@ export class LogTail {
   readonly #segments: SegmentSet;
   #file: OpenFile;
   readonly #counters: Counters;
+  /** Up to where the system has been told to write the file to the disk. */
+  #writtenOutOffset = 0;
 
   constructor(segments: SegmentSet, file: OpenFile, counters: Counters) {
     this.#segments = segments;
@@ -95,10 +98,19 @@ export class LogTail {
     segment.endOffset += sizeBytes;
     segment.recordCount += offsets.length;
     for (const offset of offsets) segment.offsets?.push(offset);
+    this.#writeOut(segment.endOffset);
     this.#counters.add('log.appended.records', offsets.length);
     this.#counters.add('log.appended.bytes', sizeBytes);
     this.#counters.add('log.writes');
     return offsets.map((offset) => segment.basePosition + offset + RECORD_HEADER_BYTES);
+  }
+
+  /** A segment is made durable before there is another, and all that is appended waits: so its disk is to be busy by then. */
+  #writeOut(endOffset: number): void {
+    const offset = this.#writtenOutOffset;
+    const lengthBytes = endOffset - offset - ((endOffset - offset) % WRITE_OUT_BYTES);
+    if (lengthBytes === 0 || this.#file.writeOut?.(offset, lengthBytes) !== true) return;
+    this.#writtenOutOffset += lengthBytes;
   }
 
   /** @throws LogFailure whatever the reason: the system may have dropped the data and not say so again */
@@ -123,6 +135,7 @@ export class LogTail {
   async begin(index: number, startsOver: boolean): Promise<void> {
     const { segment, file } = await this.#segments.add(index, startsOver);
     this.#file = file;
+    this.#writtenOutOffset = 0;
     this.#counters.add('log.segments.created');
     if (segment.formerBytes > 0) this.#counters.add('log.segments.reused');
   }
