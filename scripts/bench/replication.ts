@@ -1,5 +1,4 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SeededRandom } from '../../base/random.ts';
@@ -7,6 +6,9 @@ import { ConnectionLostError } from '../simulator/iscsi-wire.ts';
 import { median } from './consensus/report.ts';
 import { CELLS, type Cell, type Measured, work } from './replication/cells.ts';
 import { BenchCluster, type CatchUp } from './replication/cluster.ts';
+
+const MIB = 1024 * 1024;
+const TIMES_OVER = 6;
 
 const HELP = `usage: npm run bench:replication -- [OPTION ...]
 
@@ -23,13 +25,13 @@ else that is in use as well. A rate is of what its log grew by.
   --copies LIST    default 1,2,3
   --only TEXT      cells whose name contains the text
   --catch-up MIB   written while a node is away; default 512, 0 for none. Takes three copies.
-  --directory DIR  where the nodes' disks are; default a temporary directory. Removed at the end.
+  --size MIB       of the disk that is measured; default 128. It is written over ${TIMES_OVER} times first, so that every log has
+                   come to the length that it keeps and its segments are used again.
+  --directory DIR  where the nodes' disks are; default /dev/shm, since all copies of one machine share one disk, and then
+                   that is what is measured. What is made there is removed at the end.
   --json           print a JSON document
   --help           this text
 `;
-
-const DISK_BYTES = 1024 ** 3;
-const MIB = 1024 * 1024;
 
 interface CellResult {
   readonly cell: Cell;
@@ -44,6 +46,7 @@ interface Options {
   readonly copies: readonly number[];
   readonly cells: readonly Cell[];
   readonly catchUpBytes: number;
+  readonly diskBytes: number;
 }
 
 async function measureCells(clusters: readonly BenchCluster[], options: Options): Promise<CellResult[]> {
@@ -115,7 +118,7 @@ function describe(what: string, catchUp: CatchUp): string {
   return `${what}: ${megabytesPerSecond.toFixed(0)} MB/s (${length}, ${cpu})`;
 }
 
-type NumberOption = 'rounds' | 'seconds' | 'warm-up' | 'catch-up';
+type NumberOption = 'rounds' | 'seconds' | 'warm-up' | 'catch-up' | 'size';
 
 function optionsFrom(values: Record<NumberOption | 'copies' | 'only', string>): Options {
   const number = (name: NumberOption, least: number): number => {
@@ -137,6 +140,7 @@ function optionsFrom(values: Record<NumberOption | 'copies' | 'only', string>): 
     copies,
     cells,
     catchUpBytes: Math.floor(number('catch-up', 0)) * MIB,
+    diskBytes: Math.floor(number('size', 1)) * MIB,
   };
 }
 
@@ -149,7 +153,8 @@ async function main(): Promise<void> {
       copies: { type: 'string', default: '1,2,3' },
       only: { type: 'string', default: '' },
       'catch-up': { type: 'string', default: '512' },
-      directory: { type: 'string', default: tmpdir() },
+      size: { type: 'string', default: '128' },
+      directory: { type: 'string', default: '/dev/shm' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -160,7 +165,7 @@ async function main(): Promise<void> {
   }
   const options = optionsFrom(values);
   const directory = mkdtempSync(join(values.directory, 'bootfabric-bench-replication-'));
-  const clusters = options.copies.map((copies) => new BenchCluster(directory, copies, DISK_BYTES));
+  const clusters = options.copies.map((copies) => new BenchCluster(directory, copies));
   const stop = async (): Promise<void> => {
     await Promise.all(clusters.map((cluster) => cluster.stop()));
     rmSync(directory, { recursive: true, force: true });
@@ -168,7 +173,7 @@ async function main(): Promise<void> {
   const interrupted = (): void => void stop().then(() => process.exit(130));
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupted);
   try {
-    for (const cluster of clusters) await cluster.start();
+    for (const cluster of clusters) await cluster.start(options.diskBytes, TIMES_OVER);
     const results = await measureCells(clusters, options);
     const redundant = clusters.find((cluster) => cluster.copies === 3);
     const catchUp =

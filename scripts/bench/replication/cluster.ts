@@ -6,21 +6,24 @@ import { LocalCluster } from '../../demo/local-cluster.ts';
 import { connectInitiator, type Initiator } from '../../simulator/iscsi-initiator.ts';
 import { cpuSeconds } from '../consensus/processes.ts';
 
-const CLIENT = 'bench';
-const IMAGE = 'bench';
+/** The disk that is measured, and the one that is written to while a node is away. */
+const MEASURED = 'bench';
+const FILLED = 'filled';
+const BLOCK_BYTES = 512;
 /** Each look is a TLS connection, which costs the nodes as well. */
 const POLL_MS = 50;
 const RETURN_TIMEOUT_MS = 300_000;
 const FENCED_TIMEOUT_MS = 20_000;
 const LOGIN_ATTEMPTS = 50;
 const LOGIN_PAUSE_MS = 200;
-/** Written while a member is away, at a time. */
+/** One write of those that fill a disk, and how many at a time. */
 const FILL_BYTES = 262_144;
 const FILL_DEPTH = 8;
 /** How a target counts connections that it dropped, by reason. */
 const DROPPED = 'iscsi.connection.dropped.';
 /** Of each node's log, where something went wrong. */
 const LAST_LINES = 25;
+const FILLED_DISK_BYTES = 1024 ** 3;
 
 /** How a member came back. */
 export interface CatchUp {
@@ -39,13 +42,12 @@ export class BenchCluster {
   readonly #cluster: LocalCluster;
   readonly #nodeIds: readonly string[];
   readonly #directory: string;
-  readonly #diskBytes: number;
   #initiator: Initiator | undefined;
+  #filled: Initiator | undefined;
 
-  constructor(directory: string, copies: number, diskBytes: number) {
+  constructor(directory: string, copies: number) {
     this.copies = copies;
     this.#directory = join(directory, `copies-${copies}`);
-    this.#diskBytes = diskBytes;
     this.#nodeIds = Array.from({ length: copies }, (_, i) => `n${i + 1}`);
     const network = `127.${64 + (process.pid % 128)}.${((process.pid >> 7) + copies * 80) % 256}`;
     this.#cluster = new LocalCluster({
@@ -56,22 +58,29 @@ export class BenchCluster {
     });
   }
 
-  async start(): Promise<void> {
+  /** @param diskBytes of the disk that is measured, which is written over so many times before this ends */
+  async start(diskBytes: number, timesOver: number): Promise<void> {
     await this.#cluster.init();
     for (const nodeId of this.#nodeIds) this.#cluster.start(nodeId);
     await this.#cluster.waitUntilServing(this.copies);
-    const image = join(this.#directory, 'bench.raw');
-    await writeFile(image, '');
-    await truncate(image, this.#diskBytes);
-    await this.#cluster.cliJson(['image', 'import', IMAGE, image]);
-    const add = ['client', 'add', CLIENT, '--mac', '52:54:00:bf:be:01', '--image', IMAGE];
-    await this.#cluster.cliJson([...add, '--node', this.#nodeIds[0] as string]);
-    this.#initiator = await this.#logIn();
+    this.#initiator = await this.#newDisk(MEASURED, '52:54:00:bf:be:01', diskBytes);
+    await fill(this.#initiator, diskBytes * timesOver);
   }
 
-  async #logIn(): Promise<Initiator> {
+  /** A client with an empty disk of its own, logged in. */
+  async #newDisk(name: string, mac: string, diskBytes: number): Promise<Initiator> {
+    const image = join(this.#directory, `${name}.raw`);
+    await writeFile(image, '');
+    await truncate(image, diskBytes);
+    await this.#cluster.cliJson(['image', 'import', name, image]);
+    const add = ['client', 'add', name, '--mac', mac, '--image', name];
+    await this.#cluster.cliJson([...add, '--node', this.#nodeIds[0] as string]);
+    return this.#logIn(name);
+  }
+
+  async #logIn(name: string): Promise<Initiator> {
     const { clients } = (await this.#cluster.cliJson(['client', 'list'])) as ClientListDocument;
-    const client = clients.find((c) => c.name === CLIENT);
+    const client = clients.find((c) => c.name === name);
     if (client === undefined) throw new Error('the client that was registered is not listed');
     const { targetName, initiatorName } = client;
     const [host, port] = client.portal.split(':') as [string, string];
@@ -100,28 +109,15 @@ export class BenchCluster {
     return cpuSeconds(this.#nodeIds.flatMap((id) => this.#cluster.processId(id) ?? []));
   }
 
-  /** Writes so much in order from the beginning of the disk, or twice over, of which the half is dead then. */
-  async fill(lengthBytes: number): Promise<void> {
-    const data = Buffer.alloc(FILL_BYTES, 0xa5);
-    let next = 0;
-    const lane = async (): Promise<void> => {
-      for (let at = next; at < lengthBytes; at = next) {
-        next += FILL_BYTES;
-        await this.initiator.write((at % this.#diskBytes) / 512, data);
-      }
-    };
-    await Promise.all(Array.from({ length: FILL_DEPTH }, lane));
-    await this.initiator.flush();
-  }
-
   /** A node dies, so much is written, and it comes back; with another disk if `isWiped`. */
   async awayAndBack(writtenBytes: number, isWiped: boolean): Promise<CatchUp> {
     const away = await this.#backupId();
     const { portalGroups } = await this.#cluster.status(away);
     const groupId = portalGroups[0]?.id as string;
+    this.#filled ??= await this.#newDisk(FILLED, '52:54:00:bf:be:02', FILLED_DISK_BYTES);
     await this.#cluster.kill(away);
     await this.#untilInSync(away, false, FENCED_TIMEOUT_MS);
-    await this.fill(writtenBytes);
+    await fill(this.#filled, writtenBytes);
     const groups = join(this.#cluster.nodeDirectory(away), 'data', 'groups');
     const copy = join(groups, groupId);
     if (isWiped) {
@@ -199,8 +195,24 @@ export class BenchCluster {
 
   async stop(): Promise<void> {
     this.#initiator?.destroy();
+    this.#filled?.destroy();
     await this.#cluster.stop();
   }
+}
+
+/** Writes so much in order from the beginning of the disk; more than it holds: over and over. */
+async function fill(initiator: Initiator, lengthBytes: number): Promise<void> {
+  const data = Buffer.alloc(FILL_BYTES, 0xa5);
+  const places = Math.floor((initiator.capacity.blocks * BLOCK_BYTES) / FILL_BYTES);
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    while (next * FILL_BYTES < lengthBytes) {
+      const place = next++ % places;
+      await initiator.write((place * FILL_BYTES) / BLOCK_BYTES, data);
+    }
+  };
+  await Promise.all(Array.from({ length: FILL_DEPTH }, lane));
+  await initiator.flush();
 }
 
 async function sizeOfFiles(directory: string): Promise<number> {
