@@ -31,7 +31,7 @@ export const STAGE_BYTES = 1_179_648;
 /** A message of this size leaves at once, with what is staged, unless others are on their way. */
 export const AT_ONCE_BYTES = 65_536;
 /** Such pieces that wait to be used again, for one link. */
-export const MAX_FREE_STAGES = 2;
+export const MAX_FREE_STAGES = 8;
 /** Distinct complaints remembered, so that each is logged once. */
 export const MAX_REMEMBERED_COMPLAINTS = 128;
 
@@ -50,7 +50,7 @@ export const RECEIVE_TURN_BYTES = 262_144;
 /** Messages of many chunks are put together in pieces of memory of this size, where their handler gives it back. */
 export const BODY_SLAB_BYTES = 2_097_152;
 /** Such pieces that wait to be used again, for one link. */
-export const MAX_FREE_BODY_SLABS = 3;
+export const MAX_FREE_BODY_SLABS = 6;
 /** Messages up to this size that came whole have memory of their own. */
 export const SHORT_BODY_BYTES = 1024;
 /** The longest plaintext of a TLS record (RFC 8446 section 5.1), which is what a socket hands over at a time. */

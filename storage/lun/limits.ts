@@ -33,4 +33,4 @@ export const MAX_SETTLED_RECORDS = 1024;
 /** Records on their way into the log are cut from pieces of memory of this size; the longest one fits. */
 export const RECORD_SLAB_BYTES = 1_310_720;
 /** Such pieces that wait to be used again, for one portal group, beside the one in use. */
-export const MAX_FREE_SLABS = 2;
+export const MAX_FREE_SLABS = 6;
