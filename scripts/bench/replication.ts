@@ -20,8 +20,8 @@ else that is in use as well. A rate is of what its log grew by.
 
   --rounds N       default 5
   --seconds N      of each cell in each round; default 1
-  --warm-up N      seconds of each cell before the first round, not counted; default 2: a program that has just been
-                   started takes twice as long for a write until it has been compiled, and more copies are more programs
+  --warm-up N      seconds of each cell before the first round, not counted; default 12: a program that has just been
+                   started takes some 20 s of work to be compiled, and more copies are more programs
   --copies LIST    default 1,2,3
   --only TEXT      cells whose name contains the text
   --catch-up MIB   written while a node is away; default 512, 0 for none. Takes three copies.
@@ -149,7 +149,7 @@ async function main(): Promise<void> {
     options: {
       rounds: { type: 'string', default: '5' },
       seconds: { type: 'string', default: '1' },
-      'warm-up': { type: 'string', default: '2' },
+      'warm-up': { type: 'string', default: '12' },
       copies: { type: 'string', default: '1,2,3' },
       only: { type: 'string', default: '' },
       'catch-up': { type: 'string', default: '512' },
