@@ -11,6 +11,10 @@ interface Connection {
   /** By receiver: nothing arrives before these moments. */
   readonly heldUntilMs: Map<Process, number>;
   readonly lastArrivalMs: Map<Process, number>;
+  /** Bytes on their way, by receiver. */
+  readonly underWay: Map<Process, number>;
+  /** By receiver: the last event in which something was sent. */
+  readonly sentIn: Map<Process, number>;
 }
 
 /** What befalls single messages, of the kinds that need no link that is whole and in order. */
@@ -96,7 +100,10 @@ export class Network {
         this.#world.at(cutUntilMs, () => this.#connectSoon(a, b));
         return;
       }
-      const connection: Connection = { a, b, isUp: true, heldUntilMs: new Map(), lastArrivalMs: new Map() };
+      const connection: Connection = {
+        ...{ a, b, isUp: true, heldUntilMs: new Map(), lastArrivalMs: new Map() },
+        ...{ underWay: new Map(), sentIn: new Map() },
+      };
       this.#connections.add(connection);
       for (const [self, peer] of [
         [a, b],
@@ -184,10 +191,26 @@ export class Network {
     }
     const message = Buffer.concat(parts);
     const receiver = connection.a === process ? connection.b : connection.a;
+    connection.sentIn.set(receiver, this.#world.events);
     this.onMessage('sent', process, receiver, message);
     if (this.isDatagram(message)) this.#cast(connection, process, receiver, message);
     else this.#arriveInOrder(connection, process, receiver, message);
     return true;
+  }
+
+  /**
+   * What waits for the link to take it. One that is held up or slow takes little; any other has taken everything by the next
+   * event, and what was sent in the present one as likely as not.
+   */
+  queuedBytes(process: Process, toNodeId: string): number {
+    const connection = this.connectionOf(process, toNodeId);
+    if (connection === undefined) return 0;
+    const receiver = connection.a === process ? connection.b : connection.a;
+    const isSlow =
+      (connection.heldUntilMs.get(receiver) ?? 0) > this.#world.nowMs ||
+      this.#bytesPerMs.has(`${process.nodeId} ${toNodeId}`);
+    const isTaken = connection.sentIn.get(receiver) !== this.#world.events || this.#world.chance(50);
+    return isSlow || !isTaken ? (connection.underWay.get(receiver) ?? 0) : 0;
   }
 
   /** What the weather makes of a message. */
@@ -239,13 +262,16 @@ export class Network {
     receiver: Process,
     message: Uint8Array,
   ): void {
-    this.#world.at(arrivalMs, () =>
+    const { underWay } = connection;
+    underWay.set(receiver, (underWay.get(receiver) ?? 0) + message.length);
+    this.#world.at(arrivalMs, () => {
+      underWay.set(receiver, (underWay.get(receiver) as number) - message.length);
       receiver.enter(() => {
         if (!connection.isUp) return;
         this.onMessage('arrived', process, receiver, message);
         this.#transports.get(receiver)?.receive(process, message);
-      }),
-    );
+      });
+    });
   }
 
   /** Datagrams from one node to another vanish for so long; nobody is told. */
@@ -292,8 +318,8 @@ class SimTransport implements PeerTransport {
     return this.#up.has(toNodeId) && this.#network.send(this.#process, toNodeId, parts);
   }
 
-  queuedBytes(): number {
-    return 0;
+  queuedBytes(toNodeId: string): number {
+    return this.#network.queuedBytes(this.#process, toNodeId);
   }
 
   isUp(nodeId: string): boolean {

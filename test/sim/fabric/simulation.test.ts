@@ -35,6 +35,10 @@ const MET = [
   'sim.spoilt-records',
   'sim.image-flips',
   'sim.image-damage-mended',
+  'sim.volleys',
+  'sim.begun-writes',
+  'sim.gone-ahead',
+  'sim.reads-at-once',
 ];
 
 describe('whole nodes in the simulator', () => {

@@ -1,7 +1,7 @@
 import type { Exhibit } from './exhibit.ts';
 
 /** Of portal-group replication. */
-export const REPLICATION_EXHIBITS: readonly Exhibit[] = [
+export const GROUP_EXHIBITS: readonly Exhibit[] = [
   {
     name: 'compaction that writes a block again over something newer on its way',
     story: 'What a client has just been told is written is replaced by what was there before.',
@@ -122,8 +122,7 @@ export const REPLICATION_EXHIBITS: readonly Exhibit[] = [
         faulty: 'core.grants = core.grants.filter((grant) => grant.nodeId !== event.peer.nodeId);',
       },
     ],
-    seeds: 20,
-    fromSeed: 2210,
+    seeds: 60,
   },
   {
     name: 'a release that is sent before the address is off the node',

@@ -17,6 +17,18 @@ export const UNIT_EXHIBITS: readonly Exhibit[] = [
     seeds: 10,
   },
   {
+    name: 'a write that is begun at once beside a command that compares and writes',
+    story: 'It lies between what was compared and what is written, and is gone.',
+    edits: [
+      {
+        file: 'node/scsi/logical-unit.ts',
+        sound: 'if (!state.gate.enterNow()) return false;',
+        faulty: 'state.gate.enterNow();',
+      },
+    ],
+    seeds: 10,
+  },
+  {
     name: 'reservations that lie in the log alone',
     story: 'Once its head has been let go of, whoever was kept out may write.',
     edits: [
@@ -39,7 +51,7 @@ export const UNIT_EXHIBITS: readonly Exhibit[] = [
       },
     ],
     seeds: 20,
-    fromSeed: 30,
+    fromSeed: 50,
   },
   {
     name: 'changes of reservations that do not wait for each other',

@@ -49,6 +49,23 @@ export class Ambushes {
     }
   }
 
+  /** While a node that was left serves on, all that are in sync are started again, or its new process ends. */
+  left(nodeId: string, kill: (nodeId: string, longestMs?: number) => void): void {
+    const { world, counters, authority, isInTrouble } = this.#options;
+    const what = world.random.below(10);
+    if (what >= 5) return;
+    if (what >= 3) {
+      world.after(world.between(40, 150), () => void (isInTrouble() && kill(nodeId)));
+      return;
+    }
+    world.after(world.between(5, 60), () => {
+      if (!isInTrouble()) return;
+      counters.add('sim.started-again');
+      // The last of them stays in sync, and has forgotten whom it granted a lease.
+      for (const member of authority.group.inSync) kill(member.nodeId, 100);
+    });
+  }
+
   /** From the authority and from its peers, as if its switch had failed, though clients still reach it. */
   isolate(nodeId: string): void {
     const { nodeIds, world, network, authority } = this.#options;

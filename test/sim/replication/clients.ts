@@ -2,9 +2,11 @@ import type { CounterSet } from '../../../base/counters.ts';
 import { type BlockDevice, DeviceError } from '../../../storage/block-device.ts';
 import type { ReplicationHost } from '../../../storage/replication/index.ts';
 import type { Process, World } from '../world.ts';
+import { readAsConnectionsDo, type Watch, writeAsConnectionsDo } from './connection.ts';
 import { findViolation, type Operation } from './history.ts';
 import { findViolationAfterPowerLoss, mayHaveSurvived } from './power-loss.ts';
 import { IMAGE_VALUES, SECTOR_BYTES, SECTORS, sectorOf, ZEROS } from './sectors.ts';
+import { type Command, type Range, someBlocks, someSectors, volleyOf } from './volley.ts';
 
 export const GROUP = 'g';
 export const LUNS = [1, 2];
@@ -95,8 +97,28 @@ export class Clients {
     }
     if (kind < 2 || (!hasLun && kind < 20)) this.#resetLun(server, lunId, next);
     else if (kind < 4) this.#discard(server, lunId, next);
-    else if (kind < 55) this.#write(server, lunId, next);
-    else this.#read(server, lunId, next);
+    else if (kind < 8) this.#volley(server, next);
+    else if (kind < 55) this.#volley(server, next, [{ kind: 'write', lunId, ...this.#rangeToWrite() }]);
+    else this.#volley(server, next, [{ kind: 'read', lunId, ...someSectors(world, 20) }]);
+  }
+
+  #rangeToWrite(): Range {
+    return this.#world.chance(40) ? someBlocks(this.#world) : someSectors(this.#world, 12);
+  }
+
+  /** Commands that are begun in one turn of the node's loop. */
+  #volley(server: Server, next: () => void, commands = volleyOf(this.#world, LUNS)): void {
+    if (commands.length > 1) this.#counters.add('sim.volleys');
+    let unanswered = commands.length;
+    const answered = (): void => {
+      if (--unanswered === 0) next();
+    };
+    const begins = commands.map((command) =>
+      command.kind === 'write'
+        ? this.#writing(server, command, answered)
+        : this.#reading(server, command, answered),
+    );
+    this.#enter(server, ...begins);
   }
 
   /** Undefined while no process runs anywhere. */
@@ -117,18 +139,31 @@ export class Clients {
     }
   }
 
-  /** Runs in the node's process, after the way there; the answer takes its time as well. */
-  #ask<T>(server: Server, work: () => Promise<T>, answered: (result: T | DeviceError) => void): void {
-    const world = this.#world;
-    server.process.enterAfter(world.between(0, 2), () => {
-      work().then(
-        (result) => world.after(world.between(0, 2), () => answered(result)),
-        (error: unknown) => {
-          if (!(error instanceof DeviceError)) this.#fail(`an operation fails: ${(error as Error).stack}`);
-          else world.after(world.between(0, 2), () => answered(error));
-        },
-      );
+  /** What is begun in the node's process, after the way there. */
+  #enter(server: Server, ...begins: readonly (() => void)[]): void {
+    server.process.enterAfter(this.#world.between(0, 2), () => {
+      for (const begin of begins) begin();
     });
+  }
+
+  /** Begins it; the answer takes its time. */
+  #ask<T>(work: () => Promise<T>, answered: (result: T | DeviceError) => void): void {
+    const world = this.#world;
+    work().then(
+      (result) => world.after(world.between(0, 2), () => answered(result)),
+      (error: unknown) => {
+        if (!(error instanceof DeviceError)) this.#fail(`an operation fails: ${(error as Error).stack}`);
+        else world.after(world.between(0, 2), () => answered(error));
+      },
+    );
+  }
+
+  #watch({ host }: Server): Watch {
+    return {
+      counters: this.#counters,
+      fail: this.#fail,
+      nextIndex: () => host.group(this.#group)?.status().nextIndex ?? 0,
+    };
   }
 
   #device(server: Server, lunId: number): BlockDevice {
@@ -137,12 +172,12 @@ export class Clients {
     return device;
   }
 
-  #write(server: Server, lunId: number, next: () => void): void {
+  /** @returns what begins it */
+  #writing(server: Server, { lunId, first, length }: Command, next: () => void): () => void {
     const world = this.#world;
     const value = this.#nextValue++;
-    const first = world.random.below(SECTORS);
-    const length = Math.min(SECTORS - first, 1 + world.random.below(12));
     const forceUnitAccess = world.chance(10);
+    const isPromised = world.chance(10);
     const invokedMs = ++this.#stamp;
     let respondedMs = Number.POSITIVE_INFINITY;
     const operation: Operation = {
@@ -160,29 +195,28 @@ export class Clients {
     );
     const parts = Array.from({ length }, () => sectorOf(value));
     const mayLackData = this.#readBegins(server);
-    this.#ask(
-      server,
-      async () => {
-        const device = this.#device(server, lunId);
-        await device.write(first, parts, { forceUnitAccess });
-        if (!world.chance(5)) return undefined;
-        const flushedAt = ++this.#stamp;
-        await device.flush();
-        return flushedAt;
-      },
-      (result) => {
-        if (!(result instanceof DeviceError)) {
-          if (result !== undefined) this.#flushed(lunId, result);
-          respondedMs = ++this.#stamp;
-          operation.isDurable = forceUnitAccess || result !== undefined;
-          this.#counters.add('sim.acknowledged-writes');
-        } else {
-          this.#counters.add(`sim.write-${result.kind}`);
-          this.#checkDamage(result, mayLackData);
-        }
-        next();
-      },
-    );
+    const work = async (): Promise<number | undefined> => {
+      const device = this.#device(server, lunId);
+      if (isPromised) await device.write(first, parts, { forceUnitAccess });
+      else await writeAsConnectionsDo(device, { lba: first, parts, forceUnitAccess }, this.#watch(server));
+      if (!world.chance(5)) return undefined;
+      const flushedAt = ++this.#stamp;
+      await device.flush();
+      return flushedAt;
+    };
+    const answered = (result: number | DeviceError | undefined): void => {
+      if (!(result instanceof DeviceError)) {
+        if (result !== undefined) this.#flushed(lunId, result);
+        respondedMs = ++this.#stamp;
+        operation.isDurable = forceUnitAccess || result !== undefined;
+        this.#counters.add('sim.acknowledged-writes');
+      } else {
+        this.#counters.add(`sim.write-${result.kind}`);
+        this.#checkDamage(result, mayLackData);
+      }
+      next();
+    };
+    return () => this.#ask(work, answered);
   }
 
   /** All that had been answered when a flush began, and was answered, is on stable storage. */
@@ -210,9 +244,9 @@ export class Clients {
 
   #discard(server: Server, lunId: number, next: () => void): void {
     const world = this.#world;
-    const first = world.random.below(SECTORS);
+    const { first, length } = someSectors(world, 20);
     const keys: string[] = [];
-    for (let sector = first; sector < Math.min(SECTORS, first + 1 + world.random.below(20)); sector++) {
+    for (let sector = first; sector < first + length; sector++) {
       const key = `${lunId}/${sector}`;
       if (this.#discarded.has(key)) break;
       keys.push(key);
@@ -235,62 +269,52 @@ export class Clients {
       first,
       keys.map(() => operation),
     );
-    this.#ask(
-      server,
-      async () => this.#device(server, lunId).discard(first, keys.length),
-      (result) => {
-        if (result instanceof DeviceError) {
-          this.#counters.add(`sim.discard-${result.kind}`);
-          this.#checkDamage(result, mayLackData);
-        } else {
-          respondedMs = ++this.#stamp;
-          this.#counters.add('sim.acknowledged-discards');
-        }
-        next();
-      },
-    );
+    const work = async (): Promise<void> => this.#device(server, lunId).discard(first, keys.length);
+    const answered = (result: unknown): void => {
+      if (result instanceof DeviceError) {
+        this.#counters.add(`sim.discard-${result.kind}`);
+        this.#checkDamage(result, mayLackData);
+      } else {
+        respondedMs = ++this.#stamp;
+        this.#counters.add('sim.acknowledged-discards');
+      }
+      next();
+    };
+    this.#enter(server, () => this.#ask(work, answered));
   }
 
-  #read(server: Server, lunId: number, next: () => void): void {
-    const first = this.#world.random.below(SECTORS);
-    const length = Math.min(SECTORS - first, 1 + this.#world.random.below(20));
-    this.#readRange(server, lunId, first, length, () => next());
-  }
-
-  #readRange(
+  /** @returns what begins it */
+  #reading(
     server: Server,
-    lunId: number,
-    first: number,
-    length: number,
+    { lunId, first, length }: Omit<Command, 'kind'>,
     next: (ok: boolean) => void,
-  ): void {
+  ): () => void {
     const invokedMs = ++this.#stamp;
     const mayLackData = this.#readBegins(server);
-    this.#ask(
-      server,
-      async () => Buffer.concat(await this.#device(server, lunId).read(first, length)),
-      (result) => {
-        if (result instanceof DeviceError) {
-          this.#counters.add(`sim.read-${result.kind}`);
-          if (result.kind === 'medium-error') this.#checkDamage(result, mayLackData);
-          else if (result.kind !== 'not-serving') this.#fail(`a read fails: ${result.message}`);
-          next(false);
-          return;
-        }
-        this.#counters.add('sim.reads');
-        if (invokedMs <= this.#powerLostAt) {
-          next(true);
-          return;
-        }
-        const respondedMs = ++this.#stamp;
-        const operations = Array.from({ length }, (_, i): Operation => {
-          const value = this.#valueOf(result.subarray(i * SECTOR_BYTES, (i + 1) * SECTOR_BYTES));
-          return { kind: 'read', value, invokedMs, respondedMs };
-        });
-        this.#record(lunId, first, operations);
+    const work = async (): Promise<Buffer> =>
+      readAsConnectionsDo(this.#device(server, lunId), first, length, { counters: this.#counters });
+    const answered = (result: Buffer | DeviceError): void => {
+      if (result instanceof DeviceError) {
+        this.#counters.add(`sim.read-${result.kind}`);
+        if (result.kind === 'medium-error') this.#checkDamage(result, mayLackData);
+        else if (result.kind !== 'not-serving') this.#fail(`a read fails: ${result.message}`);
+        next(false);
+        return;
+      }
+      this.#counters.add('sim.reads');
+      if (invokedMs <= this.#powerLostAt) {
         next(true);
-      },
-    );
+        return;
+      }
+      const respondedMs = ++this.#stamp;
+      const operations = Array.from({ length }, (_, i): Operation => {
+        const value = this.#valueOf(result.subarray(i * SECTOR_BYTES, (i + 1) * SECTOR_BYTES));
+        return { kind: 'read', value, invokedMs, respondedMs };
+      });
+      this.#record(lunId, first, operations);
+      next(true);
+    };
+    return () => this.#ask(work, answered);
   }
 
   /** Parts of blocks are read before they are written. */
@@ -322,22 +346,20 @@ export class Clients {
       0,
       Array.from({ length: SECTORS }, () => operation),
     );
-    this.#ask(
-      server,
-      async () => {
-        const group = server.host.group(this.#group);
-        if (group === undefined) throw new DeviceError('not-serving', 'no group');
-        await group.resetLun({ lunId, base: { name: 'image', version }, lengthBlocks: SECTORS });
-      },
-      (result) => {
-        if (!(result instanceof DeviceError)) {
-          respondedMs = ++this.#stamp;
-          if (invokedMs > this.#powerLostAt) this.#made.add(lunId);
-          this.#counters.add('sim.resets');
-        }
-        next();
-      },
-    );
+    const work = async (): Promise<void> => {
+      const group = server.host.group(this.#group);
+      if (group === undefined) throw new DeviceError('not-serving', 'no group');
+      await group.resetLun({ lunId, base: { name: 'image', version }, lengthBlocks: SECTORS });
+    };
+    const answered = (result: unknown): void => {
+      if (!(result instanceof DeviceError)) {
+        respondedMs = ++this.#stamp;
+        if (invokedMs > this.#powerLostAt) this.#made.add(lunId);
+        this.#counters.add('sim.resets');
+      }
+      next();
+    };
+    this.#enter(server, () => this.#ask(work, answered));
   }
 
   /** Reads all there is. @returns how many answers there will be; undefined when nobody serves */
@@ -346,7 +368,9 @@ export class Clients {
     if (server === undefined) return undefined;
     const all = server.host.group(this.#group)?.luns() ?? [];
     const luns = all.filter(({ lunId }) => LUNS.includes(lunId));
-    for (const { lunId } of luns) this.#readRange(server, lunId, 0, SECTORS, answered);
+    for (const { lunId } of luns) {
+      this.#enter(server, this.#reading(server, { lunId, first: 0, length: SECTORS }, answered));
+    }
     return luns.length;
   }
 

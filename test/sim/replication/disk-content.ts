@@ -1,3 +1,4 @@
+import { ProtocolError } from '../../../base/errors.ts';
 import { decodeGroupRecord } from '../../../storage/lun/log-record.ts';
 import { LunTable } from '../../../storage/lun/lun-table.ts';
 import { decodeGroupMeta } from '../../../storage/replication/group-meta.ts';
@@ -42,6 +43,20 @@ function bytesAt(disk: Disk, position: number): string {
 
 /** A place at which one log does not give what another one does, as far as both go; undefined if there is none. */
 export function lackingOf(disk: Disk, other: Disk, groupId: string): string | undefined {
+  return whereReadable(() => placeLacking(disk, other, groupId));
+}
+
+/** What was written and makes no sense is a finding, and no reason for looking no further. */
+function whereReadable(compare: () => string | undefined): string | undefined {
+  try {
+    return compare();
+  } catch (error) {
+    if (error instanceof ProtocolError) return `what can be read: ${error.message}`;
+    throw error;
+  }
+}
+
+function placeLacking(disk: Disk, other: Disk, groupId: string): string | undefined {
   const untilIndex = Math.min(disk.nextIndex, other.nextIndex);
   const has = contentOf(disk, groupId, untilIndex);
   for (const [place, value] of contentOf(other, groupId, untilIndex)) {
@@ -52,6 +67,10 @@ export function lackingOf(disk: Disk, other: Disk, groupId: string): string | un
 
 /** How the logs of members that have all there is differ, in their records or in what these give; undefined if not. */
 export function differenceBetween(disks: readonly Disk[], groupId: string): string | undefined {
+  return whereReadable(() => placeOfDifference(disks, groupId));
+}
+
+function placeOfDifference(disks: readonly Disk[], groupId: string): string | undefined {
   const start = Math.max(...disks.map((disk) => disk.firstIndex));
   const [first, ...others] = disks as [Disk, ...Disk[]];
   const wanted = contentOf(first, groupId);

@@ -30,6 +30,10 @@ describe('replication in the simulator', () => {
     expect(totals['sim.acknowledged-writes']).toBeGreaterThan(50 * SEEDS);
     expect(totals['sim.reads']).toBeGreaterThan(50 * SEEDS);
     expect(totals['sim.acknowledged-discards']).toBeGreaterThan(SEEDS);
+    for (const name of ['sim.volleys', 'sim.gone-ahead', 'sim.reads-at-once']) {
+      expect(totals[name] ?? 0, name).toBeGreaterThan(SEEDS);
+    }
+    expect(totals['sim.begun-writes']).toBeGreaterThan(50 * SEEDS);
     const disks = ['sim.unmounted', 'sim.wiped', 'sim.old-disks', 'strangeDisks'];
     const rarer = [
       ...disks,
@@ -41,7 +45,7 @@ describe('replication in the simulator', () => {
       'sim.write-no-space',
     ];
     for (const name of [
-      ...['releases', 'failedDrops', 'sim.quick-moves', 'sim.left'],
+      ...['releases', 'failedDrops', 'sim.quick-moves', 'sim.left', 'sim.started-again'],
       ...['sim.flips-in-data', 'sim.flips-anywhere', 'sim.spoilt-records', 'replication.damage-mended'],
       ...rarer,
       'replication.truncated',

@@ -2,8 +2,10 @@ import type { ImageSource } from '../../../storage/image/image-source.ts';
 import type { Process, World } from '../world.ts';
 
 export const SECTOR_BYTES = 512;
-/** Few blocks, so that operations meet. */
-export const SECTORS = 40;
+/** Of a unit: enough for a queue that comes in at once. */
+export const SECTORS = 192;
+/** Of these, where most of what is done is done: few, so that operations meet. */
+export const BUSY_SECTORS = 40;
 /** Values of base images, one per version, beyond those of writes. */
 export const IMAGE_VALUES = 1_000_000_000;
 

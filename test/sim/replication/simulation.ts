@@ -136,9 +136,8 @@ export class Simulation {
   }
 
   #trace(): string {
-    const { group } = this.authority;
     const ends = Array.from(this.#nodes.values(), ({ disk }) => disk.nextIndex);
-    return `${this.world.events} ${this.#clients.stamp} ${group.epoch} ${ends.join(' ')} ${this.world.random.below(1e9)}`;
+    return `${this.world.events} ${this.#clients.stamp} ${this.authority.group.epoch} ${ends.join(' ')} ${this.world.random.below(1e9)}`;
   }
 
   #allCounts(): Record<string, number> {
@@ -219,14 +218,14 @@ export class Simulation {
     process.enterAfter(world.between(1, 30), () => this.#bitRot.scrub(node));
   }
 
-  #kill(node: Node, how: 'kill' | 'exit' | 'power'): void {
+  #kill(node: Node, how: 'kill' | 'exit' | 'power', longestMs = 700): void {
     if (!node.process.isAlive) return;
     this.#counters.add(`sim.${how}`);
     node.process.kill();
     this.#network.detach(node.process);
     if (how === 'power') node.disk.losePower(this.#options.failingDisks && this.world.random);
     else this.#guardians.pipeEnds(node.process);
-    this.world.after(this.world.between(30, 700), () => {
+    this.world.after(this.world.between(30, longestMs), () => {
       this.#start(node.nodeId, this.#drives.take(node.nodeId) ?? node.disk, node.starts);
     });
   }
@@ -411,6 +410,7 @@ export class Simulation {
     this.#drives.unmount(node);
     this.#start(node.nodeId, this.#drives.make(node.nodeId), node.starts);
     if (world.chance(50)) world.after(world.between(20, 200), () => this.#move());
+    this.#ambushes.left(node.nodeId, (id, ms) => this.#kill(this.#nodes.get(id) as Node, 'kill', ms));
     world.after(world.between(100, 900), () => this.#end(node));
   }
 

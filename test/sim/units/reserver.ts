@@ -1,5 +1,4 @@
 import type { SeededRandom } from '../../../base/random.ts';
-import { sectorOf } from '../replication/sectors.ts';
 import {
   type Ending,
   fullStatus,
@@ -10,9 +9,9 @@ import {
   write,
 } from './unit-commands.ts';
 import { EXCLUSIVE_ACCESS, type ReserveInput, type ReserveOutput, WRITE_EXCLUSIVE } from './unit-models.ts';
-import { type Step, type UnitUser, valueOf } from './unit-users.ts';
+import { blocksOf, type Step, type UnitUser, valueOf, WHOLE_BLOCKS } from './unit-users.ts';
 
-const GUARDED_LBA = 3;
+const GUARDED_LBA = WHOLE_BLOCKS;
 
 /** Registers, reserves, gives back and preempts, and reads and writes a block whether it may or not. */
 export class Reserver implements UnitUser {
@@ -50,7 +49,10 @@ export class Reserver implements UnitUser {
     const value = keyOf(this.#name) * 1_000_000 + ++this.#count;
     const by = this.#name;
     const effect = { kind: 'effect', by, value } as const;
-    return { ...step({ kind: 'write', by, value }, write(GUARDED_LBA, sectorOf(value))), effect };
+    // The one that is looked at, and in half of all cases the whole block in which it is kept: that can be begun at once.
+    const count = this.#random.below(2) === 0 ? WHOLE_BLOCKS : 1;
+    const command = write(GUARDED_LBA, count, blocksOf(value, count));
+    return { ...step({ kind: 'write', by, value }, command), effect };
   }
 }
 

@@ -123,7 +123,7 @@ export class UnitClients {
   }
 
   #login(lunId: number, name: string, next: (then: Session | undefined) => void): void {
-    const { world, group } = this.#options;
+    const { world, group, counters } = this.#options;
     const server = this.#serverToAsk();
     if (server === undefined) return next(undefined);
     const { process } = server;
@@ -136,7 +136,7 @@ export class UnitClients {
       if (!isThere) this.#make(server, lunId);
       let target = this.#targets.get(process);
       if (target === undefined) {
-        target = new UnitServer(server, group);
+        target = new UnitServer(server, group, counters);
         this.#targets.set(process, target);
       }
       void target.login(lunId, portOf(name)).then((session) => {

@@ -15,8 +15,8 @@ export function read(lba: number, lengthBlocks: number): UnitCommand {
   return { cdb: cdbOf(`28 00 ${hex(lba, 4)} 00 ${hex(lengthBlocks, 2)} 00`), dataOut: NOTHING };
 }
 
-export function write(lba: number, block: Uint8Array): UnitCommand {
-  return { cdb: cdbOf(`2a 00 ${hex(lba, 4)} 00 ${hex(1, 2)} 00`), dataOut: block };
+export function write(lba: number, lengthBlocks: number, data: Uint8Array): UnitCommand {
+  return { cdb: cdbOf(`2a 00 ${hex(lba, 4)} 00 ${hex(lengthBlocks, 2)} 00`), dataOut: data };
 }
 
 export function writeAtomic(lba: number, lengthBlocks: number, data: Uint8Array): UnitCommand {

@@ -1,11 +1,11 @@
 import type { Model } from '../linearizability.ts';
 
-/** A block that initiators change by COMPARE AND WRITE, and one range that is written by WRITE ATOMIC. */
+/** Blocks that initiators change by COMPARE AND WRITE, one of them by WRITE as well, and one range that is written by WRITE ATOMIC. */
 export type CellInput =
   | { readonly kind: 'read'; readonly at: CellPlace }
   | { readonly kind: 'write'; readonly at: CellPlace; readonly value: number }
   | { readonly kind: 'swap'; readonly at: CellPlace; readonly from: number; readonly to: number };
-export type CellPlace = 'cell' | 'range';
+export type CellPlace = 'cell' | 'written' | 'range';
 /** What a read found, or how the rest ended. */
 export type CellOutput = number | 'good' | 'differs';
 

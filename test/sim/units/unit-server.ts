@@ -13,16 +13,25 @@ const IDENTITY = {
   targetName: 'iqn.2026-11.net.example:disk1',
 };
 
+/** Of memory that was given back: what has begun needs its data no more. */
+const USED_AGAIN = 0xee;
+
+export interface UnitCounters {
+  add(name: string): void;
+}
+
 /** What one process keeps of the units that it serves, as node/iscsi does: the device server is the product's. */
 export class UnitServer {
   readonly #server: Server;
   readonly #group: string;
+  readonly #counters: UnitCounters;
   readonly #states = new Map<number, UnitState>();
   readonly #sessions = new Map<string, UnitSession>();
 
-  constructor(server: Server, group: string) {
+  constructor(server: Server, group: string, counters: UnitCounters) {
     this.#server = server;
     this.#group = group;
+    this.#counters = counters;
   }
 
   /**
@@ -45,7 +54,7 @@ export class UnitServer {
       initiatorPort: port,
       logger: silentLogger,
     });
-    const session = new UnitSession(unit, () => {
+    const session = new UnitSession(unit, this.#counters, () => {
       if (this.#sessions.get(key) === session) this.#sessions.delete(key);
       const isLast = ![...this.#sessions.keys()].some((other) => other.startsWith(`${lunId} `));
       if (isLast) this.#states.delete(lunId);
@@ -63,14 +72,16 @@ export class UnitServer {
 /** One initiator's session with one unit. */
 export class UnitSession {
   readonly #unit: LogicalUnit;
+  readonly #counters: UnitCounters;
   readonly #onEnd: () => void;
   readonly #running = new Set<Promise<unknown>>();
   /** Commands of an earlier one have been aborted. */
   #era = 0;
   #closing: Promise<void> | undefined;
 
-  constructor(unit: LogicalUnit, onEnd: () => void) {
+  constructor(unit: LogicalUnit, counters: UnitCounters, onEnd: () => void) {
     this.#unit = unit;
+    this.#counters = counters;
     this.#onEnd = onEnd;
     unit.onAbortTasks(() => this.#abort());
   }
@@ -96,7 +107,12 @@ export class UnitSession {
     if (now !== undefined) return Promise.resolve(now);
     if (prepared.kind !== 'write') return unit.run(prepared, [dataOut]);
     return new Promise((resolve, reject) => {
-      if (!unit.beginWrite(prepared, [dataOut], resolve)) unit.run(prepared, [dataOut]).then(resolve, reject);
+      if (unit.beginWrite(prepared, [dataOut], resolve)) {
+        this.#counters.add('sim.unit-begun-writes');
+        dataOut.fill(USED_AGAIN);
+      } else {
+        unit.run(prepared, [dataOut]).then(resolve, reject);
+      }
     });
   }
 

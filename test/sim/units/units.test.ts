@@ -19,7 +19,7 @@ describe('units that initiators share, in the simulator', () => {
       }
       expect(violations).toEqual([]);
       const kinds = ['swap', 'write', 'read', 'register', 'reserve', 'release', 'preempt', 'clear', 'status'];
-      for (const name of [...kinds, 'differs', 'conflict', 'unknown', 'not-done']) {
+      for (const name of [...kinds, 'begun-writes', 'differs', 'conflict', 'unknown', 'not-done']) {
         expect(totals[`sim.unit-${name}`] ?? 0, name).toBeGreaterThan(SEEDS);
       }
       const undecided = totals['sim.unit-histories-undecided'] ?? 0;
