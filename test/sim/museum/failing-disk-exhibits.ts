@@ -15,6 +15,7 @@ export const FAILING_DISK_EXHIBITS: readonly Exhibit[] = [
         if (error instanceof Error && !this.#stopped) this.sync(this.#cut, Number.POSITIVE_INFINITY);`,
       },
     ],
-    seeds: 60,
+    seeds: 20,
+    fromSeed: 150,
   },
 ];
