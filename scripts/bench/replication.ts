@@ -24,7 +24,7 @@ else that is in use as well. A rate is of what its log grew by.
                    started takes some 20 s of work to be compiled, and more copies are more programs
   --copies LIST    default 1,2,3
   --only TEXT      cells whose name contains the text
-  --catch-up MIB   written while a node is away; default 512, 0 for none. Takes three copies.
+  --catch-up MIB   written while a node is away; default 1024, 0 for none. Takes three copies.
   --size MIB       of the disk that is measured; default 128. It is written over ${TIMES_OVER} times first, so that every log has
                    come to the length that it keeps and its segments are used again.
   --directory DIR  where the nodes' disks are; default /dev/shm, since all copies of one machine share one disk, and then
@@ -152,7 +152,7 @@ async function main(): Promise<void> {
       'warm-up': { type: 'string', default: '12' },
       copies: { type: 'string', default: '1,2,3' },
       only: { type: 'string', default: '' },
-      'catch-up': { type: 'string', default: '512' },
+      'catch-up': { type: 'string', default: '1024' },
       size: { type: 'string', default: '128' },
       directory: { type: 'string', default: '/dev/shm' },
       json: { type: 'boolean', default: false },
