@@ -86,10 +86,7 @@ describe('a connection that takes the place of another', () => {
 
   test('is let in once the last write of the other has left the device, which is not answered', async () => {
     const old = await attach();
-    let open = (): void => {};
-    target.device.gate = new Promise((resolve) => {
-      open = resolve;
-    });
+    const open = target.device.holdWrites();
     await old.command({ cdb: testUnitReady });
     const late = old.write(0, Buffer.alloc(512, 9)).catch(() => 'lost');
     while (target.device.calls.writes === 0) await new Promise((resolve) => setTimeout(resolve, 1));
@@ -101,7 +98,6 @@ describe('a connection that takes the place of another', () => {
     expect(await late).toBe('lost');
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(isIn).toBe(false);
-    target.device.gate = undefined;
     open();
     const initiator = await next;
     expect((await initiator.read(0, 1))[0]).toBe(9);

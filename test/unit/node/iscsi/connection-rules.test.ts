@@ -97,10 +97,7 @@ describe('numbers', () => {
 
   test('close the window while commands are not answered, and open it again, never going back', async () => {
     initiator = await attachRaw(target);
-    let release = (): void => {};
-    target.device.gate = new Promise((resolve) => {
-      release = resolve;
-    });
+    const release = target.device.holdWrites();
     const first = initiator.cmdSN;
     for (let n = 0; n < 128; n++) initiator.write(100 + n, 1, {}, block);
     await until(() => target.device.calls.writes === 128);
@@ -111,7 +108,6 @@ describe('numbers', () => {
     initiator.write(300, 1, {}, block);
     await initiator.settle();
     initiator.received.length = 0;
-    target.device.gate = undefined;
     release();
     await until(() => initiator?.received.length === 128);
     await initiator.settle();
@@ -282,10 +278,7 @@ describe('NOP', () => {
 
 test('a logout is answered once no task can change anything any more, and these are not answered', async () => {
   initiator = await attachRaw(target);
-  let release = (): void => {};
-  target.device.gate = new Promise((resolve) => {
-    release = resolve;
-  });
+  const release = target.device.holdWrites();
   initiator.write(11, 1, {}, block);
   await until(() => target.device.calls.writes === 1);
   initiator.logout(20, 0);

@@ -22,6 +22,18 @@ export class MemoryDevice implements BlockDevice {
     this.#discarded = new Uint8Array(Math.ceil(lengthBlocks / 8));
   }
 
+  /** Makes writes wait until the returned function is called. */
+  holdWrites(): () => void {
+    let open = (): void => {};
+    this.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    return () => {
+      this.gate = undefined;
+      open();
+    };
+  }
+
   async read(lba: number, lengthBlocks: number): Promise<readonly Uint8Array[]> {
     this.calls.reads++;
     if (this.failure !== undefined) throw this.failure;

@@ -9,6 +9,7 @@ import {
   type InitiatorOptions,
 } from '../../../../scripts/simulator/iscsi-initiator.ts';
 import { MemoryDevice } from './memory-device.ts';
+import { until } from './raw-initiator.ts';
 import { grant, INITIATOR, startTarget, TARGET, type TestTarget } from './target-fixture.ts';
 
 let target: TestTarget;
@@ -30,10 +31,6 @@ async function attach(more: Partial<InitiatorOptions> = {}): Promise<Initiator> 
   });
   initiators.push(initiator);
   return initiator;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
 }
 
 async function withClock(limits: Partial<PortalLimits>): Promise<ManualClock> {

@@ -13,6 +13,7 @@ import { openWire } from '../../../../scripts/simulator/iscsi-wire.ts';
 import { PersistentInitiator } from '../../../../scripts/simulator/persistent-initiator.ts';
 import { DeviceError } from '../../../../storage/block-device.ts';
 import { MemoryDevice } from './memory-device.ts';
+import { until } from './raw-initiator.ts';
 import { grant, INITIATOR, startTarget, TARGET, type TestTarget } from './target-fixture.ts';
 
 let target: TestTarget;
@@ -38,22 +39,6 @@ async function attach(more: Partial<InitiatorOptions> = {}): Promise<Initiator> 
   return initiator;
 }
 
-/** Makes writes wait until the returned function is called. */
-function holdWrites(): () => void {
-  let release = (): void => {};
-  target.device.gate = new Promise((resolve) => {
-    release = resolve;
-  });
-  return () => {
-    target.device.gate = undefined;
-    release();
-  };
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
-}
-
 const OTHER_TARGET = 'iqn.2026-11.net.example:disk2';
 const block = (value: number): Uint8Array => new Uint8Array(512).fill(value);
 const asc = (expected: { asc: number; ascq: number }, got: Uint8Array): void =>
@@ -62,7 +47,7 @@ const asc = (expected: { asc: number; ascq: number }, got: Uint8Array): void =>
 describe('task management', () => {
   test('an aborted write is answered only once the device has let go of it', async () => {
     const initiator = await attach();
-    const release = holdWrites();
+    const release = target.device.holdWrites();
     const write = initiator.write(0, block(1)).catch((error: Error) => error.message);
     await until(() => target.device.calls.writes === 1);
     let answered = false;
@@ -96,7 +81,7 @@ describe('task management', () => {
   test('a LUN reset ends the tasks of all initiators and is told to them', async () => {
     const one = await attach();
     const two = await attach({ isid: '400000000002', initiatorName: `${INITIATOR}b` });
-    const release = holdWrites();
+    const release = target.device.holdWrites();
     const writes = [one.write(0, block(1)), two.write(8, block(2))];
     const ended = Promise.allSettled(writes);
     await until(() => target.device.calls.writes === 2);
@@ -117,7 +102,7 @@ describe('task management', () => {
     const one = await attach();
     const two = await attach({ isid: '400000000002', initiatorName: `${INITIATOR}b` });
     const idle = await attach({ isid: '400000000003', initiatorName: `${INITIATOR}c` });
-    const release = holdWrites();
+    const release = target.device.holdWrites();
     const ended = Promise.allSettled([one.write(0, block(1)), two.write(8, block(2))]);
     await until(() => target.device.calls.writes === 2);
     const clear = one.taskManagement(taskFunction.clearTaskSet);
@@ -185,7 +170,7 @@ describe('a node that may not serve any more', () => {
 
   test('closeTarget drops the sessions of that target; writes on their way reject', async () => {
     const initiator = await attach();
-    const release = holdWrites();
+    const release = target.device.holdWrites();
     const write = initiator.write(0, block(1));
     await until(() => target.device.calls.writes === 1);
     target.portal.closeTarget('iqn.2026-11.net.example:other');
@@ -199,7 +184,7 @@ describe('a node that may not serve any more', () => {
 
   test('closeTarget drops a session whose initiator has closed its side already', async () => {
     const initiator = await attach();
-    const release = holdWrites();
+    const release = target.device.holdWrites();
     const write = initiator.write(0, block(1)).catch((error: Error) => error.message);
     await until(() => target.device.calls.writes === 1);
     initiator.loggedIn.wire.socket.end();

@@ -4,6 +4,7 @@ import { asyncEvent, opcode, RESERVED_TAG, rejectReason } from '../../../../node
 import * as pdu from '../../../../node/iscsi/pdu.ts';
 import { type LoggedIn, type LoginOptions, login } from '../../../../scripts/simulator/iscsi-wire.ts';
 import { DeviceError } from '../../../../storage/block-device.ts';
+import { until } from './raw-initiator.ts';
 import { INITIATOR, startTarget, TARGET, type TestTarget } from './target-fixture.ts';
 
 /** What RFC 7143 demands of a target on the wire, PDU by PDU; docs/rfc7143.md refers to these by name. */
@@ -68,10 +69,6 @@ const nopOut = (tag: number) =>
     ...numbers(tag, true),
   });
 const codeOf = (bytes: Buffer): number => (bytes[0] as number) & 0x3f;
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
-}
 
 async function rejection(): Promise<{ reason: number; header: Buffer }> {
   await until(() => received.some((bytes) => codeOf(bytes) === opcode.reject));

@@ -34,18 +34,6 @@ async function attach(changes: Partial<InitiatorOptions> = {}): Promise<Initiato
   return initiator;
 }
 
-/** Holds the device until it is let go. */
-function holdWrites(): () => void {
-  let release = (): void => undefined;
-  target.device.gate = new Promise<void>((resolve) => {
-    release = resolve;
-  });
-  return () => {
-    target.device.gate = undefined;
-    release();
-  };
-}
-
 describe('the functions of RFC 7144', () => {
   test.each(NEW_FUNCTIONS)('%s is not supported in a session of level 1', async (name) => {
     const initiator = await attach({ keys: { iSCSIProtocolLevel: '1' } });
@@ -68,7 +56,7 @@ describe('the functions of RFC 7144', () => {
     const one = await attach();
     const other = await attach({ isid: '400000000002' });
     expect(await one.taskManagement(taskFunction.queryTaskSet)).toBe(taskResponse.complete);
-    const release = holdWrites();
+    const release = target.device.holdWrites();
     const write = one.write(0, Buffer.alloc(512, 3));
     while (target.device.calls.writes === 0) await new Promise((resolve) => setImmediate(resolve));
     const found = async (): Promise<number[]> => {
@@ -118,7 +106,7 @@ describe('the functions of RFC 7144', () => {
     const other = await attach({ isid: '400000000002' });
     expect((await one.command({ cdb: Uint8Array.of(0x16, 0, 0, 0, 0, 0) })).status).toBe(0);
     expect((await other.command({ cdb: new Uint8Array(6) })).status, 'reserved').toBe(0x18);
-    const release = holdWrites();
+    const release = target.device.holdWrites();
     const write = one.write(0, Buffer.alloc(512, 3)).catch(() => 'ended');
     while (target.device.calls.writes === 0) await new Promise((resolve) => setImmediate(resolve));
     const lost = new Promise((resolve) => one.onClose(resolve));
@@ -136,7 +124,7 @@ describe('the functions of RFC 7144', () => {
 
   test('QUERY TASK of a task management request is rejected', async () => {
     const one = await attach();
-    const release = holdWrites();
+    const release = target.device.holdWrites();
     const write = one.write(0, Buffer.alloc(512, 3)).catch(() => 'ended');
     while (target.device.calls.writes === 0) await new Promise((resolve) => setImmediate(resolve));
     const [tag = 0] = one.taskTags();

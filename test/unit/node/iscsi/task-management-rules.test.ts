@@ -22,17 +22,6 @@ afterEach(async () => {
 const TEST_UNIT_READY = '000000000000';
 const block = new Uint8Array(512).fill(7);
 
-function holdWrites(): () => void {
-  let release = (): void => {};
-  target.device.gate = new Promise((resolve) => {
-    release = resolve;
-  });
-  return () => {
-    target.device.gate = undefined;
-    release();
-  };
-}
-
 /** A write that comes ahead of a gap of `gap` commands. */
 function writeAhead(tag: number, gap: number): number {
   const missing = initiator.cmdSN;
@@ -85,7 +74,7 @@ describe('ABORT TASK', () => {
 
   test('of a task management request is rejected', async () => {
     initiator = await attachRaw(target);
-    const release = holdWrites();
+    const release = target.device.holdWrites();
     initiator.write(11, 1, {}, block);
     await until(() => target.device.calls.writes === 1);
     initiator.taskManagement(20, taskFunction.logicalUnitReset);
@@ -136,7 +125,7 @@ test('ABORT TASK SET ends the tasks of the asker, CLEAR TASK SET those of all, w
   initiator = await attachRaw(target);
   const other = await attachRaw(target, { isid: '400000000002' });
   others.push(other);
-  const release = holdWrites();
+  const release = target.device.holdWrites();
   for (const each of [initiator, other]) each.write(11, 1, {}, block);
   await until(() => target.device.calls.writes === 2);
   initiator.taskManagement(20, taskFunction.abortTaskSet);
@@ -144,7 +133,7 @@ test('ABORT TASK SET ends the tasks of the asker, CLEAR TASK SET those of all, w
   release();
   expect(await initiator.taskResponse(20)).toBe(taskResponse.complete);
   expect((await other.scsiResponse(11)).status).toBe(0);
-  const releaseAgain = holdWrites();
+  const releaseAgain = target.device.holdWrites();
   other.write(12, 1, {}, block);
   await until(() => target.device.calls.writes === 3);
   initiator.taskManagement(21, taskFunction.clearTaskSet);
@@ -201,7 +190,7 @@ test.each([
 
 test('immediate requests are taken where immediate commands are as many as may be', async () => {
   initiator = await attachRaw(target);
-  const release = holdWrites();
+  const release = target.device.holdWrites();
   for (let n = 0; n < 64; n++) initiator.write(100 + n, 1, { immediate: true }, block);
   await until(() => target.device.calls.writes === 64);
   initiator.write(200, 1, { immediate: true }, block);

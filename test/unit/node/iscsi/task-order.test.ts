@@ -4,6 +4,7 @@ import { taskFunction, taskResponse } from '../../../../node/iscsi/task-manageme
 import { hasToWait, taskAttribute } from '../../../../node/iscsi/task-order.ts';
 import { connectInitiator, type Initiator } from '../../../../scripts/simulator/iscsi-initiator.ts';
 import { readRequest, type ScsiRequest, writeRequest } from '../../../../scripts/simulator/scsi-exchange.ts';
+import { until } from './raw-initiator.ts';
 import { INITIATOR, startTarget, TARGET, type TestTarget } from './target-fixture.ts';
 
 const { simple, ordered, headOfQueue, untagged } = taskAttribute;
@@ -37,25 +38,9 @@ function write(lba: number, attribute: number, lengthBytes = 512): ScsiRequest {
   return { ...writeRequest(lba, new Uint8Array(lengthBytes).fill(1), false), attribute };
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
-}
-
-/** Makes writes wait until the returned function is called. */
-function holdWrites(): () => void {
-  let release = (): void => {};
-  target.device.gate = new Promise((resolve) => {
-    release = resolve;
-  });
-  return () => {
-    target.device.gate = undefined;
-    release();
-  };
-}
-
 test('an ordered task waits for what came before it, and what comes after waits for it', async () => {
   await attach();
-  const release = holdWrites();
+  const release = target.device.holdWrites();
   const replies = [0, 8, 16, 24].map((lba) =>
     initiator.command(write(lba, lba === 16 ? ordered : lba === 24 ? untagged : simple)),
   );
@@ -69,7 +54,7 @@ test('an ordered task waits for what came before it, and what comes after waits 
 
 test('a task that waited for one that is aborted goes on', async () => {
   await attach();
-  const release = holdWrites();
+  const release = target.device.holdWrites();
   const first = initiator.command(write(0, simple)).catch((error: Error) => error.message);
   await until(() => seen.length === 1);
   const [tag] = initiator.taskTags();
