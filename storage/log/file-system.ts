@@ -211,14 +211,9 @@ class NodeFile implements OpenFile {
   }
 
   writeOut(offsetBytes: number, lengthBytes: number): boolean {
-    let ended = (): void => {};
-    const isBegun = systemPageCache().writeOut(this.#handle.fd, offsetBytes, lengthBytes, () => ended());
-    if (isBegun) {
-      this.#writingOut = new Promise((resolve) => {
-        ended = resolve;
-      });
-    }
-    return isBegun;
+    const writing = systemPageCache().writeOut(this.#handle.fd, offsetBytes, lengthBytes);
+    if (writing !== undefined) this.#writingOut = writing;
+    return writing !== undefined;
   }
 
   async close(): Promise<void> {

@@ -34,13 +34,12 @@ export interface PageCache {
   /**
    * Has the system begin to write a part of the file to the disk, on a thread of the pool. Nothing is known of it then. One
    * call is carried out at a time, for where disks are slow each keeps a thread.
-   * @param done called once, later, when the file may be closed again
-   * @returns false when nothing was begun, and then `done` is not called
+   * @returns resolves when the file may be closed again; undefined when nothing was begun
    */
-  writeOut(fd: number, offsetBytes: number, lengthBytes: number, done: () => void): boolean;
+  writeOut(fd: number, offsetBytes: number, lengthBytes: number): Promise<void> | undefined;
 }
 
-const NO_PAGE_CACHE: PageCache = { read: () => 'unsupported', writeOut: () => false };
+const NO_PAGE_CACHE: PageCache = { read: () => 'unsupported', writeOut: () => undefined };
 
 let loaded: PageCache | undefined;
 
@@ -78,14 +77,15 @@ function bind(): PageCache | undefined {
       // Whatever else is wrong with the file is for an ordinary read to find out.
       return error === 'EOPNOTSUPP' || error === 'ENOSYS' || error === 'EINVAL' ? 'unsupported' : 'absent';
     },
-    writeOut(fd, offsetBytes, lengthBytes, done) {
-      if (isWritingOut) return false;
+    writeOut(fd, offsetBytes, lengthBytes) {
+      if (isWritingOut) return undefined;
       isWritingOut = true;
-      syncFileRange.async(fd, offsetBytes, lengthBytes, SYNC_FILE_RANGE_WRITE, () => {
-        isWritingOut = false;
-        done();
+      return new Promise((resolve) => {
+        syncFileRange.async(fd, offsetBytes, lengthBytes, SYNC_FILE_RANGE_WRITE, () => {
+          isWritingOut = false;
+          resolve();
+        });
       });
-      return true;
     },
   };
 }
