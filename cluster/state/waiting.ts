@@ -11,10 +11,8 @@ export function waitingReason(state: ClusterState, group: PortalGroupRecord): st
   const last = soleMember(group.inSync);
   if (last === undefined) return 'none of its in-sync members is up';
   const { nodeId } = last;
-  if (isUp(state.nodes, nodeId)) return describeLost(state, group, last);
-  return group.retired === undefined
-    ? `its last in-sync member, ${nodeId}, is not up`
-    : describeLost(state, group, last);
+  const isKnownLost = group.retired !== undefined || isUp(state.nodes, nodeId);
+  return isKnownLost ? describeLost(state, group, last) : `its last in-sync member, ${nodeId}, is not up`;
 }
 
 function describeLost(state: ClusterState, group: PortalGroupRecord, last: InSyncMember): string {
