@@ -38,9 +38,12 @@ export async function* readRecords(
   let relativeIndex = from.relativeIndex;
   const untilIndex = from.relativeIndex + from.maxRecords;
   let wantedBytes = SCAN_CHUNK_BYTES;
+  /** The beginning of a record of which the last chunk had no more. */
+  let begun: Uint8Array = new Uint8Array(0);
   while (relativeIndex < untilIndex) {
     const chunk = Buffer.allocUnsafeSlow(wantedBytes);
-    const length = await file.read(chunk, offset);
+    chunk.set(begun);
+    const length = begun.length + (await file.read(chunk.subarray(begun.length), offset + begun.length));
     const bytes = chunk.subarray(0, length);
     if (length === 0) return { clean: true, reason: 'the file ends here', offset, relativeIndex };
     const batch: StoredRecord[] = [];
@@ -65,6 +68,8 @@ export async function* readRecords(
       return { clean, reason, offset: offset + at, relativeIndex };
     }
     offset += at;
+    begun = bytes.subarray(at);
+
     if (batch.length > 0) yield batch;
   }
   return { clean: true, reason: 'all were read', offset, relativeIndex };

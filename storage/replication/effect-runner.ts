@@ -2,10 +2,9 @@ import type { Clock } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { PeerTransport } from '../../base/peer-transport.ts';
-import { LogCorruptionError, type RecordLog } from '../../base/record-log.ts';
+import type { RecordLog } from '../../base/record-log.ts';
 import { decodeGroupRecord, encodeControlRecord } from '../lun/log-record.ts';
 import type { LunTable } from '../lun/lun-table.ts';
-import { type DurableEnd, voidFor } from '../lun/superseded.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { CommitApplier } from './commit-applier.ts';
 import type { MembershipChange, ReplicaCore, ReplicaEffect, ReplicaEvent } from './core.ts';
@@ -14,7 +13,7 @@ import { encodeFrame } from './frame.ts';
 import { decodeLuns, encodeLuns, type LunList } from './group-meta.ts';
 import type { MemberIdentity, ProposalOutcome } from './group-state.ts';
 import type { ImageWatch } from './image-watch.ts';
-import { FULL_ENOUGH_PART, MAX_APPEND_RECORDS } from './limits.ts';
+import { LogReadings } from './log-readings.ts';
 import type { LogTrimmer } from './log-trimmer.ts';
 import type { LogWriter } from './log-writer.ts';
 import { appendFrame, commonFields } from './primary-frames.ts';
@@ -67,17 +66,18 @@ interface OwnEffect {
  */
 export class EffectRunner {
   readonly #ports: EffectPorts;
+  readonly #readings: LogReadings;
   #queue: (ReplicaEffect | OwnEffect)[] = [];
   #isRunning = false;
   #isEnded = false;
   #blocked: Promise<void> | undefined;
   #isTrimming = false;
-  #durableEnd: DurableEnd | undefined;
   /** Where members were that are being sent to, or were a while ago. */
   readonly #holds = new Map<string, { readonly index: number; readonly atMs: number }>();
 
   constructor(ports: EffectPorts) {
     this.#ports = ports;
+    this.#readings = new LogReadings(ports);
   }
 
   run(effects: readonly (ReplicaEffect | OwnEffect)[]): void {
@@ -90,6 +90,7 @@ export class EffectRunner {
   async end(): Promise<void> {
     this.#isEnded = true;
     this.#queue = [];
+    this.#readings.end();
     await this.#blocked;
   }
 
@@ -264,57 +265,16 @@ export class EffectRunner {
       this.#sendRecords(to, fromIndex, cached);
       return;
     }
-    this.#readRecords(effect).then(
-      (records) => this.#sendRecords(to, fromIndex, records),
-      (error: unknown) => {
-        // They may have been let go of during the read.
-        if (fromIndex >= this.#ports.core.log.baseIndex) this.#ports.onFailure(error);
-        else this.#ports.step({ kind: 'streamed', to, fromIndex, sent: undefined });
-      },
-    );
-  }
-
-  /** Ends before a damaged record: it is sent when it has been mended, but for one that a void can stand in for. */
-  async #readRecords({
-    fromIndex,
-    maxBytes,
-    elideBelow,
-  }: Extract<ReplicaEffect, { kind: 'stream' }>): Promise<Uint8Array[]> {
-    const { table, scan, counters } = this.#ports;
-    const records: Uint8Array[] = [];
-    let lengthBytes = 0;
-    const until = elideBelow > fromIndex ? await this.#endBefore(elideBelow) : undefined;
-    try {
-      for await (const scanned of scan(fromIndex)) {
-        const elided =
-          until !== undefined && scanned.index < elideBelow ? voidFor(table, scanned, until) : undefined;
-        if (scanned.isDamaged === true && elided === undefined) break;
-        if (elided !== undefined) counters.add('replication.elided-bytes', scanned.payload.length);
-        const payload = elided ?? scanned.payload;
-        const isFull = records.length === MAX_APPEND_RECORDS || lengthBytes + payload.length > maxBytes;
-        if (records.length > 0 && isFull) break;
-        records.push(payload);
-        lengthBytes += payload.length;
-        if (scanned.isLastRead !== false && lengthBytes >= maxBytes * FULL_ENOUGH_PART) break;
-      }
-    } catch (error) {
-      if (!(error instanceof LogCorruptionError)) throw error;
-    }
-    return records;
-  }
-
-  /** Where the record before `index` ends; undefined while it is damaged, and then nothing is left out. */
-  async #endBefore(index: number): Promise<DurableEnd | undefined> {
-    if (this.#durableEnd?.index === index) return this.#durableEnd;
-    try {
-      for await (const { position, payload } of this.#ports.scan(index - 1)) {
-        this.#durableEnd = { index, position: position + payload.length };
-        return this.#durableEnd;
-      }
-    } catch (error) {
-      if (!(error instanceof LogCorruptionError)) throw error;
-    }
-    return undefined;
+    this.#readings
+      .next(effect, () => this.#ports.clock.monotonicMs())
+      .then(
+        (records) => this.#sendRecords(to, fromIndex, records),
+        (error: unknown) => {
+          // They may have been let go of during the read.
+          if (fromIndex >= this.#ports.core.log.baseIndex) this.#ports.onFailure(error);
+          else this.#ports.step({ kind: 'streamed', to, fromIndex, sent: undefined });
+        },
+      );
   }
 
   #sendRecords(to: MemberIdentity, fromIndex: number, records: readonly Uint8Array[]): void {
@@ -336,8 +296,13 @@ export class EffectRunner {
     step({ kind: 'streamed', to, fromIndex, sent });
   }
 
-  /** Lets go of the head of the log where nothing there is in use. */
-  maybeTrim(nowMs: number): void {
+  /** Lets go of what is read no more, and of the head of the log where nothing there is in use. */
+  tick(nowMs: number): void {
+    this.#readings.tick(nowMs);
+    this.#maybeTrim(nowMs);
+  }
+
+  #maybeTrim(nowMs: number): void {
     if (this.#isTrimming) return;
     const baseIndex = this.#ports.trimmer.propose(nowMs, this.#stillSending(nowMs));
     if (baseIndex === undefined) return;

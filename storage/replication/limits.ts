@@ -81,6 +81,8 @@ export const MAX_APPEND_BYTES = 1024 * 1024;
 export const MAX_APPEND_RECORDS = 1_024;
 /** A message read from the log goes out this full, rather than have the next part of the file read for the rest. */
 export const FULL_ENOUGH_PART = 0.75;
+/** A reading of the log for a member that is not gone on with for so long ends; it keeps segments from being let go of. */
+export const READING_KEPT_MS = 2_000;
 /** Newest records a primary keeps in memory to send from. */
 export const TAIL_CACHE_BYTES = 16 * 1024 * 1024;
 /**

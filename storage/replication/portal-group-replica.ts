@@ -297,7 +297,7 @@ export class PortalGroupReplica implements PortalGroup {
     this.#room.tick();
     this.#compactor.tick(nowMs);
     this.#checkpointer?.tick(nowMs);
-    this.#effects.maybeTrim(nowMs);
+    this.#effects.tick(nowMs);
     this.#notices.tick(nowMs);
     this.#cancelTick = this.#options.timers.setTimer(TICK_MS, () => this.#tick());
   }

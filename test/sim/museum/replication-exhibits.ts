@@ -190,7 +190,7 @@ export const GROUP_EXHIBITS: readonly Exhibit[] = [
     story: 'One copy that is damaged makes another one so.',
     edits: [
       {
-        file: 'storage/replication/effect-runner.ts',
+        file: 'storage/replication/log-readings.ts',
         sound: 'if (scanned.isDamaged === true && elided === undefined) break;',
         faulty: '',
       },
