@@ -112,10 +112,11 @@ function tableOf(results: readonly CellResult[]): string {
 }
 
 function describe(what: string, catchUp: CatchUp): string {
-  const { seconds, lengthBytes, megabytesPerSecond, cpuSecondsPerGigabyte } = catchUp;
+  const { seconds, lengthBytes, megabytesPerSecond, cpuSecondsPerGigabyte, primaryReadRatio } = catchUp;
   const cpu = `${cpuSecondsPerGigabyte.toFixed(1)} s of processor time a GB`;
   const length = `${(lengthBytes / 1e6).toFixed(0)} MB in ${seconds.toFixed(2)} s`;
-  return `${what}: ${megabytesPerSecond.toFixed(0)} MB/s (${length}, ${cpu})`;
+  const read = `the primary read ${primaryReadRatio.toFixed(2)} times that`;
+  return `${what}: ${megabytesPerSecond.toFixed(0)} MB/s (${length}, ${cpu}, ${read})`;
 }
 
 type NumberOption = 'rounds' | 'seconds' | 'warm-up' | 'catch-up' | 'size';

@@ -34,6 +34,8 @@ export interface CatchUp {
   readonly megabytesPerSecond: number;
   /** Processor time of all nodes. */
   readonly cpuSecondsPerGigabyte: number;
+  /** What the primary's process read meanwhile, of files and connections, to one byte of the length. */
+  readonly primaryReadRatio: number;
 }
 
 /** A cluster of real nodes on loopback with one portal group, of which each node has a copy, and one disk. */
@@ -127,11 +129,16 @@ export class BenchCluster {
     this.#cluster.start(away);
     const startMs = await this.#untilCatchingUp(away);
     const cpuBefore = this.cpuSeconds();
+    const primary = this.#cluster.processId((await this.#group())?.primary ?? '');
+    const readBefore = await readBytesOf(primary);
     await this.#untilInSync(away, true, RETURN_TIMEOUT_MS);
     const seconds = (performance.now() - startMs) / 1_000;
+    const readBytes = (await readBytesOf(primary)) - readBefore;
     const lengthBytes = isWiped ? await sizeOfFiles(join(copy, 'log')) : writtenBytes;
     const cpuSecondsPerGigabyte = (this.cpuSeconds() - cpuBefore) / (lengthBytes / 1e9);
-    return { seconds, lengthBytes, megabytesPerSecond: lengthBytes / 1e6 / seconds, cpuSecondsPerGigabyte };
+    const megabytesPerSecond = lengthBytes / 1e6 / seconds;
+    const primaryReadRatio = readBytes / lengthBytes;
+    return { seconds, lengthBytes, megabytesPerSecond, cpuSecondsPerGigabyte, primaryReadRatio };
   }
 
   async #group() {
@@ -213,6 +220,13 @@ async function fill(initiator: Initiator, lengthBytes: number): Promise<void> {
   };
   await Promise.all(Array.from({ length: FILL_DEPTH }, lane));
   await initiator.flush();
+}
+
+/** What a process has read so far, by any system call; 0 of one that is not there. */
+async function readBytesOf(pid: number | undefined): Promise<number> {
+  if (pid === undefined) return 0;
+  const counts = await readFile(`/proc/${pid}/io`, 'utf8');
+  return Number(/^rchar: (\d+)$/m.exec(counts)?.[1] ?? 0);
 }
 
 async function sizeOfFiles(directory: string): Promise<number> {
