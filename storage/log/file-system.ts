@@ -1,4 +1,4 @@
-import { fdatasync, writevSync } from 'node:fs';
+import { fdatasync, readlinkSync, writevSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, statfs, unlink } from 'node:fs/promises';
 import { systemPageCache } from './page-cache.ts';
 import { WritePace } from './write-pace.ts';
@@ -88,6 +88,22 @@ export function isDeviceFailure(error: unknown): boolean {
   return false;
 }
 
+/**
+ * Says of which file, as Node does only of calls that are given a path: for whoever has to look at a disk.
+ * @param descriptor still open; by it the system knows what the file is called by now
+ */
+export function namingFile(error: unknown, descriptor: number): unknown {
+  if (!(error instanceof Error) || 'path' in error) return error;
+  try {
+    const path = readlinkSync(`/proc/self/fd/${descriptor}`);
+    error.message += ` '${path}'`;
+    return Object.assign(error, { path });
+  } catch {
+    // What has failed counts, and not that its name is not to be had.
+    return error;
+  }
+}
+
 function errorCode(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined;
 }
@@ -110,6 +126,8 @@ export const nodeFileSystem: FileSystem = {
     const handle = await open(path, 'r');
     try {
       await handle.sync();
+    } catch (error) {
+      throw namingFile(error, handle.fd);
     } finally {
       await handle.close();
     }
@@ -157,7 +175,14 @@ class NodeFile implements OpenFile {
   }
 
   async write(parts: readonly Uint8Array[], offsetBytes: number): Promise<void> {
-    if (this.writeNow(parts, offsetBytes)) return;
+    try {
+      if (!this.writeNow(parts, offsetBytes)) await this.#writeAll(parts, offsetBytes);
+    } catch (error) {
+      throw namingFile(error, this.#handle.fd);
+    }
+  }
+
+  async #writeAll(parts: readonly Uint8Array[], offsetBytes: number): Promise<void> {
     let left = parts.filter((part) => part.length > 0);
     let at = offsetBytes;
     while (left.length > 0) {
@@ -201,11 +226,12 @@ class NodeFile implements OpenFile {
 
   syncData(): Promise<void> {
     const ended = pace.syncBegins();
+    const { fd } = this.#handle;
     return new Promise((resolve, reject) => {
-      fdatasync(this.#handle.fd, (error) => {
+      fdatasync(fd, (error) => {
         ended();
         if (error === null) resolve();
-        else reject(error);
+        else reject(namingFile(error, fd));
       });
     });
   }

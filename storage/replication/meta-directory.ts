@@ -2,7 +2,7 @@ import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { invariant } from '../../base/errors.ts';
 import { LogFullError } from '../../base/record-log.ts';
-import { isNoSpace } from '../log/file-system.ts';
+import { isNoSpace, namingFile, nodeFileSystem } from '../log/file-system.ts';
 import type { MetaStore } from './group-meta.ts';
 
 /** One file per group, replaced as a whole: written aside, synced, renamed, and the directory synced. */
@@ -41,16 +41,13 @@ export class MetaDirectory implements MetaStore {
     try {
       await file.writeFile(bytes);
       await file.sync();
+    } catch (error) {
+      throw namingFile(error, file.fd);
     } finally {
       await file.close();
     }
     await rename(aside, path);
-    const directory = await open(this.#directory, 'r');
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
-    }
+    await nodeFileSystem.syncDirectory(this.#directory);
   }
 
   #path(groupId: string): string {
