@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { supervise } from '../../../../api/cli/supervise.ts';
+import { EXIT_CODE } from '../../../../base/exit-code.ts';
 
 /** Each run lasts as long and ends as said; the last one must be one that is not started again. */
 async function play(runs: readonly { code: number; lastsMs?: number }[]) {
@@ -24,7 +26,7 @@ async function play(runs: readonly { code: number; lastsMs?: number }[]) {
 }
 
 describe('a supervised node', () => {
-  it.each([0, 1, 2, 70, 130, 143])('stays down after %i', async (code) => {
+  it.each([0, 1, 2, 70, 76, 130, 143])('stays down after %i', async (code) => {
     expect(await play([{ code }, { code: 0 }])).toEqual({ code, pauses: [], notStarted: 1 });
   });
 
@@ -38,5 +40,17 @@ describe('a supervised node', () => {
     expect(pauses).toEqual([500, 1000, 2000, 500]);
     const { pauses: many } = await play([...Array.from({ length: 10 }, () => crash), { code: 0 }]);
     expect(Math.max(...many)).toBe(30_000);
+  });
+
+  it('that stays down is not started by systemd either, with the unit of the README', async () => {
+    const unit = readFileSync('README.md', 'utf8');
+    const kept = /^RestartPreventExitStatus=(.*)$/m.exec(unit)?.[1]?.split(' ').map(Number);
+    const staysDown: number[] = [];
+    for (const code of Object.values(EXIT_CODE)) {
+      const { notStarted } = await play([{ code }, { code: 0 }]);
+      // What ended well is none that Restart=on-failure starts.
+      if (notStarted === 1 && code !== EXIT_CODE.stopped) staysDown.push(code);
+    }
+    expect(kept).toEqual(staysDown);
   });
 });
