@@ -15,7 +15,9 @@ import { type ConfState, NO_NODE, type RaftStatus } from './raft/index.ts';
 import { RaftLog } from './raft-log.ts';
 import type { Command, CommandResult } from './state/commands.ts';
 import type { ClusterState, NodeId, WorkerEndpoints } from './state/model.ts';
+import { LIVES_UNTOLD } from './state/nodes.ts';
 import {
+  LIVES_VERSION,
   refusalOfNewer,
   STATE_VERSIONS,
   type StateVersions,
@@ -272,10 +274,12 @@ export class ClusterNode implements ClusterView {
     const { boot } = this.#options;
     if (versionOf(this.state()) < SUCCESSION_VERSION) return { disks };
     const retired = await registration.retired();
+    const knowsLives = versionOf(this.state()) >= LIVES_VERSION;
     return {
       disks,
+      ...(knowsLives ? { lives: await registration.lives(Object.keys(disks)) } : {}),
       ...(boot === undefined ? {} : { boot }),
-      ...(retired === undefined ? {} : { retired }),
+      ...(retired === undefined ? {} : { retired: knowsLives ? retired : withoutLives(retired) }),
     };
   }
 
@@ -299,6 +303,8 @@ export class ClusterNode implements ClusterView {
       return;
     }
     const { message, kind, code } = result.error;
+    // What was applied meanwhile says that all nodes know of them.
+    if (code === LIVES_UNTOLD && !this.#stopped) return this.#register();
     this.#options.logger.error('cluster.registration-refused', { message, code });
     const error = new OperationError(message, { kind, code });
     this.#failRegistered(error);
@@ -371,4 +377,15 @@ export class ClusterNode implements ClusterView {
     this.#options.logger.warn('cluster.fenced', { incarnation: this.#options.incarnation });
     this.#options.onFenced();
   }
+}
+
+function withoutLives(retired: NonNullable<RegisterNode['retired']>): NonNullable<RegisterNode['retired']> {
+  const entries = Object.entries(retired).map(([group, copies]) => [
+    group,
+    copies.map((copy) => {
+      const { lives: _, ...rest } = copy;
+      return rest;
+    }),
+  ]);
+  return Object.fromEntries(entries) as NonNullable<RegisterNode['retired']>;
 }

@@ -2,7 +2,8 @@ import { describeError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Command, CommandResult } from './state/commands.ts';
 import { MAX_RETIRED_COPIES } from './state/limits.ts';
-import type { ClusterState, NodeId, PortalGroupId, RetiredCopy } from './state/model.ts';
+import type { ClusterState, DirectoryLife, NodeId, PortalGroupId, RetiredCopy } from './state/model.ts';
+import { LIVES_VERSION, versionOf } from './state/versions.ts';
 import { waitingReason } from './state/waiting.ts';
 
 /** The directories that hold this node's copies of portal groups, by their ids. */
@@ -11,6 +12,12 @@ export interface GroupDisks {
   present(): Promise<readonly PortalGroupId[]>;
   /** The id of a group's directory, which is made if there is none. */
   identify(group: PortalGroupId): Promise<string>;
+  /**
+   * Begins a life of a group's directory, which is there; called once by each process. Undefined: there is no room for one.
+   */
+  begin(group: PortalGroupId): Promise<DirectoryLife | undefined>;
+  /** The cluster knows the directory by that life. */
+  settle(group: PortalGroupId, life: string): Promise<void>;
   /** Of each group the copies that were put out of the way and tell how far they had been in use, the newest last. */
   retired(): Promise<Readonly<Record<PortalGroupId, readonly RetiredCopy[]>>>;
 }
@@ -29,6 +36,12 @@ export class DiskRegistration {
   readonly #options: DiskRegistrationOptions;
   /** Groups that came while this node ran, and whose directory is being told. */
   readonly #telling = new Set<PortalGroupId>();
+  /** Lives of directories that this process has begun. */
+  readonly #lives = new Map<PortalGroupId, Promise<DirectoryLife | undefined>>();
+  /** Directories without room for one. */
+  readonly #hasNoLife = new Set<PortalGroupId>();
+  /** Directories that the cluster knows by these lives, as they have been told. */
+  readonly #settled = new Set<PortalGroupId>();
   /** Why each group that nobody can serve waits, as it was said last. */
   readonly #waiting = new Map<PortalGroupId, string>();
 
@@ -49,6 +62,23 @@ export class DiskRegistration {
     return disks;
   }
 
+  /** For the registration as well, once all nodes know of lives: those of the directories of these groups. */
+  async lives(groups: readonly PortalGroupId[]): Promise<Record<PortalGroupId, DirectoryLife>> {
+    const begun = await Promise.all(groups.map((group) => this.#begin(group)));
+    return Object.fromEntries(
+      groups.flatMap((group, i): [PortalGroupId, DirectoryLife][] => {
+        const life = begun[i];
+        return life === undefined ? [] : [[group, life]];
+      }),
+    );
+  }
+
+  #begin(group: PortalGroupId): Promise<DirectoryLife | undefined> {
+    const begun = this.#lives.get(group) ?? this.#options.groupDisks.begin(group);
+    this.#lives.set(group, begun);
+    return begun;
+  }
+
   /** For the registration as well. Undefined: none. */
   async retired(): Promise<Readonly<Record<PortalGroupId, readonly RetiredCopy[]>> | undefined> {
     const retired = await this.#options.groupDisks.retired();
@@ -62,24 +92,38 @@ export class DiskRegistration {
     this.#sayWhoWaits(state);
     const node = state.nodes[nodeId];
     if (node?.status !== 'up' || node.incarnation !== incarnation || node.disks === undefined) return;
+    const { disks, lives = {} } = node;
+    const areLivesKnown = versionOf(state) >= LIVES_VERSION;
+    for (const [id, life] of Object.entries(lives)) this.#settle(id, life);
     for (const { id, replicas } of Object.values(state.portalGroups)) {
-      if (!replicas.includes(nodeId) || Object.hasOwn(node.disks, id) || this.#telling.has(id)) continue;
+      const isTold = Object.hasOwn(disks, id) && (!areLivesKnown || Object.hasOwn(lives, id));
+      if (!replicas.includes(nodeId) || isTold || this.#telling.has(id) || this.#hasNoLife.has(id)) continue;
       this.#telling.add(id);
-      void this.#tell(id).finally(() => this.#telling.delete(id));
+      void this.#tell(id, areLivesKnown).finally(() => this.#telling.delete(id));
     }
   }
 
-  async #tell(group: PortalGroupId): Promise<void> {
+  #settle(group: PortalGroupId, life: string): void {
+    if (this.#settled.has(group)) return;
+    this.#settled.add(group);
+    this.#options.groupDisks.settle(group, life).catch(this.#options.onFatal);
+  }
+
+  async #tell(group: PortalGroupId, areLivesKnown: boolean): Promise<void> {
     const { nodeId, incarnation, groupDisks, propose, logger, onFatal } = this.#options;
     let disk: string;
+    let life: DirectoryLife | undefined;
     try {
       disk = await groupDisks.identify(group);
+      if (areLivesKnown) life = await this.#begin(group);
+      if (areLivesKnown && life === undefined) this.#hasNoLife.add(group);
     } catch (error) {
       onFatal(error);
       return;
     }
     try {
-      await propose({ type: 'identifyDisk', nodeId, incarnation, group, disk });
+      const begun = life === undefined ? {} : { life };
+      await propose({ type: 'identifyDisk', nodeId, incarnation, group, disk, ...begun });
     } catch (error) {
       // Told again with the next state.
       logger.warn('cluster.disk-not-identified', { group, reason: describeError(error) });

@@ -10,6 +10,7 @@ import type { MemberAddress } from '../cluster/membership.ts';
 import type { Ballast } from '../storage/log/ballast.ts';
 import { nodeFileSystem } from '../storage/log/file-system.ts';
 import { BALLAST_CHECK_MS } from '../storage/log/limits.ts';
+import { DirectoryLives } from '../storage/replication/directory-lives.ts';
 import { DiskIdentities } from '../storage/replication/disk-identity.ts';
 import { copiesSetAside } from '../storage/replication/set-aside.ts';
 import { openClusterStores } from './cluster-stores.ts';
@@ -158,9 +159,12 @@ function groupDisksOf({ directory, logger }: NodeContext): GroupDisks {
     random: systemRandom,
     logger: logger('cluster'),
   });
+  const lives = new DirectoryLives({ fileSystem: nodeFileSystem, groupsDirectory, random: systemRandom });
   return {
     present: () => identities.present(),
     identify: (group) => identities.identify(group),
+    begin: (group) => lives.begin(group),
+    settle: (group, life) => lives.settle(group, life),
     retired: () => copiesSetAside(nodeFileSystem, groupsDirectory),
   };
 }

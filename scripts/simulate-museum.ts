@@ -8,6 +8,7 @@ import {
   DOUBLE_FAILURE_EXHIBITS,
   FABRIC_EXHIBITS,
   FAILING_DISK_EXHIBITS,
+  OLD_COPY_EXHIBITS,
   REPLICATION_EXHIBITS,
   REUSE_EXHIBITS,
   SLOW_MEMBER_EXHIBITS,
@@ -20,6 +21,7 @@ import {
   FAILING_DISKS,
   Gallery,
   LOG_LIVES,
+  OLD_COPIES,
   REPLICATION,
   SLOW_MEMBERS,
   type Subject,
@@ -55,7 +57,8 @@ async function main(): Promise<number> {
     (await show(SLOW_MEMBERS, SLOW_MEMBER_EXHIBITS.filter(shows))) +
     (await show(LOG_LIVES, REUSE_EXHIBITS.filter(shows))) +
     (await show(FABRIC, FABRIC_EXHIBITS.filter(shows))) +
-    (await show(DOUBLE_FAILURES, DOUBLE_FAILURE_EXHIBITS.filter(shows)));
+    (await show(DOUBLE_FAILURES, DOUBLE_FAILURE_EXHIBITS.filter(shows))) +
+    (await show(OLD_COPIES, OLD_COPY_EXHIBITS.filter(shows)));
   return missed === 0 ? 0 : 1;
 }
 

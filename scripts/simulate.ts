@@ -16,6 +16,7 @@ are answered are checked throughout; then everything is mended, and the cluster 
   --double-failures
                 with --fabric: besides, the in-sync members of a group die together again and again, one with a damaged copy
   --limping     with --fabric: besides, the disks of one node after another are slow for seconds, as if they had failed in part
+  --old-copies  with --fabric: besides, directories are replaced by what they were some time ago, and disks are lost for good
   --trouble MS  how long trouble lasts in each, in simulated milliseconds (default 12000; with --fabric 10000)
   --trace       print everything that happens; best with --count 1
   --json        print one line of JSON per seed, and one for all, instead of text
@@ -42,6 +43,7 @@ async function main(): Promise<number> {
       fabric: { type: 'boolean', default: false },
       'double-failures': { type: 'boolean', default: false },
       limping: { type: 'boolean', default: false },
+      'old-copies': { type: 'boolean', default: false },
       trouble: { type: 'string' },
       trace: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
@@ -79,6 +81,7 @@ async function main(): Promise<number> {
       ...(troubleMs === undefined ? {} : { troubleMs }),
       ...(values['double-failures'] ? { doubleFailures: true } : {}),
       ...(values.limping ? { limping: true } : {}),
+      ...(values['old-copies'] ? { oldCopies: true } : {}),
       ...(values.trace ? { print: (line: string) => process.stdout.write(`${line}\n`) } : {}),
     });
     const result = await running.run();
@@ -121,13 +124,15 @@ function reportFailure(
     readonly fabric: boolean;
     readonly 'double-failures': boolean;
     readonly limping: boolean;
+    readonly 'old-copies': boolean;
     readonly trouble?: string | undefined;
   },
 ): void {
   const trouble = given.trouble === undefined ? '' : ` --trouble ${given.trouble}`;
   const double = given['double-failures'] ? ' --double-failures' : '';
   const limping = given.limping ? ' --limping' : '';
-  const same = `${given.fabric ? ' --fabric' : ''}${double}${limping}${trouble}`;
+  const old = given['old-copies'] ? ' --old-copies' : '';
+  const same = `${given.fabric ? ' --fabric' : ''}${double}${limping}${old}${trouble}`;
   console.log(`FAIL  seed ${seed}: ${violation}`);
   console.log(`      replay: npm run simulate -- --seed ${seed} --count 1${same} --trace`);
 }

@@ -1,5 +1,10 @@
 import type { Command, CommandRefusal } from './commands.ts';
-import { MAX_DATA_PLANE_WORKERS, MAX_RETIRED_COPIES, MAX_TEXT_LENGTH } from './limits.ts';
+import {
+  MAX_DATA_PLANE_WORKERS,
+  MAX_DIRECTORY_LIVES,
+  MAX_RETIRED_COPIES,
+  MAX_TEXT_LENGTH,
+} from './limits.ts';
 
 /**
  * Commands come out of a log or off a wire as untyped data. Every field is checked before any is used, so
@@ -16,6 +21,8 @@ type Kind =
   | 'optionalDisks'
   | 'optionalRetired'
   | 'optionalWorkers'
+  | 'optionalLife'
+  | 'optionalLives'
   | 'writeCache'
   | 'optionalSwitch'
   | 'optionalDurability'
@@ -35,8 +42,9 @@ const SHAPES: { readonly [T in Command['type']]: Readonly<Record<string, Kind>> 
     retired: 'optionalRetired',
     stateVersion: 'optionalCount',
     workers: 'optionalWorkers',
+    lives: 'optionalLives',
   },
-  identifyDisk: { nodeId: 'text', incarnation: 'text', group: 'text', disk: 'text' },
+  identifyDisk: { nodeId: 'text', incarnation: 'text', group: 'text', disk: 'text', life: 'optionalLife' },
   startGroupFrom: { group: 'text', epoch: 'count', nodeId: 'text', atMs: 'count', by: 'text' },
   fenceNode: { nodeId: 'text', incarnation: 'text', reason: 'text' },
   shrinkInSync: { group: 'text', epoch: 'count', primary: 'text', remove: 'text' },
@@ -138,6 +146,8 @@ const ACCEPTED: Readonly<Record<Kind, string>> = {
   optionalDisks: 'a text for each portal group, or nothing',
   optionalRetired: `the texts disk and processes and the number epoch for each of at most ${MAX_RETIRED_COPIES} copies of each portal group, or nothing`,
   optionalWorkers: `the texts replication and iscsi for each of at most ${MAX_DATA_PLANE_WORKERS - 1} workers, or nothing`,
+  optionalLife: `the text life and at most ${MAX_DIRECTORY_LIVES} texts former, or nothing`,
+  optionalLives: `the text life and at most ${MAX_DIRECTORY_LIVES} texts former for each portal group, or nothing`,
   endpoints: 'the texts peer, replication, api, http, tftp and iscsi',
   writeCache: '"discard" or "keep"',
   optionalSwitch: '"on", "off" or nothing',
@@ -177,6 +187,10 @@ function fits(kind: Kind, value: unknown): boolean {
       return value === undefined || (isObject(value) && Object.values(value).every(areRetired));
     case 'optionalWorkers':
       return value === undefined || areWorkers(value);
+    case 'optionalLife':
+      return value === undefined || isLife(value);
+    case 'optionalLives':
+      return value === undefined || (isObject(value) && Object.values(value).every(isLife));
     case 'endpoints':
       return isObject(value) && ENDPOINT_NAMES.every((name) => isText(value[name]));
     case 'writeCache':
@@ -206,8 +220,18 @@ function areWorkers(value: unknown): boolean {
 function areRetired(value: unknown): boolean {
   if (!Array.isArray(value) || value.length > MAX_RETIRED_COPIES) return false;
   return value.every(
-    (one) => isObject(one) && isText(one['disk']) && isCount(one['epoch']) && fits('texts', one['processes']),
+    (one) =>
+      isObject(one) &&
+      isText(one['disk']) &&
+      isCount(one['epoch']) &&
+      fits('texts', one['processes']) &&
+      fits('optionalTexts', one['lives']),
   );
+}
+
+function isLife(value: unknown): boolean {
+  if (!isObject(value) || !isText(value['life']) || !fits('texts', value['former'])) return false;
+  return (value['former'] as unknown[]).length <= MAX_DIRECTORY_LIVES;
 }
 
 function isCredentials(value: unknown): boolean {

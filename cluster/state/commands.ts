@@ -1,5 +1,6 @@
 import type {
   ChapCredentials,
+  DirectoryLife,
   NodeEndpoints,
   NodeId,
   PortalGroupId,
@@ -28,6 +29,8 @@ export type Command =
       readonly stateVersion?: number;
       /** Of each of its data-plane workers beyond the first. Since version 4 of the configuration. */
       readonly workers?: readonly WorkerEndpoints[];
+      /** Of these directories, the lives that this process has begun. Since version 8 of the configuration. */
+      readonly lives?: Readonly<Record<PortalGroupId, DirectoryLife>>;
     }
   /** The leader has lost a node: from this one entry follow the new primaries of all its groups. */
   | {
@@ -52,13 +55,15 @@ export type Command =
       readonly add: NodeId;
       readonly incarnation: string;
     }
-  /** A node has made the directory of a portal group that it did not keep a copy of when it started. */
+  /** A node has opened the directory of a portal group that it has not told of, or of no life of it. */
   | {
       readonly type: 'identifyDisk';
       readonly nodeId: NodeId;
       readonly incarnation: string;
       readonly group: PortalGroupId;
       readonly disk: string;
+      /** Since version 8 of the configuration. */
+      readonly life?: DirectoryLife;
     }
   /** An administrator gives up what only lost copies hold: the group goes on from this node's. */
   | {

@@ -23,9 +23,11 @@ export function departedAfter(
   const isOut = ({ nodeId }: { readonly nodeId: string }): boolean =>
     !inSync.some((member) => member.nodeId === nodeId);
   const before = (group.departed ?? []).filter((departed) => departed.under === under && isOut(departed));
-  const leaving = group.inSync.filter(isOut).flatMap(({ nodeId, disk, boot }): DepartedMember[] =>
+  const leaving = group.inSync.filter(isOut).flatMap(({ nodeId, disk, life, boot }): DepartedMember[] =>
     // What a node of an earlier version says does not tell these things apart.
-    disk === undefined || boot === undefined ? [] : [{ nodeId, disk, boot, epoch: group.epoch + 1, under }],
+    disk === undefined || boot === undefined
+      ? []
+      : [{ nodeId, disk, ...(life === undefined ? {} : { life }), boot, epoch: group.epoch + 1, under }],
   );
   return [...before, ...leaving];
 }

@@ -1,5 +1,6 @@
 import { CLUSTER_RECOVERED, STARTED_FROM, withAudit } from './audit.ts';
 import type { Command, CommandRefusal } from './commands.ts';
+import { withMemberLife } from './lives.ts';
 import type { ClusterState, NodeRecord, PortalGroupRecord } from './model.ts';
 import { lookup } from './names.ts';
 import { unknownNode } from './nodes.ts';
@@ -11,7 +12,7 @@ import { isUp, memberOf, withFounder, withMembership } from './primaries.ts';
 type OfType<T extends Command['type']> = Extract<Command, { type: T }>;
 
 export function identifyDisk(state: ClusterState, command: OfType<'identifyDisk'>): Outcome {
-  const { nodeId, incarnation, group: groupId, disk } = command;
+  const { nodeId, incarnation, group: groupId, disk, life } = command;
   const node = lookup(state.nodes, nodeId);
   if (node === undefined) return unknownNode(state, nodeId);
   if (lookup(state.portalGroups, groupId) === undefined) return unknownGroup(state, groupId);
@@ -25,7 +26,16 @@ export function identifyDisk(state: ClusterState, command: OfType<'identifyDisk'
     const message = `node ${nodeId} has another directory for portal group ${groupId}`;
     return refused(state, conflict('other-disk', message, disk, known));
   }
-  const identified: NodeRecord = { ...node, disks: { ...node.disks, [groupId]: disk } };
+  const knownLife = lookup(node.lives ?? {}, groupId);
+  if (knownLife !== undefined && life !== undefined && life.life !== knownLife) {
+    const message = `node ${nodeId} has the directory of portal group ${groupId} open in another life`;
+    return refused(state, conflict('other-life', message, life.life, knownLife));
+  }
+  const identified: NodeRecord = {
+    ...node,
+    disks: { ...node.disks, [groupId]: disk },
+    ...(life === undefined ? {} : { lives: { ...node.lives, [groupId]: life.life } }),
+  };
   const nodes = { ...state.nodes, [nodeId]: identified };
   const founded = withFounder(
     state.portalGroups[groupId] as PortalGroupRecord,
@@ -33,8 +43,9 @@ export function identifyDisk(state: ClusterState, command: OfType<'identifyDisk'
     nodes,
     identified,
   );
-  const isSame = founded === state.portalGroups[groupId];
-  const portalGroups = isSame ? state.portalGroups : { ...state.portalGroups, [groupId]: founded };
+  const next = life === undefined ? founded : withMemberLife(founded, memberOf(identified, founded), life);
+  const isSame = next === state.portalGroups[groupId];
+  const portalGroups = isSame ? state.portalGroups : { ...state.portalGroups, [groupId]: next };
   return accepted({ ...state, nodes, portalGroups }, { group: groupId, disk });
 }
 

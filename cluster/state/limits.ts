@@ -40,6 +40,8 @@ export const MAX_JOIN_TOKEN_MS = 7 * 24 * 3_600_000;
 export const RECOVERY_EPOCH_STEP = 1000;
 /** Copies of one portal group that a node tells of as put out of the way. */
 export const MAX_RETIRED_COPIES = 4;
+/** Lives that a directory of a portal group may be known by. */
+export const MAX_DIRECTORY_LIVES = 16;
 export const MAX_AUDIT_RECORDS = 500;
 export const MAX_PORTAL_GROUPS = 256;
 /** An image may be no larger than READ CAPACITY (10) and common firmware can address: 2 TiB. */

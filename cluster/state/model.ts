@@ -70,6 +70,8 @@ export interface NodeRecord {
   readonly incarnation: string;
   /** Of each portal group it keeps a copy of, the id of the directory that holds it. */
   readonly disks?: Readonly<Record<PortalGroupId, string>>;
+  /** Of these directories, the life in which its process has them open; see lives.ts. */
+  readonly lives?: Readonly<Record<PortalGroupId, string>>;
   /** new: never started. up: its word counts. fenced: it does not, until it registers again. */
   readonly status: 'new' | 'up' | 'fenced';
   readonly endpoints: NodeEndpoints;
@@ -227,6 +229,8 @@ export interface InSyncMember {
   readonly incarnation: string;
   /** The directory that holds its copy; absent where the node does not tell its directories apart. */
   readonly disk?: string;
+  /** The life of that directory; see lives.ts. Absent: not told, as by nodes before version 8 of the configuration. */
+  readonly life?: string;
   /** The run of its host's kernel; see NodeRecord. */
   readonly boot?: string;
 }
@@ -237,6 +241,8 @@ export interface InSyncMember {
 export interface DepartedMember {
   readonly nodeId: NodeId;
   readonly disk: string;
+  /** The latest life of that directory as it left. */
+  readonly life?: string;
   /** As it was in sync; "" where a later process could not say in which run of the kernel it was. */
   readonly boot: string;
   /** The first epoch without it. */
@@ -252,10 +258,18 @@ export interface DepartedMember {
 /** A copy that its node has put out of the way, since it is damaged, and opens no more. */
 export interface RetiredCopy {
   readonly disk: string;
+  /** What the cluster may know that directory by. Since version 8 of the configuration. */
+  readonly lives?: readonly string[];
   /** No process over this copy has said or acknowledged anything in an epoch after this one. */
   readonly epoch: number;
   /** The process that put it away, and the one of its node that it knew to be registered: no later one has opened it. */
   readonly processes: readonly string[];
+}
+
+/** A life of a directory that a process has begun, and those that the directory may be known by still. */
+export interface DirectoryLife {
+  readonly life: string;
+  readonly former: readonly string[];
 }
 
 export interface BootFileRecord {

@@ -1,7 +1,9 @@
 import type { Command } from './commands.ts';
 import { withBootOf } from './departed.ts';
+import { currentLives, isOldCopy, withLifeOf } from './lives.ts';
 import type {
   ClusterState,
+  DirectoryLife,
   InSyncMember,
   NodeId,
   NodeRecord,
@@ -19,16 +21,21 @@ import {
   withMembership,
 } from './primaries.ts';
 import { withoutLastCopy, withSuccessor } from './succession.ts';
-import { FIRST_STATE_VERSION, versionOf, withRaisedVersion } from './versions.ts';
+import { FIRST_STATE_VERSION, LIVES_VERSION, versionOf, withRaisedVersion } from './versions.ts';
 
 type Groups = ClusterState['portalGroups'];
 type Nodes = ClusterState['nodes'];
+
+/** The code of the refusal to register a node that did not tell the lives of its directories. */
+export const LIVES_UNTOLD = 'lives-untold';
 
 interface Start {
   readonly before: NodeRecord;
   readonly started: NodeRecord;
   /** Copies of the group that it has put out of the way. */
   readonly retired: readonly RetiredCopy[] | undefined;
+  /** Of the directory that it has open. */
+  readonly told: DirectoryLife | undefined;
 }
 
 /** A node has started. See "In-sync members" in the README for what becomes of its groups. */
@@ -37,7 +44,7 @@ export function registerNode(
   command: Extract<Command, { type: 'registerNode' }>,
 ): Outcome {
   const { nodeId, incarnation, endpoints, disks, stateVersion = FIRST_STATE_VERSION, workers } = command;
-  const { boot, retired = {} } = command;
+  const { boot, retired = {}, lives } = command;
   const node = lookup(state.nodes, nodeId);
   if (node === undefined) return unknownNode(state, nodeId);
   if (incarnation === '') {
@@ -61,8 +68,14 @@ export function registerNode(
   if (node.incarnation === incarnation) {
     return node.status === 'up' ? accepted(state, { nodeId, incarnation }) : fencedForEver(state, node);
   }
-  const { disks: _, workers: __, boot: ___, ...earlier } = node;
-  const identified = { ...(disks === undefined ? {} : { disks }), ...(boot === undefined ? {} : { boot }) };
+  const knowsOfLives = stateVersion >= LIVES_VERSION && versionOf(state) >= LIVES_VERSION;
+  if (knowsOfLives && disks !== undefined && lives === undefined) return livesUntold(state, nodeId);
+  const { disks: _, workers: __, boot: ___, lives: ____, ...earlier } = node;
+  const identified = {
+    ...(disks === undefined ? {} : { disks }),
+    ...(boot === undefined ? {} : { boot }),
+    ...(lives === undefined ? {} : { lives: currentLives(lives) }),
+  };
   const working = workers === undefined ? {} : { workers };
   const record: NodeRecord = {
     ...earlier,
@@ -75,10 +88,23 @@ export function registerNode(
   };
   const nodes = { ...state.nodes, [nodeId]: record };
   const next = changeGroups({ ...state, nodes }, (group, groups) => {
-    const start = { before: node, started: record, retired: lookup(retired, group.id) };
-    return withStartedNode(withBootOf(group, record), groups, nodes, start);
+    const told = lookup(lives ?? {}, group.id);
+    const start = { before: node, started: record, retired: lookup(retired, group.id), told };
+    const known = withLifeOf(withBootOf(group, record), nodeId, told);
+    return withLifeOf(withStartedNode(known, groups, nodes, start), nodeId, told);
   });
   return accepted(withRaisedVersion(next), { nodeId, incarnation });
+}
+
+/** It did not know yet that all nodes know of these: it is to say so again, which by now it does. */
+function livesUntold(state: ClusterState, nodeId: NodeId): Outcome {
+  return refused(state, {
+    kind: 'conflict',
+    code: LIVES_UNTOLD,
+    message: `node ${nodeId} registers its directories, and not in which life it has them open`,
+    got: 'no lives',
+    accepted: 'the lives of its directories, as since version 8 of the configuration',
+  });
 }
 
 function fencedForEver(state: ClusterState, node: NodeRecord): Outcome {
@@ -95,7 +121,7 @@ function withStartedNode(
   group: PortalGroupRecord,
   groups: Groups,
   nodes: Nodes,
-  { before, started, retired }: Start,
+  { before, started, retired, told }: Start,
 ): PortalGroupRecord {
   if (group.founding === true) return withFounder(group, groups, nodes, started);
   const { nodeId } = started;
@@ -105,7 +131,8 @@ function withStartedNode(
   // Of a cluster's first start every log is empty, so the member has nothing it could have lost.
   const firstStart = before.incarnation === '';
   if (!firstStart && group.inSync.length > 1) return withoutMember(group, groups, nodes, nodeId);
-  if (!firstStart && member.disk !== undefined && member.disk !== renewed.disk) {
+  const isOther = member.disk !== undefined && member.disk !== renewed.disk;
+  if (!firstStart && (isOther || isOldCopy(member, told))) {
     // What it has there is not what was in sync.
     return withoutLastCopy(group, groups, nodes, retired);
   }

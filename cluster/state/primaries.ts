@@ -21,10 +21,12 @@ export function isThere(nodes: Nodes, member: InSyncMember): boolean {
 export function memberOf(node: NodeRecord, group: PortalGroupRecord): InSyncMember {
   const { nodeId, incarnation, boot } = node;
   const disk = lookup(node.disks ?? {}, group.id);
+  const life = lookup(node.lives ?? {}, group.id);
   return {
     nodeId,
     incarnation,
     ...(disk === undefined ? {} : { disk }),
+    ...(life === undefined ? {} : { life }),
     ...(boot === undefined ? {} : { boot }),
   };
 }

@@ -78,7 +78,10 @@ function memberAs(state: ClusterState, nodeId: NodeId): InSyncMember {
   return { nodeId, incarnation: state.nodes[nodeId]?.incarnation ?? '' };
 }
 
-/** Entries that are lost may have raised the epoch further, and members have kept what they heard. */
+/**
+ * Entries that are lost may have raised the epoch further, and members have kept what they heard. Directories may have
+ * begun lives that only these entries told of: it is not known which are to be expected.
+ */
 function withoutPrimary(
   group: PortalGroupRecord,
   replicas: readonly NodeId[],
@@ -87,6 +90,10 @@ function withoutPrimary(
 ): PortalGroupRecord {
   const { primary: _, founding: __, departed: ___, retired: ____, ...rest } = group;
   const epoch = group.epoch + RECOVERY_EPOCH_STEP;
+  const members = inSync.map((member): InSyncMember => {
+    const { life: _____, ...known } = member;
+    return known;
+  });
   // Members that know of more are to give it up then.
-  return { ...rest, epoch, replicas, inSync, ...(isLoss ? { lossAcceptedEpoch: epoch } : {}) };
+  return { ...rest, epoch, replicas, inSync: members, ...(isLoss ? { lossAcceptedEpoch: epoch } : {}) };
 }

@@ -1,4 +1,5 @@
 import { soleMember } from './departed.ts';
+import { isKnownBy } from './lives.ts';
 import type {
   DepartedMember,
   InSyncMember,
@@ -32,7 +33,8 @@ export function withoutLastCopy(
   const { primary, retired: known, ...rest } = group;
   const last = soleMember(group.inSync);
   const copy = retired?.find(
-    ({ disk, processes }) => disk === last?.disk && processes.includes(last.incarnation),
+    ({ disk, processes, lives = [] }) =>
+      disk === last?.disk && processes.includes(last.incarnation) && isKnownBy(last.life, lives),
   );
   const said = copy ?? known;
   const waiting: PortalGroupRecord = { ...rest, ...(said === undefined ? {} : { retired: said }) };
@@ -67,9 +69,10 @@ function stillWhole(group: PortalGroupRecord, successor: InSyncMember, epoch: nu
   const isLost = whole.find(({ nodeId }) => nodeId === successor.nodeId)?.lostPower === true;
   return whole
     .filter(({ nodeId }) => nodeId !== successor.nodeId)
-    .map(({ nodeId, disk, boot, lostPower }) => ({
+    .map(({ nodeId, disk, life, boot, lostPower }) => ({
       nodeId,
       disk,
+      ...(life === undefined ? {} : { life }),
       boot,
       epoch,
       under: successor.disk as string,
@@ -91,9 +94,15 @@ export function wholeAtRetirement({
 }
 
 /** Whether a departed member's node is up over the very directory that was in sync. */
-export function isBack(group: PortalGroupRecord, nodes: Nodes, { nodeId, disk }: DepartedMember): boolean {
+export function isBack(
+  group: PortalGroupRecord,
+  nodes: Nodes,
+  { nodeId, disk, life }: DepartedMember,
+): boolean {
   const here = lookup(nodes[nodeId]?.disks ?? {}, group.id);
-  return isUp(nodes, nodeId) && here === disk && group.replicas.includes(nodeId);
+  const lifeHere = lookup(nodes[nodeId]?.lives ?? {}, group.id);
+  const isSame = here === disk && (life === undefined || lifeHere === life);
+  return isUp(nodes, nodeId) && isSame && group.replicas.includes(nodeId);
 }
 
 /** Whether its copy still has what no client had flushed. */

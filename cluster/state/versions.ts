@@ -55,10 +55,17 @@ export const SUCCESSION_VERSION = 6;
  */
 export const ADDRESSES_VERSION = 7;
 
+/** The eighth tells a copy of a portal group from what it was some time ago; see lives.ts. */
+export const LIVES_VERSION = 8;
+
 /** Those of this program. */
 export const STATE_VERSIONS: StateVersions = {
-  newest: ADDRESSES_VERSION,
+  newest: LIVES_VERSION,
   neededBy: (command) => {
+    const isOfLives =
+      (command.type === 'registerNode' && command.lives !== undefined) ||
+      (command.type === 'identifyDisk' && command.life !== undefined);
+    if (isOfLives) return LIVES_VERSION;
     if (command.type === 'removeBootFile') return ADDRESSES_VERSION;
     if (command.type === 'addPortalGroup' && command.ofFormerNode !== undefined) return ADDRESSES_VERSION;
     if (command.type === 'addPortalGroup' || command.type === 'removePortalGroup') return GROUPS_VERSION;

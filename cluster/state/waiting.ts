@@ -1,5 +1,5 @@
 import { soleMember } from './departed.ts';
-import type { ClusterState, InSyncMember, NodeId, PortalGroupRecord } from './model.ts';
+import type { ClusterState, DepartedMember, InSyncMember, NodeId, PortalGroupRecord } from './model.ts';
 import { lookup } from './names.ts';
 import { isUp } from './primaries.ts';
 import { isBack, keptAll, wholeAtRetirement } from './succession.ts';
@@ -18,9 +18,13 @@ export function waitingReason(state: ClusterState, group: PortalGroupRecord): st
 function describeLost(state: ClusterState, group: PortalGroupRecord, last: InSyncMember): string {
   const { nodeId, disk } = last;
   const { retired } = group;
+  const isOld = isOlderCopy(state, group, last);
   const lost =
     retired === undefined
-      ? `node ${nodeId}, its last in-sync member, is up without the disk that was in sync (${disk})`
+      ? isOld
+        ? `node ${nodeId}, its last in-sync member, is up over an older copy of the disk that was in sync (${disk}), as from a ` +
+          'backup or a snapshot: what was acknowledged since that was made is not in it'
+        : `node ${nodeId}, its last in-sync member, is up without the disk that was in sync (${disk})`
       : `the copy of ${nodeId}, its last in-sync member, is damaged and was set aside there (disk ${disk}); ` +
         `it had been in use up to epoch ${retired.epoch}`;
   const copies = group.replicas.map((id) => `${id} ${describeCopy(state, group, id)}`);
@@ -30,23 +34,42 @@ function describeLost(state: ClusterState, group: PortalGroupRecord, last: InSyn
   const start =
     wholeIsDown.length > 0
       ? `start ${wholeIsDown.map((member) => member.nodeId).join(' or ')}, which has everything`
-      : 'bring that disk back and start the node again';
+      : isOld
+        ? 'put the newest copy of that disk back in its place and start the node again'
+        : 'bring that disk back and start the node again';
   return (
     `${lost}. Copies: ${copies.join('; ')}. Either ${start}, or give up what the copy you choose lacks with ` +
     `"bootfabric portal-group start-from ${group.id} NODE --i-accept-data-loss", which first reads that copy through`
   );
 }
 
+/** Whether a node is up over the directory that a member had, as it was before the life that the member is known by. */
+function isOlderCopy(
+  { nodes }: ClusterState,
+  { id }: PortalGroupRecord,
+  { nodeId, disk, life }: InSyncMember | DepartedMember,
+): boolean {
+  const node = nodes[nodeId];
+  const isSameDisk = disk !== undefined && lookup(node?.disks ?? {}, id) === disk;
+  return isUp(nodes, nodeId) && isSameDisk && life !== undefined && lookup(node?.lives ?? {}, id) !== life;
+}
+
 /** What is known of one copy that is not in sync. */
 function describeCopy(state: ClusterState, group: PortalGroupRecord, nodeId: NodeId): string {
   const node = state.nodes[nodeId];
   const up = isUp(state.nodes, nodeId) ? 'is up' : 'is not up';
-  if (group.inSync.some((member) => member.nodeId === nodeId)) return `${up} over another, newer directory`;
+  const member = group.inSync.find((m) => m.nodeId === nodeId);
+  if (member !== undefined) {
+    return isOlderCopy(state, group, member)
+      ? `${up} over an older copy of its directory`
+      : `${up} over another, newer directory`;
+  }
   const left = group.departed?.find((member) => member.nodeId === nodeId);
   if (left === undefined) return `${up}, and lacks what was acknowledged since it was last in sync`;
   const here = lookup(node?.disks ?? {}, group.id);
   if (here !== undefined && here !== left.disk)
     return `${up} over another directory than the one that was in sync`;
+  if (isOlderCopy(state, group, left)) return `${up} over an older copy of the directory that was in sync`;
   const power = left.lostPower === true ? ' and what was not flushed when its host lost power' : '';
   if (!wholeAtRetirement(group).includes(left)) {
     const untilEpoch = group.retired?.epoch;

@@ -122,6 +122,10 @@ export const MAX_SNAPSHOT_BYTES = 16 * 1024 * 1024;
 export const IMAGE_CHECK_MS = 1_000;
 /** Random bytes of the id of a directory that holds a copy of a group. */
 export const DISK_ID_BYTES = 16;
+/** Random bytes of a life of such a directory. */
+export const LIFE_BYTES = 8;
+/** Lives of a directory that the cluster may know it by; more are begun only once one of them is known to be committed. */
+export const MAX_DIRECTORY_LIVES = 16;
 /**
  * The log may be as many times as long as what is in use of it (and COMPACT_SLACK_BYTES longer) before its head is
  * compacted. So what clients write is written 1 + 1 / (COMPACT_RATIO - 1) times at most.

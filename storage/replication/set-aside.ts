@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { crc32c } from '../../base/crc32c.ts';
 import { ProtocolError } from '../../base/errors.ts';
 import { type FileSystem, isMissing, isNoSpace } from '../log/file-system.ts';
+import { readLives } from './directory-lives.ts';
 import { readDiskId } from './disk-identity.ts';
 import { decodeGroupMeta } from './group-meta.ts';
 import { MAX_SET_ASIDE } from './limits.ts';
@@ -16,6 +17,8 @@ export interface CopySetAside {
   /** The highest epoch that any process over this copy has answered under. */
   readonly epoch: number;
   readonly processes: readonly string[];
+  /** What the cluster may know its directory by. */
+  readonly lives: readonly string[];
 }
 
 export interface SetAsideOptions {
@@ -70,12 +73,15 @@ export async function copiesSetAside(
     if (groupId === undefined) continue;
     const directory = join(groupsDirectory, entry);
     const [disk, note] = [await readDiskId(fileSystem, directory), await readNote(fileSystem, directory)];
-    if (disk !== undefined && note !== undefined) (copies[groupId] ??= []).push({ disk, ...note });
+    if (disk !== undefined && note !== undefined) {
+      const lives = await readLives(fileSystem, directory);
+      (copies[groupId] ??= []).push({ disk, ...note, lives });
+    }
   }
   return copies;
 }
 
-type Note = Omit<CopySetAside, 'disk'>;
+type Note = Omit<CopySetAside, 'disk' | 'lives'>;
 
 /** A meta file that cannot be read says nothing; then there is no note. */
 async function noteEpoch(

@@ -8,6 +8,8 @@ export interface SimulationOptions {
   readonly doubleFailures?: boolean;
   /** Of whole nodes: the disks of one node after another are slow for seconds, and do not fail. */
   readonly limping?: boolean;
+  /** Of whole nodes: directories are replaced by what they were some time ago, and disks are lost for good, two at once. */
+  readonly oldCopies?: boolean;
   /** Given each line of the trace. */
   readonly print?: (line: string) => void;
 }

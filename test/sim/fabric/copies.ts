@@ -1,9 +1,13 @@
 import type { GroupDisks } from '../../../cluster/disk-registration.ts';
-import type { RetiredCopy } from '../../../cluster/state/model.ts';
+import type { InSyncMember, RetiredCopy } from '../../../cluster/state/model.ts';
 import { decodeGroupMeta } from '../../../storage/replication/group-meta.ts';
 import type { CheckpointStore, MetaStore } from '../../../storage/replication/index.ts';
+import { MAX_DIRECTORY_LIVES } from '../../../storage/replication/limits.ts';
 import { Disk } from '../replication/disk.ts';
 import type { Process } from '../world.ts';
+
+/** How many backups of a directory there are at a time. */
+const MAX_KEPT = 4;
 
 /** A node's copies of portal groups: a directory for each, that outlives the node's processes. */
 export class Copies {
@@ -13,9 +17,14 @@ export class Copies {
   readonly #unmounted = new Map<string, Disk>();
   /** Damaged copies, the last of each group. */
   readonly #setAside = new Map<string, Disk>();
+  /** Backups of directories, the oldest first. */
+  readonly #kept = new Map<string, Disk[]>();
+  /** What stood in for a directory that is back, the last of each group. */
+  readonly #standIns = new Map<string, Disk>();
   /** What is known of those whose meta file can be read. */
   readonly #retired = new Map<string, RetiredCopy>();
   #made = 0;
+  #lives = 0;
 
   constructor(nodeId: string) {
     this.#nodeId = nodeId;
@@ -51,18 +60,54 @@ export class Copies {
     this.#retired.delete(group);
     // As storage/replication/set-aside.ts reads it.
     if (meta !== undefined) {
-      this.#retired.set(group, { disk: disk.id, epoch: decodeGroupMeta(meta).epoch, processes });
+      const { epoch } = decodeGroupMeta(meta);
+      this.#retired.set(group, { disk: disk.id, epoch, processes, lives: disk.lives });
     }
   }
 
-  /** What was set aside is the group's directory again, if it is that disk. No process may be running from then on. */
-  takeBack(group: string, diskId: string | undefined): boolean {
-    const disk = this.#setAside.get(group);
-    if (disk === undefined || disk.id !== diskId) return false;
-    this.#setAside.delete(group);
-    this.#retired.delete(group);
-    this.#disks.set(group, disk);
+  /**
+   * What was set aside, or stood in for what is there now, is the group's directory again, if it is the one that is in sync. No
+   * process may be running from then on.
+   */
+  takeBack(group: string, member: InSyncMember): boolean {
+    for (const from of [this.#standIns, this.#setAside]) {
+      const disk = from.get(group);
+      if (disk === undefined || !isDiskOf(disk, member)) continue;
+      from.delete(group);
+      if (from === this.#setAside) this.#retired.delete(group);
+      this.#disks.set(group, disk);
+      return true;
+    }
+    return false;
+  }
+
+  /** Backups of all directories as they are now. */
+  keep(): void {
+    for (const [group, disk] of this.#disks) {
+      this.#kept.set(group, [...(this.#kept.get(group) ?? []), disk.copy()].slice(-MAX_KEPT));
+    }
+  }
+
+  /**
+   * A backup takes the place of the group's directory, which is out of reach from then on: one of another life than that
+   * may be known by. No process may be running.
+   * @returns whether there is such a one
+   */
+  putOldBack(group: string): boolean {
+    const disk = this.#disks.get(group);
+    if (disk === undefined || this.#unmounted.has(group)) return false;
+    const isOld = (kept: Disk): boolean =>
+      kept.id === disk.id && kept.lives.length > 0 && !kept.lives.some((life) => disk.lives.includes(life));
+    const old = (this.#kept.get(group) ?? []).findLast(isOld);
+    if (old === undefined) return false;
+    this.unmount(group);
+    this.#disks.set(group, old.copy());
     return true;
+  }
+
+  /** The group's directory, and whatever else there is of it, is lost for good. No process may be running. */
+  lose(group: string): void {
+    for (const from of [this.#disks, this.#kept, this.#standIns]) from.delete(group);
   }
 
   get all(): readonly Disk[] {
@@ -71,7 +116,7 @@ export class Copies {
 
   /** Those that lose what was not flushed when the host loses its power, whether anybody opens them or not. */
   get powered(): readonly Disk[] {
-    return [...this.#disks.values(), ...this.#setAside.values()];
+    return [this.#disks, this.#setAside, this.#standIns].flatMap((disks) => [...disks.values()]);
   }
 
   get unmounted(): readonly string[] {
@@ -82,6 +127,18 @@ export class Copies {
     return {
       present: () => Promise.resolve([...this.#disks.keys()]),
       identify: (group) => Promise.resolve(this.disk(group).id),
+      begin: (group) => {
+        const disk = this.disk(group);
+        const former = disk.lives;
+        const life = `${this.#nodeId}-life-${++this.#lives}`;
+        disk.lives = [...former, life].slice(-MAX_DIRECTORY_LIVES);
+        return Promise.resolve({ life, former });
+      },
+      settle: (group, life) => {
+        const disk = this.disk(group);
+        if (disk.lives.at(-1) === life) disk.lives = [life];
+        return Promise.resolve();
+      },
       retired: () => {
         const entries = Array.from(this.#retired, ([group, copy]) => [group, [copy]]);
         return Promise.resolve(Object.fromEntries(entries) as Record<string, RetiredCopy[]>);
@@ -135,7 +192,10 @@ export class Copies {
   mountAgain(group: string): void {
     const disk = this.#unmounted.get(group);
     this.#unmounted.delete(group);
-    if (disk !== undefined) this.#disks.set(group, disk);
+    if (disk === undefined) return;
+    const standIn = this.#disks.get(group);
+    if (standIn !== undefined) this.#standIns.set(group, standIn);
+    this.#disks.set(group, disk);
   }
 
   /** What is out of reach never comes back. */
@@ -149,4 +209,9 @@ export class Copies {
       disk.slowMs = 0;
     }
   }
+}
+
+/** Whether it is the very directory that a member is in sync over, as the cluster knows it. */
+export function isDiskOf(disk: Disk, member: Pick<InSyncMember, 'disk' | 'life'>): boolean {
+  return disk.id === member.disk && (member.life === undefined || disk.lives.includes(member.life));
 }

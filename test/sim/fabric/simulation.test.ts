@@ -7,6 +7,9 @@ const FIRST_SEED = 23;
 /** In these, members are put out for being slow several times. */
 const LIMPING_SEEDS = [9_400_011, 9_400_028];
 
+/** In these, a directory that is put back is the last in sync. */
+const OLD_COPIES_SEEDS = [360_101, 360_102, 360_103];
+
 /** Trouble that so many seeds must have met, or they would prove nothing about it. */
 const MET = [
   'fault.kill',
@@ -66,6 +69,17 @@ describe('whole nodes in the simulator', () => {
       putOut += counts['replication.put-out-slow'] ?? 0;
     }
     expect(putOut).toBeGreaterThan(1);
+  });
+
+  it('serve nothing from what a directory was some time ago', { timeout: 300_000 }, async () => {
+    const totals: Record<string, number> = {};
+    for (const seed of OLD_COPIES_SEEDS) {
+      const { violation, counts } = await new Simulation({ seed, oldCopies: true }).run();
+      expect(violation, `seed ${seed}`).toBeUndefined();
+      for (const [name, value] of Object.entries(counts)) totals[name] = (totals[name] ?? 0) + value;
+    }
+    for (const name of ['sim.old-disks', 'fault.lose-two', 'sim.lost-disks', 'sim.old-copy-refused'])
+      expect(totals[name] ?? 0, name).toBeGreaterThan(0);
   });
 
   it('go the same way again from the same seed', { timeout: 120_000 }, async () => {

@@ -15,7 +15,9 @@ import type { Disk } from '../replication/disk.ts';
 import { differenceBetween } from '../replication/disk-content.ts';
 import type { SimulationOptions, SimulationResult } from '../run.ts';
 import { type Process, World } from '../world.ts';
+import { isDiskOf } from './copies.ts';
 import { FabricNode, type FabricNodeContext } from './fabric-node.ts';
+import { Refusals } from './refusals.ts';
 import { Rot } from './rot.ts';
 import { Troublemaker } from './trouble.ts';
 
@@ -49,6 +51,7 @@ export class Simulation {
   };
   /** In-sync sets whose loss of power has been accounted for. */
   readonly #losses = new Set<string>();
+  readonly #refusals = new Refusals(this.#counters);
   /** Since it was looked at last, on some node. */
   #stateChanged = false;
   #violation: string | undefined;
@@ -105,6 +108,7 @@ export class Simulation {
       rot: this.#rot,
       doubleFailures: options.doubleFailures === true,
       limping: options.limping === true,
+      oldCopies: options.oldCopies === true,
       note: this.#trace.note.bind(this.#trace),
     });
   }
@@ -180,6 +184,7 @@ export class Simulation {
     const look = (): void => {
       // Whoever is left in sync when another one is fenced may have been without power before.
       if (this.#stateChanged) this.#somebodyDied();
+      if (this.#stateChanged) this.#refusals.look(this.#newestState());
       this.#stateChanged = false;
       this.#checkServing();
     };
@@ -255,9 +260,11 @@ export class Simulation {
   #powerOff(nodes: readonly FabricNode[]): void {
     const state = this.#decided();
     for (const { id, inSync } of Object.values(state?.portalGroups ?? {})) {
-      for (const { nodeId, incarnation, disk } of inSync) {
+      for (const member of inSync) {
+        const { nodeId, incarnation } = member;
         const node = nodes.find((n) => n.nodeId === nodeId);
-        const isThere = node?.copies.powered.some((d) => disk === undefined || d.id === disk) === true;
+        const isIt = (disk: Disk): boolean => member.disk === undefined || isDiskOf(disk, member);
+        const isThere = node?.copies.powered.some(isIt) === true;
         if (isThere) this.#poweredOff.add(`${id} ${incarnation}`);
       }
     }
@@ -346,7 +353,7 @@ export class Simulation {
       const [last] = inSync;
       if (primary !== undefined || last === undefined || inSync.length > 1) continue;
       const node = this.#nodes.find((n) => n.nodeId === last.nodeId);
-      if (node === undefined || !node.host.isUp || !node.copies.takeBack(id, last.disk)) continue;
+      if (node === undefined || !node.host.isUp || !node.copies.takeBack(id, last)) continue;
       this.#counters.add('sim.set-aside-taken-back');
       node.host.end('kill');
     }

@@ -2,6 +2,7 @@ import type { Command } from '../../../cluster/state/commands.ts';
 import type { ClusterState, PortalGroupRecord } from '../../../cluster/state/model.ts';
 import type { Network } from '../network.ts';
 import type { World } from '../world.ts';
+import { isDiskOf } from './copies.ts';
 import type { FabricNode } from './fabric-node.ts';
 import type { Rot } from './rot.ts';
 
@@ -20,8 +21,12 @@ export interface TroubleContext {
   /** See SimulationOptions. */
   readonly doubleFailures: boolean;
   readonly limping: boolean;
+  readonly oldCopies: boolean;
   readonly note: (where: string, what: string, fact: number, text?: () => string) => void;
 }
+
+/** How often it is looked whether disks that are to be lost count for nothing yet. */
+const LOSS_CHECK_MS = 10;
 
 /** What goes wrong, chosen by the seed: how often each kind comes is in the table at the end. */
 export class Troublemaker {
@@ -40,6 +45,7 @@ export class Troublemaker {
     this.#startNext();
     this.#rot();
     if (this.#context.doubleFailures) this.#failTogether();
+    if (this.#context.oldCopies) this.#exchangeDisks();
     if (this.#context.limping) this.#limp(this.#someNode());
   }
 
@@ -253,6 +259,73 @@ export class Troublemaker {
       this.#propose(node, { type: 'dropReplica', group: id, epoch, drop });
   }
 
+  /** Two nodes die at once, and what they had is never seen again: all of it is to be had from others. */
+  #loseTwo(node: FabricNode): void {
+    this.#context.counters.add('fault.lose-two');
+    const dead = [node, this.#otherThan(node)];
+    for (const { host } of dead) host.end('kill');
+    for (const one of dead) this.#loseOnceOut(one);
+  }
+
+  /**
+   * Its directories go one by one, once the cluster has it fenced and what is in them is in sync no more, and before its next
+   * process begins: until then what else dies may make one of them the last that has everything.
+   */
+  #loseOnceOut(node: FabricNode): void {
+    if (this.#isOver || node.host.phase !== 'down') return;
+    const { counters, rot } = this.#context;
+    const state = this.#context.newestState();
+    const { incarnation, status } = state?.nodes[node.nodeId] ?? {};
+    const isFenced = status === 'fenced' && incarnation === node.host.process.incarnation;
+    let areLeft = false;
+    for (const { id, inSync } of Object.values(state?.portalGroups ?? {})) {
+      if (node.copies.find(id) === undefined) continue;
+      const mayReturn = node.copies.everyDisk(id).map((disk) => disk.id);
+      const isIn = !isFenced || inSync.some((m) => m.disk === undefined || mayReturn.includes(m.disk));
+      areLeft ||= isIn;
+      if (isIn) continue;
+      node.copies.lose(id);
+      counters.add('sim.lost-disks');
+    }
+    rot.spare();
+    if (areLeft) this.#world.after(LOSS_CHECK_MS, () => this.#loseOnceOut(node));
+  }
+
+  /** Somebody makes a backup of all that a node has, while it runs. */
+  #keepDisks({ copies }: FabricNode): void {
+    copies.keep();
+  }
+
+  /**
+   * A directory is as it was some time ago, and later the right one again. Half of the time all other members die first, so
+   * that nobody else in sync has what came since.
+   */
+  #oldDisk(): void {
+    const group = this.#someGroup();
+    const members = this.#context.nodes.filter((n) => group?.inSync.some((m) => m.nodeId === n.nodeId));
+    const node = this.#pick(members);
+    if (group === undefined || node === undefined) return;
+    const isLast = this.#world.chance(50);
+    if (isLast) for (const other of members) if (other !== node) other.host.end('kill');
+    this.#world.after(isLast ? this.#world.between(0, 2_000) : 0, () => {
+      if (this.#isOver) return;
+      node.host.end('kill');
+      if (!node.copies.putOldBack(group.id)) return;
+      this.#context.counters.add('sim.old-disks');
+      this.#world.after(this.#world.between(500, 4_000), () => this.#mountAgain(node, group.id));
+    });
+  }
+
+  /** Backups of directories are made and put back, and disks are lost for good. */
+  #exchangeDisks(): void {
+    if (this.#isOver) return;
+    const dice = this.#world.random.below(10);
+    if (dice < 5) this.#keepDisks(this.#someNode());
+    else if (dice < 9) this.#oldDisk();
+    else this.#loseTwo(this.#someNode());
+    this.#world.after(this.#world.between(100, 900), () => this.#exchangeDisks());
+  }
+
   /** A directory is out of reach for a while; another process of the node finds an empty one in its place. */
   unmount(node: FabricNode): void {
     const group = this.#someGroup();
@@ -268,7 +341,8 @@ export class Troublemaker {
     if (!node.copies.unmounted.includes(group)) return;
     const record = this.#context.newestState()?.portalGroups[group];
     const member = record?.inSync.find((m) => m.nodeId === node.nodeId);
-    if (record === undefined || member?.disk === node.copies.disk(group).id) {
+    const isIn = member !== undefined && isDiskOf(node.copies.disk(group), member);
+    if (record === undefined || isIn) {
       if (record === undefined) this.#world.after(200, () => this.#mountAgain(node, group));
       else node.copies.forget(group);
       return;

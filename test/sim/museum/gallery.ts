@@ -98,6 +98,9 @@ export const FABRIC: Subject = {
 /** Whole nodes whose groups lose all their members at once. */
 export const DOUBLE_FAILURES: Subject = { ...FABRIC, options: [...FABRIC.options, '--double-failures'] };
 
+/** Whole nodes whose directories are replaced by what they were some time ago. */
+export const OLD_COPIES: Subject = { ...FABRIC, options: [...FABRIC.options, '--old-copies'] };
+
 /** What running some seeds came to. */
 export interface Visit {
   /** The first seed that failed; undefined: none did. */

@@ -7,6 +7,7 @@ import {
   DOUBLE_FAILURE_EXHIBITS,
   FABRIC_EXHIBITS,
   FAILING_DISK_EXHIBITS,
+  OLD_COPY_EXHIBITS,
   REPLICATION_EXHIBITS,
   REUSE_EXHIBITS,
   SLOW_MEMBER_EXHIBITS,
@@ -20,6 +21,7 @@ import {
   faultyTexts,
   Gallery,
   LOG_LIVES,
+  OLD_COPIES,
   REPLICATION,
   SLOW_MEMBERS,
   UNITS,
@@ -36,6 +38,7 @@ describe.each([
   ["a log's lives", LOG_LIVES, REUSE_EXHIBITS],
   ['whole nodes', FABRIC, FABRIC_EXHIBITS],
   ['double failures', DOUBLE_FAILURES, DOUBLE_FAILURE_EXHIBITS],
+  ['old copies', OLD_COPIES, OLD_COPY_EXHIBITS],
 ])('the simulator of %s', (_name, subject, exhibits) => {
   let folder: string;
   let gallery: Gallery;

@@ -15,6 +15,8 @@ export class Disk {
   durableIndex = 1;
   meta = new Map<string, Uint8Array>();
   checkpoint: Uint8Array | undefined;
+  /** Those that the cluster may know it by, the oldest first. */
+  lives: readonly string[] = [];
   isFull = false;
   /** Bounds of how long an operation takes, in ms. */
   slowMs = 0;
@@ -38,6 +40,7 @@ export class Disk {
     copy.durableIndex = this.durableIndex;
     copy.meta = new Map(this.meta);
     copy.checkpoint = this.checkpoint;
+    copy.lives = this.lives;
     copy.#droppedFrom = this.#droppedFrom;
     return copy;
   }

@@ -5,6 +5,7 @@ import { apply } from '../../../cluster/state/apply.ts';
 import type { Command } from '../../../cluster/state/commands.ts';
 import { makeGenesis } from '../../../cluster/state/genesis.ts';
 import type { RetiredCopy } from '../../../cluster/state/model.ts';
+import { LIVES_VERSION } from '../../../cluster/state/versions.ts';
 import { applyAll, fence, genesisInput, register } from './state/fixtures.ts';
 
 const over = (n: number, incarnation: string, disk: string): Command => ({
@@ -28,12 +29,22 @@ function make() {
   };
   const proposals: Command[] = [];
   const retired: Record<string, RetiredCopy[]> = {};
+  const begun: string[] = [];
+  const settled: string[] = [];
   const registration = new DiskRegistration({
     nodeId: 'n1',
     incarnation: 'a',
     groupDisks: {
       present: () => Promise.resolve(['old', 'pg1']),
       identify: (group) => Promise.resolve(`disk-of-${group}`),
+      begin: (group) => {
+        begun.push(group);
+        return Promise.resolve({ life: `life-of-${group}`, former: ['earlier'] });
+      },
+      settle: (group, life) => {
+        settled.push(`${group} ${life}`);
+        return Promise.resolve();
+      },
       retired: () => Promise.resolve(retired),
     },
     propose: (command) => {
@@ -51,7 +62,10 @@ function make() {
     state = applyAll(state, ...commands);
     registration.follow(state);
   };
-  return { registration, proposals, retired, said, to, state: () => state };
+  const know = (stateVersion: number): void => {
+    state = { ...state, stateVersion };
+  };
+  return { registration, proposals, retired, said, begun, settled, to, know, state: () => state };
 }
 
 describe('the registration of disks', () => {
@@ -83,6 +97,29 @@ describe('the registration of disks', () => {
     registration.follow(state());
     expect(proposals).toHaveLength(1);
     expect(state().nodes['n1']?.disks).toEqual({ pg1: 'd1', pg2: 'disk-of-pg2' });
+  });
+
+  it('begins a life of each directory once, and forgets the former ones once the cluster knows of it', async () => {
+    const { registration, begun, settled, proposals, know, state } = make();
+    expect(await registration.lives(['pg1'])).toEqual({ pg1: { life: 'life-of-pg1', former: ['earlier'] } });
+    // Its registration was not answered.
+    await registration.lives(['pg1']);
+    expect(begun).toEqual(['pg1']);
+    know(LIVES_VERSION);
+    expect(settled).toEqual([]);
+    registration.follow(state());
+    await new Promise((resolve) => setImmediate(resolve));
+    // It had registered before all nodes knew of them.
+    const told = { nodeId: 'n1', incarnation: 'a', disk: 'disk-of-pg2', group: 'pg2' };
+    expect(proposals).toContainEqual({
+      type: 'identifyDisk',
+      ...told,
+      life: { life: 'life-of-pg2', former: ['earlier'] },
+    });
+    registration.follow(state());
+    registration.follow(state());
+    expect(settled).toEqual(['pg2 life-of-pg2']);
+    expect(begun).toEqual(['pg1', 'pg2']);
   });
 
   it('raises the alarm for a group that nobody can serve, once for each reason', () => {

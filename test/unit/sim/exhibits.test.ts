@@ -4,6 +4,7 @@ import {
   DOUBLE_FAILURE_EXHIBITS,
   FABRIC_EXHIBITS,
   FAILING_DISK_EXHIBITS,
+  OLD_COPY_EXHIBITS,
   REPLICATION_EXHIBITS,
   REUSE_EXHIBITS,
   SLOW_MEMBER_EXHIBITS,
@@ -21,6 +22,7 @@ describe('each fault of the museum', () => {
     ...FAILING_DISK_EXHIBITS,
     ...FABRIC_EXHIBITS,
     ...DOUBLE_FAILURE_EXHIBITS,
+    ...OLD_COPY_EXHIBITS,
   ];
   it.each(all)('still fits: $name', (exhibit) => {
     for (const [file, text] of faultyTexts(exhibit)) expect(text, file).not.toBe('');

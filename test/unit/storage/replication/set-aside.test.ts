@@ -104,6 +104,8 @@ describe('a damaged copy', () => {
       ...bare,
     });
     const disk = await identities.identify('g');
+    await writeFile(join(directory, 'g', 'lives'), '0123456789abcdef\nfedcba9876543210\n');
+    const lives = ['0123456789abcdef', 'fedcba9876543210'];
     const meta = { baseIndex: 1, luns: [], lunsIndex: 1, epochs: [], leaseMs: 800, resetting: false };
     await writeFile(join(directory, 'g.meta'), encodeGroupMeta({ ...meta, epoch: 7 }));
     const setAside = (wallMs: number, processes: string[]): Promise<void> =>
@@ -116,7 +118,7 @@ describe('a damaged copy', () => {
       });
     await setAside(5, ['p2', 'p1']);
     expect(await copiesSetAside(nodeFileSystem, directory)).toEqual({
-      g: [{ disk, epoch: 7, processes: ['p2', 'p1'] }],
+      g: [{ disk, epoch: 7, processes: ['p2', 'p1'], lives }],
     });
     // Put back and damaged once more: what it said before no longer holds.
     const aside = join(directory, '.damaged-g-000000000000005');
