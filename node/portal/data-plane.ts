@@ -15,7 +15,8 @@ import { isBarred, losesPathAt } from './client-access.ts';
 import type { ServedGroups } from './group-directory.ts';
 import { GroupPaths } from './group-paths.ts';
 import { KnownInitiators } from './known-initiators.ts';
-import { GUARDIAN_RENEW_EVERY_MS, HANDOVER_CHECK_MS, LAPSE_GRACE_MS } from './limits.ts';
+import { Lapses } from './lapses.ts';
+import { GUARDIAN_RENEW_EVERY_MS, HANDOVER_CHECK_MS } from './limits.ts';
 import { PortalAddress, type PortalAddressPorts } from './portal-address.ts';
 import { decodeNotice, encodeNotice, endpointOf, type PortalNotice } from './portal-notice.ts';
 import { describeRoom } from './room-text.ts';
@@ -40,12 +41,6 @@ export interface DataPlaneOptions {
   readonly targets: TargetSessions;
 }
 
-interface Lapse {
-  readonly cancel: CancelTimer;
-  /** Another node is primary; else only the lease has lapsed, and may be renewed. */
-  readonly hasMoved: boolean;
-}
-
 interface NodePortals {
   /** At the movable addresses that are here. */
   readonly movable: IscsiPortal;
@@ -64,8 +59,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
   #portals: NodePortals | undefined;
   /** Disks being made, so that two logins at once make one. */
   readonly #making = new Map<number, Promise<void>>();
-  /** Groups that are served here no more, whose sessions wait for what comes of it. */
-  readonly #lapses = new Map<string, Lapse>();
+  readonly #lapses: Lapses;
   readonly #initiators: KnownInitiators;
   #areSessionsNew = false;
   /** None began or ended between the last two renewals, nor since. */
@@ -79,10 +73,17 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
     this.#initiators = new KnownInitiators(options.timers);
     this.#paths = new GroupPaths({
       nodeId: options.nodeId,
-      isActive: (groupId) => this.isServing(groupId) || this.#lapses.get(groupId)?.hasMoved === false,
+      isActive: (groupId) => this.isServing(groupId) || this.#lapses.isAwaitingLease(groupId),
       onChange: (groupId) => this.#tellOfPaths(groupId),
     });
+    this.#lapses = new Lapses({
+      timers: options.timers,
+      hasMoved: (groupId) => this.hasMoved(groupId),
+      moved: (groupId) => this.#movedAway(groupId),
+      endSessions: (groupId, hasMoved) => this.#endSessions(groupId, hasMoved),
+    });
     options.replication.onServingChange((groupId, serving) => this.#servingChanged(groupId, serving));
+    options.replication.onLapseEnd((groupId) => this.#lapses.leaseGivenUp(groupId));
   }
 
   /** The portals whose sessions end when a target leaves this node. */
@@ -104,7 +105,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
     this.#cancelRenewal?.();
     this.#cancelTelling?.();
     this.#initiators.stop();
-    for (const { cancel } of this.#lapses.values()) cancel();
+    this.#lapses.stop();
     for (const address of this.#addresses.values()) address.setWanted(false);
   }
 
@@ -165,8 +166,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
       return;
     }
     this.#initiators.heard(groupId, notice.initiators);
-    // Whoever is told to come again now is let in there.
-    if (notice.isOpen) this.#endLapse(groupId);
+    if (notice.isOpen) this.#lapses.openElsewhere(groupId);
   }
 
   /**
@@ -306,42 +306,33 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
     };
   }
 
-  /**
-   * The address follows at once. Sessions wait, unanswered: for the lease to be renewed, or for another node to have
-   * taken over. A reset before that would only send their initiators to where nobody is.
-   */
+  /** The address follows at once, its sessions later. */
   #servingChanged(groupId: string, serving: boolean): void {
     const group = this.#state?.portalGroups[groupId];
     if (group === undefined) return this.#groupRemoved(groupId);
     if (!serving && this.hasMoved(groupId)) this.#announceDrops(groupId);
     this.#addressOf(groupId, group).setWanted(serving);
-    this.#lapses.get(groupId)?.cancel();
-    this.#lapses.delete(groupId);
-    if (serving) {
-      for (const name of this.#targetsOf(groupId)) this.#portals?.movable.closeMoved(name);
-      this.#paths.refresh(groupId);
-      if (this.#state !== undefined) this.#dropLunsWithoutClient(groupId, this.#state);
-      return;
-    }
-    const end = (): void => this.#endLapse(groupId);
-    const cancel = this.#options.timers.setTimer(LAPSE_GRACE_MS, end);
-    if (this.hasMoved(groupId)) {
-      // At fixed portals what was asked of this node while it served the disk is answered by a reset, and at once: there
-      // initiators come again to this very node.
-      for (const name of this.#targetsOf(groupId)) this.#portals?.fixed.closeTarget(name);
-      this.#lapses.set(groupId, { cancel, hasMoved: true });
-      this.#paths.refresh(groupId);
-    } else {
-      this.#lapses.set(groupId, { cancel, hasMoved: false });
-    }
+    if (!serving) return this.#lapses.begin(groupId);
+    this.#lapses.forget(groupId);
+    for (const name of this.#targetsOf(groupId)) this.#portals?.movable.closeMoved(name);
+    this.#paths.refresh(groupId);
+    if (this.#state !== undefined) this.#dropLunsWithoutClient(groupId, this.#state);
+  }
+
+  /**
+   * At fixed portals what was asked of this node while it served the disk is answered by a reset, and at once: there
+   * initiators come again to this very node.
+   */
+  #movedAway(groupId: string): void {
+    for (const name of this.#targetsOf(groupId)) this.#portals?.fixed.closeTarget(name);
+    this.#paths.refresh(groupId);
   }
 
   /** No client had its disk there, so that its address is all that is left. */
   #groupRemoved(groupId: string): void {
     this.#addresses.get(groupId)?.setWanted(false);
     this.#addresses.delete(groupId);
-    this.#lapses.get(groupId)?.cancel();
-    this.#lapses.delete(groupId);
+    this.#lapses.forget(groupId);
   }
 
   /** While the address is still here: nothing can be sent from one that is gone. */
@@ -358,13 +349,9 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
     }
   }
 
-  #endLapse(groupId: string): void {
-    const lapse = this.#lapses.get(groupId);
-    if (lapse === undefined) return;
-    lapse.cancel();
-    this.#lapses.delete(groupId);
+  #endSessions(groupId: string, hasMoved: boolean): void {
     for (const name of this.#targetsOf(groupId)) {
-      if (lapse.hasMoved) this.#portals?.movable.closeTarget(name);
+      if (hasMoved) this.#portals?.movable.closeTarget(name);
       else this.#closeTarget(name);
     }
     this.#paths.refresh(groupId);

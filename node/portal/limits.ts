@@ -22,11 +22,11 @@ export const MAX_KEPT_SOCKETS = 4_096;
  */
 export const TAKEOVER_WAIT_MS = 2_000;
 /**
- * A lapsed lease is often renewed at once, as when a member has just died or this thread was held up, and a group that
- * has moved is soon served elsewhere. Sessions are kept this long, unanswered; a reset would cost their initiators
- * seconds.
+ * A group that has moved is soon served elsewhere. Until then, and for no longer than this, its sessions are kept, unanswered;
+ * a reset would cost their initiators seconds. How long a lease is waited for that has lapsed and may come back is
+ * LEASE_WAIT_MS, for sessions as for commands.
  */
-export const LAPSE_GRACE_MS = 1_500;
+export const MOVED_GRACE_MS = 1_500;
 /**
  * Where a worker's short-lived objects live. Those of the requests in flight fit, so that few of them are moved
  * before they die.

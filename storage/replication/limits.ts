@@ -53,8 +53,14 @@ export const DEFAULT_LEASE_MS = 800;
  * can be served on the strength of it. Less than LEASE_WAIT_MS, so that nobody need be refused.
  */
 export const LEASE_LAPSED_MS = 500;
-/** A read or an acknowledgement waits this long for a lapsed lease to be renewed. */
-export const LEASE_WAIT_MS = 1_000;
+/**
+ * A lapsed lease may come back for this long. Until then reads and acknowledgements wait for it, and sessions are kept; then
+ * the ones are refused and the others ended, together (docs/adr/0027). Longer than a takeover takes from the lapse on, so that
+ * initiators are not sent to where nobody is; short of what any of them takes for a failure.
+ */
+export const LEASE_WAIT_MS = 1_500;
+/** Of the time between two looks at a lapse, no more counts: the rest was a pause of this process. */
+export const LAPSE_LOOK_MAX_MS = 2 * TICK_MS;
 /**
  * With fewer members in sync than minInSync a write waits this long for more, as after the restart of a node, before it
  * is refused. What is in the log by then is waited for.

@@ -34,7 +34,7 @@ export class PendingWrites {
   #head = 0;
   readonly #admission = new FairAdmission();
   #durable: DurableWaiter[] = [];
-  #lease: DeadlineWaiter[] = [];
+  #lease: Waiter[] = [];
   #copies: DeadlineWaiter[] = [];
   readonly #onApplied: (records: readonly HeldRecord[]) => void;
 
@@ -114,19 +114,25 @@ export class PendingWrites {
     for (const waiter of waiting) if (waiter.index <= durableIndex) waiter.ended(undefined);
   }
 
-  awaitLease(deadlineMs: number): Promise<void> {
-    return new Promise((resolve, reject) => this.#lease.push({ deadlineMs, resolve, reject }));
+  /** Until the lease is renewed. @throws DeviceError kind "not-serving" once it is not waited for any more */
+  awaitLease(): Promise<void> {
+    return new Promise((resolve, reject) => this.#lease.push({ resolve, reject }));
   }
 
-  onLease(isServing: boolean, nowMs: number): void {
-    if (this.#lease.length === 0) return;
+  onLeaseRenewed(): void {
+    for (const { resolve } of this.#takeLeaseWaiters()) resolve();
+  }
+
+  onLeaseLost(): void {
+    for (const { reject } of this.#takeLeaseWaiters()) {
+      reject(new DeviceError('not-serving', 'the lease lapsed and was not renewed in time'));
+    }
+  }
+
+  #takeLeaseWaiters(): Waiter[] {
     const waiting = this.#lease;
     this.#lease = [];
-    for (const waiter of waiting) {
-      if (isServing) waiter.resolve();
-      else if (nowMs < waiter.deadlineMs) this.#lease.push(waiter);
-      else waiter.reject(new DeviceError('not-serving', 'the lease lapsed and was not renewed in time'));
-    }
+    return waiting;
   }
 
   /** Until enough members are in sync. @throws DeviceError kind "too-few-copies" after the deadline */

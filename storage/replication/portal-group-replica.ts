@@ -35,6 +35,7 @@ import type { ReplicaFiles } from './replica-files.ts';
 import { newReplica, type ReplicaState, stepReplica } from './replica-machine.ts';
 import { lunInfo, replicaStatus } from './replica-status.ts';
 import { RoomWatch } from './room-watch.ts';
+import { ServiceWatch } from './service-watch.ts';
 import { TailCache } from './tail-cache.ts';
 import { WritePath } from './write-path.ts';
 
@@ -50,6 +51,8 @@ export interface ReplicaOptions {
   readonly counters: Counters;
   readonly propose: EffectPorts['propose'];
   readonly onServingChange: (serving: boolean) => void;
+  /** The lease that had lapsed is not waited for any more: it did not come back in time, or the office has ended. */
+  readonly onLapseEnd: () => void;
   /** Resolves once the portal address is off this node, its office having ended. Never rejects. */
   readonly letGo: () => Promise<void>;
   readonly onNotice: (notice: Uint8Array) => void;
@@ -80,7 +83,7 @@ export class PortalGroupReplica implements PortalGroup {
   #durability: PortalGroupState['durability'] = 'write-back';
   readonly #care: CopyCare;
   readonly #copyCheck: CopyCheck;
-  #wasServing = false;
+  readonly #service: ServiceWatch;
   readonly #notices: Notices;
   #cancelTick: CancelTimer | undefined;
   #isStopped = false;
@@ -90,7 +93,9 @@ export class PortalGroupReplica implements PortalGroup {
     const { files, clock } = options;
     this.#core = newCore(options);
     this.#state = newReplica(this.#core);
-    this.#notices = new Notices({ ...options, core: this.#core, primary: () => this.#state.primary });
+    const primary = () => this.#state.primary;
+    this.#notices = new Notices({ ...options, core: this.#core, primary });
+    this.#service = this.#makeServiceWatch();
     const view = this.#core.log;
     this.#table = new LunTable(options.images, (lun) => {
       this.#trimmer.wake();
@@ -124,7 +129,7 @@ export class PortalGroupReplica implements PortalGroup {
       nowMs: () => clock.monotonicMs(),
       isDiskLow: () => this.#room.isOut,
       isDiskFilling: () => this.#room.isRunningOut,
-      primary: () => this.#state.primary,
+      primary,
       durability: () => this.#durability,
       step: (event) => this.step(event),
       areOthersIdle: () => areOthersIdle(this.#state.primary, options.transport),
@@ -147,7 +152,7 @@ export class PortalGroupReplica implements PortalGroup {
       imageWatch: this.#imageWatch,
       trimmer: this.#trimmer,
       scan,
-      primary: () => this.#state.primary,
+      primary,
       step: (event) => this.step(event),
       onFailure: (error) => this.#fail(error),
     });
@@ -167,6 +172,12 @@ export class PortalGroupReplica implements PortalGroup {
     const { index, lastPosition } = checkpoint.origin;
     logger.info('replication.checkpoint-used', { group: groupId, index, nextIndex: files.log.nextIndex });
     return { lastPosition, sizeBytes: checkpoint.sizeBytes };
+  }
+
+  #makeServiceWatch(): ServiceWatch {
+    const primary = () => this.#state.primary;
+    const leaseLost = () => this.#writes.leaseLost();
+    return new ServiceWatch({ ...this.#options, core: this.#core, primary, leaseLost });
   }
 
   #makeCheckpointer(mark: CheckpointMark | undefined): Checkpointer | undefined {
@@ -267,7 +278,7 @@ export class PortalGroupReplica implements PortalGroup {
       }
       this.#received.settle(this.#state.primary === undefined);
       this.#writes.settle();
-      if (!this.#writes.isGoingAhead) this.#noteServing();
+      if (!this.#writes.isGoingAhead) this.#service.look();
     } catch (error) {
       this.#fail(error);
     }
@@ -300,15 +311,6 @@ export class PortalGroupReplica implements PortalGroup {
     this.#effects.tick(nowMs);
     this.#notices.tick(nowMs);
     this.#cancelTick = this.#options.timers.setTimer(TICK_MS, () => this.#tick());
-  }
-
-  #noteServing(): void {
-    const serving = this.isServing();
-    if (serving === this.#wasServing) return;
-    this.#wasServing = serving;
-    const { groupId, logger } = this.#options;
-    logger.info('replication.serving', { group: groupId, serving, epoch: this.#core.epoch });
-    this.#options.onServingChange(serving);
   }
 
   applyState(group: PortalGroupState, nodes: readonly ReplicationNode[], leaseMs: number): void {
@@ -414,7 +416,7 @@ export class PortalGroupReplica implements PortalGroup {
     this.#cancelTick?.();
     this.#state.primary = undefined;
     this.#writes.failAll();
-    if (this.#wasServing) this.#options.onServingChange(false);
+    this.#service.end();
     await Promise.all([this.#compactor.stop(), this.#checkpointer?.stop()]);
     await this.#care.stop();
     await Promise.all([this.#effects.end(), this.#writer.stop(), this.#applier.pause()]);

@@ -94,6 +94,7 @@ export class ReplicationHost {
   /** By node, the process whose end was told last: groups that are opened later have to know of it as well. */
   readonly #ended = new Map<string, PeerIdentity>();
   readonly #servingHandlers: ((groupId: string, serving: boolean) => void)[] = [];
+  readonly #lapseHandlers: ((groupId: string) => void)[] = [];
   #state: ReplicationClusterState | undefined;
   #isStarted = false;
   #isStopped = false;
@@ -136,6 +137,14 @@ export class ReplicationHost {
 
   onServingChange(handler: (groupId: string, serving: boolean) => void): void {
     this.#servingHandlers.push(handler);
+  }
+
+  /**
+   * A group that is served no more though this node has gone on being its primary, since the lease lapsed, is not to be
+   * waited for any longer: after LEASE_WAIT_MS, or since the office has ended meanwhile.
+   */
+  onLapseEnd(handler: (groupId: string) => void): void {
+    this.#lapseHandlers.push(handler);
   }
 
   async stop(): Promise<void> {
@@ -245,6 +254,9 @@ export class ReplicationHost {
       letGo: () => letGo?.(groupId) ?? Promise.resolve(),
       onServingChange: (serving) => {
         for (const handler of this.#servingHandlers) handler(groupId, serving);
+      },
+      onLapseEnd: () => {
+        for (const handler of this.#lapseHandlers) handler(groupId);
       },
     });
   }

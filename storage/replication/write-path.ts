@@ -8,16 +8,10 @@ import { type HeldRecord, RecordBatch } from '../lun/record-batch.ts';
 import { RecordMemory } from '../lun/record-memory.ts';
 import type { WriteToBuild } from '../lun/write-records.ts';
 import type { LogView, ReplicaEvent } from './core.ts';
-import { AHEAD_BYTES, LEASE_WAIT_MS, TOO_FEW_WAIT_MS } from './limits.ts';
+import { AHEAD_BYTES, TOO_FEW_WAIT_MS } from './limits.ts';
 import type { LogWriter } from './log-writer.ts';
 import { type PendingWrite, PendingWrites } from './pending-writes.ts';
-import {
-  durableEverywhere,
-  isEpochPersisted,
-  isServing,
-  type PrimaryState,
-  servingUntilMs,
-} from './primary-state.ts';
+import { durableEverywhere, isEpochPersisted, type PrimaryState, servingUntilMs } from './primary-state.ts';
 
 export interface WritePathOptions {
   readonly view: LogView;
@@ -88,10 +82,7 @@ export class WritePath implements LunHost {
 
   confirmServing(): Promise<void> | undefined {
     this.assertServing();
-    const primary = this.#options.primary();
-    const nowMs = this.#options.nowMs();
-    if (primary !== undefined && isServing(primary, nowMs)) return undefined;
-    return this.#pending.awaitLease(nowMs + LEASE_WAIT_MS);
+    return this.isCertainlyServing() ? undefined : this.#pending.awaitLease();
   }
 
   isCertainlyServing(): boolean {
@@ -115,9 +106,8 @@ export class WritePath implements LunHost {
   }
 
   async #admitWithCopies(lunId: number, lengthBytes: number): Promise<void> {
-    while (this.#hasTooFewCopies()) {
-      await this.#pending.awaitCopies(this.#options.nowMs() + TOO_FEW_WAIT_MS);
-    }
+    const deadlineMs = this.#options.nowMs() + TOO_FEW_WAIT_MS;
+    while (this.#hasTooFewCopies()) await this.#pending.awaitCopies(deadlineMs);
     await this.#pending.admit(lunId, lengthBytes);
   }
 
@@ -224,18 +214,23 @@ export class WritePath implements LunHost {
   /** Answers those whose wait is over, as the state now stands. */
   settle(): void {
     const primary = this.#options.primary();
-    if (primary === undefined || this.#isAhead || !isEpochPersisted(primary)) return;
-    const { table, view } = this.#options;
-    const durableIndex = durableEverywhere(primary);
-    this.#pending.onCommitted(Math.min(view.commitIndex, table.appliedIndex), durableIndex);
-    if (this.#pending.hasDurableWaiters) this.#pending.onDurable(durableIndex);
+    if (primary === undefined || this.#isAhead) return;
+    if (isEpochPersisted(primary)) {
+      const { table, view } = this.#options;
+      const durableIndex = durableEverywhere(primary);
+      this.#pending.onCommitted(Math.min(view.commitIndex, table.appliedIndex), durableIndex);
+      if (this.#pending.hasDurableWaiters) this.#pending.onDurable(durableIndex);
+    }
+    // These rest on nothing that the disk has yet to take, and have an end however long it takes.
     if (this.#pending.hasCopiesWaiters) {
       this.#pending.onCopies(!this.#hasTooFewCopies(), this.#options.nowMs());
     }
-    if (this.#pending.hasLeaseWaiters) {
-      const nowMs = this.#options.nowMs();
-      this.#pending.onLease(isServing(primary, nowMs), nowMs);
-    }
+    if (this.#pending.hasLeaseWaiters && this.isCertainlyServing()) this.#pending.onLeaseRenewed();
+  }
+
+  /** The lease is not to be waited for any more, whoever begins to until it has been renewed included. */
+  leaseLost(): void {
+    if (this.#pending.hasLeaseWaiters) this.#pending.onLeaseLost();
   }
 
   /** No space: nothing from `appendedIndex` on is in the log. */

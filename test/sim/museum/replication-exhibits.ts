@@ -69,8 +69,8 @@ export const GROUP_EXHIBITS: readonly Exhibit[] = [
     edits: [
       {
         file: 'storage/replication/write-path.ts',
-        sound: 'if (primary !== undefined && isServing(primary, nowMs)) return undefined;',
-        faulty: 'if (primary !== undefined) return undefined;',
+        sound: 'return this.isCertainlyServing() ? undefined : this.#pending.awaitLease();',
+        faulty: 'return undefined;',
       },
     ],
     seeds: 300,

@@ -24,6 +24,10 @@ export class QuietFabric {
   readonly network: Network;
   /** What is free of a node's disk, of DISK_BYTES; all of it where nothing is said. */
   readonly freeBytes = new Map<string, number>();
+  /** Nothing is decided any more, and nobody knows what will come of what is proposed. */
+  hasQuorum = true;
+  /** Of what n1 serves, in order: from when on it does, or does not, or does not wait for its lease any more. */
+  readonly service: { readonly atMs: number; readonly is: 'serving' | 'ceased' | 'given up' }[] = [];
   readonly #hosts = new Map<string, ReplicationHost>();
   readonly #processes = new Map<string, Process>();
   readonly #disks = new Map<string, Disk>();
@@ -89,9 +93,23 @@ export class QuietFabric {
         },
       });
       this.#hosts.set(nodeId, host);
+      if (nodeId === 'n1') this.#watch(host);
       void host.start();
     }
     this.#tell();
+  }
+
+  #watch(host: ReplicationHost): void {
+    const note = (is: 'serving' | 'ceased' | 'given up'): void => {
+      this.service.push({ atMs: this.world.nowMs, is });
+    };
+    host.onServingChange((_, serving) => note(serving ? 'serving' : 'ceased'));
+    host.onLapseEnd(() => note('given up'));
+  }
+
+  /** It stands still. */
+  pause(nodeId: string, forMs: number): void {
+    this.#processes.get(nodeId)?.pause(forMs);
   }
 
   /** Of all nodes. */
@@ -145,6 +163,14 @@ export class QuietFabric {
     this.#tell();
   }
 
+  /** Makes another member primary, as the cluster would. */
+  move(groupId: string, primary: string): void {
+    this.#groups = this.#groups.map((group) =>
+      group.id === groupId ? { ...group, epoch: group.epoch + 1, primary } : group,
+    );
+    this.#tell();
+  }
+
   setMinInSync(groupId: string, minInSync: number): void {
     this.#groups = this.#groups.map((group) => (group.id === groupId ? { ...group, minInSync } : group));
     this.#tell();
@@ -166,6 +192,7 @@ export class QuietFabric {
   ): Promise<ProposalOutcome> {
     return new Promise((resolve) => {
       this.world.after(5, () => {
+        if (!this.hasQuorum) return process.enterAfter(1, () => resolve('unknown'));
         const inSync = change(this.inSync(groupId));
         const isCurrent = this.#groups.find((g) => g.id === groupId)?.epoch === epoch && inSync.length > 0;
         if (isCurrent) this.setInSync(groupId, inSync);
