@@ -40,6 +40,8 @@ export const PACE_FORGIVEN_MS = 600_000;
 export const PROMOTION_GRACE_MS = 700;
 /** A tick that comes so late tells of a pause of this process, not of silence of the others. */
 export const OWN_PAUSE_MS = 200;
+/** For more of them in a row nobody is waited for: a process that is always late would never find anybody silent. */
+export const MAX_OWN_PAUSES = 10;
 /** The same where the link is known to be down. */
 export const LINK_GRACE_MS = 50;
 /** How far two monotonic clocks may drift apart, each way. */

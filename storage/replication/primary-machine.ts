@@ -12,18 +12,12 @@ import { divergenceIndex, epochsBefore, isFromBeforeLoss, withEpoch } from './ep
 import type { AckFrame, PositionFrame, PrimaryFrame } from './frame.ts';
 import { boundUntilMs, withoutGrant } from './grants.ts';
 import type { MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
-import {
-  FULL_RETRY_MS,
-  JOIN_RETRY_MS,
-  MAX_APPEND_BYTES,
-  OWN_PAUSE_MS,
-  PROMOTION_GRACE_MS,
-} from './limits.ts';
+import { FULL_RETRY_MS, JOIN_RETRY_MS, MAX_APPEND_BYTES, PROMOTION_GRACE_MS } from './limits.ts';
 import { addMember, followReplicas, probe, startOver } from './members.ts';
 import { appendFrame, commonFields, heartbeat, heartbeats } from './primary-frames.ts';
 import { noteLease, onProposed, proposeChanges } from './primary-membership.ts';
 import { leaseUntilMs, type Member, memberOf, type PrimaryState, requiredMembers } from './primary-state.ts';
-import { markProgress, noteProgress } from './progress.ts';
+import { markProgress, noteOwnPauses, noteProgress } from './progress.ts';
 import { newPromptness } from './promptness.ts';
 import { noteSetChanged, watchPromptness } from './slow-members.ts';
 
@@ -44,6 +38,7 @@ export function takeOffice(
     members: new Map(),
     syncIndex: 0,
     marks: [],
+    ownPauses: 0,
     leaseHeldUntilMs: nowMs,
     lastTickMs: nowMs,
     proposal: undefined,
@@ -338,13 +333,9 @@ function onWantSync(state: PrimaryState, index: number, nowMs: number): ReplicaE
 }
 
 function onTick(state: PrimaryState, nowMs: number): ReplicaEffect[] {
-  if (nowMs - state.lastTickMs >= OWN_PAUSE_MS) {
-    // Nobody's answers could be heard meanwhile.
-    state.patientUntilMs = Math.max(state.patientUntilMs, nowMs + OWN_PAUSE_MS);
-    state.marks = [];
-  }
   const elapsedMs = nowMs - state.lastTickMs;
   state.lastTickMs = nowMs;
+  noteOwnPauses(state, elapsedMs, nowMs);
   markProgress(state, nowMs);
   watchPromptness(state, elapsedMs, nowMs);
   adaptPace(state, nowMs);

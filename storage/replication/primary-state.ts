@@ -84,7 +84,8 @@ export interface Joining {
 
 /** Where the log's ends stood at some tick: what lies below has been outstanding since. */
 export interface ProgressMark {
-  readonly atMs: number;
+  /** Later than it was, by the pauses of this process since. */
+  atMs: number;
   /** Records below had been given their places. */
   readonly nextIndex: number;
   readonly appendedIndex: number;
@@ -106,6 +107,8 @@ export interface PrimaryState {
   /** Records below are to be made durable everywhere. */
   syncIndex: number;
   marks: ProgressMark[];
+  /** Pauses of this process, one after the other, since others could last be judged. */
+  ownPauses: number;
   /** Until when the grants of all in the set have last allowed to serve; not before the set last changed. */
   leaseHeldUntilMs: number;
   lastTickMs: number;

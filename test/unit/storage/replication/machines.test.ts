@@ -5,7 +5,7 @@ import type { MembershipChange } from '../../../../storage/replication/core.ts';
 import type { Frame, PrimaryFrame } from '../../../../storage/replication/frame.ts';
 import { boundUntilMs } from '../../../../storage/replication/grants.ts';
 import { encodeLuns } from '../../../../storage/replication/group-meta.ts';
-import { SLOW_MS, TICK_MS } from '../../../../storage/replication/limits.ts';
+import { MAX_OWN_PAUSES, OWN_PAUSE_MS, SLOW_MS, TICK_MS } from '../../../../storage/replication/limits.ts';
 import {
   durableEverywhere,
   isServing,
@@ -316,6 +316,38 @@ describe('a primary', () => {
     }
     driver.tick(5_000);
     expect(driver.proposed()).toEqual([]);
+  });
+
+  it('does not wait for one that is silent for as long as it is late itself', () => {
+    const driver = servingPrimary();
+    for (let i = 0; i < 20; i++) {
+      driver.tick();
+      driver.ack('b', 2);
+    }
+    const late = OWN_PAUSE_MS + TICK_MS;
+    let ticks = 0;
+    for (; driver.proposed().length === 0 && ticks < 100; ticks++) driver.tick(late);
+    expect(driver.proposed()).toMatchObject([{ kind: 'shrink', remove: 'b' }]);
+    expect(ticks).toBeGreaterThan(SLOW_MS / late);
+    expect(ticks).toBeLessThanOrEqual(MAX_OWN_PAUSES + 2);
+  });
+
+  it('has a member owe what it owes through its own pauses, which add nothing to it', () => {
+    const driver = servingPrimary();
+    for (let i = 0; i < 20; i++) {
+      driver.tick();
+      driver.ack('b', 2);
+    }
+    driver.append();
+    let ticks = 0;
+    // It is heard all the while, and is always judged between two pauses.
+    for (; driver.proposed().length === 0 && ticks < 200; ticks++) {
+      driver.tick(ticks % 6 === 0 ? 30_000 : TICK_MS);
+      if (driver.proposed().length === 0) driver.ack('b', 2);
+    }
+    expect(driver.proposed()).toMatchObject([{ kind: 'shrink', remove: 'b' }]);
+    expect(ticks).toBeGreaterThanOrEqual(SLOW_MS / TICK_MS);
+    expect(ticks).toBeLessThanOrEqual(SLOW_MS / TICK_MS + 8);
   });
 
   it('turns to a replica that is added while their link stands, and from one that is dropped', () => {
