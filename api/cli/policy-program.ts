@@ -50,6 +50,11 @@ export function policyCommands(program: Command, asking: Asking): void {
       'how long a node may be down before its copies are made anew',
       parseCount,
     )
+    .option(
+      '--catch-up <MiB/s>',
+      'what a portal group sends at most to its copies that catch up, 1 to 2048',
+      parseCount,
+    )
     .action(asking((context, options: ClusterOptions) => setCluster(context, settingsOf(options))));
   portalGroupCommands(named(program, 'portal-group', 'units of placement and failover'), asking);
   named(program, 'portal-group', 'units of placement and failover')
@@ -107,6 +112,7 @@ interface ClusterOptions {
   readonly rebalance?: 'on' | 'off';
   readonly rebalanceDelay?: number;
   readonly replaceAfter?: number;
+  readonly catchUp?: number;
 }
 
 function settingsOf({
@@ -114,12 +120,14 @@ function settingsOf({
   rebalance,
   rebalanceDelay,
   replaceAfter,
+  catchUp,
 }: ClusterOptions): NewClusterSettingsDocument {
   return {
     ...(replicas === undefined ? {} : { replicasPerGroup: replicas }),
     ...(rebalance === undefined ? {} : { rebalance }),
     ...(rebalanceDelay === undefined ? {} : { rebalanceDelaySeconds: rebalanceDelay }),
     ...(replaceAfter === undefined ? {} : { replaceAfterSeconds: replaceAfter }),
+    ...(catchUp === undefined ? {} : { catchUpMebibytesPerSecond: catchUp }),
   };
 }
 

@@ -39,6 +39,9 @@ export const clusterSettingsSchema = Type.Object({
   replaceAfterSeconds: Type.Number({
     description: 'how long a node may be down before its copies are made anew on others',
   }),
+  catchUpMebibytesPerSecond: Type.Number({
+    description: 'what a portal group sends each second, at most, to all its copies together that catch up',
+  }),
 });
 export type ClusterSettingsDocument = Static<typeof clusterSettingsSchema>;
 
@@ -50,6 +53,9 @@ export const newClusterSettingsSchema = Type.Object(
     rebalance: Type.Optional(switchSchema),
     rebalanceDelaySeconds: Type.Optional(secondsSchema),
     replaceAfterSeconds: Type.Optional(secondsSchema),
+    catchUpMebibytesPerSecond: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 2048, description: 'a whole number of MiB a second, 1 to 2048' }),
+    ),
   },
   { additionalProperties: false, minProperties: 1, description: 'an object with the settings to change' },
 );

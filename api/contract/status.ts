@@ -57,7 +57,15 @@ const memberSchema = Type.Object({
 const catchUpSchema = Type.Object({
   nodeId: Type.String(),
   detail: Type.String({ description: 'how far it is, in words' }),
+  percent: Type.Integer({ description: 'of what it lacked when it began, and what has been written since' }),
   bytesPerSecond: Type.Integer({ description: 'sent to it lately' }),
+  paceBytesPerSecond: Type.Integer({
+    description:
+      'what may be sent just now to all replicas of the group that catch up, beside what clients need',
+  }),
+  limitBytesPerSecond: Type.Integer({
+    description: 'the most that this may come to, as set for the cluster',
+  }),
   secondsLeft: nullable(Type.Integer(), 'at the pace of late; null: it is not getting nearer just now'),
 });
 

@@ -3,6 +3,7 @@ import {
   DEFAULT_REBALANCE_DELAY_MS,
   DEFAULT_REPLACE_AFTER_MS,
   DEFAULT_REPLICAS_PER_GROUP,
+  MAX_CATCH_UP_BYTES_PER_SECOND,
 } from '../../cluster/state/limits.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
 import { checkToken } from '../authentication.ts';
@@ -10,6 +11,8 @@ import type { ClusterSettingsDocument } from '../contract/policies.ts';
 import { routes } from '../contract/routes.ts';
 import { type ApiContext, propose, readState, serveRoute } from '../serve-route.ts';
 import { nodeList } from './nodes.ts';
+
+const MIB = 1024 * 1024;
 
 /** How things are to be: what a node is to hold, when groups move by themselves, what a group's writes need. */
 export function policyRoutes(app: FastifyInstance, { cluster, services }: ApiContext): void {
@@ -38,12 +41,16 @@ export function policyRoutes(app: FastifyInstance, { cluster, services }: ApiCon
 
   serveRoute(app, routes.setClusterSettings, async ({ body, http }) => {
     const { replicasPerGroup, rebalance, rebalanceDelaySeconds, replaceAfterSeconds } = body;
+    const { catchUpMebibytesPerSecond } = body;
     await propose(cluster, {
       type: 'setCluster',
       ...(replicasPerGroup === undefined ? {} : { replicasPerGroup }),
       ...(rebalance === undefined ? {} : { rebalance }),
       ...(rebalanceDelaySeconds === undefined ? {} : { rebalanceDelayMs: rebalanceDelaySeconds * 1000 }),
       ...(replaceAfterSeconds === undefined ? {} : { replaceAfterMs: replaceAfterSeconds * 1000 }),
+      ...(catchUpMebibytesPerSecond === undefined
+        ? {}
+        : { catchUpBytesPerSecond: catchUpMebibytesPerSecond * MIB }),
       ...said(http.headers.authorization),
     });
     return settingsDocument(cluster.state());
@@ -73,5 +80,6 @@ export function settingsDocument({ settings }: ClusterState): ClusterSettingsDoc
     rebalance: settings.rebalance ?? 'on',
     rebalanceDelaySeconds: (settings.rebalanceDelayMs ?? DEFAULT_REBALANCE_DELAY_MS) / 1000,
     replaceAfterSeconds: (settings.replaceAfterMs ?? DEFAULT_REPLACE_AFTER_MS) / 1000,
+    catchUpMebibytesPerSecond: (settings.catchUpBytesPerSecond ?? MAX_CATCH_UP_BYTES_PER_SECOND) / MIB,
   };
 }

@@ -115,6 +115,7 @@ const SHAPES: { readonly [T in Command['type']]: Readonly<Record<string, Kind>> 
     rebalance: 'optionalSwitch',
     rebalanceDelayMs: 'optionalCount',
     replaceAfterMs: 'optionalCount',
+    catchUpBytesPerSecond: 'optionalCount',
     atMs: 'count',
     by: 'text',
   },

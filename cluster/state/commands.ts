@@ -160,6 +160,8 @@ export type PolicyCommand =
       readonly rebalance?: 'on' | 'off';
       readonly rebalanceDelayMs?: number;
       readonly replaceAfterMs?: number;
+      /** Of version 9. */
+      readonly catchUpBytesPerSecond?: number;
       readonly atMs: number;
       readonly by: string;
     }

@@ -28,6 +28,12 @@ export const DEFAULT_REBALANCE_DELAY_MS = 30_000;
 /** A node that is down for longer is not waited for any more: its copies are made anew on others, where there are any. */
 export const DEFAULT_REPLACE_AFTER_MS = 15 * 60_000;
 export const MAX_PLACEMENT_DELAY_MS = 7 * 24 * 3_600_000;
+/**
+ * The least and the most that a primary may be allowed to send each second to all members of a group that catch up; the most
+ * is also what holds where nothing is said. With less than the least a copy of common size would take weeks.
+ */
+export const MIN_CATCH_UP_BYTES_PER_SECOND = 1024 * 1024;
+export const MAX_CATCH_UP_BYTES_PER_SECOND = 2 * 1024 ** 3;
 /** Copies that may be catching up before another one is begun. */
 export const MAX_REPLICAS_IN_MOTION = 2;
 /** Copies that are moved so that one copy too many on a node comes to one with room: two of them at most. */

@@ -48,6 +48,11 @@ export interface ClusterSettings {
   readonly rebalanceDelayMs?: number;
   /** How long a node may be down before its copies are made anew on others. */
   readonly replaceAfterMs?: number;
+  /**
+   * Of each portal group, what its primary sends to all members together that catch up, at most. Default and bounds in limits.ts.
+   * Since version 9.
+   */
+  readonly catchUpBytesPerSecond?: number;
 }
 
 export interface DhcpSettings {

@@ -1,7 +1,13 @@
 import { withAudit } from './audit.ts';
 import type { Command, CommandRefusal } from './commands.ts';
 import { replicasWanted } from './copies.ts';
-import { MAX_NODE_WEIGHT, MAX_NODES, MAX_PLACEMENT_DELAY_MS } from './limits.ts';
+import {
+  MAX_CATCH_UP_BYTES_PER_SECOND,
+  MAX_NODE_WEIGHT,
+  MAX_NODES,
+  MAX_PLACEMENT_DELAY_MS,
+  MIN_CATCH_UP_BYTES_PER_SECOND,
+} from './limits.ts';
 import type { ClusterState, NodePlacement } from './model.ts';
 import { checkName, lookup } from './names.ts';
 import { unknownNode } from './nodes.ts';
@@ -71,7 +77,10 @@ function checkPlacement({ weight, rack }: NodePlacement): CommandRefusal | undef
 
 export function setCluster(state: ClusterState, command: OfType<'setCluster'>): Outcome {
   const { type: _, atMs, by, ...given } = command;
-  const refusal = checkCopies(state, given.replicasPerGroup) ?? checkDelays(given);
+  const refusal =
+    checkCopies(state, given.replicasPerGroup) ??
+    checkDelays(given) ??
+    checkPace(given.catchUpBytesPerSecond);
   if (refusal !== undefined) return refused(state, refusal);
   const changed = Object.entries(given).filter(([, value]) => value !== undefined);
   const settings = { ...state.settings, ...Object.fromEntries(changed) };
@@ -101,6 +110,14 @@ function checkDelays(given: {
     return invalid('bad-duration', `${name} is ${value}`, value, `0 to ${MAX_PLACEMENT_DELAY_MS} ms`);
   }
   return undefined;
+}
+
+function checkPace(bytesPerSecond: number | undefined): CommandRefusal | undefined {
+  if (bytesPerSecond === undefined) return undefined;
+  const [least, most] = [MIN_CATCH_UP_BYTES_PER_SECOND, MAX_CATCH_UP_BYTES_PER_SECOND];
+  if (bytesPerSecond >= least && bytesPerSecond <= most) return undefined;
+  const message = `members cannot catch up at ${bytesPerSecond} bytes a second at most`;
+  return invalid('bad-catch-up-pace', message, bytesPerSecond, `${least} to ${most} bytes a second`);
 }
 
 /** Its primary follows with the state, so no epoch rises: nobody leaves or joins by it. */

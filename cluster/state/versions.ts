@@ -58,10 +58,14 @@ export const ADDRESSES_VERSION = 7;
 /** The eighth tells a copy of a portal group from what it was some time ago; see lives.ts. */
 export const LIVES_VERSION = 8;
 
+/** The ninth brought a bound on how fast members catch up. */
+export const PACE_VERSION = 9;
+
 /** Those of this program. */
 export const STATE_VERSIONS: StateVersions = {
-  newest: LIVES_VERSION,
+  newest: PACE_VERSION,
   neededBy: (command) => {
+    if (command.type === 'setCluster' && command.catchUpBytesPerSecond !== undefined) return PACE_VERSION;
     const isOfLives =
       (command.type === 'registerNode' && command.lives !== undefined) ||
       (command.type === 'identifyDisk' && command.life !== undefined);

@@ -124,10 +124,12 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
       if (before !== undefined && losesPathAt(this.#options.nodeId, before, state, name))
         this.#portals?.fixed.closeTarget(targetName);
     }
+    const { leaseMs, catchUpBytesPerSecond } = state.settings;
     this.#options.replication.applyClusterState({
       groups: Object.values(state.portalGroups).filter(({ id }) => this.#options.hasGroup(id)),
       nodes: Object.values(state.nodes),
-      leaseMs: state.settings.leaseMs,
+      leaseMs,
+      ...(catchUpBytesPerSecond === undefined ? {} : { catchUpBytesPerSecond }),
     });
     this.#paths.applyState(state);
     for (const group of Object.values(state.portalGroups)) this.#dropLunsWithoutClient(group.id, state);
@@ -435,12 +437,16 @@ type NewDisk =
   | { readonly kind: 'none'; readonly reason: string };
 
 function catchUpStatus(catchUp: CatchUpStatus): NonNullable<DataPlaneStatus['groups'][number]['catchUp']> {
-  const { nodeId, ackedIndex, targetIndex, bytesPerSecond } = catchUp;
+  const { nodeId, ackedIndex, targetIndex, beganIndex, limitBytesPerSecond } = catchUp;
+  const bytesPerSecond = Math.round(catchUp.bytesPerSecond);
+  const paceBytesPerSecond = Math.round(catchUp.paceBytesPerSecond);
   const secondsLeft = catchUp.secondsLeft === undefined ? null : Math.ceil(catchUp.secondsLeft);
   const speed = `${(bytesPerSecond / 1_000_000).toFixed(1)} MB/s`;
   const left = secondsLeft === null ? '' : `, about ${secondsLeft} s left`;
-  const detail = `record ${ackedIndex} of ${targetIndex}, ${speed}${left}`;
-  return { nodeId, detail, bytesPerSecond: Math.round(bytesPerSecond), secondsLeft };
+  const toDo = targetIndex - beganIndex;
+  const percent = toDo <= 0 ? 100 : Math.floor(((ackedIndex - beganIndex) * 100) / toDo);
+  const detail = `record ${ackedIndex} of ${targetIndex}, ${percent} %, ${speed}${left}`;
+  return { nodeId, detail, percent, bytesPerSecond, paceBytesPerSecond, limitBytesPerSecond, secondsLeft };
 }
 
 function hasLun(group: PortalGroup, client: ClientRecord): boolean {

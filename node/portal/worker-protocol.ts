@@ -102,6 +102,9 @@ export interface PortalGroupStatus {
     readonly nodeId: string;
     readonly detail: string;
     readonly bytesPerSecond: number;
+    readonly paceBytesPerSecond: number;
+    readonly limitBytesPerSecond: number;
+    readonly percent: number;
     /** null: it is not getting nearer just now. */
     readonly secondsLeft: number | null;
   } | null;

@@ -2,7 +2,6 @@ import { isInSync } from './group-state.ts';
 import {
   CATCH_UP_BURST_MS,
   CATCH_UP_GAP_CHECK_MS,
-  CATCH_UP_MAX_BYTES_PER_SECOND,
   CATCH_UP_METER_MS,
   CATCH_UP_MIN_BYTES_PER_SECOND,
   CATCH_UP_SYNC_BYTES,
@@ -32,6 +31,7 @@ export function newPace(nowMs: number): CatchUpPace {
 export function newMeter(nowMs: number): CatchUpMeter {
   return {
     sinceMs: nowMs,
+    beganIndex: undefined,
     sinceIndex: 0,
     sinceBytes: 0,
     sentBytes: 0,
@@ -82,7 +82,7 @@ export function noteSent({ pace }: PrimaryState, { meter }: Member, lengthBytes:
 /**
  * At each tick: clients come first. When a write has waited for more than a tick, the pace is halved; while they
  * write and none waits it rises slowly, and fast while they don't. But it rises above all of that as long as those that
- * catch up are not getting nearer.
+ * catch up are not getting nearer. Never above what an administrator has set.
  */
 export function adaptPace(state: PrimaryState, nowMs: number): void {
   const { pace } = state;
@@ -92,12 +92,18 @@ export function adaptPace(state: PrimaryState, nowMs: number): void {
   pace.appendedIndex = log.appendedIndex;
   checkGap(state, nowMs);
   const wanted = pace.bytesPerSecond * (isLagging ? 0.5 : isBusy ? 1.1 : 2);
-  pace.bytesPerSecond = Math.min(CATCH_UP_MAX_BYTES_PER_SECOND, Math.max(pace.floorBytesPerSecond, wanted));
+  pace.bytesPerSecond = Math.min(
+    state.core.catchUpBytesPerSecond,
+    Math.max(pace.floorBytesPerSecond, wanted),
+  );
   const refillBytes = (pace.bytesPerSecond * (nowMs - pace.refilledMs)) / 1_000;
   const burstBytes = (pace.bytesPerSecond * CATCH_UP_BURST_MS) / 1_000;
   pace.refilledMs = nowMs;
   pace.allowanceBytes = Math.min(burstBytes, pace.allowanceBytes + refillBytes);
-  for (const member of state.members.values()) takeSpeed(member, nowMs);
+  for (const member of state.members.values()) {
+    noteBeginning(member, isInSync(state.group, member));
+    takeSpeed(member, nowMs);
+  }
 }
 
 function checkGap(state: PrimaryState, nowMs: number): void {
@@ -113,11 +119,16 @@ function checkGap(state: PrimaryState, nowMs: number): void {
   }
   const isNearer = gapRecords < pace.gapRecords;
   pace.floorBytesPerSecond = Math.min(
-    CATCH_UP_MAX_BYTES_PER_SECOND,
+    state.core.catchUpBytesPerSecond,
     Math.max(CATCH_UP_MIN_BYTES_PER_SECOND, pace.floorBytesPerSecond * (isNearer ? 0.5 : 2)),
   );
   pace.gapCheckedMs = nowMs;
   pace.gapRecords = gapRecords === 0 ? Number.POSITIVE_INFINITY : gapRecords;
+}
+
+function noteBeginning({ meter, ackedIndex }: Member, isThere: boolean): void {
+  if (isThere) meter.beganIndex = undefined;
+  else if (ackedIndex > 0) meter.beganIndex = Math.min(meter.beganIndex ?? ackedIndex, ackedIndex);
 }
 
 function takeSpeed({ meter, ackedIndex }: Member, nowMs: number): void {

@@ -66,6 +66,8 @@ export interface ReplicaCore {
   /** Primary of that epoch; "" when not known. */
   primary: string;
   leaseMs: number;
+  /** Sent at most to all members together that catch up. */
+  catchUpBytesPerSecond: number;
   /** What the cluster itself has said last: whether this very process was in sync in that epoch. */
   told: { readonly epoch: number; readonly inSync: boolean };
   /** The last epoch in which the cluster knew of this process and did not have it in sync; 0: none that it was told of. */
@@ -105,6 +107,8 @@ export type ReplicaEvent =
       readonly group: PortalGroupState;
       readonly nodes: readonly ReplicationNode[];
       readonly leaseMs: number;
+      /** Absent: CATCH_UP_MAX_BYTES_PER_SECOND. */
+      readonly catchUpBytesPerSecond?: number;
     }
   | { readonly kind: 'link'; readonly peer: MemberIdentity; readonly up: boolean }
   /** That process has surely ended, as its guardian has seen. */

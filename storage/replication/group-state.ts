@@ -27,11 +27,17 @@ export interface ReplicationNode extends MemberIdentity {
   readonly status: 'new' | 'up' | 'fenced';
 }
 
-export interface ReplicationClusterState {
-  readonly groups: readonly PortalGroupState[];
+/** What all groups have in common. */
+export interface ClusterAround {
   readonly nodes: readonly ReplicationNode[];
   /** How long a backup's grant to its primary lasts. */
   readonly leaseMs: number;
+  /** Sent at most to all members of one group together that catch up; absent: CATCH_UP_MAX_BYTES_PER_SECOND. */
+  readonly catchUpBytesPerSecond?: number;
+}
+
+export interface ReplicationClusterState extends ClusterAround {
+  readonly groups: readonly PortalGroupState[];
 }
 
 export function sameMember(a: MemberIdentity, b: MemberIdentity): boolean {

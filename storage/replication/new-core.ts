@@ -3,7 +3,7 @@ import { grantMs } from './backup-machine.ts';
 import { type ReplicaCore, ROOM_ENOUGH } from './core.ts';
 import { forgottenGrant } from './grants.ts';
 import type { DeliberateFaults, MemberIdentity } from './group-state.ts';
-import { DEFAULT_LEASE_MS } from './limits.ts';
+import { CATCH_UP_MAX_BYTES_PER_SECOND, DEFAULT_LEASE_MS } from './limits.ts';
 import type { TrimBounds } from './log-trimmer.ts';
 import type { ReplicaFiles } from './replica-files.ts';
 
@@ -28,6 +28,7 @@ export function newCore({ groupId, self, files, clock, faults, trim }: CoreOptio
     persistedEpoch: epoch,
     primary: '',
     leaseMs,
+    catchUpBytesPerSecond: CATCH_UP_MAX_BYTES_PER_SECOND,
     told: { epoch: 0, inSync: false },
     countedOutEpoch: 0,
     grants: files.wasKnown ? [forgottenGrant(clock.monotonicMs() + grantMs(lastLeaseMs))] : [],

@@ -20,7 +20,7 @@ import type { DiskSpace } from './disk-space.ts';
 import { type EffectPorts, EffectRunner } from './effect-runner.ts';
 import { decodeFrame } from './frame.ts';
 import { boundUntilMs } from './grants.ts';
-import type { DeliberateFaults, MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
+import type { ClusterAround, DeliberateFaults, MemberIdentity, PortalGroupState } from './group-state.ts';
 import { ImageWatch } from './image-watch.ts';
 import { CATCH_UP_HOLD_MS, CHECKPOINT_GROWTH_BYTES, COMPACT_SLACK_BYTES, TICK_MS } from './limits.ts';
 import { LogTrimmer, type TrimBounds } from './log-trimmer.ts';
@@ -313,10 +313,10 @@ export class PortalGroupReplica implements PortalGroup {
     this.#cancelTick = this.#options.timers.setTimer(TICK_MS, () => this.#tick());
   }
 
-  applyState(group: PortalGroupState, nodes: readonly ReplicationNode[], leaseMs: number): void {
+  applyState(group: PortalGroupState, around: ClusterAround): void {
     this.#durability = group.durability;
     this.#care.follow(group.replicas);
-    this.step({ kind: 'state', group, nodes, leaseMs });
+    this.step({ kind: 'state', group, ...around });
   }
 
   linkChanged(peer: MemberIdentity, up: boolean): void {

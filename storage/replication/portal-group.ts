@@ -109,8 +109,14 @@ export interface CatchUpStatus {
   readonly nodeId: string;
   readonly ackedIndex: number;
   readonly targetIndex: number;
+  /** Where it was when it began. */
+  readonly beganIndex: number;
   /** Sent to it lately. */
   readonly bytesPerSecond: number;
+  /** What may be sent just now to all members together that catch up, beside what clients need. */
+  readonly paceBytesPerSecond: number;
+  /** As an administrator has set it. */
+  readonly limitBytesPerSecond: number;
   /** At the pace of late; undefined while it makes none. */
   readonly secondsLeft: number | undefined;
 }

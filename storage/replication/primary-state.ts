@@ -19,6 +19,8 @@ export interface CatchUpPace {
 
 /** How a member's catching up goes. */
 export interface CatchUpMeter {
+  /** Where it stood when its log was first known to be ours as far as that; undefined before. */
+  beganIndex: number | undefined;
   /** Where it stood, and what it had been sent, when speed was last taken. */
   sinceMs: number;
   sinceIndex: number;

@@ -2,6 +2,7 @@ import { type BackupState, newBackup, stepBackup } from './backup-machine.ts';
 import { persistEffect, type ReplicaCore, type ReplicaEffect, type ReplicaEvent } from './core.ts';
 import { withoutForgotten, withoutGrant } from './grants.ts';
 import { isInSync, sameMember } from './group-state.ts';
+import { CATCH_UP_MAX_BYTES_PER_SECOND } from './limits.ts';
 import { stepPrimary, takeOffice } from './primary-machine.ts';
 import type { PrimaryState } from './primary-state.ts';
 
@@ -67,6 +68,7 @@ function onState(
 ): ReplicaEffect[] {
   const { core } = state;
   const { group } = event;
+  core.catchUpBytesPerSecond = event.catchUpBytesPerSecond ?? CATCH_UP_MAX_BYTES_PER_SECOND;
   noteLetIn(core, event);
   if (group.epoch < core.epoch) return [];
   const inSync = isInSync(group, core.self);

@@ -55,9 +55,12 @@ function catchUpOf(state: PrimaryState): CatchUpStatus | undefined {
   for (const { nodeId, linkUp, ackedIndex, meter } of state.members.values()) {
     if (!linkUp || insiders.has(nodeId) || (last !== undefined && last.ackedIndex <= ackedIndex)) continue;
     const targetIndex = state.core.log.appendedIndex;
-    const { recordsPerSecond, bytesPerSecond } = meter;
+    const { recordsPerSecond, bytesPerSecond, beganIndex = ackedIndex } = meter;
     const secondsLeft = recordsPerSecond > 0 ? (targetIndex - ackedIndex) / recordsPerSecond : undefined;
-    last = { nodeId, ackedIndex, targetIndex, bytesPerSecond, secondsLeft };
+    const paceBytesPerSecond = state.pace.bytesPerSecond;
+    const limitBytesPerSecond = state.core.catchUpBytesPerSecond;
+    const speeds = { bytesPerSecond, paceBytesPerSecond, limitBytesPerSecond };
+    last = { nodeId, ackedIndex, targetIndex, beganIndex, ...speeds, secondsLeft };
   }
   return last;
 }

@@ -156,14 +156,15 @@ export class ReplicationHost {
   #reconcile(): void {
     const state = this.#state;
     if (state === undefined || !this.#isStarted || this.#isStopped) return;
-    const mine = state.groups.filter((group) => group.replicas.includes(this.#options.nodeId));
+    const { groups, ...around } = state;
+    const mine = groups.filter((group) => group.replicas.includes(this.#options.nodeId));
     for (const group of mine) {
       const slot = this.#slots.get(group.id);
       if (slot === undefined) this.#open(group.id);
       else if (slot.kind === 'open') {
         const { replica, links } = slot;
         links.follow(nodeIdsOf(state), (peer, up) => replica.linkChanged(peer, up));
-        replica.applyState(group, state.nodes, state.leaseMs);
+        replica.applyState(group, around);
       }
     }
     const wanted = new Set(mine.map((group) => group.id));

@@ -213,7 +213,17 @@ export const SAMPLE_STATUS: NodeStatusDocument = {
       durability: 'write-back',
       role: 'primary',
       serving: true,
-      catchUp: [{ nodeId: 'n3', detail: '120 records behind', bytesPerSecond: 1_000, secondsLeft: 3 }],
+      catchUp: [
+        {
+          nodeId: 'n3',
+          detail: '120 records behind',
+          percent: 40,
+          bytesPerSecond: 1_000,
+          paceBytesPerSecond: 2_000,
+          limitBytesPerSecond: 3_000,
+          secondsLeft: 3,
+        },
+      ],
       room: "only the reserve for compaction is left on n3, which takes no clients' writes",
       slow: 'n3 was taken out of the in-sync set for being slow (480 ms for what takes others 20 ms)',
     },

@@ -48,11 +48,13 @@ function settingsText(settings: {
   readonly rebalance: 'on' | 'off';
   readonly rebalanceDelaySeconds: number;
   readonly replaceAfterSeconds: number;
+  readonly catchUpMebibytesPerSecond: number;
 }): string {
   return (
     `Copies of each portal group:     ${settings.replicasPerGroup}\n` +
     `Rebalancing:                     ${settings.rebalance}, after ${settings.rebalanceDelaySeconds} s of calm\n` +
-    `Copies of a node that is down:   made anew after ${settings.replaceAfterSeconds} s\n`
+    `Copies of a node that is down:   made anew after ${settings.replaceAfterSeconds} s\n` +
+    `Copies that catch up:            sent at most ${settings.catchUpMebibytesPerSecond} MiB/s by each portal group\n`
   );
 }
 

@@ -40,10 +40,41 @@ describe('cluster set', () => {
       rebalance: 'off',
       rebalanceDelaySeconds: 30,
       replaceAfterSeconds: 60,
+      catchUpMebibytesPerSecond: 2048,
     });
     expect((await cli('cluster', 'set')).code).toBe(2);
     expect((await cli('cluster', 'set', '--rebalance', 'maybe')).code).toBe(2);
     expect((await cli('cluster', 'set', '--replicas', '10')).code).toBe(1);
+  });
+});
+
+describe('cluster set --catch-up', () => {
+  it('bounds how fast copies catch up, and says so', async () => {
+    const set = await cli('cluster', 'set', '--catch-up', '50');
+    expect(set).toMatchObject({ code: 0, err: '' });
+    expect(set.out).toContain('sent at most 50 MiB/s by each portal group');
+    const { settings, audit } = session.api.cluster.state();
+    expect(settings.catchUpBytesPerSecond).toBe(50 * 1024 * 1024);
+    expect(audit.at(-1)?.detail).toBe('catchUpBytesPerSecond 52428800, by admin');
+    expect(JSON.parse((await cli('cluster', 'show', '--json')).out)).toMatchObject({
+      catchUpMebibytesPerSecond: 50,
+    });
+  });
+
+  it.each(['0', '2049'])('refuses %s, and says what would be accepted', async (value) => {
+    const refused = await cli('cluster', 'set', '--catch-up', value, '--json');
+    expect(refused.code).toBe(1);
+    expect(errorOf(refused.err)).toMatchObject({
+      code: 'bad-value',
+      accepted: 'a whole number of MiB a second, 1 to 2048',
+    });
+    expect(session.api.cluster.state().settings.catchUpBytesPerSecond).toBeUndefined();
+  });
+
+  it('refuses what is no number', async () => {
+    const refused = await cli('cluster', 'set', '--catch-up', 'fast');
+    expect(refused.code).toBe(2);
+    expect(refused.err).toContain('A whole number is expected');
   });
 });
 

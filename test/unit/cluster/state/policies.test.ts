@@ -1,8 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { apply } from '../../../../cluster/state/apply.ts';
 import type { Command } from '../../../../cluster/state/commands.ts';
+import {
+  MAX_CATCH_UP_BYTES_PER_SECOND,
+  MIN_CATCH_UP_BYTES_PER_SECOND,
+} from '../../../../cluster/state/limits.ts';
 import { rackOf, weightOf } from '../../../../cluster/state/node-placement.ts';
-import { STATE_VERSIONS } from '../../../../cluster/state/versions.ts';
+import { PACE_VERSION, STATE_VERSIONS } from '../../../../cluster/state/versions.ts';
+import { CATCH_UP_MAX_BYTES_PER_SECOND } from '../../../../storage/replication/limits.ts';
 import { applyAll, fence, runningCluster } from './fixtures.ts';
 
 const who = { atMs: 7, by: 'admin' };
@@ -85,9 +90,27 @@ describe('settings of the cluster', () => {
     ]);
   });
 
+  it('say how fast copies may catch up, within what replication itself keeps to', () => {
+    expect(MAX_CATCH_UP_BYTES_PER_SECOND).toBe(CATCH_UP_MAX_BYTES_PER_SECOND);
+    for (const pace of [MIN_CATCH_UP_BYTES_PER_SECOND, MAX_CATCH_UP_BYTES_PER_SECOND]) {
+      const { settings } = applyAll(state, set({ catchUpBytesPerSecond: pace }));
+      expect(settings).toEqual({ ...state.settings, catchUpBytesPerSecond: pace });
+    }
+    expect(STATE_VERSIONS.neededBy(set({ catchUpBytesPerSecond: MIN_CATCH_UP_BYTES_PER_SECOND }))).toBe(
+      PACE_VERSION,
+    );
+    expect(STATE_VERSIONS.neededBy(set({ replicasPerGroup: 2 }))).toBe(2);
+  });
+
   it('are refused where they make no sense', () => {
     expect(codeOf(set({ replicasPerGroup: 0 }))).toBe('bad-replica-count');
     expect(codeOf(set({ rebalanceDelayMs: 1e12 }))).toBe('bad-duration');
+    expect(codeOf(set({ catchUpBytesPerSecond: MIN_CATCH_UP_BYTES_PER_SECOND - 1 }))).toBe(
+      'bad-catch-up-pace',
+    );
+    expect(codeOf(set({ catchUpBytesPerSecond: MAX_CATCH_UP_BYTES_PER_SECOND + 1 }))).toBe(
+      'bad-catch-up-pace',
+    );
     expect(codeOf(set({ rebalance: 'maybe' as 'on' }))).toBe('malformed-command');
     const strict = applyAll(state, { type: 'setPortalGroup', group: 'pg1', minInSync: 2, ...who });
     expect(apply(strict, set({ replicasPerGroup: 1 })).result).toMatchObject({

@@ -106,6 +106,69 @@ describe('a member that catches up', () => {
     expect(pace.bytesPerSecond).toBeLessThan(CATCH_UP_MAX_BYTES_PER_SECOND / 100);
   });
 
+  it.each([
+    ['less than what it has however busy clients are', CATCH_UP_MIN_BYTES_PER_SECOND / 16],
+    ['more than that', CATCH_UP_MIN_BYTES_PER_SECOND * 4],
+  ])('is sent no more than an administrator allows from one moment to the next: %s', (_, limit) => {
+    const driver = catchingUp();
+    const primary = driver.primary as NonNullable<Driver['primary']>;
+    const { pace } = primary;
+    const c = primary.members.get('c') as NonNullable<ReturnType<typeof primary.members.get>>;
+    const { appendedIndex } = driver.core.log;
+    const members = group(2, 'a', ['a', 'b']);
+    // Sends what it may for so long, in messages of a MiB, and tells how much that was a second.
+    const rate = (seconds: number): number => {
+      let sentBytes = 0;
+      for (let tick = 0; tick < seconds * 20; tick++) {
+        driver.ack('b', appendedIndex, { takesVoids: true });
+        driver.tick(50);
+        while (c.busy) {
+          sentBytes += 1024 * 1024;
+          sent(driver, c.nextToSend + 1, 1024 * 1024);
+          driver.ack('c', c.nextToSend, { takesVoids: true });
+        }
+      }
+      return sentBytes / seconds;
+    };
+    expect(rate(2)).toBeGreaterThan(2 * limit);
+    driver.state(members, limit);
+    rate(2);
+    const limited = rate(10);
+    expect(limited).toBeLessThan(limit * 1.15);
+    expect(limited).toBeGreaterThan(limit * 0.85);
+    expect(pace.bytesPerSecond).toBe(limit);
+    expect(driver.status().catchUp).toMatchObject({
+      paceBytesPerSecond: limit,
+      limitBytesPerSecond: limit,
+    });
+    // Not even so that it comes nearer at last.
+    for (let i = 0; i < 200; i++) {
+      driver.append();
+      driver.tick();
+      driver.ack('b', driver.core.log.nextIndex - 1);
+      expect(pace.bytesPerSecond).toBeLessThanOrEqual(limit);
+    }
+    driver.state(members);
+    for (let i = 0; i < 40; i++) {
+      driver.ack('b', driver.core.log.nextIndex);
+      driver.tick();
+    }
+    expect(pace.bytesPerSecond).toBeGreaterThan(limit);
+  });
+
+  it('is told of with how much of what it lacked it has by now, from its beginning anew each time', () => {
+    const driver = catchingUp();
+    driver.tick();
+    driver.ack('c', 5_000, { takesVoids: true });
+    driver.tick();
+    expect(driver.status().catchUp).toMatchObject({ beganIndex: 100, ackedIndex: 5_000 });
+    driver.state(group(3, 'a', ['a', 'b', 'c']));
+    driver.tick();
+    driver.state(group(4, 'a', ['a', 'b']));
+    driver.tick();
+    expect(driver.status().catchUp?.beganIndex).toBe(5_000);
+  });
+
   it('is told of with how far it is, how fast, and how long it will take at that pace', () => {
     const driver = catchingUp();
     const { appendedIndex } = driver.core.log;

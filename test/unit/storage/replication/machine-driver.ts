@@ -8,7 +8,7 @@ import {
 } from '../../../../storage/replication/core.ts';
 import type { Frame, MemberFrame } from '../../../../storage/replication/frame.ts';
 import type { PortalGroupState, ReplicationNode } from '../../../../storage/replication/group-state.ts';
-import { TICK_MS } from '../../../../storage/replication/limits.ts';
+import { CATCH_UP_MAX_BYTES_PER_SECOND, TICK_MS } from '../../../../storage/replication/limits.ts';
 import type { PortalGroupStatus } from '../../../../storage/replication/portal-group.ts';
 import type { PrimaryState } from '../../../../storage/replication/primary-state.ts';
 import { newReplica, stepReplica } from '../../../../storage/replication/replica-machine.ts';
@@ -57,6 +57,7 @@ export class Driver {
         persistedEpochs: epochs,
         cut: 0,
       },
+      catchUpBytesPerSecond: CATCH_UP_MAX_BYTES_PER_SECOND,
       links: new Map(),
       ended: new Map(),
       imagesReady: true,
@@ -100,8 +101,9 @@ export class Driver {
     return stepReplica(this.#state, event, this.nowMs, this.appliedIndex);
   }
 
-  state(state: PortalGroupState): ReplicaEffect[] {
-    return this.step({ kind: 'state', group: state, nodes, leaseMs: LEASE_MS });
+  state(state: PortalGroupState, catchUpBytesPerSecond?: number): ReplicaEffect[] {
+    const pace = catchUpBytesPerSecond === undefined ? {} : { catchUpBytesPerSecond };
+    return this.step({ kind: 'state', group: state, nodes, leaseMs: LEASE_MS, ...pace });
   }
 
   frame(from: string, frame: Frame): ReplicaEffect[] {
