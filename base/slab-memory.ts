@@ -31,16 +31,25 @@ export class SlabMemory {
 
   /** Bytes whose content is stale. */
   take(lengthBytes: number): SlabPart {
-    if (lengthBytes > this.#slabBytes) return { bytes: new Uint8Array(lengthBytes), slab: undefined };
+    const slab = this.reserve(lengthBytes);
+    if (slab === undefined) return { bytes: new Uint8Array(lengthBytes), slab };
+    return { bytes: slab.bytes.subarray(slab.usedBytes - lengthBytes, slab.usedBytes), slab };
+  }
+
+  /**
+   * The same without a view of it, which takes as long to make as all else.
+   * @returns the slab of whose used bytes it is the last; undefined for one too long for a slab
+   */
+  reserve(lengthBytes: number): Slab | undefined {
+    if (lengthBytes > this.#slabBytes) return undefined;
     let slab = this.#slab;
     if (slab === undefined || slab.usedBytes + lengthBytes > this.#slabBytes) {
       slab = this.#free.pop() ?? this.#newSlab();
       this.#slab = slab;
     }
-    const at = slab.usedBytes;
     slab.usedBytes += lengthBytes;
     slab.parts++;
-    return { bytes: slab.bytes.subarray(at, at + lengthBytes), slab };
+    return slab;
   }
 
   /**

@@ -1,5 +1,7 @@
 import { fdatasync, readlinkSync, writevSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, statfs, unlink } from 'node:fs/promises';
+// The global of that name is looked up by way of an accessor each time.
+import { performance } from 'node:perf_hooks';
 import { systemPageCache } from './page-cache.ts';
 import { WritePace } from './write-pace.ts';
 

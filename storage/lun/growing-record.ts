@@ -38,10 +38,11 @@ export class GrowingRecord implements InFlightRecord, RecordPlace {
     this.lunId = place.lunId;
     this.firstBlock = place.firstBlock;
     const headerBytes = writeHeaderBytes(Math.max(blockCount, MAX_JOINED_BLOCKS));
-    const { bytes, slab } = memory.take(headerBytes + blockCount * STORED_BLOCK_BYTES);
+    const lengthBytes = headerBytes + blockCount * STORED_BLOCK_BYTES;
+    const slab = memory.reserve(lengthBytes);
     this.slab = slab;
-    this.bytes = slab === undefined ? bytes : slab.bytes;
-    this.dataAt = bytes.byteOffset - this.bytes.byteOffset + headerBytes;
+    this.bytes = slab === undefined ? new Uint8Array(lengthBytes) : slab.bytes;
+    this.dataAt = (slab === undefined ? 0 : slab.usedBytes - lengthBytes) + headerBytes;
     this.#memory = memory;
   }
 

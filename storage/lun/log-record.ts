@@ -178,7 +178,7 @@ export function sealWriteRecord(
   fields: { epoch: number; lunId: number; firstBlock: number; blockCount: number },
 ): number {
   const { blockCount } = fields;
-  invariant(blockCount >= 1 && blockCount <= MAX_BLOCKS_PER_RECORD, `a record of ${blockCount} blocks`);
+  invariant(blockCount >= 1 && blockCount <= MAX_BLOCKS_PER_RECORD, 'a write record has some blocks');
   invariant(payload.length === writeRecordBytes(blockCount), 'a write record has the size of its blocks');
   const { epoch, lunId, firstBlock } = fields;
   recordHeader.encode({ kind: KIND.write, reserved: 0, blockCount, epoch, lunId, firstBlock }, payload);

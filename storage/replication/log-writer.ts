@@ -1,5 +1,5 @@
 import type { Timers } from '../../base/clock.ts';
-import { invariant } from '../../base/errors.ts';
+import { InvariantError } from '../../base/errors.ts';
 import { type AppendedRecords, LogFullError, type RecordLog } from '../../base/record-log.ts';
 import type { LoggedRecord } from '../lun/log-record.ts';
 import { FULL_RETRY_MS, MAX_APPEND_RECORDS, WINDOW_BYTES } from './limits.ts';
@@ -51,10 +51,9 @@ export class LogWriter {
   append(cut: number, firstIndex: number, records: readonly LoggedRecord[]): void {
     this.#cut = cut;
     if (this.#waiting.length === 0) this.#waitingIndex = firstIndex;
-    invariant(
-      firstIndex === this.#waitingIndex + this.#waiting.length,
-      `record ${firstIndex} does not follow those that wait`,
-    );
+    if (firstIndex !== this.#waitingIndex + this.#waiting.length) {
+      throw new InvariantError(`record ${firstIndex} does not follow those that wait`);
+    }
     for (const record of records) this.#waiting.push(record);
     this.#next();
   }
@@ -67,7 +66,9 @@ export class LogWriter {
       lengthBytes += (this.#waiting[count++] as LoggedRecord).payload.length;
     }
     const { nextIndex } = this.#log;
-    invariant(nextIndex === this.#waitingIndex, `record ${this.#waitingIndex} would be number ${nextIndex}`);
+    if (nextIndex !== this.#waitingIndex) {
+      throw new InvariantError(`record ${this.#waitingIndex} would be number ${nextIndex}`);
+    }
     this.#waitingIndex += count;
     const batch = this.#waiting.splice(0, count);
     const cut = this.#cut;
