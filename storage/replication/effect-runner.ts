@@ -62,7 +62,8 @@ interface OwnEffect {
 
 /**
  * Carries out effects strictly in order. One that touches stable storage holds up all after it: so nothing is
- * sent under an epoch, or acknowledged, before what it rests on has been persisted.
+ * sent under an epoch, or acknowledged, before what it rests on has been persisted. But nothing rests on where the log
+ * begins: while that is written down, only those wait that write to the same file or replace what it tells of.
  */
 export class EffectRunner {
   readonly #ports: EffectPorts;
@@ -72,6 +73,8 @@ export class EffectRunner {
   #isEnded = false;
   #blocked: Promise<void> | undefined;
   #isTrimming = false;
+  /** Where the log is to begin is being written down. */
+  #savingBase: Promise<void> | undefined;
   /** Where members were that are being sent to, or were a while ago. */
   readonly #holds = new Map<string, { readonly index: number; readonly atMs: number }>();
 
@@ -92,6 +95,7 @@ export class EffectRunner {
     this.#queue = [];
     this.#readings.end();
     await this.#blocked;
+    await this.#savingBase;
   }
 
   #drain(): void {
@@ -123,7 +127,8 @@ export class EffectRunner {
     const { core, files, transport, writer, applier, logger, counters, groupId } = this.#ports;
     switch (effect.kind) {
       case 'persist':
-        return files.saveEpoch(effect.epoch, effect.leaseMs, effect.epochs).then(() => {
+        return this.#afterSaving(async () => {
+          await files.saveEpoch(effect.epoch, effect.leaseMs, effect.epochs);
           core.persistedEpoch = effect.epoch;
         });
       case 'send':
@@ -145,11 +150,11 @@ export class EffectRunner {
         writer.sync(core.log.cut, effect.index);
         return undefined;
       case 'truncate':
-        return this.#truncate(effect.fromIndex);
+        return this.#afterSaving(() => this.#truncate(effect.fromIndex));
       case 'reset':
-        return this.#reset(effect);
+        return this.#afterSaving(() => this.#reset(effect));
       case 'shortenList':
-        return this.#shortenList(effect);
+        return this.#afterSaving(() => this.#shortenList(effect));
       case 'commit':
         applier.apply();
         return undefined;
@@ -164,8 +169,14 @@ export class EffectRunner {
         logger.error(effect.event, { group: groupId, ...effect.fields });
         return undefined;
       case 'trim':
-        return this.#trim(effect);
+        this.#trim(effect);
+        return undefined;
     }
+  }
+
+  /** For what would write the meta file at the same time, or take the log from under what is being written down of it. */
+  #afterSaving(change: () => Promise<void>): Promise<void> {
+    return this.#savingBase === undefined ? change() : this.#savingBase.then(change);
   }
 
   #beginEpoch(epoch: number, cut: number, index: number): void {
@@ -346,14 +357,29 @@ export class EffectRunner {
     return keepFrom;
   }
 
-  async #trim({ baseIndex, list, cut }: OwnEffect): Promise<void> {
-    const { files, table, trimmer, step, core } = this.#ports;
+  #trim({ baseIndex, list, cut }: OwnEffect): void {
+    const { files, table, core } = this.#ports;
     // Effects before this one may have replaced the log.
     if (cut !== core.log.cut || baseIndex <= core.log.baseIndex || baseIndex > table.appliedIndex) {
       this.#isTrimming = false;
       return;
     }
-    await files.saveBase(baseIndex, list);
+    this.#savingBase = files
+      .saveBase(baseIndex, list)
+      .then(() => this.#trimmed(baseIndex, cut))
+      .catch((error: unknown) => this.#ports.onFailure(error))
+      .finally(() => {
+        this.#savingBase = undefined;
+      });
+  }
+
+  #trimmed(baseIndex: number, cut: number): void {
+    const { table, trimmer, step, core } = this.#ports;
+    // The log is about to be cut or replaced, and may come to begin elsewhere.
+    if (cut !== core.log.cut) {
+      this.#isTrimming = false;
+      return;
+    }
     step({ kind: 'trimmed', baseIndex });
     table.forgetBefore(baseIndex);
     const isClear = trimmer.beginTurn();

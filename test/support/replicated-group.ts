@@ -8,7 +8,7 @@ import type { ImageSource } from '../../storage/image/image-source.ts';
 import { nodeFileSystem } from '../../storage/log/file-system.ts';
 import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
 import { isDamagedInBlocksAlone } from '../../storage/lun/log-record.ts';
-import { type PortalGroup, ReplicationHost } from '../../storage/replication/index.ts';
+import { type MetaStore, type PortalGroup, ReplicationHost } from '../../storage/replication/index.ts';
 import type { TrimBounds } from '../../storage/replication/log-trimmer.ts';
 
 /** Portal groups on real files, replicated between hosts of one process. */
@@ -74,6 +74,9 @@ export function makeHost(
     readonly counters?: CounterSet;
     /** Told whenever the log is gone through. */
     readonly onScan?: () => void;
+    /** Default: files under `directory`. */
+    readonly metaStore?: MetaStore;
+    readonly segmentSizeBytes?: number;
   } = {},
 ): ReplicationHost {
   const counters = options.counters ?? new CounterSet();
@@ -85,7 +88,12 @@ export function makeHost(
       const parts = { fileSystem: nodeFileSystem, logger: silentLogger, counters };
       const salvaging = { ...parts, salvage: isDamagedInBlocksAlone };
       const where = join(directory, self.nodeId, groupId);
-      const { log } = await openSegmentedLog({ directory: where, ...salvaging });
+      const { segmentSizeBytes } = options;
+      const { log } = await openSegmentedLog({
+        directory: where,
+        ...salvaging,
+        ...(segmentSizeBytes === undefined ? {} : { segmentSizeBytes }),
+      });
       const scan = log.scan.bind(log);
       log.scan = (fromIndex) => {
         options.onScan?.();
@@ -93,7 +101,7 @@ export function makeHost(
       };
       return log;
     },
-    metaDirectory: join(directory, self.nodeId),
+    metaDirectory: options.metaStore ?? join(directory, self.nodeId),
     images,
     clock,
     timers: clock,
