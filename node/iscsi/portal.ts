@@ -51,7 +51,7 @@ export class IscsiPortal {
   readonly #connections = new Map<Connection, CancelTimer>();
   readonly #sessions = new Map<number, SessionRecord>();
   /** Sessions whose connection is gone and whose writes may still be under way. */
-  readonly #ending = new Set<Promise<void>>();
+  readonly #ending = new Map<SessionRecord, Promise<void>>();
   readonly #targets: TargetSessions;
   readonly #host: ConnectionHost<Connection>;
   #nextTsih = 1;
@@ -161,8 +161,10 @@ export class IscsiPortal {
       connection.announceDrop();
       connection.destroy('portal-closed');
     }
+    // Not only once their sockets have closed, which is later.
+    for (const [tsih, record] of this.#sessions) this.#endSession(tsih, record);
     await Promise.all(servers);
-    await Promise.all(this.#ending);
+    await Promise.all(this.#ending.values());
     await this.#targets.close();
   }
 
@@ -363,16 +365,18 @@ export class IscsiPortal {
   }
 
   /** The record stays until the last write has ended, so that a reinstating login still finds it. */
-  #endSession(tsih: number, { session }: SessionRecord): void {
+  #endSession(tsih: number, record: SessionRecord): void {
+    if (this.#ending.has(record)) return;
+    const { session } = record;
     const { initiatorName, targetName } = session.options;
     const ended = session.close().then(() => {
       this.#sessions.delete(tsih);
       this.#options.onSessionsChange?.();
-      this.#ending.delete(ended);
+      this.#ending.delete(record);
       if (targetName !== undefined) this.#targets.leave(targetName, session);
       this.#options.logger.info('iscsi.session.ended', { initiatorName, targetName, ...session.traffic });
     });
-    this.#ending.add(ended);
+    this.#ending.set(record, ended);
   }
 
   #scheduleAliveCheck(): void {
