@@ -54,6 +54,10 @@ export const MAX_WORKER_REQUESTS = 256;
 export const WORKER_REQUEST_TIMEOUT_MS = 10_000;
 /** Initiators at one portal group that its other members are told of. */
 export const MAX_NOTICE_ENDPOINTS = 4_096;
+/** What sessions have in their logs when a node stops may take this long; what is not through by then fails. */
+export const STOP_SESSIONS_MS = 1_000;
+/** A worker that has not stopped by then is ended as it is. */
+export const WORKER_STOP_TIMEOUT_MS = 6_000;
 /** A node that stops looks this often whether its groups have been taken over. */
 export const HANDOVER_CHECK_MS = 10;
 /** A read of a damaged image waits so long for the chunk to be fetched from another node. */

@@ -9,7 +9,13 @@ import type { ClusterState } from '../../cluster/state/model.ts';
 import type { ImagePart, ImageVersionRef } from '../../storage/image/image-source.ts';
 import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
 import type { IntegrityStatus } from './integrity.ts';
-import { MAX_WORKER_REQUESTS, WORKER_BEAT_MS, WORKER_HUNG_MS, WORKER_REQUEST_TIMEOUT_MS } from './limits.ts';
+import {
+  MAX_WORKER_REQUESTS,
+  WORKER_BEAT_MS,
+  WORKER_HUNG_MS,
+  WORKER_REQUEST_TIMEOUT_MS,
+  WORKER_STOP_TIMEOUT_MS,
+} from './limits.ts';
 import { dataPlaneHeap } from './worker-heap.ts';
 import type {
   BeginBootAnswer,
@@ -111,7 +117,10 @@ export class WorkerClient {
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#send({ type: 'stop' });
+    // A disk may take nothing any more; what ends here may end at any time.
+    const cancel = this.#timers.setTimer(WORKER_STOP_TIMEOUT_MS, () => this.#stopped());
     await this.#whenStopped;
+    cancel();
     await this.#worker.terminate();
   }
 

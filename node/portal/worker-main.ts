@@ -39,6 +39,7 @@ import { Integrity } from './integrity.ts';
 import { BIND_RETRY_MS, IMAGE_MENDING_WAIT_MS, WORKER_BEAT_MS } from './limits.ts';
 import { NodeTally } from './node-tally.ts';
 import { carryOutRemote } from './remote-unit.ts';
+import { stopServing } from './stop-serving.ts';
 import { hostAndPort, linkTo as linkOfGroup, WorkerPlace } from './worker-place.ts';
 import type { FatalCause, FromWorker, ToWorker, WorkerConfig, WorkerRequest } from './worker-protocol.ts';
 
@@ -409,8 +410,7 @@ async function stop(): Promise<void> {
   // What another node has to give is not waited for.
   for (const done of [...mendings.values()]) done(false);
   await integrity.stop();
-  await Promise.all([movablePortal.close(), fixedPortal.close()]);
-  await replication.stop();
+  await stopServing({ portals: [movablePortal, fixedPortal], replication, timers: systemTimers });
   await mesh.stop();
   // The last, so that the addresses are dropped whatever the others did.
   guardian?.stop();
