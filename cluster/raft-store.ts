@@ -206,6 +206,12 @@ export class RaftStore implements RaftStorage {
         recorded = hardState;
       }
       for (const group of inRecords(entries)) records.push({ kind: 'entries', entries: group });
+      // Whoever acknowledges what follows a change of members is counted on to remember that the change is in force.
+      const change = entries.findLast(({ type, index }) => type !== 'normal' && index <= hardState.commit);
+      if (change !== undefined) {
+        recorded = { ...hardState, commit: change.index };
+        records.push({ kind: 'hardState', hardState: recorded });
+      }
     }
     if (records.length > 0) {
       const { firstIndex } = await this.#log.append(records.map(encodeRecord));

@@ -386,6 +386,14 @@ describe('the configuration, as the store knows it', () => {
     }
   });
 
+  it('is known after a crash to whoever has acknowledged what follows the change', async () => {
+    // As to one that catches up: the commit index comes in one write with the entries of which it speaks.
+    const hardState = { term: 1, vote: 1, commit: 3 };
+    await (await openAlone()).persist([{ hardState, entries: LOG }], true);
+    disk.crash();
+    expect((await openAlone()).initialState().hardState).toEqual({ term: 1, vote: 1, commit: 2 });
+  });
+
   it.each([
     [1, ALONE],
     [2, WITH_LEARNER],
