@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
-import type { ClusterState, TokenRecord } from '../cluster/state/model.ts';
+import type { ClusterView } from '../cluster/ports.ts';
+import type { TokenRecord } from '../cluster/state/model.ts';
 import { ApiError } from './api-error.ts';
 import { MAX_TOKEN_LENGTH } from './limits.ts';
 
@@ -36,14 +37,16 @@ function findToken(token: string, tokens: readonly TokenRecord[]): TokenRecord |
 }
 
 /**
- * The node at the other end of a connection, as its certificate says.
+ * The node at the other end of a connection, as its certificate says; also one that was removed and votes still.
  * @throws ApiError "not-a-node" or "node-removed"
  */
-export function checkPeer(socket: TLSSocket, state: ClusterState): string {
+export function checkPeer(socket: TLSSocket, cluster: Pick<ClusterView, 'state' | 'hasLeft'>): string {
+  const state = cluster.state();
   const subject = (socket.getPeerCertificate() as Partial<PeerCertificate>).subject;
   const nodeId = socket.authorized && subject?.O === state.clusterId ? subject.CN : undefined;
   if (typeof nodeId === 'string' && Object.hasOwn(state.nodes, nodeId)) return nodeId;
   if (typeof nodeId === 'string' && Object.hasOwn(state.removedNodes, nodeId)) {
+    if (!cluster.hasLeft(nodeId)) return nodeId;
     throw new ApiError('node-removed', `node ${nodeId} was removed from the cluster`, { got: nodeId });
   }
   throw new ApiError('not-a-node', 'the connection shows no certificate of a node of this cluster', {

@@ -100,10 +100,9 @@ async function makeApp(options: ApiServerOptions): Promise<FastifyInstance> {
  */
 function admitCallers(app: FastifyInstance, { cluster }: ApiServerOptions): void {
   app.addHook('onRequest', async (request) => {
-    const state = cluster.state();
-    if (request.url.startsWith(`${PEER_PREFIX}/`)) checkPeer(request.raw.socket as TLSSocket, state);
+    if (request.url.startsWith(`${PEER_PREFIX}/`)) checkPeer(request.raw.socket as TLSSocket, cluster);
     else if (!request.url.startsWith(`${JOIN_PREFIX}/`))
-      checkToken(request.headers.authorization, state.tokens);
+      checkToken(request.headers.authorization, cluster.state().tokens);
   });
 }
 

@@ -32,8 +32,8 @@ export interface ClusterNodeOptions extends Omit<RaftLogOptions, FoundByNode> {
   readonly onFenced: () => void;
   /** This node has been removed from the cluster and is a member of nothing any more. Called once. */
   readonly onRemoved?: () => void;
-  /** The nodes to have links with, this one excluded; whenever that changes. */
-  readonly onPeersChange?: (peers: readonly MemberAddress[], removedIds: ReadonlySet<NodeId>) => void;
+  /** The nodes to have links with, this one excluded, and those that are out; whenever that changes. See ClusterView.hasLeft. */
+  readonly onPeersChange?: (peers: readonly MemberAddress[], leftIds: ReadonlySet<NodeId>) => void;
   /** Default: those of this program. */
   readonly versions?: StateVersions;
   /**

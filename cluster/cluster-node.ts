@@ -15,6 +15,7 @@ import { type ConfState, NO_NODE, type RaftStatus } from './raft/index.ts';
 import { RaftLog } from './raft-log.ts';
 import type { Command, CommandResult } from './state/commands.ts';
 import type { ClusterState, NodeId, WorkerEndpoints } from './state/model.ts';
+import { lookup } from './state/names.ts';
 import { LIVES_UNTOLD } from './state/nodes.ts';
 import {
   LIVES_VERSION,
@@ -128,8 +129,10 @@ export class ClusterNode implements ClusterView {
    */
   async leave(): Promise<void> {
     const { incarnation, logger } = this.#options;
-    if (Object.keys(this.state().nodes).length === 1) return;
+    const { nodes } = this.state();
+    if (Object.keys(nodes).length === 1 && Object.hasOwn(nodes, this.nodeId)) return;
     this.#isLeaving = true;
+    if (!Object.hasOwn(nodes, this.nodeId)) return await this.#log.handOn();
     const command = {
       type: 'fenceNode',
       nodeId: this.nodeId,
@@ -310,7 +313,7 @@ export class ClusterNode implements ClusterView {
     this.#failRegistered(error);
     if (code === 'program-too-old') this.#options.onFatal(error);
     if (code === 'incarnation-fenced') this.#fenced();
-    if (code === 'node-removed') this.#removed();
+    // A vote that it still has it keeps: see #tick.
   }
 
   /** Members that another node has told this one of; see Membership. */
@@ -337,9 +340,14 @@ export class ClusterNode implements ClusterView {
     return this.#membership.peers(this.state(), (raftId) => this.#isRaftMember(raftId));
   }
 
+  hasLeft(nodeId: NodeId): boolean {
+    const removed = lookup(this.state().removedNodes, nodeId);
+    return removed !== undefined && !this.#isRaftMember(removed.raftId);
+  }
+
   #tellPeers(): void {
     const peers = this.peers();
-    const removedIds = Object.keys(this.state().removedNodes);
+    const removedIds = Object.keys(this.state().removedNodes).filter((id) => this.hasLeft(id));
     const told = JSON.stringify([peers, removedIds]);
     if (told === this.#peersTold) return;
     this.#peersTold = told;
@@ -349,10 +357,8 @@ export class ClusterNode implements ClusterView {
   #tick(): void {
     this.#fencing.tick(this.state());
     this.#tellPeers();
-    const status = this.#log.status();
-    if (status?.role === 'leader') this.#placement.tick(this.state());
-    const hasLeft = Object.hasOwn(this.state().removedNodes, this.nodeId);
-    if (hasLeft && status !== undefined && !this.#isRaftMember(status.id)) this.#removed();
+    if (this.#log.status()?.role === 'leader') this.#placement.tick(this.state());
+    if (this.hasLeft(this.nodeId)) this.#removed();
   }
 
   #removed(): void {

@@ -22,7 +22,9 @@ export type MembershipStep =
  * What a leader does next so that Raft's configuration becomes the one that is wanted. Pure.
  *
  * - A newcomer begins as a learner, so that it is not counted on before it has the log, and votes once it has.
- * - Whoever is wanted no more leaves, the leader only after it has handed leadership on.
+ * - Whoever is wanted no more becomes a learner and then leaves, in a step of its own; the leader first hands leadership
+ *   on. So a majority that does without that voter has the change on its disks, and knows it to be committed, before
+ *   anybody lets it go: see docs/adr/0028-a-removed-node-votes-on.md.
  * - No change leaves a configuration of which a majority is not heard from just now.
  */
 export function planMembership(
@@ -46,9 +48,8 @@ export function planMembership(
     ...wanted.filter((m) => !isMember(confState, m.raftId)).map((m) => change('addLearnerNode', m.raftId)),
     ...confState.learners.filter((n) => isWanted(n) && caughtUp(n)).map((n) => change('addNode', n)),
     // A leader that found nobody to hand on to stays as long as it is the only one who can lead.
-    ...[...confState.voters, ...confState.learners]
-      .filter((n) => !isWanted(n) && n !== id)
-      .map((n) => change('removeNode', n)),
+    ...confState.voters.filter((n) => !isWanted(n) && n !== id).map((n) => change('addLearnerNode', n)),
+    ...confState.learners.filter((n) => !isWanted(n)).map((n) => change('removeNode', n)),
   ];
   const kept = mostThatKeepsMajority(confState, changes, isHeard);
   return kept.length === 0 ? undefined : { kind: 'change', changes: kept };
@@ -89,17 +90,17 @@ function mostThatKeepsMajority(
 ): readonly ConfChangeSingle[] {
   if (hasMajority(votersAfter(confState, changes), isHeard)) return changes;
   // One at a time: a voter that is gone may be what makes the majority thin.
-  const single = changes.find((c) => c.type !== 'addLearnerNode' && changesVoters(confState, c));
+  const single = changes.find((c) => changesVoters(confState, c));
   if (single !== undefined && hasMajority(votersAfter(confState, [single]), isHeard)) return [single];
   return changes.filter((c) => !changesVoters(confState, c));
 }
 
 function changesVoters({ voters }: ConfState, { type, nodeId }: ConfChangeSingle): boolean {
-  return type === 'addNode' || (type === 'removeNode' && voters.includes(nodeId));
+  return type === 'addNode' || voters.includes(nodeId);
 }
 
 function votersAfter({ voters }: ConfState, changes: readonly ConfChangeSingle[]): readonly number[] {
-  const removed = changes.filter((c) => c.type === 'removeNode').map((c) => c.nodeId);
+  const removed = changes.filter((c) => c.type !== 'addNode').map((c) => c.nodeId);
   const added = changes.filter((c) => c.type === 'addNode').map((c) => c.nodeId);
   return [...voters.filter((n) => !removed.includes(n)), ...added];
 }

@@ -1,9 +1,29 @@
 import type { MemberRecord } from './membership-plan.ts';
 import type { MemberList } from './raft-members.ts';
 import type { ClusterState, NodeEndpoints, NodeId } from './state/model.ts';
+import { isReachable } from './state/node-addresses.ts';
 
 export interface MemberAddress extends MemberRecord {
   readonly endpoints: NodeEndpoints;
+}
+
+/** What a node tells another that asks whom the cluster consists of. */
+export interface MembersTold {
+  /** Those that are to be there, and those that were removed and have a part in the cluster log still. */
+  readonly members: readonly MemberAddress[];
+  readonly leftIds: readonly NodeId[];
+}
+
+export function membersTold(
+  { nodes, removedNodes }: ClusterState,
+  hasLeft: (nodeId: NodeId) => boolean,
+): MembersTold {
+  const voteStill = Object.values(removedNodes).filter(({ nodeId }) => !hasLeft(nodeId));
+  const members = [...Object.values(nodes), ...voteStill.filter(isReachable)];
+  return {
+    members: members.map(({ nodeId, raftId, endpoints }) => ({ nodeId, raftId, endpoints })),
+    leftIds: Object.keys(removedNodes).filter(hasLeft),
+  };
 }
 
 /**
@@ -31,7 +51,7 @@ export class Membership {
   list(state: ClusterState): MemberList {
     const wanted = Object.values(state.nodes);
     const left = Object.values(state.removedNodes);
-    this.learn(wanted);
+    this.#learnAll(state);
     return {
       wanted: wanted.map(({ nodeId, raftId, draining }) => ({ nodeId, raftId, leaving: draining === true })),
       others: [...this.#known.values(), ...left],
@@ -39,12 +59,17 @@ export class Membership {
     };
   }
 
+  #learnAll({ nodes, removedNodes }: ClusterState): void {
+    this.learn(Object.values(nodes));
+    this.learn(Object.values(removedNodes).filter(isReachable));
+  }
+
   /**
    * Those to have links with. One that has been removed stays among them while it is still a member of Raft: its
-   * word may be needed for its own leaving.
+   * word may be needed, also by those that never knew it before it was removed.
    */
   peers(state: ClusterState, isRaftMember: (raftId: number) => boolean): readonly MemberAddress[] {
-    this.learn(Object.values(state.nodes));
+    this.#learnAll(state);
     return [...this.#known.values()]
       .filter(({ nodeId }) => nodeId !== this.#nodeId)
       .filter(({ nodeId, raftId }) => !Object.hasOwn(state.removedNodes, nodeId) || isRaftMember(raftId));

@@ -19,6 +19,11 @@ export interface ClusterView {
    */
   propose(command: Command): Promise<CommandResult>;
   status(): ClusterStatus;
+  /**
+   * Whether a node was removed and has no part in the cluster log either, as this one has it. Until then its vote may be
+   * needed, and it is dealt with as any other node.
+   */
+  hasLeft(nodeId: NodeId): boolean;
 }
 
 export interface ClusterStatus {

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Static, TObject } from 'typebox';
-import type { ClusterState } from '../../cluster/state/model.ts';
+import { membersTold } from '../../cluster/membership.ts';
+import type { ClusterView } from '../../cluster/ports.ts';
 import { ApiError } from '../api-error.ts';
 import type { MembersDocument } from '../contract/join.ts';
 import { peerRoutes } from '../contract/peer-content.ts';
@@ -14,7 +15,7 @@ export function peerContentRoutes(app: FastifyInstance, { cluster, services }: A
     content.imageChunk(name, version, index),
   );
   serveBytes(app, peerRoutes.bootFile, ({ name, sha256 }) => content.bootFile(name, sha256));
-  app.get(peerRoutes.members.path, { schema: { hide: true } }, async () => membersDocument(cluster.state()));
+  app.get(peerRoutes.members.path, { schema: { hide: true } }, async () => membersDocument(cluster));
   const { copy } = peerRoutes;
   app.get(copy.path, { schema: { params: copy.params, hide: true } }, (request) =>
     services.readCopy(cluster.nodeId, (request.params as Static<typeof copy.params>).id),
@@ -25,14 +26,11 @@ export function peerContentRoutes(app: FastifyInstance, { cluster, services }: A
   );
 }
 
-function membersDocument(state: ClusterState): MembersDocument {
+function membersDocument(cluster: ClusterView): MembersDocument {
+  const { members, leftIds } = membersTold(cluster.state(), (nodeId) => cluster.hasLeft(nodeId));
   return {
-    members: Object.values(state.nodes).map(({ nodeId, raftId, endpoints }) => ({
-      nodeId,
-      raftId,
-      endpoints: { ...endpoints },
-    })),
-    removed: Object.keys(state.removedNodes),
+    members: members.map((member) => ({ ...member, endpoints: { ...member.endpoints } })),
+    removed: [...leftIds],
   };
 }
 

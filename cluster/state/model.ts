@@ -110,6 +110,8 @@ export interface RemovedNodeRecord {
   readonly removedAtMs: number;
   /** IPv4 addresses that it had last, which its host may have still. Absent: removed before version 7 of the configuration. */
   readonly addresses?: readonly string[];
+  /** Where it was, since it may have a vote still. Absent: removed before version 10 of the configuration. */
+  readonly endpoints?: NodeEndpoints;
 }
 
 /** Lets one new node in, once. */

@@ -1,7 +1,7 @@
 import { workersOfNode } from './data-plane-workers.ts';
-import type { ClusterState, NodeRecord, RemovedNodeRecord } from './model.ts';
+import type { ClusterState, NodeEndpoints, NodeRecord, RemovedNodeRecord } from './model.ts';
 import { compareText } from './names.ts';
-import { ADDRESSES_VERSION, versionOf } from './versions.ts';
+import { ADDRESSES_VERSION, REMOVED_ENDPOINTS_VERSION, versionOf } from './versions.ts';
 
 /** Addresses of nodes, which stay where they are, beside those of portal groups, which move. */
 
@@ -28,7 +28,16 @@ export function removedNode(state: ClusterState, node: NodeRecord, atMs: number)
   const removed = { nodeId, raftId, removedAtMs: atMs };
   if (versionOf(state) < ADDRESSES_VERSION) return removed;
   const hosts = new Set(endpointsOfNode(node).map(hostOf));
-  return { ...removed, addresses: [...hosts].filter((host) => !isLoopback(host)).sort(compareText) };
+  const addresses = [...hosts].filter((host) => !isLoopback(host)).sort(compareText);
+  if (versionOf(state) < REMOVED_ENDPOINTS_VERSION) return { ...removed, addresses };
+  return { ...removed, addresses, endpoints: node.endpoints };
+}
+
+type Reachable = RemovedNodeRecord & { readonly endpoints: NodeEndpoints };
+
+/** Others were removed before it was noted where they are. */
+export function isReachable(node: RemovedNodeRecord): node is Reachable {
+  return node.endpoints !== undefined;
 }
 
 /** The node that had that address and was removed; undefined: none that is known of. */

@@ -61,9 +61,12 @@ export const LIVES_VERSION = 8;
 /** The ninth brought a bound on how fast members catch up. */
 export const PACE_VERSION = 9;
 
+/** The tenth remembers where nodes that were removed are, as they may have votes still. */
+export const REMOVED_ENDPOINTS_VERSION = 10;
+
 /** Those of this program. */
 export const STATE_VERSIONS: StateVersions = {
-  newest: PACE_VERSION,
+  newest: REMOVED_ENDPOINTS_VERSION,
   neededBy: (command) => {
     if (command.type === 'setCluster' && command.catchUpBytesPerSecond !== undefined) return PACE_VERSION;
     const isOfLives =

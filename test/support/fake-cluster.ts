@@ -73,6 +73,13 @@ export class FakeCluster implements ClusterView {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Nodes that keep their votes when they are removed. */
+  readonly voteStill = new Set<string>();
+
+  hasLeft(nodeId: string): boolean {
+    return Object.hasOwn(this.#state.removedNodes, nodeId) && !this.voteStill.has(nodeId);
+  }
+
   propose(command: Command): Promise<CommandResult> {
     return this.failure === undefined ? Promise.resolve(this.apply(command)) : Promise.reject(this.failure);
   }

@@ -124,6 +124,13 @@ export class TestCluster {
         onRemoved: () => {
           started.removed = true;
         },
+        // As links do: whoever is out is refused, and told so.
+        onPeersChange: (_peers, leftIds) => {
+          for (const id of leftIds) {
+            const left = this.nodes.get(id);
+            if (left !== undefined && this.mesh.linked(nodeId, id)) left.removed = true;
+          }
+        },
         onFatal: (error) => {
           started.fatal = error;
         },

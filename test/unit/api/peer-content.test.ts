@@ -1,5 +1,8 @@
 import { Agent } from 'node:https';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { MembersDocument } from '../../../api/contract/join.ts';
+import { peerRoutes } from '../../../api/contract/peer-content.ts';
+import { STATE_VERSIONS } from '../../../cluster/state/versions.ts';
 import { ContentClient } from '../../../node/peer/content-client.ts';
 import { type ApiFixture, makeNode, startApiFixture, strangerAuthority } from '../../support/api-fixture.ts';
 import { CLUSTER_ID } from '../../support/fake-cluster.ts';
@@ -44,6 +47,26 @@ describe('the routes between nodes', () => {
   it('are all that a certificate opens', async () => {
     const answer = await api.ask('GET', '/api/v1/status', { token: null, client: makeNode('n2') });
     expect(answer.status).toBe(401);
+  });
+
+  it('are open to a node that was removed, for as long as it has a vote', async () => {
+    const { cluster } = api;
+    cluster.reachVersion(STATE_VERSIONS.newest);
+    cluster.voteStill.add('n3');
+    cluster.apply({ type: 'fenceNode', nodeId: 'n3', incarnation: 'n3-first', reason: 'silent' });
+    cluster.apply({ type: 'removeNode', nodeId: 'n3', atMs: 1, by: 'admin' });
+    const ask = () => api.ask('GET', peerRoutes.members.path, { token: null, client: makeNode('n3') });
+    const told = await ask();
+    expect(told.status).toBe(200);
+    const { members, removed } = told.json as MembersDocument;
+    expect(removed).toEqual([]);
+    expect(members.map(({ nodeId }) => nodeId)).toEqual(['n1', 'n2', 'n3']);
+    expect(members[2]).toMatchObject({ raftId: 3, endpoints: { peer: '127.0.0.13:7400' } });
+    cluster.voteStill.clear();
+    const gone = await ask();
+    expect(gone).toMatchObject({ status: 409, json: { error: { code: 'node-removed' } } });
+    const other = await api.ask('GET', peerRoutes.members.path, { token: null, client: makeNode('n2') });
+    expect(other.json).toMatchObject({ members: [{ nodeId: 'n1' }, { nodeId: 'n2' }], removed: ['n3'] });
   });
 
   it('say what is malformed', async () => {

@@ -121,6 +121,26 @@ describe('the plan for the members of the cluster log', () => {
     ]);
     expect(planMembership(status, wanted(1, 2, 4), everyone)).toEqual({
       kind: 'change',
+      changes: [{ type: 'addLearnerNode', nodeId: 3 }],
+    });
+  });
+
+  it('takes the vote of whoever is to go before it takes it out, in a step of its own', () => {
+    const peers = [peer(2, 1000), peer(3, 1000), peer(4, 1000, { isLearner: true })];
+    const voters = [1, 2, 3];
+    expect(planMembership(leaderOf({ voters, learners: [4] }, peers), wanted(1, 2, 4), everyone)).toEqual({
+      kind: 'change',
+      changes: [
+        { type: 'addNode', nodeId: 4 },
+        { type: 'addLearnerNode', nodeId: 3 },
+      ],
+    });
+    const joint = { voters: [1, 2, 4], votersOutgoing: voters, learnersNext: [3], autoLeave: true };
+    expect(planMembership(leaderOf(joint, peers), wanted(1, 2, 4), everyone)).toBeUndefined();
+    const without = leaderOf({ voters: [1, 2, 4], learners: [3] }, peers);
+    // Whether it is heard from or not.
+    expect(planMembership(without, wanted(1, 2, 4), but(3))).toEqual({
+      kind: 'change',
       changes: [{ type: 'removeNode', nodeId: 3 }],
     });
   });

@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { membersTold } from '../../../cluster/membership.ts';
 import type { Command } from '../../../cluster/state/commands.ts';
 import { makeGenesis } from '../../../cluster/state/genesis.ts';
 import { eventually } from '../../support/real-time.ts';
-import { TestCluster } from '../../support/test-cluster.ts';
+import { TestCluster, testEndpoints } from '../../support/test-cluster.ts';
 import { genesisInput } from './state/fixtures.ts';
 
 let cluster: TestCluster;
@@ -141,6 +142,37 @@ describe('members of the cluster log', () => {
     await end(leader);
     const next = await cluster.agreedLeader();
     expect(await cluster.propose(next, addVersion(1, next))).toMatchObject({ ok: true });
+  });
+
+  it('are voted for by a node that was removed, until the others can do without it', {
+    timeout: 30_000,
+  }, async () => {
+    await make(1).startAll();
+    for (const id of ['n2', 'n3']) await (await cluster.join(id)).node.registered;
+    await voters('n1', 'n2', 'n3');
+    await cluster.crash('n2');
+    await cluster.agreedLeader();
+    await cluster.remove('n3');
+    // Both start again: n1 was never told where n3 is but by the log, and n3 finds itself removed.
+    for (const id of ['n1', 'n3']) await cluster.crash(id);
+    for (const id of ['n1', 'n3']) await cluster.start(id);
+    await eventually('n1 knows of the removal', () => 'n3' in cluster.get('n1').node.state().removedNodes);
+    await expect(cluster.get('n3').node.registered).rejects.toMatchObject({ code: 'node-removed' });
+    for (let i = 1; i <= 20; i++) {
+      expect(await cluster.propose('n1', addVersion(i))).toMatchObject({ ok: true });
+    }
+    const { node } = cluster.get('n1');
+    expect(node.hasLeft('n3')).toBe(false);
+    expect(node.peers()).toContainEqual({ nodeId: 'n3', raftId: 3, endpoints: testEndpoints('n3') });
+    expect(membersTold(node.state(), (id) => node.hasLeft(id))).toMatchObject({ leftIds: [] });
+    expect(cluster.get('n3').removed).toBe(false);
+    await cluster.start('n2');
+    await end('n3');
+    await voters('n1', 'n2');
+    expect(node.hasLeft('n3')).toBe(true);
+    expect(node.peers().map(({ nodeId }) => nodeId)).toEqual(['n2']);
+    expect(membersTold(node.state(), (id) => node.hasLeft(id))).toMatchObject({ leftIds: ['n3'] });
+    expect(await cluster.propose('n2', addVersion(21))).toMatchObject({ ok: true });
   });
 
   it('are not disturbed by a node that was removed while it was away', { timeout: 30_000 }, async () => {

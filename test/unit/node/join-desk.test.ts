@@ -76,6 +76,7 @@ async function serveCluster(name = 'lab', portals: readonly string[] = ['--porta
       state = outcome.state;
       return Promise.resolve(outcome.result);
     },
+    hasLeft: () => false,
     status: () => {
       throw new Error('not asked for');
     },

@@ -136,6 +136,16 @@ describe('the address of a node that has left', () => {
     expect(refusal(left, add({ address: '198.51.100.1', ofFormerNode: true }))).toBe('portal-is-node');
   });
 
+  it('is remembered with its ports, since it may have a vote still, once every member knows of that', () => {
+    const before = cluster(10);
+    const left = applyAll(before, ...leave);
+    expect(left.removedNodes['n4']).toMatchObject({
+      addresses: [address],
+      endpoints: before.nodes['n4']?.endpoints,
+    });
+    expect(applyAll(cluster(9), ...leave).removedNodes['n4']).not.toHaveProperty('endpoints');
+  });
+
   it('is not remembered while a member does not know of that', () => {
     const left = applyAll(cluster(6), ...leave);
     expect(left.removedNodes['n4']).toEqual({ nodeId: 'n4', raftId: 4, removedAtMs: 9 });
