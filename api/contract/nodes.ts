@@ -40,7 +40,16 @@ export const auditSchema = Type.Object({
 
 export const nodeListSchema = Type.Object({
   nodes: Type.Array(nodeSchema),
-  removed: Type.Array(Type.Object({ nodeId: Type.String(), removedAt: Type.String() })),
+  removed: Type.Array(
+    Type.Object({
+      nodeId: Type.String(),
+      removedAt: Type.String(),
+      votes: Type.Boolean({
+        description:
+          'whether the others may need its vote still: its process is to run until it ends by itself',
+      }),
+    }),
+  ),
   joinTokens: Type.Array(joinTokenSchema),
   audit: Type.Array(auditSchema, { description: 'what was done to the membership, the newest last' }),
 });

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { ClusterView } from '../../cluster/ports.ts';
 import type { ClusterState, NodeRecord } from '../../cluster/state/model.ts';
 import { rackOf, weightOf } from '../../cluster/state/node-placement.ts';
 import { obstaclesToRemoval } from '../../cluster/state/removal.ts';
@@ -16,7 +17,7 @@ const DEFAULT_JOIN_TOKEN_SECONDS = 24 * 3600;
 /** Nodes: let in, drained, replaced and removed; and where portal groups are led. */
 export function nodeRoutes(app: FastifyInstance, context: ApiContext): void {
   const { cluster, services } = context;
-  serveRoute(app, routes.listNodes, async ({ query }) => nodeList(await readState(cluster, query)));
+  serveRoute(app, routes.listNodes, async ({ query }) => nodeList(cluster, await readState(cluster, query)));
 
   serveRoute(app, routes.createJoinToken, async ({ body, http }) => {
     const lifetimeMs = (body.lifetimeSeconds ?? DEFAULT_JOIN_TOKEN_SECONDS) * 1000;
@@ -43,7 +44,7 @@ export function nodeRoutes(app: FastifyInstance, context: ApiContext): void {
   ): Promise<NodeListDocument> => {
     const atMs = services.membership.nowMs();
     await propose(cluster, { ...command, atMs, by: callerOf(context, http) });
-    return nodeList(cluster.state());
+    return nodeList(cluster);
   };
   serveRoute(app, routes.drainNode, ({ params, http }) =>
     act({ type: 'drainNode', nodeId: params.id }, http),
@@ -96,12 +97,14 @@ function callerOf({ cluster }: ApiContext, http: FastifyRequest): string {
   return checkToken(http.headers.authorization, cluster.state().tokens).id;
 }
 
-export function nodeList(state: ClusterState): NodeListDocument {
+/** @param state default: as this node has it */
+export function nodeList(cluster: ClusterView, state: ClusterState = cluster.state()): NodeListDocument {
   return {
     nodes: Object.values(state.nodes).map((node) => nodeDocument(state, node)),
     removed: Object.values(state.removedNodes).map(({ nodeId, removedAtMs }) => ({
       nodeId,
       removedAt: new Date(removedAtMs).toISOString(),
+      votes: !cluster.hasLeft(nodeId),
     })),
     joinTokens: Object.values(state.joinTokens).map(({ id, expiresAtMs, usedBy }) => ({
       id,

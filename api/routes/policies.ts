@@ -32,7 +32,7 @@ export function policyRoutes(app: FastifyInstance, { cluster, services }: ApiCon
       clear,
       ...said(http.headers.authorization),
     });
-    return nodeList(cluster.state());
+    return nodeList(cluster);
   });
 
   serveRoute(app, routes.getClusterSettings, async ({ query }) =>

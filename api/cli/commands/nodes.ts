@@ -49,19 +49,19 @@ export async function undrainNode(context: CommandContext, id: string): Promise<
   print(context, list, () => `Node ${id} takes part in full again\n\n${listText(list)}`);
 }
 
-/** `bootfabric node remove`: drains the node first where it is up. */
+/** `bootfabric node remove`: drains the node first where it is up. Ends when its host may be switched off. */
 export async function removeNode(context: CommandContext, id: string, wait: boolean): Promise<void> {
   const node = (await look(context)).nodes.find((n) => n.nodeId === id);
   if (wait && node?.status === 'up') {
     await context.api.call(routes.drainNode, { params: { id } });
     await untilDrained(context, id);
   }
-  const list = await context.api.call(routes.removeNode, { params: { id } });
-  print(
-    context,
-    list,
-    () => `Node ${id} is removed for good; its process ends by itself\n\n${listText(list)}`,
-  );
+  const removed = await context.api.call(routes.removeNode, { params: { id } });
+  const list = wait ? await until(context, id, (now) => hasGone(now, id)) : removed;
+  const text = hasGone(list, id)
+    ? 'its process ends by itself'
+    : 'its process ends by itself, once the others need its vote no more: let it run until then';
+  print(context, list, () => `Node ${id} is removed for good; ${text}\n\n${listText(list)}`);
 }
 
 /** `bootfabric node replace`: ends when the old node has been removed. */
@@ -70,8 +70,7 @@ export async function replaceNode(
   { id, replacement, wait }: { readonly id: string; readonly replacement: string; readonly wait: boolean },
 ): Promise<void> {
   await context.api.call(routes.replaceNode, { params: { id }, body: { replacement } });
-  const isGone = (list: NodeListDocument): boolean => !list.nodes.some((n) => n.nodeId === id);
-  const list = wait ? await until(context, id, isGone) : await look(context);
+  const list = wait ? await until(context, id, (now) => hasGone(now, id)) : await look(context);
   const text = wait ? `has taken the place of node ${id}, which is removed` : `takes the place of node ${id}`;
   print(context, list, () => `Node ${replacement} ${text}\n\n${listText(list)}`);
 }
@@ -104,6 +103,11 @@ export async function takeBackup(context: CommandContext, file: string): Promise
 
 function look(context: CommandContext): Promise<NodeListDocument> {
   return context.api.call(routes.listNodes, { query: {} });
+}
+
+/** The cluster does without it, and without its vote. */
+function hasGone({ nodes, removed }: NodeListDocument, id: string): boolean {
+  return !nodes.some((n) => n.nodeId === id) && !removed.some((n) => n.nodeId === id && n.votes);
 }
 
 function untilDrained(context: CommandContext, id: string): Promise<NodeListDocument> {
@@ -154,7 +158,7 @@ async function until(
 }
 
 function waitingFor(node: NodeDocument | undefined): string {
-  if (node === undefined) return 'gone';
+  if (node === undefined) return 'it is removed; the others need its vote until enough of them are in touch';
   // Of a node that is up, what it leads is among the obstacles.
   const isToldOf = node.status === 'up' || node.leads.length === 0;
   const text = [...(isToldOf ? [] : [`it still leads ${node.leads.join(', ')}`]), ...node.obstacles].join(
@@ -181,8 +185,8 @@ export function listText({ nodes, removed, joinTokens }: NodeListDocument): stri
       ]),
     ),
     table(
-      ['REMOVED NODE', 'AT'],
-      removed.map((node) => [node.nodeId, node.removedAt]),
+      ['REMOVED NODE', 'AT', 'VOTES STILL'],
+      removed.map((node) => [node.nodeId, node.removedAt, yesNo(node.votes)]),
     ),
     table(
       ['JOIN TOKEN', 'UNTIL', 'USED BY'],

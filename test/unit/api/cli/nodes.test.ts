@@ -85,6 +85,32 @@ describe('commands about nodes', () => {
     expect(session.api.cluster.state().audit.at(-1)?.detail).toBe('n1, by admin');
   });
 
+  it('wait until a removed node has no vote any more, and say so where they do not', async () => {
+    const { cluster } = session.api;
+    cluster.voteStill.add('n3');
+    cluster.apply({ type: 'fenceNode', nodeId: 'n3', incarnation: 'n3-first', reason: 'silent' });
+    const soon = await cli(['node', 'remove', 'n3', '--no-wait']);
+    expect(soon).toMatchObject({ code: 0, err: '' });
+    expect(soon.out).toContain('once the others need its vote no more: let it run until then');
+    expect(soon.out).toMatch(/^n3 .* yes$/m);
+    const removed = await cli(
+      ['node', 'remove', 'n3', '--no-wait', '--json'],
+      waiting(() => cluster.voteStill.clear()),
+    );
+    expect((JSON.parse(removed.out) as NodeListDocument).removed).toMatchObject([
+      { nodeId: 'n3', votes: true },
+    ]);
+    const waited = await cli(
+      ['node', 'remove', 'n3'],
+      waiting(() => cluster.voteStill.clear()),
+    );
+    expect(waited.code).toBe(0);
+    expect(waited.err).toContain(
+      'n3: it is removed; the others need its vote until enough of them are in touch',
+    );
+    expect(waited.out).toMatch(/^n3 .* no$/m);
+  });
+
   it('give up waiting where nothing moves', async () => {
     const stuck = await cli(['node', 'drain', 'n1', '--json'], waiting(undefined, 100));
     expect(stuck.code).toBe(1);
