@@ -4,6 +4,9 @@ import type { Process, World } from './world.ts';
 /** Of memory that was given back. */
 const USED_AGAIN = 0xee;
 
+/** Whoever is refused a link dials again after this long at most. */
+const REDIAL_MS = 500;
+
 interface Connection {
   readonly a: Process;
   readonly b: Process;
@@ -36,6 +39,13 @@ export const FAIR_WEATHER: Weather = {
   delayMs: 2,
 };
 
+/** Whom a process has links with; anybody else it refuses. */
+interface Admission {
+  readonly peerIds: ReadonlySet<string>;
+  /** Those that are told that they are members of nothing any more. */
+  readonly leftIds: ReadonlySet<string>;
+}
+
 export interface NetworkCounts {
   refused: number;
   lost: number;
@@ -58,6 +68,10 @@ export class Network {
   swallows: (from: Process, to: Process, message: Uint8Array) => boolean = () => false;
   /** Sees each message as it is sent and as it arrives. */
   onMessage: (what: 'sent' | 'arrived', from: Process, to: Process, message: Uint8Array) => void = () => {};
+  /** Called each time that a process is refused a link by another. */
+  onRefused: (by: Process, refused: Process, hasLeft: boolean) => void = () => {};
+  /** Of processes that have said whom they let in; the others let everybody in. */
+  readonly #admissions = new Map<Process, Admission>();
   /** Whether a node's host tells that no process is there. */
   tellsAbsence = false;
   /** Directed pairs that hear nothing, with the end of it. */
@@ -84,8 +98,37 @@ export class Network {
     return transport;
   }
 
+  /** From now on this process has links with these nodes only. */
+  admit(process: Process, peerIds: ReadonlySet<string>, leftIds: ReadonlySet<string>): void {
+    this.#admissions.set(process, { peerIds, leftIds });
+    for (const connection of this.#connections) {
+      const { a, b } = connection;
+      if ((a === process || b === process) && !this.#letsIn(a, b)) this.#breakUp(connection, true);
+    }
+  }
+
+  /** Either dials the other only if it takes it for a member, and is let in by one that takes it for one. */
+  #letsIn(a: Process, b: Process): boolean {
+    return this.#knows(a, b) && this.#knows(b, a);
+  }
+
+  #knows(self: Process, other: Process): boolean {
+    return this.#admissions.get(self)?.peerIds.has(other.nodeId) ?? true;
+  }
+
+  #refuse(a: Process, b: Process): void {
+    for (const [by, refused] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      if (this.#knows(by, refused) || !this.#knows(refused, by)) continue;
+      this.onRefused(by, refused, this.#admissions.get(by)?.leftIds.has(refused.nodeId) ?? false);
+    }
+  }
+
   detach(process: Process): void {
     this.#transports.delete(process);
+    this.#admissions.delete(process);
     for (const connection of this.#connections) {
       if (connection.a === process || connection.b === process) this.#breakUp(connection, false);
     }
@@ -98,6 +141,11 @@ export class Network {
       const cutUntilMs = this.#cuts.get(pairOf(a.nodeId, b.nodeId)) ?? 0;
       if (cutUntilMs > this.#world.nowMs) {
         this.#world.at(cutUntilMs, () => this.#connectSoon(a, b));
+        return;
+      }
+      if (!this.#letsIn(a, b)) {
+        this.#refuse(a, b);
+        this.#world.after(this.#world.between(50, REDIAL_MS), () => this.#connectSoon(a, b));
         return;
       }
       const connection: Connection = {

@@ -36,6 +36,10 @@ export interface HostContext {
   readonly counters: { add(name: string, by?: number): void };
   attach(process: Process): PeerTransport;
   detach(process: Process): void;
+  /** It has been removed, and ends for good. */
+  leaves?(host: Host): void;
+  /** Whom a process has links with from now on, and who is told that it is out; absent: with all. */
+  peersChanged?(process: Process, peerIds: ReadonlySet<string>, leftIds: ReadonlySet<string>): void;
   /** It has ended, while its guardian goes on. */
   ended(process: Process): void;
   logger(nodeId: string): Logger;
@@ -110,6 +114,10 @@ export class Host implements LedgerNode {
 
   get durable(): RaftView {
     return this.watched.durable;
+  }
+
+  get hasForgotten(): boolean {
+    return this.#setAsideCount > 0;
   }
 
   get appliedIndex(): number {
@@ -192,7 +200,9 @@ export class Host implements LedgerNode {
       ...(this.#context.groupDisks === undefined
         ? {}
         : { groupDisks: this.#context.groupDisks(this), boot: `boot-${this.powerLosses}` }),
-      onRemoved: () => process.enterAfter(world.between(0, 20), () => this.#retire()),
+      onRemoved: () => process.enterAfter(world.between(0, 20), () => this.toldRemoved()),
+      onPeersChange: (peers, leftIds) =>
+        this.#context.peersChanged?.(process, new Set(peers.map((p) => p.nodeId)), leftIds),
       onFenced: () => process.enterAfter(world.between(0, 20), () => this.end('fenced')),
       onFatal: (error) => this.#fatal(process, error),
     });
@@ -278,7 +288,9 @@ export class Host implements LedgerNode {
     process.enterAfter(0, () => this.end('device'));
   }
 
-  #retire(): void {
+  /** It is out of the cluster, and ends. */
+  toldRemoved(): void {
+    this.#context.leaves?.(this);
     this.#context.counters.add('members.retired');
     this.restarts = false;
     this.end('removed');

@@ -10,6 +10,8 @@ export interface LedgerNode {
   readonly raftId: number;
   readonly written: RaftView;
   readonly durable: RaftView;
+  /** Its log was damaged and set aside, so that it knows less than it did. */
+  readonly hasForgotten: boolean;
   /** How far its running process has applied the log. */
   readonly appliedIndex: number;
 }
@@ -120,6 +122,22 @@ export class Ledger {
     this.#fail(
       `leader completeness: ${node.nodeId} leads in term ${term} with a log that ends at ${lastIndex}, and ` +
         `entry ${last.index} of term ${last.term} is committed`,
+    );
+  }
+
+  /**
+   * A node that was removed ends for good. It has no vote any more, and a majority of those who have one knows that, also
+   * after a loss of power: else those that stay could come to count on it again.
+   */
+  leaves({ nodeId, raftId }: LedgerNode): void {
+    if (this.#voters.votes(raftId)) this.#fail(`votes: ${nodeId} leaves the cluster while it has a vote`);
+    const lost = this.#voters.lostVote(raftId);
+    if (lost === undefined) return;
+    const knowing = this.#nodes().filter((n) => n.hasForgotten || n.durable.commit >= lost.index);
+    if (isQuorum(lost.voters, new Set(knowing.map((n) => n.raftId)))) return;
+    this.#fail(
+      `votes: ${nodeId} leaves the cluster, and that it has no vote since ${lost.index} is known for good to ` +
+        `${knowing.map((n) => n.raftId).join(',')} only; the voters are ${describeVoters(lost.voters)}`,
     );
   }
 

@@ -1,6 +1,6 @@
 import { crc32c } from '../../../base/crc32c.ts';
 import { proposalHeader } from '../../../cluster/proposals.ts';
-import type { Entry } from '../../../cluster/raft/index.ts';
+import type { Entry, HardState } from '../../../cluster/raft/index.ts';
 import type { RaftRecord } from '../../../cluster/raft-records.ts';
 
 /** What tells one entry from another at the same place. */
@@ -33,6 +33,8 @@ export function proposalOf(data: Uint8Array): string {
 export class RaftView {
   term = 0;
   vote = 0;
+  /** Up to here it knows what is committed, also after a start. */
+  commit = 0;
   baseIndex = 0;
   /** -1: not known. */
   baseTerm = 0;
@@ -88,9 +90,10 @@ export class RaftView {
     }
   }
 
-  #setHardState({ term, vote }: { readonly term: number; readonly vote: number }): void {
+  #setHardState({ term, vote, commit }: HardState): void {
     this.term = term;
     this.vote = vote;
+    this.commit = Math.max(this.commit, commit);
   }
 
   #begin(index: number, term: number, entries: SeenEntry[]): void {

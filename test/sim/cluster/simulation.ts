@@ -17,6 +17,7 @@ import { Clients } from './clients.ts';
 import { asText, describeMessage } from './describe-message.ts';
 import { makeFirstState } from './first-state.ts';
 import { Host, type HostContext } from './host.ts';
+import { Introductions } from './introductions.ts';
 import { Ledger } from './ledger.ts';
 import { PlacementWatch } from './placement-watch.ts';
 import { Progress } from './progress.ts';
@@ -36,7 +37,6 @@ const SECOND_LIFE_MS = 5_000;
 /** Ids of nodes from here on are new ones. */
 const SECOND_LIFE_NODES = 100;
 const CLIENTS = 4;
-const MEMBERS_ASKED_EVERY_MS = 1_000;
 
 export interface ClusterSimulationOptions extends SimulationOptions {
   /** How many runs of a hundred lose a majority of their nodes for good; default 25. */
@@ -68,7 +68,7 @@ export class Simulation {
   #operations = 0;
   /** By node: what was seen of it last. */
   readonly #seen = new Map<Host, Seen>();
-  readonly #askedMembersAtMs = new Map<Process, number>();
+  readonly #introductions: Introductions;
   #violation: string | undefined;
 
   constructor(options: ClusterSimulationOptions) {
@@ -77,6 +77,11 @@ export class Simulation {
     this.#world = world;
     this.#trace = new Trace(world, options.print);
     this.#network = new Network(world);
+    this.#introductions = new Introductions({
+      ...{ world, network: this.#network },
+      hosts: () => [...this.#hosts, ...this.#bygone],
+    });
+    this.#network.onRefused = (...refusal) => this.#introductions.refused(...refusal);
     const fail = (what: string): void => this.#fail(what);
     const note = this.#trace.note.bind(this.#trace);
     const counters = this.#counters;
@@ -165,7 +170,13 @@ export class Simulation {
       fail: (what: string) => this.#fail(what),
       note: this.#trace.note.bind(this.#trace),
       onDiskOperation: (host: Host, operation: string) => this.#trouble.disk(host, operation),
+      leaves: (host: Host) => {
+        if (!this.#bygone.includes(host)) this.#ledger.leaves(host);
+      },
+      peersChanged: (process: Process, peerIds: ReadonlySet<string>, leftIds: ReadonlySet<string>) =>
+        this.#network.admit(process, peerIds, leftIds),
       started: (host: Host) => {
+        this.#introductions.ask(host);
         if (host.isRushed) this.#clients.rush(host);
       },
       recordWritten: (...seen: Parameters<Ledger['written']>) => {
@@ -190,7 +201,6 @@ export class Simulation {
     this.#clients.start(CLIENTS);
     this.#trouble.start();
     this.#administrator.start();
-    this.#meetStrangers();
     await world.runUntil(SETTLING_MS + troubleMs, look);
     this.#trouble.isOver = true;
     this.#administrator.isOver = true;
@@ -317,7 +327,6 @@ export class Simulation {
   #message(what: 'sent' | 'arrived', from: Process, to: Process, bytes: Uint8Array): void {
     const host = this.#hosts.find((h) => h.process === from);
     this.#trace.note(from.nodeId, what, crc32c(bytes), () => `to ${to.nodeId} ${describeMessage(bytes)}`);
-    if (what === 'arrived') this.#tellMembers(from, to);
     if (what !== 'sent' || host === undefined) return;
     const decoded = decodePeerMessage(bytes);
     if (decoded.kind === 'snapshotChunk') this.#counters.add('seen.snapshot-sent');
@@ -329,37 +338,6 @@ export class Simulation {
     this.#ledger.sent(host, decoded.message);
     this.#trouble.promised(host, decoded.message);
     if (decoded.message.type === 'MsgReadIndex') this.#trouble.asked(host);
-  }
-
-  /** A node that is called by one it does not know asks the others who the members are, as node/member-watch.ts does. */
-  #tellMembers(from: Process, to: Process): void {
-    const host = this.#hosts.find((h) => h.process === to);
-    if (host?.isUp !== true || host.node === undefined) return;
-    const { nodes, removedNodes } = host.node.state();
-    if (Object.hasOwn(nodes, from.nodeId) || Object.hasOwn(removedNodes, from.nodeId)) return;
-    const askedAtMs = this.#askedMembersAtMs.get(to) ?? Number.NEGATIVE_INFINITY;
-    if (this.#world.nowMs - askedAtMs < MEMBERS_ASKED_EVERY_MS) return;
-    this.#askedMembersAtMs.set(to, this.#world.nowMs);
-    // Those of whom it was told otherwise are asked as well: the members it reads of may all be gone.
-    const known = new Set(host.node.peers().map((peer) => peer.nodeId));
-    const others = this.#hosts.filter((h) => h !== host && h.isUp && known.has(h.nodeId));
-    const other = others[this.#world.random.below(Math.max(1, others.length))];
-    const members = Object.values(other?.node?.state().nodes ?? {});
-    if (other === undefined || this.#network.isCut(host.nodeId, other.nodeId)) return;
-    to.enterAfter(this.#world.between(1, 40), () => host.node?.learnMembers(members));
-  }
-
-  /** Members keep trying to have a link with each other, also with one that does not know them (any more). */
-  #meetStrangers(): void {
-    const up = this.#hosts.filter((h) => h.isUp && h.node !== undefined);
-    for (const host of up) {
-      for (const other of up) {
-        const isMember = Object.hasOwn(other.node?.state().nodes ?? {}, host.nodeId);
-        const isCut = this.#network.isCut(other.nodeId, host.nodeId);
-        if (other !== host && isMember && !isCut) this.#tellMembers(other.process, host.process);
-      }
-    }
-    this.#world.after(MEMBERS_ASKED_EVERY_MS, () => this.#meetStrangers());
   }
 
   /** After each event: whoever took part in it is looked at. */

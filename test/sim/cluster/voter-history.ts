@@ -38,6 +38,21 @@ export class VoterHistory {
     this.#steps.push({ index, voters: votersAfter(voters, decodeConfChange(change)) });
   }
 
+  /** Since when the node has had no vote, after it had one, and who has votes now; undefined: it never had one, or has it. */
+  lostVote(raftId: number): { readonly index: number; readonly voters: Voters } | undefined {
+    const last = this.#steps.findLastIndex(({ voters }) => hasVote(voters, raftId));
+    const after = this.#steps[last + 1];
+    const newest = this.#steps.at(-1);
+    if (last < 0 || after === undefined || newest === undefined) return undefined;
+    return { index: after.index, voters: newest.voters };
+  }
+
+  /** As of all that is committed. */
+  votes(raftId: number): boolean {
+    const newest = this.#steps.at(-1);
+    return newest !== undefined && hasVote(newest.voters, raftId);
+  }
+
   /** What a node can have taken for the configuration while it had applied from `low` up to `high`. */
   between(low: number, high: number): Voters[] {
     const from = this.#steps.findLastIndex((step) => step.index <= low);
@@ -58,6 +73,10 @@ function votersAfter({ incoming }: Voters, { transition, changes }: ConfChange):
   }
   const isJoint = transition !== 'auto' || changes.length > 1;
   return { incoming: next, outgoing: isJoint ? incoming : new Set() };
+}
+
+function hasVote({ incoming, outgoing }: Voters, raftId: number): boolean {
+  return incoming.has(raftId) || outgoing.has(raftId);
 }
 
 export function isQuorum({ incoming, outgoing }: Voters, agreeing: ReadonlySet<number>): boolean {

@@ -83,4 +83,43 @@ export const MEMBER_EXHIBITS: readonly Exhibit[] = [
     ],
     seeds: 60,
   },
+  {
+    name: 'a removed node that leaves when its start is refused',
+    story:
+      'It has a vote until the change of members is in force, and those that stay can decide nothing without it.',
+    edits: [
+      {
+        file: 'cluster/cluster-node.ts',
+        sound: '// A vote that it still has it keeps: see #tick.',
+        faulty: "if (code === 'node-removed') this.#removed();",
+      },
+    ],
+    seeds: 60,
+  },
+  {
+    name: 'a vote taken and its owner let go in one step',
+    story:
+      'The leader alone knows that the change is committed. When it fails, the others count on a node that has gone.',
+    edits: [
+      {
+        file: 'cluster/membership-plan.ts',
+        sound: "filter((n) => !isWanted(n) && n !== id).map((n) => change('addLearnerNode', n))",
+        faulty: "filter((n) => !isWanted(n) && n !== id).map((n) => change('removeNode', n))",
+      },
+    ],
+    seeds: 60,
+  },
+  {
+    name: 'a change of members that is forgotten by who has acknowledged what follows it',
+    story: 'After a loss of power the majority that let a node go counts on it again.',
+    edits: [
+      {
+        file: 'cluster/raft-store.ts',
+        sound: 'if (change !== undefined) {',
+        faulty: 'if (change !== undefined && hardState.term === 0) {',
+      },
+    ],
+    seeds: 3,
+    fromSeed: 520021,
+  },
 ];
