@@ -139,6 +139,9 @@ export class LocalServices implements NodeServices {
         ...clusterStatus,
         leader: clusterStatus.leader ?? null,
         refetch: refetch === undefined ? null : { ...refetch, waitingFor: [...refetch.waitingFor] },
+        removedVoters: members
+          .filter((m) => m.role === 'voter' && Object.hasOwn(state.removedNodes, m.nodeId))
+          .map((m) => m.nodeId),
         disk: { ...disk, p50Ms: disk.p50Ms ?? null, p99Ms: disk.p99Ms ?? null },
       },
       nodes: Object.values(state.nodes).map((node) => {

@@ -245,6 +245,8 @@ function startContent(
     counters,
   });
   const update = (state: ReturnType<ClusterNode['state']>): void => {
+    // One that was removed, and votes still, is to hold nothing any more.
+    if (Object.hasOwn(state.removedNodes, directory.config.nodeId)) return;
     replicator.update({
       images: Object.values(state.images).flatMap(({ name, versions }) =>
         versions.map((v) => ({ ...v, name })),

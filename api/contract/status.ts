@@ -35,6 +35,9 @@ const clusterStatusSchema = Type.Object({
   lastIndex: Type.Integer(),
   disk: diskSchema,
   refetch: nullable(refetchSchema, 'null: this node has lost nothing, or has it again'),
+  removedVoters: Type.Array(Type.String(), {
+    description: 'nodes that were removed, and whose votes the others need still, as this node has the log',
+  }),
 });
 
 const memberSchema = Type.Object({

@@ -163,6 +163,7 @@ export const SAMPLE_STATUS: NodeStatusDocument = {
     lastIndex: 7,
     disk: { samples: 3, p50Ms: 0.4, p99Ms: 2.5, underWayMs: 0 },
     refetch: null,
+    removedVoters: [],
   },
   nodes: [
     {

@@ -23,6 +23,7 @@ export function statusText(status: NodeStatusDocument): string {
     head,
     refetchText(status),
     nodeTable(status),
+    removedVotersText(status),
     groupTable(status),
     placementText(status),
     sessionTable(status),
@@ -77,6 +78,12 @@ function nodeTable({ nodes, nodeId }: NodeStatusDocument): string {
       node.lagEntries === null ? '-' : counted(node.lagEntries, 'entry', 'entries'),
     ]),
   );
+}
+
+function removedVotersText({ cluster: { removedVoters } }: NodeStatusDocument): string {
+  if (removedVoters.length === 0) return '';
+  const who = removedVoters.join(', ');
+  return `Removed, but to run on, since the others need their votes until enough of them are in touch: ${who}\n`;
 }
 
 /** What is known on one node of all portal groups. */

@@ -26,6 +26,15 @@ describe('the status of a node that has lost data', () => {
   });
 });
 
+describe('the status of nodes that were removed', () => {
+  it('names those that are to run on', () => {
+    const cluster = { ...SAMPLE_STATUS.cluster, removedVoters: ['n8', 'n9'] };
+    const text = 'until enough of them are in touch: n8, n9\n';
+    expect(statusText({ ...SAMPLE_STATUS, cluster })).toContain(text);
+    expect(statusText(SAMPLE_STATUS)).not.toContain('to run on');
+  });
+});
+
 describe('the status of slow copies of portal groups', () => {
   it('is an alarm where there are any', () => {
     expect(statusText(SAMPLE_STATUS)).toContain(
