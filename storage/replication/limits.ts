@@ -99,10 +99,11 @@ export const TAIL_CACHE_BYTES = 16 * 1024 * 1024;
  */
 export const PIPELINE_BYTES = 4 * 1024 * 1024;
 /**
- * Writes of one turn of the loop that go to the other members ahead of the rest, where these have nothing to do: so all
- * work at the same time, and not one after the other. Half of what an initiator with 32 writes of 4 KiB has in flight.
+ * So many writes of one turn of the loop go to the other members ahead of the rest, where these have nothing to do: so all
+ * work at the same time, and not one after the other. Half of what an initiator with 32 writes has in flight. Writes are
+ * counted, not bytes: of few large ones it is the bytes that take time, and every message more costs all of them some.
  */
-export const AHEAD_BYTES = 64 * 1024;
+export const AHEAD_WRITES = 16;
 /** A LUN with no more than this in flight never waits for those of others. */
 export const FAIR_FLOOR_BYTES = 256 * 1024;
 /** LUNs that wait are let in by turns of so much. */

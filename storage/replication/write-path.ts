@@ -8,7 +8,7 @@ import { type HeldRecord, RecordBatch } from '../lun/record-batch.ts';
 import { RecordMemory } from '../lun/record-memory.ts';
 import type { WriteToBuild } from '../lun/write-records.ts';
 import type { LogView, ReplicaEvent } from './core.ts';
-import { AHEAD_BYTES, TOO_FEW_WAIT_MS } from './limits.ts';
+import { AHEAD_WRITES, TOO_FEW_WAIT_MS } from './limits.ts';
 import type { LogWriter } from './log-writer.ts';
 import { type PendingWrite, PendingWrites } from './pending-writes.ts';
 import { durableEverywhere, isEpochPersisted, type PrimaryState, servingUntilMs } from './primary-state.ts';
@@ -44,7 +44,7 @@ export class WritePath implements LunHost {
   readonly readAt: ReadAt;
   readonly readAtNow?: ReadAtNow | undefined;
   readonly #batch = new RecordBatch(this.memory);
-  #batchBytes = 0;
+  #batchWrites = 0;
   #batchWantsSync = false;
   #isAhead = false;
   /** Rises whenever what waits in #batch has lost its places. */
@@ -142,7 +142,7 @@ export class WritePath implements LunHost {
   }
 
   beforeWrite(): void {
-    if (this.#batchBytes < AHEAD_BYTES || !this.#options.areOthersIdle()) return;
+    if (this.#batchWrites < AHEAD_WRITES || !this.#options.areOthersIdle()) return;
     this.#isAhead = true;
     try {
       this.#sendBatch(this.#era);
@@ -175,7 +175,7 @@ export class WritePath implements LunHost {
   /** Its records are in the batch. */
   #placed(write: PendingWrite): void {
     if (write.forceUnitAccess) this.#batchWantsSync = true;
-    this.#batchBytes += write.lengthBytes;
+    this.#batchWrites++;
     this.#pending.add(write);
   }
 
@@ -190,7 +190,7 @@ export class WritePath implements LunHost {
     if (era !== this.#era || this.#batch.length === 0) return;
     const batch = this.#batch.take();
     const wantsSync = this.#batchWantsSync;
-    this.#batchBytes = 0;
+    this.#batchWrites = 0;
     this.#batchWantsSync = false;
     const { view, step, writer } = this.#options;
     const firstIndex = view.nextIndex;
@@ -250,7 +250,7 @@ export class WritePath implements LunHost {
   #dropBatch(): void {
     this.#era++;
     this.#batch.drop();
-    this.#batchBytes = 0;
+    this.#batchWrites = 0;
     this.#batchWantsSync = false;
   }
 }

@@ -8,6 +8,7 @@ import { loggedControl } from '../../../../storage/lun/log-record.ts';
 import type { LunTable } from '../../../../storage/lun/lun-table.ts';
 import type { LogView, ReplicaEvent } from '../../../../storage/replication/core.ts';
 import type { ReplicationHost } from '../../../../storage/replication/index.ts';
+import { AHEAD_WRITES } from '../../../../storage/replication/limits.ts';
 import type { PrimaryState } from '../../../../storage/replication/primary-state.ts';
 import { WritePath, type WritePathOptions } from '../../../../storage/replication/write-path.ts';
 import { eventually } from '../../../support/real-time.ts';
@@ -92,6 +93,20 @@ describe('writes that arrive in one turn', () => {
     }
   });
 
+  it('stay together where they are few, however large', async () => {
+    const { device, appends } = await disk([FIRST, SECOND]);
+    const blocks = 8 * 4;
+    const before = appends();
+    let ended = 0;
+    for (let i = 0; i < 4; i++) {
+      const begun = device.beginWrite?.(blocks * i, [Buffer.alloc(512 * blocks, i)], NOW, () => ended++);
+      expect(begun).toBe(true);
+    }
+    expect(appends() - before).toBe(0);
+    await eventually('all have ended', () => ended === 4);
+    expect(appends() - before).toBe(1);
+  });
+
   it('stay together where nobody else has to have them', async () => {
     const { meanwhile, inAll } = await writeInOneTurn(await disk([FIRST]), 1);
     expect([meanwhile, inAll]).toEqual([0, 1]);
@@ -152,23 +167,28 @@ describe('what goes ahead while a write is being begun', () => {
   it('ends nothing before it has been, and everything right after', async () => {
     const { path, events } = atOnce();
     const ends: number[] = [];
-    const state = new Uint8Array(70_000);
-    const record = loggedControl({ kind: 'serverState', epoch: 1, lunId: 1, state: state.subarray(0, 1000) });
-    const long = { ...record, payload: state };
-    expect(path.submit([long], false, () => ends.push(1))).toBe(10);
+    const state = new Uint8Array(1000);
+    const record = loggedControl({ kind: 'serverState', epoch: 1, lunId: 1, state });
+    const first = Array.from({ length: AHEAD_WRITES }, (_, i) => i);
+    for (const i of first) {
+      path.beforeWrite();
+      expect(path.submit([record], false, () => ends.push(i))).toBe(10 + i);
+    }
+    expect(events).toEqual([]);
     path.beforeWrite();
-    expect(events).toEqual([{ kind: 'assigned', nextIndex: 11 }]);
+    const nextIndex = 10 + AHEAD_WRITES;
+    expect(events).toEqual([{ kind: 'assigned', nextIndex }]);
     expect(ends).toEqual([]);
-    expect(path.nextIndex).toBe(11);
-    expect(path.submit([record], false, () => ends.push(2))).toBe(11);
+    expect(path.nextIndex).toBe(nextIndex);
+    expect(path.submit([record], false, () => ends.push(AHEAD_WRITES))).toBe(nextIndex);
     path.beforeWrite();
     expect(ends).toEqual([]);
     await Promise.resolve();
     await Promise.resolve();
-    expect(ends).toEqual([1, 2]);
+    expect(ends).toEqual([...first, AHEAD_WRITES]);
     expect(events).toEqual([
-      { kind: 'assigned', nextIndex: 11 },
-      { kind: 'assigned', nextIndex: 12 },
+      { kind: 'assigned', nextIndex },
+      { kind: 'assigned', nextIndex: nextIndex + 1 },
     ]);
   });
 });
