@@ -40,7 +40,9 @@ the back end of tgt that was faster in that workload, with the least and the gre
 
 Reads are made by iscsi-perf (package libiscsi-bin), writes by "qemu-img bench -t none" (qemu-utils with
 qemu-block-extra), one process a client. Random writes go all over the disk in steps of its golden section, since qemu-img has
-no others. Neither prints percentiles: p50 and p99 are those of a client of ours
+no others. Of each small write qemu-img makes two system calls and two segments, which cost it more than some servers spend on it:
+workloads named "bursts" are written by a client of ours that sends many with one call (bench/iscsi/burst-main.ts). The
+foreign ones print no percentiles: p50 and p99 are those of a client of ours
 (bench/iscsi/probe-main.ts, the simulator's initiator) that has one LUN of the same server to itself, with the same size,
 pattern and depth, for half as long. It is slower than they are, on all servers alike.
 

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import type { BurstSettings } from './burst-main.ts';
 import type { Cell } from './cells.ts';
 import type { ProbeSettings } from './probe-main.ts';
 import type { RunningServer } from './servers.ts';
@@ -41,9 +42,9 @@ export async function measureLoad(
   const runs = await Promise.all(
     Array.from({ length: cell.clients }, (_, i) => {
       const url = server.urls[i % server.urls.length] as string;
-      return cell.operation === 'read'
-        ? readWithIscsiPerf(url, cell, seconds, core)
-        : writeWithQemuImg(url, { ...cell, seconds, lunBytes, client: i }, core);
+      if (cell.operation === 'read') return readWithIscsiPerf(url, cell, seconds, core);
+      const write = { ...cell, seconds, lunBytes, client: i };
+      return cell.inBursts ? writeInBursts(url, write, core) : writeWithQemuImg(url, write, core);
     }),
   );
   const elapsedSeconds = (performance.now() - startedMs) / 1000;
@@ -79,18 +80,29 @@ interface WriteRun extends Cell {
   readonly client: number;
 }
 
-async function writeWithQemuImg(url: string, write: WriteRun, core: number | undefined): Promise<ClientRun> {
+/** How many, and where. */
+function planWrites({ sizeBytes, depth, pattern, seconds, lunBytes, clients, client }: WriteRun) {
   const { small, depthOne, bytes } = WRITES_PER_SECOND;
-  const { sizeBytes, depth, seconds, clients, client } = write;
   const perSecond = Math.min(depth === 1 ? depthOne : small, bytes / sizeBytes);
   const operations = Math.ceil((perSecond * seconds) / clients);
-  const slots = Math.floor(write.lunBytes / sizeBytes);
-  const step = write.pattern === 'random' ? scatteringStep(slots) : 1;
-  const offset = Math.floor((slots * client) / clients);
+  const slots = Math.floor(lunBytes / sizeBytes);
+  const step = pattern === 'random' ? scatteringStep(slots) : 1;
+  return { operations, slots, step, firstSlot: Math.floor((slots * client) / clients) };
+}
+
+async function writeInBursts(url: string, write: WriteRun, core: number | undefined): Promise<ClientRun> {
+  const { sizeBytes, depth } = write;
+  const settings: BurstSettings = { url, sizeBytes, depth, ...planWrites(write) };
+  return JSON.parse(await runProgram('burst-main', settings, core)) as ClientRun;
+}
+
+async function writeWithQemuImg(url: string, write: WriteRun, core: number | undefined): Promise<ClientRun> {
+  const { sizeBytes, depth } = write;
+  const { operations, step, firstSlot } = planWrites(write);
   const output = await run(core, [
     ...['qemu-img', 'bench', '-f', 'raw', '-t', 'none', '-w', '-c', String(operations)],
     ...['-d', String(depth), '-s', String(sizeBytes)],
-    ...['-S', String(step * sizeBytes), '-o', String(offset * sizeBytes), url],
+    ...['-S', String(step * sizeBytes), '-o', String(firstSlot * sizeBytes), url],
   ]);
   const completed = Number(/completed in ([\d.]+) seconds/.exec(output)?.[1]);
   if (!(completed > 0)) throw new Error(`qemu-img told no time: ${output.slice(-500)}`);
@@ -128,9 +140,14 @@ export async function warmUp(server: RunningServer): Promise<void> {
 const WHOLE_LUN = { operation: 'read', sizeBytes: 131_072, pattern: 'once', depth: 16, seconds: 60 } as const;
 
 function runProbe(settings: ProbeSettings, core: number | undefined): Promise<string> {
+  return runProgram('probe-main', settings, core);
+}
+
+/** A client of ours, in a process of its own. */
+function runProgram(name: string, settings: object, core: number | undefined): Promise<string> {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  const probe = fileURLToPath(new URL(`./probe-main.${extension}`, import.meta.url));
-  return run(core, [process.execPath, probe, JSON.stringify(settings)]);
+  const program = fileURLToPath(new URL(`./${name}.${extension}`, import.meta.url));
+  return run(core, [process.execPath, program, JSON.stringify(settings)]);
 }
 
 function run(core: number | undefined, command: readonly string[]): Promise<string> {
