@@ -153,6 +153,14 @@ export class ClusterNode implements ClusterView {
     this.#fencing.tick(this.state());
   }
 
+  /**
+   * The directories of these groups have changed since this was called last; see DiskRegistration. Resolves once the cluster
+   * knows, or cannot be told.
+   */
+  async renewLives(groups: readonly string[]): Promise<void> {
+    await this.#disks?.renew(this.state(), groups);
+  }
+
   /** Takes no further part; what is under way ends as unavailable or of unknown outcome. */
   async stop(): Promise<void> {
     this.#stopped = true;

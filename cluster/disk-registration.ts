@@ -1,5 +1,6 @@
 import { describeError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { type DirectoryLifeStore, LifeRegistration } from './life-registration.ts';
 import type { Command, CommandResult } from './state/commands.ts';
 import { MAX_RETIRED_COPIES } from './state/limits.ts';
 import type { ClusterState, DirectoryLife, NodeId, PortalGroupId, RetiredCopy } from './state/model.ts';
@@ -7,17 +8,11 @@ import { LIVES_VERSION, versionOf } from './state/versions.ts';
 import { waitingReason } from './state/waiting.ts';
 
 /** The directories that hold this node's copies of portal groups, by their ids. */
-export interface GroupDisks {
+export interface GroupDisks extends DirectoryLifeStore {
   /** Groups that have a directory here, whatever this node knows of the cluster's present state. */
   present(): Promise<readonly PortalGroupId[]>;
   /** The id of a group's directory, which is made if there is none. */
   identify(group: PortalGroupId): Promise<string>;
-  /**
-   * Begins a life of a group's directory, which is there; called once by each process. Undefined: there is no room for one.
-   */
-  begin(group: PortalGroupId): Promise<DirectoryLife | undefined>;
-  /** The cluster knows the directory by that life. */
-  settle(group: PortalGroupId, life: string): Promise<void>;
   /** Of each group the copies that were put out of the way and tell how far they had been in use, the newest last. */
   retired(): Promise<Readonly<Record<PortalGroupId, readonly RetiredCopy[]>>>;
 }
@@ -36,17 +31,15 @@ export class DiskRegistration {
   readonly #options: DiskRegistrationOptions;
   /** Groups that came while this node ran, and whose directory is being told. */
   readonly #telling = new Set<PortalGroupId>();
-  /** Lives of directories that this process has begun. */
-  readonly #lives = new Map<PortalGroupId, Promise<DirectoryLife | undefined>>();
+  readonly #lives: LifeRegistration;
   /** Directories without room for one. */
   readonly #hasNoLife = new Set<PortalGroupId>();
-  /** Directories that the cluster knows by these lives, as they have been told. */
-  readonly #settled = new Set<PortalGroupId>();
   /** Why each group that nobody can serve waits, as it was said last. */
   readonly #waiting = new Map<PortalGroupId, string>();
 
   constructor(options: DiskRegistrationOptions) {
     this.#options = options;
+    this.#lives = new LifeRegistration(options.groupDisks, options.onFatal);
   }
 
   /**
@@ -64,7 +57,7 @@ export class DiskRegistration {
 
   /** For the registration as well, once all nodes know of lives: those of the directories of these groups. */
   async lives(groups: readonly PortalGroupId[]): Promise<Record<PortalGroupId, DirectoryLife>> {
-    const begun = await Promise.all(groups.map((group) => this.#begin(group)));
+    const begun = await Promise.all(groups.map((group) => this.#lives.current(group)));
     return Object.fromEntries(
       groups.flatMap((group, i): [PortalGroupId, DirectoryLife][] => {
         const life = begun[i];
@@ -73,10 +66,29 @@ export class DiskRegistration {
     );
   }
 
-  #begin(group: PortalGroupId): Promise<DirectoryLife | undefined> {
-    const begun = this.#lives.get(group) ?? this.#options.groupDisks.begin(group);
-    this.#lives.set(group, begun);
-    return begun;
+  /**
+   * Directories have changed: what they were until now is to be told from what they are. Begins other lives of those that are in
+   * sync, and tells the cluster. Resolves once that is done, or has failed: then it may be tried again.
+   */
+  async renew(state: ClusterState, groups: readonly PortalGroupId[]): Promise<void> {
+    await Promise.all(groups.map((group) => this.#renew(state, group)));
+  }
+
+  async #renew(state: ClusterState, group: PortalGroupId): Promise<void> {
+    const { nodeId, incarnation, onFatal } = this.#options;
+    const node = state.nodes[nodeId];
+    const [disk, known] = [node?.disks?.[group], node?.lives?.[group]];
+    const members = state.portalGroups[group]?.inSync ?? [];
+    const isIn = members.some((member) => member.nodeId === nodeId && member.incarnation === incarnation);
+    if (disk === undefined || known === undefined || !isIn || node?.incarnation !== incarnation) return;
+    let life: DirectoryLife | undefined;
+    try {
+      life = await this.#lives.next(group);
+    } catch (error) {
+      onFatal(error);
+      return;
+    }
+    if (life !== undefined && life.life !== known) await this.#propose(group, disk, life);
   }
 
   /** For the registration as well. Undefined: none. */
@@ -94,7 +106,7 @@ export class DiskRegistration {
     if (node?.status !== 'up' || node.incarnation !== incarnation || node.disks === undefined) return;
     const { disks, lives = {} } = node;
     const areLivesKnown = versionOf(state) >= LIVES_VERSION;
-    for (const [id, life] of Object.entries(lives)) this.#settle(id, life);
+    for (const [id, life] of Object.entries(lives)) this.#lives.settle(id, life);
     for (const { id, replicas } of Object.values(state.portalGroups)) {
       const isTold = Object.hasOwn(disks, id) && (!areLivesKnown || Object.hasOwn(lives, id));
       if (!replicas.includes(nodeId) || isTold || this.#telling.has(id) || this.#hasNoLife.has(id)) continue;
@@ -103,29 +115,28 @@ export class DiskRegistration {
     }
   }
 
-  #settle(group: PortalGroupId, life: string): void {
-    if (this.#settled.has(group)) return;
-    this.#settled.add(group);
-    this.#options.groupDisks.settle(group, life).catch(this.#options.onFatal);
-  }
-
   async #tell(group: PortalGroupId, areLivesKnown: boolean): Promise<void> {
-    const { nodeId, incarnation, groupDisks, propose, logger, onFatal } = this.#options;
+    const { groupDisks, onFatal } = this.#options;
     let disk: string;
     let life: DirectoryLife | undefined;
     try {
       disk = await groupDisks.identify(group);
-      if (areLivesKnown) life = await this.#begin(group);
+      if (areLivesKnown) life = await this.#lives.current(group);
       if (areLivesKnown && life === undefined) this.#hasNoLife.add(group);
     } catch (error) {
       onFatal(error);
       return;
     }
+    await this.#propose(group, disk, life);
+  }
+
+  async #propose(group: PortalGroupId, disk: string, life: DirectoryLife | undefined): Promise<void> {
+    const { nodeId, incarnation, propose, logger } = this.#options;
     try {
       const begun = life === undefined ? {} : { life };
       await propose({ type: 'identifyDisk', nodeId, incarnation, group, disk, ...begun });
     } catch (error) {
-      // Told again with the next state.
+      // Told again with the next state, or begun again.
       logger.warn('cluster.disk-not-identified', { group, reason: describeError(error) });
     }
   }

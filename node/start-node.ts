@@ -14,6 +14,7 @@ import { BootPrograms } from './boot-programs.ts';
 import { type BootServers, DEFAULT_PROGRAMS, startBootServers } from './boot-servers.ts';
 import { ClusterBootService } from './boot-service.ts';
 import { JoinDesk } from './join-desk.ts';
+import { LifeRenewal } from './life-renewal.ts';
 import type { NodeContext } from './node-context.ts';
 import { LocalServices } from './node-services.ts';
 import { ContentClient } from './peer/content-client.ts';
@@ -113,8 +114,9 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
   });
   const api = await startApi(context, cluster, services, end);
   const servers = await startBootServers(context, cluster, boot, programs);
+  const renewal = startRenewal(context, cluster, dataPlane);
   log.info('node.started', { address: config.address, ports: config.ports, workers: dataPlane.count });
-  return { stop: () => stopAll({ ...clusterParts, dataPlane, content, api, servers, log }) };
+  return { stop: () => stopAll({ ...clusterParts, dataPlane, renewal, content, api, servers, log }) };
 }
 
 function makePrograms(
@@ -213,6 +215,23 @@ function portalAddresses(genesis: ClusterState, state: ClusterState): string[] {
   return [...new Set(groups.map((group) => group.address))];
 }
 
+function startRenewal(
+  { directory, logger }: NodeContext,
+  cluster: ClusterNode,
+  dataPlane: DataPlaneWorkers,
+): LifeRenewal {
+  const renewal = new LifeRenewal({
+    nodeId: directory.config.nodeId,
+    state: () => cluster.state(),
+    groups: async () => (await dataPlane.status()).groups,
+    renewLives: (groups) => cluster.renewLives(groups),
+    timers: systemTimers,
+    logger: logger('cluster'),
+  });
+  renewal.start();
+  return renewal;
+}
+
 interface ContentParts {
   readonly client: ContentClient;
   readonly replicator: ContentReplicator;
@@ -282,6 +301,7 @@ function startApi(
 
 interface RunningParts extends ClusterParts {
   readonly dataPlane: DataPlaneWorkers;
+  readonly renewal: LifeRenewal;
   readonly content: ContentParts;
   readonly api: ApiServer;
   readonly servers: BootServers;
@@ -311,6 +331,7 @@ async function handOver({
 
 async function stopAll(parts: RunningParts): Promise<void> {
   parts.log.info('node.stopping');
+  await parts.renewal.stop();
   await handOver(parts);
   await parts.servers.close();
   await parts.api.close();

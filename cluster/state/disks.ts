@@ -1,6 +1,6 @@
 import { CLUSTER_RECOVERED, STARTED_FROM, withAudit } from './audit.ts';
 import type { Command, CommandRefusal } from './commands.ts';
-import { withMemberLife } from './lives.ts';
+import { isKnownBy, withLifeOf, withMemberLife } from './lives.ts';
 import type { ClusterState, NodeRecord, PortalGroupRecord } from './model.ts';
 import { lookup } from './names.ts';
 import { unknownNode } from './nodes.ts';
@@ -27,9 +27,10 @@ export function identifyDisk(state: ClusterState, command: OfType<'identifyDisk'
     return refused(state, conflict('other-disk', message, disk, known));
   }
   const knownLife = lookup(node.lives ?? {}, groupId);
-  if (knownLife !== undefined && life !== undefined && life.life !== knownLife) {
-    const message = `node ${nodeId} has the directory of portal group ${groupId} open in another life`;
-    return refused(state, conflict('other-life', message, life.life, knownLife));
+  if (life !== undefined && !isKnownBy(knownLife, [...life.former, life.life])) {
+    // Somebody has exchanged the directory under the process.
+    const message = `what is in the place of the directory of portal group ${groupId} on node ${nodeId} is not what was there`;
+    return refused(state, conflict('other-life', message, life.life, knownLife ?? 'a life told before'));
   }
   const identified: NodeRecord = {
     ...node,
@@ -43,7 +44,8 @@ export function identifyDisk(state: ClusterState, command: OfType<'identifyDisk'
     nodes,
     identified,
   );
-  const next = life === undefined ? founded : withMemberLife(founded, memberOf(identified, founded), life);
+  const member = memberOf(identified, founded);
+  const next = life === undefined ? founded : withLifeOf(withMemberLife(founded, member, life), nodeId, life);
   const isSame = next === state.portalGroups[groupId];
   const portalGroups = isSame ? state.portalGroups : { ...state.portalGroups, [groupId]: next };
   return accepted({ ...state, nodes, portalGroups }, { group: groupId, disk });

@@ -22,6 +22,8 @@ export interface FabricNodeContext {
   logger(nodeId: string): Logger;
   fail(what: string): void;
   images(process: Process): ImageSource;
+  /** Whether processes begin other lives of their directories while they run. */
+  readonly renewsLives: boolean;
   /** Before a process looks at its node's copies. */
   starts(node: FabricNode): void;
   /** The data plane of a process has been set up. */
@@ -118,8 +120,27 @@ export class FabricNode {
     };
     void replication.start();
     this.#context.began(this);
+    if (this.#context.renewsLives) this.#renewLives(process, node, replication, new Map());
     node.subscribe(changed);
     changed(latest);
+  }
+
+  /** As node/life-renewal.ts does, and far more often. */
+  #renewLives(
+    process: Process,
+    node: ClusterNode,
+    replication: ReplicationHost,
+    ends: Map<string, number>,
+  ): void {
+    process.setTimer(this.#context.world.between(300, 1_200), () => {
+      const written = Object.keys(node.state().portalGroups).filter((id) => {
+        const nextIndex = replication.group(id)?.status().nextIndex;
+        const isWritten = nextIndex !== undefined && nextIndex !== ends.get(id);
+        if (isWritten) ends.set(id, nextIndex);
+        return isWritten;
+      });
+      void node.renewLives(written).then(() => this.#renewLives(process, node, replication, ends));
+    });
   }
 
   /** As node/portal/worker-client.ts does. */

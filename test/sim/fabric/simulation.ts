@@ -77,6 +77,7 @@ export class Simulation {
       logger: (nodeId) => this.#logger(nodeId),
       fail: (what) => this.#fail(what),
       images: (process) => this.#rot.images.source(process),
+      renewsLives: options.oldCopies === true,
       starts: (node) => this.#rot.starts(node),
       began: (node) => this.#rot.scrub(node),
       stateChanged: () => {

@@ -30,6 +30,8 @@ function make() {
   const proposals: Command[] = [];
   const retired: Record<string, RetiredCopy[]> = {};
   const begun: string[] = [];
+  /** What another life is called. */
+  const next: { life?: string } = {};
   const settled: string[] = [];
   const registration = new DiskRegistration({
     nodeId: 'n1',
@@ -39,7 +41,8 @@ function make() {
       identify: (group) => Promise.resolve(`disk-of-${group}`),
       begin: (group) => {
         begun.push(group);
-        return Promise.resolve({ life: `life-of-${group}`, former: ['earlier'] });
+        const former = next.life === undefined ? ['earlier'] : ['earlier', `life-of-${group}`];
+        return Promise.resolve({ life: next.life ?? `life-of-${group}`, former });
       },
       settle: (group, life) => {
         settled.push(`${group} ${life}`);
@@ -65,7 +68,7 @@ function make() {
   const know = (stateVersion: number): void => {
     state = { ...state, stateVersion };
   };
-  return { registration, proposals, retired, said, begun, settled, to, know, state: () => state };
+  return { registration, proposals, retired, said, begun, next, settled, to, know, state: () => state };
 }
 
 describe('the registration of disks', () => {
@@ -118,8 +121,31 @@ describe('the registration of disks', () => {
     });
     registration.follow(state());
     registration.follow(state());
+    await new Promise((resolve) => setImmediate(resolve));
     expect(settled).toEqual(['pg2 life-of-pg2']);
     expect(begun).toEqual(['pg1', 'pg2']);
+  });
+
+  it('begins another life where one in sync has changed, and of no others', async () => {
+    const { registration, begun, next, proposals, know, to, state } = make();
+    await registration.renew(state(), ['pg2']);
+    know(LIVES_VERSION);
+    registration.follow(state());
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(begun).toEqual(['pg1', 'pg2']);
+    // Its life is the one that the cluster knows already: the disk is full.
+    proposals.length = 0;
+    await registration.renew(state(), ['pg2', 'gone']);
+    expect(begun).toEqual(['pg1', 'pg2', 'pg2']);
+    expect(proposals).toEqual([]);
+    next.life = 'another-life';
+    await registration.renew(state(), ['pg2']);
+    expect(state().nodes['n1']?.lives).toEqual({ pg2: 'another-life' });
+    const members = state().portalGroups['pg2']?.inSync ?? [];
+    expect(members.find(({ nodeId }) => nodeId === 'n1')?.life).toBe('another-life');
+    to(fence(1, 'a'));
+    await registration.renew(state(), ['pg2']);
+    expect(begun).toHaveLength(4);
   });
 
   it('raises the alarm for a group that nobody can serve, once for each reason', () => {

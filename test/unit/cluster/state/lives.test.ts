@@ -172,8 +172,29 @@ describe('a good directory', () => {
     expect(group(told).inSync.find(({ nodeId }) => nodeId === 'n1')?.life).toBe('1a');
     expect(told.nodes['n1']?.lives).toEqual({ pg1: '1a' });
     expect(refusal(told, tell('1a'))).toBeUndefined();
+    // Somebody has exchanged the directory under the process.
     expect(refusal(told, tell('1b'))).toBe('other-life');
     expect(refusal(told, tell('1a', 'z'))).toBe('other-incarnation');
+  });
+
+  it('may begin another life while its process runs', () => {
+    const tell = (life: string, former: string[]): Command => ({
+      type: 'identifyDisk',
+      nodeId: 'n2',
+      incarnation: 'b',
+      group: 'pg1',
+      disk: 'disk-2',
+      life: { life, former },
+    });
+    let state = applyAll(lastDown(), start(2, 'b', ['2a', '2b']));
+    const { epoch } = group(state);
+    expect(refusal(state, tell('2c', ['2a']))).toBe('other-life');
+    // One before was begun and never told.
+    state = applyAll(state, tell('2d', ['2b', '2c']));
+    expect(group(state)).toMatchObject({ epoch, inSync: [{ life: '2d' }] });
+    // A copy made while the process ran, before that.
+    expect(group(applyAll(state, fence(2, 'b'), start(2, 'c', ['2b', '2e']))).primary).toBeUndefined();
+    expect(group(applyAll(state, fence(2, 'b'), start(2, 'c', ['2d', '2e']))).primary).toBe('n2');
   });
 
   it('is registered only with its life, once all nodes know of these', () => {
