@@ -148,7 +148,7 @@ function endFailed(end: EndProcess, error: unknown): never {
   // What an administrator is to mend: a program too old for this cluster.
   if (error instanceof OperationError)
     return end(EXIT_CODE.refused, 'node.refused', { reason, code: error.code });
-  return end(EXIT_CODE.storage, 'node.failed', { reason });
+  return end(EXIT_CODE.storage, 'node.failed', { cause: 'storage', reason });
 }
 
 function groupDisksOf({ directory, logger }: NodeContext): GroupDisks {
