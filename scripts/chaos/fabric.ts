@@ -1,11 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { NodeStatusDocument } from '../../api/contract/status.ts';
+import { EXIT_CODE } from '../../base/exit-code.ts';
 import { TestCluster } from '../lab/cluster.ts';
+import { allBelow, DiskTrouble, SYNC_CALLS, type Trouble, WRITE_CALLS } from '../lab/disk-trouble.ts';
 import { Lab, SITE_ADDRESS } from '../lab/lab.ts';
-import { kill, succeed, systemEnvironment } from '../lab/process-run.ts';
+import { succeed } from '../lab/process-run.ts';
 import { Clients } from './clients.ts';
 import type { DiskOptions } from './stamped-disk.ts';
 
@@ -16,6 +18,11 @@ const WHOLE_TIMEOUT_MS = 240_000;
 const CLIENTS_PROGRAM = resolve('dist/scripts/chaos/clients-main.js');
 const LANES = 4;
 const MAX_LAST_WORDS = 8;
+/** A node whose disk fails is to end with the next thing that it makes durable, which clients see to. */
+const END_TIMEOUT_MS = 60_000;
+const END_POLL_MS = 10_000;
+/** Its end is told of a moment after strace's. */
+const END_NOTED_MS = 1_000;
 
 export interface FabricOptions {
   readonly nodes: number;
@@ -50,7 +57,9 @@ export class ChaosFabric {
   readonly #options: FabricOptions;
   readonly #addresses: ReadonlyMap<string, string>;
   readonly #mounted: string[] = [];
-  readonly #tracers = new Map<string, ChildProcess>();
+  readonly #troubles = new Map<string, DiskTrouble>();
+  /** Nodes that are to end since their disk fails, and who waits for that. */
+  readonly #failing = new Map<string, () => void>();
   #disks: DiskOptions[] = [];
 
   constructor(options: FabricOptions) {
@@ -119,28 +128,52 @@ export class ChaosFabric {
     }
   }
 
-  /** Makes every sync of a node's take `delayMs` longer, until told otherwise. */
-  slowDisk(node: string, delayMs: number): void {
-    const pid = this.cluster.processId(node);
-    if (pid === undefined) return;
-    const inject = `inject=fsync,fdatasync,pwrite64:delay_enter=${delayMs * 1000}`;
-    const what = ['-f', '-qqq', '-o', '/dev/null', '-e', 'trace=fsync,fdatasync,pwrite64', '-e', inject];
-    const tracer = spawn('strace', [...what, '-p', String(pid)], {
-      stdio: 'ignore',
-      env: systemEnvironment(),
-    });
-    this.#tracers.set(node, tracer);
+  /** Makes all writes and syncs of a node's take `delayMs` longer, until told otherwise. */
+  async slowDisk(node: string, delayMs: number): Promise<void> {
+    const calls = [...SYNC_CALLS, ...WRITE_CALLS];
+    const trouble = await this.#trouble(node, { calls, inject: `delay_enter=${delayMs * 1000}` });
+    if (trouble !== undefined) this.#troubles.set(node, trouble);
   }
 
   async normalDisk(node: string): Promise<void> {
-    const tracer = this.#tracers.get(node);
-    this.#tracers.delete(node);
-    if (tracer !== undefined) await kill(tracer, 'SIGINT');
+    const trouble = this.#troubles.get(node);
+    this.#troubles.delete(node);
+    await trouble?.end();
+  }
+
+  /**
+   * From now on nothing that a node has of its groups can be made durable, until it has ended by that.
+   * @throws Error when it goes on all the same, or says something else of its end
+   */
+  async failSyncs(node: string): Promise<void> {
+    const ended = new Promise<void>((resolve) => this.#failing.set(node, resolve));
+    const deadlineMs = performance.now() + END_TIMEOUT_MS;
+    while (this.#failing.has(node)) {
+      if (performance.now() > deadlineMs) throw new Error(`${node} goes on though its disk fails to sync`);
+      const only = allBelow(join(this.dataOf(node), 'groups'));
+      const trouble = await this.#trouble(node, { calls: SYNC_CALLS, inject: 'error=EIO', only });
+      // It may be fenced meanwhile, and is another process then.
+      await Promise.race([ended, trouble?.over ?? sleep(END_NOTED_MS), sleep(END_POLL_MS)]);
+      await trouble?.end();
+      await Promise.race([ended, sleep(END_NOTED_MS)]);
+    }
+  }
+
+  /** @returns undefined where the node does not run, or ends just now */
+  async #trouble(node: string, what: Trouble): Promise<DiskTrouble | undefined> {
+    const processId = this.cluster.processId(node);
+    if (processId === undefined) return undefined;
+    try {
+      return await DiskTrouble.of(processId, what);
+    } catch (error) {
+      if (this.cluster.processId(node) === processId) throw error;
+      return undefined;
+    }
   }
 
   /** Ends all nodes and copies their logs, and their data if wanted, into the folder. */
   async keepEvidence(folder: string, withData: boolean): Promise<void> {
-    for (const node of this.#tracers.keys()) await this.normalDisk(node);
+    for (const node of this.#troubles.keys()) await this.normalDisk(node);
     await this.cluster.stop();
     mkdirSync(folder, { recursive: true });
     for (const node of this.nodeIds) {
@@ -150,7 +183,7 @@ export class ChaosFabric {
   }
 
   async remove(): Promise<void> {
-    for (const node of this.#tracers.keys()) await this.normalDisk(node);
+    for (const node of this.#troubles.keys()) await this.normalDisk(node);
     await this.cluster.stop();
     this.lab.remove();
     for (const path of this.#mounted.splice(0)) succeed('umount', [path]);
@@ -168,6 +201,12 @@ export class ChaosFabric {
   }
 
   #ended(node: string, code: number | null): void {
+    const failing = this.#failing.get(node);
+    if (failing !== undefined && code === EXIT_CODE.storage) {
+      this.#failing.delete(node);
+      failing();
+      return;
+    }
     this.unexpectedEnds.push(`${node} ended with ${code}`);
     if (this.lastWords.length < MAX_LAST_WORDS) this.lastWords.push(this.cluster.logTail(node));
     this.cluster.startNode(node);

@@ -88,7 +88,7 @@ export const FAULTS: readonly Fault[] = [
     kind: 'slow disk',
     weight: 1,
     inflict: async (fabric, node) => {
-      fabric.slowDisk(node, SLOW_BY_MS);
+      await fabric.slowDisk(node, SLOW_BY_MS);
       await sleep(SLOW_MS);
       await fabric.normalDisk(node);
     },
@@ -101,6 +101,17 @@ export const FAULTS: readonly Fault[] = [
       fill(filler);
       await sleep(FULL_MS);
       rmSync(filler);
+    },
+  },
+  {
+    kind: 'failing sync',
+    weight: 1,
+    destroys: true,
+    inflict: async (fabric, node) => {
+      await fabric.failSyncs(node);
+      // It is given another disk: what was on that one is not to be trusted.
+      rmSync(join(fabric.dataOf(node), 'groups'), { recursive: true, force: true });
+      fabric.cluster.startNode(node);
     },
   },
   {
