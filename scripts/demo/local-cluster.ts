@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream, existsSync } from 'node:fs';
+import { createWriteStream, existsSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { join } from 'node:path';
@@ -22,6 +22,8 @@ export interface LocalClusterOptions {
   readonly portalCount: number;
   /** Data-plane workers of each node. Default 1. */
   readonly workers?: number;
+  /** Nodes are started by `bootfabric start`, which decides itself whether they are started again. Default: not so. */
+  readonly supervised?: boolean;
   /** First three octets of all addresses, in 127.0.0.0/8, as "127.80.3". */
   readonly network: string;
 }
@@ -120,10 +122,9 @@ export class LocalCluster {
 
   /** Starts a node's process, and again when it is fenced, as a service manager would. Its log goes to a file. */
   start(nodeId: string): void {
-    const data = this.nodeDirectory(nodeId);
-    const child = spawn(process.execPath, ['--enable-source-maps', NODE, 'start', '--data', data], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const program = this.#options.supervised === true ? [CLI] : ['--enable-source-maps', NODE];
+    const args = [...program, 'start', '--data', this.nodeDirectory(nodeId)];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     const log = createWriteStream(this.logFile(nodeId), { flags: 'a' });
     child.stdout?.pipe(log, { end: false });
     child.stderr?.pipe(log, { end: false });
@@ -135,23 +136,31 @@ export class LocalCluster {
     this.#processes.set(nodeId, child);
   }
 
+  /** Of the node itself, also where another process looks after it. */
   processId(nodeId: string): number | undefined {
     const child = this.#processes.get(nodeId);
-    return child?.exitCode === null && child.signalCode === null ? child.pid : undefined;
+    const isRunning = child?.exitCode === null && child.signalCode === null;
+    if (!isRunning || child.pid === undefined || this.#options.supervised !== true) {
+      return isRunning ? child?.pid : undefined;
+    }
+    return childOf(child.pid);
   }
 
   /** Kills a node's process at once, as a crash would; resolves when it is gone. */
   async kill(nodeId: string, signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
     const child = this.#processes.get(nodeId);
-    if (child === undefined || this.processId(nodeId) === undefined) return;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-    child.kill(signal);
+    this.signal(nodeId, signal);
     await gone;
   }
 
   /** Sends a signal without waiting, as SIGSTOP and SIGCONT want. */
   signal(nodeId: string, signal: NodeJS.Signals): void {
+    const supervisedId = this.#options.supervised === true ? this.processId(nodeId) : undefined;
     this.#processes.get(nodeId)?.kill(signal);
+    // It cannot pass that one on, nor start the node again.
+    if (signal === 'SIGKILL' && supervisedId !== undefined) process.kill(supervisedId, signal);
   }
 
   /** Ends every node this object started. */
@@ -273,5 +282,16 @@ export class LocalCluster {
       child.on('error', reject);
       child.on('close', (status) => resolve({ status: status ?? 1, stdout, stderr }));
     });
+  }
+}
+
+/** The one process that another has started, where it has. */
+function childOf(processId: number): number | undefined {
+  try {
+    const [first = ''] = readFileSync(`/proc/${processId}/task/${processId}/children`, 'utf8').split(' ');
+    return first === '' ? undefined : Number(first);
+  } catch {
+    // It has ended meanwhile.
+    return undefined;
   }
 }

@@ -17,7 +17,7 @@ const SECOND_PORTS = { replication: 7500, iscsi: 7501 };
 const TAKEOVER_TIMEOUT_MS = 90_000;
 const BLOCK = 512;
 
-const shared = clusterForFile('127.200.47', undefined, WORKERS);
+const shared = clusterForFile('127.200.47', undefined, { workers: WORKERS });
 const initiators: Initiator[] = [];
 
 interface Disk {

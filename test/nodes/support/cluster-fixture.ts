@@ -10,7 +10,7 @@ import { parseIpv4 } from '../../../base/ipv4.ts';
 import { parseMacAddress } from '../../../base/mac-address.ts';
 import { SeededRandom } from '../../../base/random.ts';
 import { writeDemoImage } from '../../../scripts/demo/demo-image.ts';
-import { LOCAL_PORTS, LocalCluster } from '../../../scripts/demo/local-cluster.ts';
+import { LOCAL_PORTS, LocalCluster, type LocalClusterOptions } from '../../../scripts/demo/local-cluster.ts';
 import type { BootTarget } from '../../../scripts/simulator/boot-script.ts';
 import { connectInitiator, type Initiator } from '../../../scripts/simulator/iscsi-initiator.ts';
 import { networkBoot } from '../../../scripts/simulator/network-boot.ts';
@@ -24,6 +24,7 @@ export const FILLED_BLOCKS = 64;
 const START_TIMEOUT_MS = 90_000;
 const API_TIMEOUT_MS = 10_000;
 const STAND_IN_BYTES = 40_000;
+const NOTHING_DONE = /"code":"(no-leader|unreachable)"/;
 
 export interface AdminProfile {
   readonly token: string;
@@ -37,6 +38,7 @@ export interface ApiAnswer {
 }
 
 export type Prepare = (cluster: LocalCluster) => Promise<void>;
+export type FixtureOptions = Pick<LocalClusterOptions, 'workers' | 'supervised'>;
 
 /** Three node processes shared by the tests of one file, with an image "base" and boot programs. */
 export class ClusterFixture {
@@ -53,11 +55,14 @@ export class ClusterFixture {
 
   /**
    * @param prepare what comes between making the cluster's files and starting its nodes
-   * @param workers data-plane workers of each node
    */
-  static async start(network: string, prepare?: Prepare, workers = 1): Promise<ClusterFixture> {
+  static async start(
+    network: string,
+    prepare?: Prepare,
+    options: FixtureOptions = {},
+  ): Promise<ClusterFixture> {
     const directory = await mkdtemp(join(tmpdir(), 'bootfabric-nodes-'));
-    const cluster = new LocalCluster({ directory, nodeIds: NODE_IDS, portalCount: 3, network, workers });
+    const cluster = new LocalCluster({ directory, nodeIds: NODE_IDS, portalCount: 3, network, ...options });
     try {
       await cluster.init();
       await prepare?.(cluster);
@@ -94,6 +99,19 @@ export class ClusterFixture {
   async stop(): Promise<void> {
     await this.cluster.stop();
     await rm(this.directory, { recursive: true, force: true });
+  }
+
+  /** An administrator's command, tried again where nothing was done, as while a leader is elected. */
+  async insist(args: readonly string[], withinMs = 20_000): Promise<unknown> {
+    const deadlineMs = performance.now() + withinMs;
+    for (;;) {
+      try {
+        return await this.cluster.cliJson(args);
+      } catch (error) {
+        if (!NOTHING_DONE.test(String(error)) || performance.now() > deadlineMs) throw error;
+        await sleep(200);
+      }
+    }
   }
 
   async addClient(name: string, mac: string, ...more: string[]): Promise<ClientDocument> {
@@ -211,10 +229,14 @@ export class ClusterFixture {
 }
 
 /** Starts one cluster for all tests of a file. @param network three octets that no other file uses */
-export function clusterForFile(network: string, prepare?: Prepare, workers?: number): () => ClusterFixture {
+export function clusterForFile(
+  network: string,
+  prepare?: Prepare,
+  options?: FixtureOptions,
+): () => ClusterFixture {
   let fixture: ClusterFixture | undefined;
   beforeAll(async () => {
-    fixture = await ClusterFixture.start(network, prepare, workers);
+    fixture = await ClusterFixture.start(network, prepare, options);
   }, START_TIMEOUT_MS);
   afterAll(async () => {
     await fixture?.stop();
