@@ -57,7 +57,7 @@ export const DEFAULT_LEASE_MS = 800;
 export const LEASE_LAPSED_MS = 500;
 /**
  * A lapsed lease may come back for this long. Until then reads and acknowledgements wait for it, and sessions are kept; then
- * the ones are refused and the others ended, together (docs/adr/0027). Longer than a takeover takes from the lapse on, so that
+ * the ones are refused and the others ended, together (docs/adr/0029). Longer than a takeover takes from the lapse on, so that
  * initiators are not sent to where nobody is; short of what any of them takes for a failure.
  */
 export const LEASE_WAIT_MS = 1_500;
