@@ -1,8 +1,9 @@
 import type { AddedBootFileDocument, RemovedBootFileDocument } from './contract/boot-files.ts';
 import type { CopyReadingDocument } from './contract/group-start.ts';
+import type { RemovedImageVersionDocument } from './contract/images.ts';
 import type { JoinAnswerDocument, JoinRequestDocument } from './contract/join.ts';
 import type { LunDocument } from './contract/luns.ts';
-import type { BeginBootDocument } from './contract/peer-content.ts';
+import type { BeginBootDocument, ImageUseDocument } from './contract/peer-content.ts';
 import type { IntegrityDocument, NodeStatusDocument } from './contract/status.ts';
 
 /** What the API needs of its node besides the cluster's view (cluster/ports.ts). */
@@ -13,6 +14,13 @@ export interface NodeServices {
    * @throws OperationError
    */
   importImage(request: ImportRequest): Promise<{ readonly image: string; readonly version: number }>;
+  /**
+   * Takes a version out of an image; its files go later.
+   * @param by whose word it is. @throws OperationError naming who uses it, or why that cannot be known
+   */
+  removeImageVersion(image: string, version: number, by: string): Promise<RemovedImageVersionDocument>;
+  /** Which disks that this node serves are over a version of an image. */
+  imageUse(image: string, version: number): Promise<ImageUseDocument>;
   /** Stores a boot file here and tells the cluster of it. @throws OperationError */
   addBootFile(name: string, bytes: Uint8Array): Promise<AddedBootFileDocument>;
   /** @param by whose word it is. @throws OperationError when there is none, or machines could not boot without it */

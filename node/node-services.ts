@@ -1,6 +1,8 @@
 import type { RemovedBootFileDocument } from '../api/contract/boot-files.ts';
 import type { CopyReadingDocument } from '../api/contract/group-start.ts';
+import type { RemovedImageVersionDocument } from '../api/contract/images.ts';
 import type { LunDocument } from '../api/contract/luns.ts';
+import type { ImageUseDocument } from '../api/contract/peer-content.ts';
 import type { IntegrityDocument, NodeStatusDocument } from '../api/contract/status.ts';
 import type { HeldContent, ImportRequest, MembershipServices, NodeServices } from '../api/ports.ts';
 import { propose } from '../api/serve-route.ts';
@@ -13,11 +15,18 @@ import type { ClusterState, PortalGroupRecord } from '../cluster/state/model.ts'
 import { placementReport } from '../cluster/state/placement-report.ts';
 import { waitingReason } from '../cluster/state/waiting.ts';
 import type { BootFileStore } from '../storage/image/boot-file-store.ts';
+import type { ImageVersionRef } from '../storage/image/image-source.ts';
 import type { ImageStore } from '../storage/image/image-store.ts';
 import type { BootPrograms } from './boot-programs.ts';
+import { removeImageVersion } from './image-removal.ts';
 import { sumOf } from './portal/data-plane-workers.ts';
 import type { IntegrityStatus } from './portal/integrity.ts';
-import type { BeginBootAnswer, DataPlaneStatus, PortalGroupStatus } from './portal/worker-protocol.ts';
+import type {
+  BeginBootAnswer,
+  DataPlaneStatus,
+  ImageUse,
+  PortalGroupStatus,
+} from './portal/worker-protocol.ts';
 
 export interface NodeServicesOptions {
   readonly incarnation: string;
@@ -32,10 +41,13 @@ export interface NodeServicesOptions {
     status(): Promise<DataPlaneStatus>;
     beginBoot(client: string): Promise<BeginBootAnswer>;
     readCopy(group: string): Promise<CopyReadingDocument>;
+    imageUse(image: ImageVersionRef): Promise<readonly ImageUse[]>;
     scrub(): Promise<IntegrityStatus>;
   };
   /** Asks another node what its copy of a portal group lacks. */
   readonly readCopyOf: (nodeId: string, group: string) => Promise<CopyReadingDocument>;
+  /** Asks another node which disks that it serves are over an image version. */
+  readonly imageUseOf: (nodeId: string, image: ImageVersionRef) => Promise<readonly ImageUse[]>;
   readonly membership: MembershipServices;
   readonly clock: Clock;
   readonly counters: CounterSet;
@@ -81,6 +93,19 @@ export class LocalServices implements NodeServices {
     }
     await images.commitImport(imported.token, version);
     return { image: name, version };
+  }
+
+  removeImageVersion(name: string, version: number, by: string): Promise<RemovedImageVersionDocument> {
+    const { cluster, clock, dataPlane, imageUseOf } = this.#options;
+    const useHere = (image: ImageVersionRef): Promise<readonly ImageUse[]> => dataPlane.imageUse(image);
+    return removeImageVersion({ cluster, clock, useHere, useElsewhere: imageUseOf }, { name, version }, by);
+  }
+
+  async imageUse(name: string, version: number): Promise<ImageUseDocument> {
+    // Whoever asks has seen in the configuration that no new disk would be over it: so must those that make disks.
+    await this.#options.cluster.linearizableState();
+    const uses = await this.#options.dataPlane.imageUse({ name, version });
+    return { groups: uses.map(({ group, lunIds }) => ({ group, lunIds: [...lunIds] })) };
   }
 
   async addBootFile(name: string, bytes: Uint8Array): ReturnType<NodeServices['addBootFile']> {

@@ -5,6 +5,7 @@ import { OperationError } from '../base/errors.ts';
 import { EXIT_CODE } from '../base/exit-code.ts';
 import type { Logger } from '../base/logger.ts';
 import { ClusterNode } from '../cluster/cluster-node.ts';
+import { isRemoved } from '../cluster/state/image-removal.ts';
 import type { ClusterState } from '../cluster/state/model.ts';
 import { BootFileStore } from '../storage/image/boot-file-store.ts';
 import { ContentReplicator } from '../storage/image/content-replicator.ts';
@@ -94,6 +95,7 @@ export async function startNode(options: StartOptions): Promise<RunningNode> {
     neededPrograms: DEFAULT_PROGRAMS,
     dataPlane,
     readCopyOf: (nodeId, group) => client.readCopy(nodeId, group),
+    imageUseOf: async (nodeId, image) => (await client.imageUse(nodeId, image)).groups,
     membership: new JoinDesk({
       cluster,
       directory,
@@ -271,6 +273,7 @@ function startContent(
         versions.map((v) => ({ ...v, name })),
       ),
       bootFiles: Object.values(state.bootFiles),
+      isRemoved: (ref) => isRemoved(state, ref),
     });
   };
   update(cluster.state());

@@ -120,7 +120,7 @@ function macOption(): Option {
     .makeOptionMandatory();
 }
 
-function parseVersion(text: string): number {
+export function parseVersion(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('A version is a whole number from 1 on.');
   return Number(text);
 }

@@ -2,11 +2,11 @@ import { type Command, CommanderError } from 'commander';
 import { errorDocument, errorText } from '../../base/error-text.ts';
 import { OperationError } from '../../base/errors.ts';
 import type { CliIo } from './cli-io.ts';
-import { clientCommands } from './client-program.ts';
+import { clientCommands, parseVersion } from './client-program.ts';
 import { type CommandContext, type GlobalOptions, makeContext } from './command-context.ts';
 import { addBootFile, listBootFiles, removeBootFile } from './commands/boot-files.ts';
 import { type StartFromOptions, startGroupFrom } from './commands/group-start.ts';
-import { importImage, listImages } from './commands/images.ts';
+import { importImage, listImages, removeImage } from './commands/images.ts';
 import { listLuns } from './commands/luns.ts';
 import { startScrub } from './commands/scrub.ts';
 import { showStatus } from './commands/status.ts';
@@ -145,6 +145,12 @@ function imageCommands(program: Command, asking: Asking): void {
     .command('list')
     .description('all images and versions')
     .action(asking((context) => listImages(context)));
+  image
+    .command('remove')
+    .description('remove a version that no client boots and no disk is over; its number is not given again')
+    .argument('<name>', 'name of the image')
+    .argument('<version>', 'number of the version', parseVersion)
+    .action(asking((context, name: string, version: number) => removeImage(context, name, version)));
 }
 
 function bootFileCommands(program: Command, asking: Asking): void {

@@ -40,6 +40,12 @@ export const importQuerySchema = Type.Object(
   { additionalProperties: false },
 );
 
+export const removedImageVersionSchema = Type.Object(
+  { image: Type.String(), version: Type.Integer() },
+  { description: 'the version that is no more; nodes remove its files by and by' },
+);
+export type RemovedImageVersionDocument = Static<typeof removedImageVersionSchema>;
+
 export const importedSchema = Type.Object(
   { image: Type.String(), version: Type.Integer() },
   { description: 'the version made; the one that exists when the newest has the same content' },

@@ -35,12 +35,27 @@ export const peerRoutes = {
   members: { path: `${PEER_PREFIX}/members` },
   /** GET: what this node's copy of a portal group lacks, as far as that is known; see contract/group-start.ts. */
   copy: { path: `${PEER_PREFIX}/portal-groups/:id/copy`, params: Type.Object({ id: nameSchema }) },
+  /** GET: which disks that this node serves are over a version of an image. */
+  imageUse: {
+    path: `${PEER_PREFIX}/images/:name/versions/:version/use`,
+    params: Type.Object({ name: nameSchema, version: versionSchema }),
+  },
   /** POST: a client is about to boot, and its disk is to be made ready by the node that serves it. */
   beginBoot: {
     path: `${PEER_PREFIX}/clients/:name/begin-boot`,
     params: Type.Object({ name: nameSchema }),
   },
 } as const;
+
+export const imageUseSchema = Type.Object({
+  groups: Type.Array(
+    Type.Object(
+      { group: Type.String(), lunIds: Type.Array(Type.Integer()) },
+      { description: 'one it serves' },
+    ),
+  ),
+});
+export type ImageUseDocument = Static<typeof imageUseSchema>;
 
 export const beginBootAnswerSchema = Type.Union([
   Type.Object({ kind: Type.Literal('ready') }),

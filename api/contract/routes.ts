@@ -24,6 +24,7 @@ import {
   imageVersionSchema,
   importedSchema,
   importQuerySchema,
+  removedImageVersionSchema,
 } from './images.ts';
 import { API_PREFIX } from './limits.ts';
 import { lunListSchema } from './luns.ts';
@@ -119,6 +120,14 @@ export const routes = {
     body: 'bytes',
     status: 201,
     response: importedSchema,
+  }),
+  removeImageVersion: define({
+    method: 'DELETE',
+    path: '/images/:name/versions/:version',
+    summary: 'Remove a version of an image that no client boots and no disk is over',
+    params: imageVersionParamsSchema,
+    status: 200,
+    response: removedImageVersionSchema,
   }),
   listClients: define({
     method: 'GET',

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ApiError } from '../api-error.ts';
+import { checkToken } from '../authentication.ts';
 import { routes } from '../contract/routes.ts';
 import { findImageVersion, imageVersionDocument } from '../documents.ts';
 import { IDLE_TIMEOUT_MS, IMPORT_IDLE_TIMEOUT_MS, MAX_IMPORTS } from '../limits.ts';
@@ -23,6 +24,11 @@ export function imageRoutes(app: FastifyInstance, context: ApiContext): void {
     const state = await readState(cluster, query);
     const { image, version } = findImageVersion(state, params.name, params.version);
     return imageVersionDocument(state, image, version);
+  });
+
+  serveRoute(app, routes.removeImageVersion, async ({ params, http }) => {
+    const by = checkToken(http.headers.authorization, cluster.state().tokens).id;
+    return context.services.removeImageVersion(params.name, params.version, by);
   });
 
   let importing = 0;

@@ -20,6 +20,11 @@ export function peerContentRoutes(app: FastifyInstance, { cluster, services }: A
   app.get(copy.path, { schema: { params: copy.params, hide: true } }, (request) =>
     services.readCopy(cluster.nodeId, (request.params as Static<typeof copy.params>).id),
   );
+  const { imageUse } = peerRoutes;
+  app.get(imageUse.path, { schema: { params: imageUse.params, hide: true } }, (request) => {
+    const { name, version } = request.params as Static<typeof imageUse.params>;
+    return services.imageUse(name, version);
+  });
   const { path, params } = peerRoutes.beginBoot;
   app.post(path, { schema: { params, hide: true } }, (request) =>
     services.beginBoot((request.params as Static<typeof params>).name),

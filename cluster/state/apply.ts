@@ -4,6 +4,7 @@ import { checkShape } from './command-shape.ts';
 import type { Command } from './commands.ts';
 import { changeContents } from './contents.ts';
 import { identifyDisk, startGroupFrom } from './disks.ts';
+import { removeImageVersion } from './image-removal.ts';
 import {
   addNode,
   createJoinToken,
@@ -26,7 +27,7 @@ export type { Outcome } from './outcome.ts';
  * Applies one command: a pure function of its two arguments, the same on every node. It never throws on
  * any command; one that does not fit is refused, and the state returned is then the very object given.
  * Accepted commands answer with: registerNode, fenceNode {nodeId, incarnation}; shrinkInSync, expandInSync
- * {group, epoch}; addImageVersion, imageHeld {image, version}; addClient, removeClient, setClientChap,
+ * {group, epoch}; addImageVersion, imageHeld, removeImageVersion {image, version}; addClient, removeClient, setClientChap,
  * settleClientChap, setClientSources, setClientMultipath the ClientRecord;
  * addBootFile, bootFileHeld {name, sha256}; removeBootFile {name}; createJoinToken {id, expiresAtMs}; revokeJoinToken {id}; addNode
  * {nodeId, raftId}; drainNode, undrainNode, removeNode {nodeId}; replaceNode {nodeId, replacement}; moveGroup,
@@ -56,6 +57,8 @@ export function apply(state: ClusterState, command: Command): Outcome {
       return changeContents(state, command);
     case 'addClient':
       return addClient(state, command);
+    case 'removeImageVersion':
+      return removeImageVersion(state, command);
     case 'removeClient':
       return removeClient(state, command);
     case 'setClientChap':

@@ -160,9 +160,9 @@ function findVersion(state: ClusterState, command: AddClient): Found<ImageVersio
     refusal: {
       kind: 'not-found',
       code: 'unknown-image-version',
-      message: `image ${image.name} has no version ${command.imageVersion}`,
-      got: command.imageVersion,
-      accepted: image.versions.map((v) => v.version).join(', '),
+      message: `image ${image.name} has no version ${command.imageVersion ?? 'any more'}`,
+      got: command.imageVersion ?? image.name,
+      accepted: image.versions.map((v) => v.version).join(', ') || 'an image that has a version',
     },
   };
 }

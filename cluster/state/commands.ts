@@ -83,6 +83,18 @@ export type Command =
       readonly holder: NodeId;
       readonly atMs: number;
     }
+  /** Of version 11. */
+  | {
+      readonly type: 'removeImageVersion';
+      readonly image: string;
+      readonly version: number;
+      /** As it was when those that serve disks were asked whether one is over it: no disk had this number or a higher one. */
+      readonly nextLunId: number;
+      /** The nodes that there were then. */
+      readonly nodes: readonly NodeId[];
+      readonly atMs: number;
+      readonly by: string;
+    }
   | { readonly type: 'imageHeld'; readonly image: string; readonly version: number; readonly holder: NodeId }
   | {
       readonly type: 'addClient';

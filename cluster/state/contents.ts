@@ -1,5 +1,6 @@
 import { withAudit } from './audit.ts';
 import type { Command, CommandRefusal } from './commands.ts';
+import { newestNumber } from './image-removal.ts';
 import {
   MAX_BOOT_FILES,
   MAX_CHUNK_BYTES,
@@ -64,14 +65,14 @@ function addImageVersion(
   const full = checkImageCount(state, image);
   if (full !== undefined) return refused(state, full);
   const version: ImageVersionRecord = {
-    version: (newest?.version ?? 0) + 1,
+    version: newestNumber(image) + 1,
     sizeBytes: command.sizeBytes,
     chunkSizeBytes: command.chunkSizeBytes,
     manifestSha256: command.manifestSha256,
     holders: [command.holder],
     createdAtMs: command.atMs,
   };
-  const record: ImageRecord = { name: image.name, versions: [...image.versions, version] };
+  const record: ImageRecord = { ...image, versions: [...image.versions, version] };
   return accepted(withImage(state, record), { image: image.name, version: version.version });
 }
 
@@ -98,7 +99,7 @@ function checkImageSize(sizeBytes: number, chunkSizeBytes: number): CommandRefus
 }
 
 function checkImageCount(state: ClusterState, image: ImageRecord): CommandRefusal | undefined {
-  const isNew = image.versions.length === 0;
+  const isNew = newestNumber(image) === 0;
   if (isNew && Object.keys(state.images).length >= MAX_IMAGES) {
     return {
       kind: 'conflict',

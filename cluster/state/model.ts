@@ -151,7 +151,10 @@ export interface WorkerEndpoints {
 
 export interface ImageRecord {
   readonly name: string;
+  /** By number. None once all have been removed. */
   readonly versions: readonly ImageVersionRecord[];
+  /** Once a version has been removed: the highest number that any had by then. Since version 11 of the configuration. */
+  readonly lastVersion?: number;
 }
 
 export interface ImageVersionRecord {

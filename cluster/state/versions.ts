@@ -64,10 +64,14 @@ export const PACE_VERSION = 9;
 /** The tenth remembers where nodes that were removed are, as they may have votes still. */
 export const REMOVED_ENDPOINTS_VERSION = 10;
 
+/** The eleventh brought the removal of image versions. */
+export const REMOVAL_VERSION = 11;
+
 /** Those of this program. */
 export const STATE_VERSIONS: StateVersions = {
-  newest: REMOVED_ENDPOINTS_VERSION,
+  newest: REMOVAL_VERSION,
   neededBy: (command) => {
+    if (command.type === 'removeImageVersion') return REMOVAL_VERSION;
     if (command.type === 'setCluster' && command.catchUpBytesPerSecond !== undefined) return PACE_VERSION;
     const isOfLives =
       (command.type === 'registerNode' && command.lives !== undefined) ||

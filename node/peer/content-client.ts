@@ -6,11 +6,14 @@ import {
   type BeginBootDocument,
   beginBootAnswerSchema,
   fillPath,
+  type ImageUseDocument,
+  imageUseSchema,
   peerRoutes,
 } from '../../api/contract/peer-content.ts';
 import { describeError, OperationError } from '../../base/errors.ts';
 import { findSchemaFault } from '../../base/schema-check.ts';
 import type { NodeId } from '../../cluster/state/model.ts';
+import type { ImageVersionRef } from '../../storage/image/image-source.ts';
 import {
   BEGIN_BOOT_TIMEOUT_MS,
   BOOT_CONNECTIONS_PER_NODE,
@@ -22,6 +25,7 @@ import {
   MAX_CHUNK_BYTES,
   MAX_COPY_REPORT_BYTES,
   MAX_DOCUMENT_BYTES,
+  MAX_IMAGE_USE_BYTES,
   MAX_MANIFEST_BYTES,
 } from './content-limits.ts';
 
@@ -115,6 +119,15 @@ export class ContentClient {
     const document = parseJson(Buffer.from(bytes).toString('utf8'));
     if (findSchemaFault(copyReadingSchema, document) === undefined) return document as CopyReadingDocument;
     throw unavailable(`node ${of} gave an answer that does not fit`, document, 'what its copy lacks');
+  }
+
+  /** Which disks that a node serves are over a version of an image. @throws OperationError kind "unavailable" */
+  async imageUse(of: NodeId, image: ImageVersionRef): Promise<ImageUseDocument> {
+    const path = fillPath(peerRoutes.imageUse.path, { ...image });
+    const bytes = await this.#fetch(of, path, MAX_IMAGE_USE_BYTES);
+    const document = parseJson(Buffer.from(bytes).toString('utf8'));
+    if (findSchemaFault(imageUseSchema, document) === undefined) return document as ImageUseDocument;
+    throw unavailable(`node ${of} gave an answer that does not fit`, document, 'who uses an image version');
   }
 
   /** Ends all connections; requests under way fail. */

@@ -11,6 +11,8 @@ export const CONTENT_REQUEST_TIMEOUT_MS = 120_000;
 export const CONTENT_KEEP_ALIVE_MS = 5_000;
 /** Lists a SHA-256 in hexadecimal per chunk; 2 TiB of 4 MiB chunks is about 35 MiB. */
 export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
+/** Disks that are over an image version: all that a cluster can have. */
+export const MAX_IMAGE_USE_BYTES = 4 * 1024 * 1024;
 /** Says something of each disk of a portal group. */
 export const MAX_COPY_REPORT_BYTES = 4 * 1024 * 1024;
 export const MAX_CHUNK_BYTES = 64 * 1024 * 1024;

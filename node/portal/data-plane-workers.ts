@@ -4,18 +4,19 @@ import { invariant } from '../../base/errors.ts';
 import type { PeerIdentity } from '../../base/peer-transport.ts';
 import type { ClusterView } from '../../cluster/ports.ts';
 import { workerOfGroup } from '../../cluster/state/data-plane-workers.ts';
+import type { ImageVersionRef } from '../../storage/image/image-source.ts';
 import { MAX_DAMAGE_TOLD } from '../../storage/scrub/limits.ts';
 import { DEFAULT_PORTAL_LIMITS } from '../iscsi/limits.ts';
 import type { IntegrityStatus } from './integrity.ts';
 import { MIN_WORKER_CACHE_BYTES, MIN_WORKER_SESSION_MEMORY_BYTES } from './limits.ts';
 import { NodeTally } from './node-tally.ts';
 import { WorkerClient, type WorkerClientOptions } from './worker-client.ts';
-import type { BeginBootAnswer, DataPlaneStatus, WorkerConfig } from './worker-protocol.ts';
+import type { BeginBootAnswer, DataPlaneStatus, ImageUse, WorkerConfig } from './worker-protocol.ts';
 
 /** The main thread's end of one worker, as far as it is needed here. */
 export type DataPlaneWorker = Pick<
   WorkerClient,
-  'ready' | 'beginBoot' | 'readCopy' | 'status' | 'scrub' | 'handedOver' | 'peerEnded' | 'stop'
+  'ready' | 'beginBoot' | 'readCopy' | 'imageUse' | 'status' | 'scrub' | 'handedOver' | 'peerEnded' | 'stop'
 >;
 
 /** What all workers of a node are started with; memory is for all of them together. */
@@ -77,6 +78,11 @@ export class DataPlaneWorkers {
 
   readCopy(group: string): ReturnType<DataPlaneWorker['readCopy']> {
     return this.#workerOf(group).readCopy(group);
+  }
+
+  /** Which disks that are served here are over an image version, and will be so whatever loses its power. */
+  async imageUse(image: ImageVersionRef): Promise<readonly ImageUse[]> {
+    return (await this.#all((worker) => worker.imageUse(image))).flat();
   }
 
   async status(): Promise<DataPlaneStatus> {

@@ -4,6 +4,7 @@ import { parseIpv4 } from '../../base/ipv4.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { ClientRecord, ClusterState } from '../../cluster/state/model.ts';
 import { type BlockDevice, DeviceError } from '../../storage/block-device.ts';
+import type { ImageVersionRef } from '../../storage/image/image-source.ts';
 import type { ReplicationHost } from '../../storage/replication/index.ts';
 import type { CatchUpStatus, PortalGroup } from '../../storage/replication/portal-group.ts';
 import type { IscsiPortal } from '../iscsi/portal.ts';
@@ -14,6 +15,7 @@ import { chooseBootImage, lunLengthBlocks } from './boot-image.ts';
 import { isBarred, losesPathAt } from './client-access.ts';
 import type { ServedGroups } from './group-directory.ts';
 import { GroupPaths } from './group-paths.ts';
+import { ImageUses } from './image-use.ts';
 import { KnownInitiators } from './known-initiators.ts';
 import { Lapses } from './lapses.ts';
 import { GUARDIAN_RENEW_EVERY_MS, HANDOVER_CHECK_MS } from './limits.ts';
@@ -21,7 +23,7 @@ import { PortalAddress, type PortalAddressPorts } from './portal-address.ts';
 import { decodeNotice, encodeNotice, endpointOf, type PortalNotice } from './portal-notice.ts';
 import { describeRoom } from './room-text.ts';
 import { describeSlow } from './slow-text.ts';
-import type { BeginBootAnswer, DataPlaneStatus } from './worker-protocol.ts';
+import type { BeginBootAnswer, DataPlaneStatus, ImageUse } from './worker-protocol.ts';
 
 export interface DataPlaneOptions {
   readonly nodeId: string;
@@ -56,6 +58,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
   readonly #options: DataPlaneOptions;
   readonly #addresses = new Map<string, PortalAddress>();
   readonly #paths: GroupPaths;
+  readonly #imageUses = new ImageUses();
   #portals: NodePortals | undefined;
   /** Disks being made, so that two logins at once make one. */
   readonly #making = new Map<number, Promise<void>>();
@@ -228,12 +231,21 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
     try {
       // Whatever session is left is from before the power went off; none of its writes may land in the new disk.
       this.#closeTarget(client.targetName);
-      await group.resetLun(disk.lun);
+      await this.#imageUses.make(client.portalGroup, group, disk.lun);
       return { kind: 'ready' };
     } catch (error) {
       if (error instanceof DeviceError && error.kind === 'not-serving') return { kind: 'not-serving' };
       return { kind: 'refused', reason: describeError(error) };
     }
+  }
+
+  /** See ImageUses. Of groups that are served here, by what is known of the cluster here. */
+  imageUse(image: ImageVersionRef): Promise<readonly ImageUse[]> {
+    const groups = Object.keys(this.#state?.portalGroups ?? {}).flatMap((id): [string, PortalGroup][] => {
+      const group = this.#options.replication.group(id);
+      return group?.isServing() === true ? [[id, group]] : [];
+    });
+    return this.#imageUses.of(new Map(groups), image);
   }
 
   status(): Omit<DataPlaneStatus, 'integrity'> {
@@ -290,7 +302,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
   async #makeDisk(group: PortalGroup, client: ClientRecord): Promise<void> {
     const disk = this.#newDisk(client);
     if (disk.kind === 'none') throw new Error(disk.reason);
-    await group.resetLun(disk.lun);
+    await this.#imageUses.make(client.portalGroup, group, disk.lun);
   }
 
   /** What a client's disk is made of when it starts over, or why it cannot be made. */

@@ -22,6 +22,7 @@ import type {
   DataPlaneStatus,
   FatalCause,
   FromWorker,
+  ImageUse,
   ToWorker,
   WorkerConfig,
   WorkerRequest,
@@ -97,6 +98,12 @@ export class WorkerClient {
   /** What this node's copy of a portal group lacks, as far as it has been read through. */
   readCopy(group: string): Promise<CopyReadingDocument> {
     return this.#request({ method: 'readCopy', group }) as Promise<CopyReadingDocument>;
+  }
+
+  /** Which disks that are served here are over an image version. They are made by no older state of the cluster than is known by now. */
+  imageUse(image: ImageVersionRef): Promise<readonly ImageUse[]> {
+    this.#send({ type: 'state', state: this.#cluster.state() });
+    return this.#request({ method: 'imageUse', image }) as Promise<readonly ImageUse[]>;
   }
 
   /** That process has surely ended: nobody need wait for what it was granted. */

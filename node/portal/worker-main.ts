@@ -347,6 +347,8 @@ async function answer(request: WorkerRequest): Promise<unknown> {
       return { ...plane.status(), integrity: integrity.status() };
     case 'readCopy':
       return replication.group(request.group)?.readCopy() ?? { kind: 'none' };
+    case 'imageUse':
+      return plane.imageUse(request.image);
     case 'scrub':
       return integrity.scrubNow();
     case 'handedOver':

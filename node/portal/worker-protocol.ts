@@ -54,10 +54,18 @@ export type WorkerRequest =
   | { readonly method: 'status' }
   /** What this node's copy of a group lacks; begins to read it through. */
   | { readonly method: 'readCopy'; readonly group: string }
+  /** Which disks that are served here are over an image version; see data-plane. */
+  | { readonly method: 'imageUse'; readonly image: ImageVersionRef }
   /** Read everything through now. */
   | { readonly method: 'scrub' }
   /** Answered once everything that was served here is served elsewhere, or has been waited for long enough. */
   | { readonly method: 'handedOver' };
+
+/** The disks of one portal group that are over an image version, as its primary knows. */
+export interface ImageUse {
+  readonly group: string;
+  readonly lunIds: readonly number[];
+}
 
 export type FromWorker =
   | { readonly type: 'ready' }

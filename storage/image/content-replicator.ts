@@ -6,8 +6,10 @@ import type { BootFileStore } from './boot-file-store.ts';
 import { type ContentFetcher, fetchFromAny } from './content-fetcher.ts';
 import { sha256Hex } from './content-hash.ts';
 import { ImageReceiver } from './image-receiver.ts';
+import type { ImageVersionRef } from './image-source.ts';
 import type { ImageStore } from './image-store.ts';
 import { BOOT_FILE_KEPT_MS } from './limits.ts';
+import { RemovedImages } from './removed-images.ts';
 import {
   type ContentItem,
   decideReplication,
@@ -19,6 +21,8 @@ import {
   type WantedContent,
   working,
 } from './replication-decision.ts';
+
+const NOTHING: WantedContent = { images: [], bootFiles: [] };
 
 export interface ContentReplicatorOptions {
   readonly nodeId: string;
@@ -48,7 +52,8 @@ export class ContentReplicator {
   readonly #options: ContentReplicatorOptions;
   readonly #receiver: ImageReceiver;
   readonly #abort = new AbortController();
-  #wanted: WantedContent = { images: [], bootFiles: [] };
+  readonly #removed: RemovedImages;
+  #wanted: WantedContent | undefined;
   readonly #states = new Map<string, ItemState>();
   readonly #progress = new Map<string, { doneChunks: number; totalChunks: number }>();
   readonly #errors = new Map<string, string>();
@@ -61,12 +66,21 @@ export class ContentReplicator {
     this.#options = options;
     const { images: store, fetcher, logger, counters } = options;
     this.#receiver = new ImageReceiver({ store, fetcher, logger, counters });
+    const isBusy = ({ name, version }: ImageVersionRef): boolean =>
+      [...this.#states].some(
+        ([key, { phase }]) => phase === 'working' && key.startsWith(`image/${name}/${version}/`),
+      );
+    this.#removed = new RemovedImages({ images: store, isBusy, timers: options.timers, logger });
   }
 
   /** Takes what is wanted from now on; cheap to call with every change of the cluster's state. */
   update(wanted: WantedContent): void {
     this.#followBootFiles(wanted);
+    const before = this.#wanted;
     this.#wanted = wanted;
+    const { isRemoved } = wanted;
+    const isNews = before === undefined || before.images.some((image) => isRemoved?.(image) === true);
+    if (isRemoved !== undefined && isNews) this.#removed.sweep(isRemoved);
     const keys = new Set(itemsOf(wanted).map(itemKey));
     for (const [key, state] of this.#states) {
       if (!keys.has(key) && state.phase !== 'working') this.#forget(key);
@@ -75,7 +89,7 @@ export class ContentReplicator {
   }
 
   status(): ContentStatus[] {
-    return itemsOf(this.#wanted).map((item) => {
+    return itemsOf(this.#wanted ?? NOTHING).map((item) => {
       const key = itemKey(item);
       const lastError = this.#errors.get(key);
       return {
@@ -92,13 +106,13 @@ export class ContentReplicator {
     this.#abort.abort();
     this.#cancelWake?.();
     for (const cancel of this.#leaving.values()) cancel();
-    await Promise.all(this.#running);
+    await Promise.all([...this.#running, this.#removed.stop()]);
   }
 
   /** What was known and is known no more is removed after a while; what a start finds here is left alone. */
   #followBootFiles({ bootFiles }: WantedContent): void {
     const known = new Set(bootFiles.map(({ sha256 }) => sha256));
-    for (const { sha256 } of this.#wanted.bootFiles) {
+    for (const { sha256 } of this.#wanted?.bootFiles ?? []) {
       if (known.has(sha256) || this.#leaving.has(sha256)) continue;
       const remove = (): void => void this.#removeBootFile(sha256);
       this.#leaving.set(sha256, this.#options.timers.setTimer(BOOT_FILE_KEPT_MS, remove));
@@ -126,7 +140,7 @@ export class ContentReplicator {
     this.#cancelWake?.();
     this.#cancelWake = undefined;
     const nowMs = this.#options.clock.monotonicMs();
-    const { start, wakeAtMs } = decideReplication(this.#wanted, this.#states, nowMs);
+    const { start, wakeAtMs } = decideReplication(this.#wanted ?? NOTHING, this.#states, nowMs);
     for (const item of start) this.#start(item);
     if (wakeAtMs === undefined) return;
     this.#cancelWake = this.#options.timers.setTimer(wakeAtMs - nowMs, () => this.#decide());
@@ -137,6 +151,7 @@ export class ContentReplicator {
     this.#states.set(key, working(item, this.#states.get(key)));
     const run = this.#work(item, key).finally(() => {
       this.#running.delete(run);
+      this.#noteOutcome(item, key);
       this.#decide();
     });
     this.#running.add(run);
@@ -186,6 +201,14 @@ export class ContentReplicator {
       onRefused: (_, error) => counters.add(error === undefined ? 'boot-file.damaged' : 'boot-file.failed'),
     });
     await bootFiles.put(item.name, content);
+  }
+
+  /** The cluster may have removed meanwhile what was being brought. */
+  #noteOutcome(item: ContentItem, key: string): void {
+    const isRemoved = this.#wanted?.isRemoved;
+    if (item.kind !== 'image' || isRemoved?.(item) !== true) return;
+    this.#forget(key);
+    this.#removed.sweep(isRemoved);
   }
 
   #forget(key: string): void {

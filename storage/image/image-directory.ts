@@ -10,13 +10,20 @@ import type { ImageVersionRef } from './image-source.ts';
  *     staging/upload-TOKEN/       being imported, or complete and waiting for its version number
  *     staging/orphan-TOKEN/       complete, left by an earlier start before its version number was stored
  *     staging/fetch-NAME@VERSION/ being fetched from other nodes
+ *     staging/removed-NAME@VERSION/ on its way out
  */
 export const RAW_FILE = 'image.raw';
 export const MANIFEST_FILE = 'manifest';
 export const UPLOAD_PREFIX = 'upload-';
 export const ORPHAN_PREFIX = 'orphan-';
+export const FETCH_PREFIX = 'fetch-';
+export const REMOVED_PREFIX = 'removed-';
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
+export function isName(name: string): boolean {
+  return NAME.test(name);
+}
 
 /** @throws OperationError kind "invalid" for a name that is not safe as a file name */
 export function checkName(name: string, what: string): void {
@@ -53,9 +60,14 @@ export class ImageDirectory {
     return join(this.staging, `${UPLOAD_PREFIX}${token}`);
   }
 
+  removed({ name, version }: ImageVersionRef): string {
+    checkName(name, 'an image');
+    return join(this.staging, `${REMOVED_PREFIX}${name}@${version}`);
+  }
+
   fetch({ name, version }: ImageVersionRef): string {
     checkName(name, 'an image');
-    return join(this.staging, `fetch-${name}@${version}`);
+    return join(this.staging, `${FETCH_PREFIX}${name}@${version}`);
   }
 }
 

@@ -4,17 +4,20 @@ import { CounterSet, type Counters } from '../../base/counters.ts';
 import { describeError, invariant, OperationError } from '../../base/errors.ts';
 import { type Logger, silentLogger } from '../../base/logger.ts';
 import { DeviceError } from '../block-device.ts';
-import { type FileSystem, nodeFileSystem } from '../log/file-system.ts';
+import { type FileSystem, isMissing, nodeFileSystem } from '../log/file-system.ts';
 import { sha256, sha256Hex } from './content-hash.ts';
 import { isChunk } from './image-chunk.ts';
 import {
   checkName,
   explainNoSpace,
+  FETCH_PREFIX,
   ImageDirectory,
+  isName,
   MANIFEST_FILE,
   ORPHAN_PREFIX,
   openIfThere,
   RAW_FILE,
+  REMOVED_PREFIX,
   readWhole,
   UPLOAD_PREFIX,
   writeWhole,
@@ -88,7 +91,8 @@ export class ImageStore implements ImageSource {
     for (const name of await this.fileSystem.list(staging)) {
       const path = join(staging, name);
       const isUpload = name.startsWith(UPLOAD_PREFIX);
-      if (!isUpload && !name.startsWith(ORPHAN_PREFIX)) continue;
+      const isLeft = name.startsWith(ORPHAN_PREFIX) || name.startsWith(REMOVED_PREFIX);
+      if (!isUpload && !isLeft) continue;
       if (isUpload && (await this.#manifestIn(path)) !== undefined) {
         const orphan = `${ORPHAN_PREFIX}${name.slice(UPLOAD_PREFIX.length)}`;
         await this.fileSystem.rename(path, join(staging, orphan));
@@ -186,6 +190,56 @@ export class ImageStore implements ImageSource {
     await this.fileSystem.rename(from, to);
     await this.fileSystem.syncDirectory(parent);
     await this.fileSystem.syncDirectory(this.directory.staging);
+  }
+
+  /** What is here: whole versions, and such as are being fetched. */
+  async versions(): Promise<ImageVersionRef[]> {
+    const { images, staging } = this.directory;
+    const refs = new Map<string, ImageVersionRef>();
+    const note = (name: string, text: string): void => {
+      if (isName(name) && /^[1-9]\d{0,9}$/.test(text))
+        refs.set(`${name}@${text}`, { name, version: Number(text) });
+    };
+    for (const name of await this.fileSystem.list(images)) {
+      for (const version of await this.fileSystem.list(join(images, name))) note(name, version);
+    }
+    for (const entry of await this.fileSystem.list(staging)) {
+      const at = entry.lastIndexOf('@');
+      if (entry.startsWith(FETCH_PREFIX)) note(entry.slice(FETCH_PREFIX.length, at), entry.slice(at + 1));
+    }
+    return [...refs.values()];
+  }
+
+  /**
+   * Removes a version, and what has been fetched of it: whole, by one rename, as it came to be. Whoever has it open reads on,
+   * and its room comes back when they have closed it.
+   */
+  async remove(ref: ImageVersionRef): Promise<void> {
+    const { images, staging } = this.directory;
+    const out = this.directory.removed(ref);
+    await this.fileSystem.removeTree(this.directory.fetch(ref));
+    await this.fileSystem.removeTree(out);
+    try {
+      await this.fileSystem.rename(this.directory.version(ref), out);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+    this.forgetManifest();
+    if (await this.#isThere(join(images, ref.name)))
+      await this.fileSystem.syncDirectory(join(images, ref.name));
+    await this.fileSystem.syncDirectory(staging);
+    await this.fileSystem.removeTree(out);
+    this.counters.add('image.removed');
+  }
+
+  async #isThere(directory: string): Promise<boolean> {
+    try {
+      await this.fileSystem.list(directory);
+      return true;
+    } catch (error) {
+      if (isMissing(error)) return false;
+      throw error;
+    }
   }
 
   /**

@@ -28,3 +28,5 @@ export const MAX_PAGES_COPIED_NOW = 4;
 export const MIN_CACHE_BYTES = 16 * 1024 * 1024;
 /** One read of an image. */
 export const MAX_READ_BYTES = 64 * 1024 * 1024;
+/** Pause before files of removed image versions that could not be removed are tried again. */
+export const REMOVAL_RETRY_MS = 60_000;

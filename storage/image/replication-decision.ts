@@ -1,10 +1,13 @@
 import type { WantedImage } from './image-fetch.ts';
+import type { ImageVersionRef } from './image-source.ts';
 import { MAX_FETCHES, RETRY_FIRST_MS, RETRY_LAST_MS } from './limits.ts';
 
 /** What the cluster keeps on every node, and which nodes have it. */
 export interface WantedContent {
   readonly images: readonly WantedImage[];
   readonly bootFiles: readonly WantedBootFile[];
+  /** Whether the cluster has removed that version: nothing of it need be kept. Absent: none is. */
+  readonly isRemoved?: (ref: ImageVersionRef) => boolean;
 }
 
 export interface WantedBootFile {

@@ -365,15 +365,15 @@ export class PortalGroupReplica implements PortalGroup {
     return Math.max(0, leaseUntilMs(primary) - this.#options.clock.monotonicMs());
   }
 
-  luns(): LunInfo[] {
-    return lunInfo(this.#table);
-  }
+  readonly luns = (): LunInfo[] => lunInfo(this.#table);
 
   async resetLun(lun: { lunId: number; base: ImageVersionRef; lengthBlocks: number }): Promise<void> {
     await this.#submitControl(lun.lunId, (epoch, generation) =>
       loggedControl({ kind: 'resetLun', epoch, generation, ...lun }),
     );
   }
+
+  readonly sync = (): Promise<void> => this.#writes.flush();
 
   async dropLun(lunId: number): Promise<void> {
     if (this.#table.get(lunId) === undefined) {

@@ -18,6 +18,11 @@ export interface PortalGroup {
   resetLun(lun: { lunId: number; base: ImageVersionRef; lengthBlocks: number }): Promise<void>;
   /** @throws DeviceError kind "not-serving", "no-space" */
   dropLun(lunId: number): Promise<void>;
+  /**
+   * Resolves once all that had effect when it was called is durable on all in-sync members.
+   * @throws DeviceError kind "not-serving"
+   */
+  sync(): Promise<void>;
   /** The LUN's present generation as a disk; undefined when there is none, or this node does not serve. */
   openDevice(lunId: number): BlockDevice | undefined;
   /**

@@ -99,6 +99,18 @@ export class FakeNodeServices implements NodeServices {
     return { name, sizeBytes: bytes.length, sha256 };
   }
 
+  async removeImageVersion(image: string, version: number, by: string) {
+    const { nextLunId, nodes } = this.#cluster.state();
+    const asked = { nextLunId, nodes: Object.keys(nodes) };
+    const result = this.#cluster.apply({ type: 'removeImageVersion', image, version, ...asked, atMs: 1, by });
+    if (!result.ok) throw new OperationError(result.error.message, result.error);
+    return { image, version };
+  }
+
+  async imageUse() {
+    return { groups: [] };
+  }
+
   async removeBootFile(name: string, by: string) {
     const result = this.#cluster.apply({ type: 'removeBootFile', name, atMs: 1, by });
     if (!result.ok) throw new OperationError(result.error.message, result.error);

@@ -25,6 +25,16 @@ export async function listImages(context: CommandContext): Promise<void> {
   print(context, document, text === '' ? 'There are no images\n' : text);
 }
 
+/** `bootfabric image remove` */
+export async function removeImage(context: CommandContext, name: string, version: number): Promise<void> {
+  const removed = await context.api.call(routes.removeImageVersion, { params: { name, version } });
+  print(
+    context,
+    removed,
+    `Image ${removed.image} has no version ${removed.version} any more; nodes remove their files of it by and by\n`,
+  );
+}
+
 const nodesOf = (v: ImageVersionDocument): number => v.holders.length + v.awaited.length + v.absent.length;
 
 function holdersText(v: ImageVersionDocument): string {

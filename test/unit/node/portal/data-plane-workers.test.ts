@@ -29,6 +29,7 @@ function dataPlane(integrity: readonly IntegrityStatus[] = [SOUND, SOUND]) {
         log.push(`boot ${client} at ${n}`);
         return { kind: 'ready' };
       },
+      imageUse: () => Promise.reject(new Error('not asked here')),
       readCopy: async (group) => {
         log.push(`copy of ${group} at ${n}`);
         throw new Error('there is none');
