@@ -38,7 +38,8 @@ export interface ApiAnswer {
 }
 
 export type Prepare = (cluster: LocalCluster) => Promise<void>;
-export type FixtureOptions = Pick<LocalClusterOptions, 'workers' | 'supervised'>;
+export type FixtureOptions = Pick<LocalClusterOptions, 'workers' | 'supervised'> &
+  Partial<Pick<LocalClusterOptions, 'portalCount'>>;
 
 /** Three node processes shared by the tests of one file, with an image "base" and boot programs. */
 export class ClusterFixture {
