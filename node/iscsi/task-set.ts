@@ -28,8 +28,8 @@ import { countTraffic, type Traffic } from './traffic.ts';
 export interface TaskSetOptions {
   readonly units: ReadonlyMap<number, LogicalUnit>;
   readonly parameters: SessionParameters;
-  readonly window: CommandWindow;
-  readonly responder: Responder;
+  readonly window: Pick<CommandWindow, 'answered'>;
+  readonly responder: Pick<Responder, 'scsi' | 'readyToTransfer'>;
   readonly counters: Counters;
   /** For data that outlives the turn it came in, or that a device has to copy. */
   readonly memory: DataMemory;

@@ -35,8 +35,17 @@ export class World {
   }
 
   at(atMs: number, run: () => void): void {
+    this.#push({ atMs: Math.max(atMs, this.nowMs), order: this.#order++, run });
+  }
+
+  /** Before all that is to happen at that moment, but for what was put there so before. */
+  atFirst(atMs: number, run: () => void): void {
+    this.#push({ atMs: Math.max(atMs, this.nowMs), order: Number.MIN_SAFE_INTEGER + this.#order++, run });
+  }
+
+  #push(event: Scheduled): void {
     const heap = this.#heap;
-    heap.push({ atMs: Math.max(atMs, this.nowMs), order: this.#order++, run });
+    heap.push(event);
     let child = heap.length - 1;
     while (child > 0) {
       const parent = (child - 1) >> 1;
@@ -146,6 +155,11 @@ export class Process implements Clock, Timers {
     return this.world.nowMs < this.#pausedUntilMs;
   }
 
+  /** When it goes on, or has gone on last. */
+  get pausedUntilMs(): number {
+    return this.#pausedUntilMs;
+  }
+
   /** Whether it has stood still since then. */
   hasPausedSince(atMs: number): boolean {
     return this.#pausedUntilMs > atMs;
@@ -192,6 +206,17 @@ export class Process implements Clock, Timers {
 
   enterAfter(delayMs: number, run: () => void): void {
     this.world.after(delayMs, () => this.enter(run));
+  }
+
+  /**
+   * What comes in from outside: after a pause it is taken before timers that have become due meanwhile, as by an event loop that
+   * stood still while it waited.
+   */
+  arriveAfter(delayMs: number, run: () => void): void {
+    this.world.after(delayMs, () => {
+      if (this.isAlive && this.isPaused) this.world.atFirst(this.#pausedUntilMs, () => this.enter(run));
+      else this.enter(run);
+    });
   }
 
   setTimer(delayMs: number, fire: () => void): CancelTimer {

@@ -65,4 +65,19 @@ export const UNIT_EXHIBITS: readonly Exhibit[] = [
     ],
     seeds: 10,
   },
+  {
+    name: 'an abort that is not waited for',
+    story:
+      'ABORT TASK has been answered, the same blocks have been written again, and then what was aborted is.',
+    edits: [
+      {
+        file: 'node/iscsi/task-set.ts',
+        sound: `this.#beginWaiting();
+    await Promise.all(settled);`,
+        faulty: `this.#beginWaiting();
+    void Promise.all(settled);`,
+      },
+    ],
+    seeds: 20,
+  },
 ];

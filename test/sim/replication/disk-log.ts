@@ -22,6 +22,9 @@ export interface LogMedium {
   readonly isFull: boolean;
   readonly slowMs: number;
   readonly msPerMib: number;
+  readonly slowReadMs: number;
+  readonly tearsAppends: boolean;
+  readonly onAppendOfSeveral: () => void;
   readonly failsToSync: boolean;
   failSync(): never;
   cutFrom(index: number): void;
@@ -52,17 +55,24 @@ export class DiskLog implements MendableLog {
     return this.#disk.durableIndex;
   }
 
-  #operate<T>(lowMs: number, highMs: number, carryOut: () => T, moreMs = 0): Promise<T> {
+  #operate<T>(
+    lowMs: number,
+    highMs: number,
+    carryOut: () => T,
+    moreMs = 0,
+    parts?: { readonly pieces: number; readonly carryOutPart: (pieces: number) => void },
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const delayMs = this.#process.world.between(lowMs, highMs) + this.#disk.slowMs + moreMs;
-      this.#pending.run(delayMs, () => {
+      const done = (): void => {
         try {
           const result = carryOut();
           this.#process.enter(() => resolve(result));
         } catch (error) {
           this.#process.enter(() => reject(error));
         }
-      });
+      };
+      this.#pending.run(delayMs, done, parts);
     });
   }
 
@@ -73,7 +83,13 @@ export class DiskLog implements MendableLog {
       if (this.#disk.isFull) throw new LogFullError('the simulated disk is full');
       return this.#add(records);
     };
-    return this.#operate(0, 1, carryOut, moreMs);
+    // Opening finds the records that are whole, and none behind them.
+    const carryOutPart = (count: number): void => {
+      if (!this.#disk.isFull) this.#add(records.slice(0, count));
+    };
+    if (records.length > 1) this.#disk.onAppendOfSeveral();
+    const parts = this.#disk.tearsAppends ? { pieces: records.length, carryOutPart } : undefined;
+    return this.#operate(0, 1, carryOut, moreMs, parts);
   }
 
   /** Two of three times that there is nothing to wait for. */
@@ -85,7 +101,8 @@ export class DiskLog implements MendableLog {
       disk.slowMs === 0 &&
       disk.msPerMib === 0 &&
       !disk.isFull;
-    return isFree && disk.nextIndex % 3 !== 0 ? this.#add(records) : undefined;
+    const mayBeTorn = disk.tearsAppends && records.length > 1;
+    return isFree && !mayBeTorn && disk.nextIndex % 3 !== 0 ? this.#add(records) : undefined;
   }
 
   #add(records: readonly Uint8Array[]): AppendedRecords {
@@ -178,7 +195,7 @@ export class DiskLog implements MendableLog {
     const { world } = this.#process;
     // Reads do not wait for writes.
     return new Promise((resolve, reject) => {
-      world.after(world.between(0, 1), () =>
+      world.after(world.between(0, 1) + this.#disk.slowReadMs, () =>
         this.#process.enter(() => {
           try {
             resolve(this.#bytesAt(position, lengthBytes).slice());
@@ -192,7 +209,8 @@ export class DiskLog implements MendableLog {
 
   /** Two of three times that the disk is no slower than it should be. */
   readAtNow(position: number, into: Uint8Array): boolean {
-    if (this.#disk.slowMs > 0 || this.#readsAtNow++ % 3 === 0) return false;
+    const { slowMs, slowReadMs } = this.#disk;
+    if (slowMs > 0 || slowReadMs > 0 || this.#readsAtNow++ % 3 === 0) return false;
     into.set(this.#bytesAt(position, into.length));
     return true;
   }

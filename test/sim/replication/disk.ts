@@ -22,6 +22,12 @@ export class Disk {
   slowMs = 0;
   /** What writing takes besides. */
   msPerMib = 0;
+  /** What reading of blocks takes besides: they are not in the page cache, whereas what is written goes there. */
+  slowReadMs = 0;
+  /** A process that is killed may leave a part of what it was appending, up to some record. */
+  tearsAppends = false;
+  /** Told that several records are being appended, when it may yet come to be that only some of them are. */
+  onAppendOfSeveral: () => void = () => {};
   /** The next sync fails. */
   failsToSync = false;
   /** From this record on pages were dropped by a sync that failed: later syncs say nothing of them. */
@@ -53,6 +59,7 @@ export class Disk {
   mend(): void {
     this.isFull = false;
     this.slowMs = 0;
+    this.slowReadMs = 0;
     this.failsToSync = false;
   }
 

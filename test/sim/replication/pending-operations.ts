@@ -1,5 +1,12 @@
 import type { Process } from '../world.ts';
 
+interface Pending {
+  readonly carryOut: () => void;
+  /** Of so many pieces, one after the other, it may be done in part. */
+  readonly pieces: number;
+  readonly carryOutPart: (pieces: number) => void;
+}
+
 /**
  * What a process has asked of the disk and not been told the end of. It is done in order; when the process is
  * killed some of it, from the front, is done at once and the rest never, since the next process is not
@@ -7,14 +14,18 @@ import type { Process } from '../world.ts';
  */
 export class PendingOperations {
   readonly #process: Process;
-  #waiting: (() => void)[] = [];
+  #waiting: Pending[] = [];
   #lastDoneMs = 0;
 
   constructor(process: Process) {
     this.#process = process;
     process.onKill(() => {
-      let count = process.world.random.below(this.#waiting.length + 1);
-      for (const carryOut of this.#waiting.splice(0)) if (count-- > 0) carryOut();
+      const { random } = process.world;
+      const waiting = this.#waiting.splice(0);
+      const count = random.below(waiting.length + 1);
+      for (const { carryOut } of waiting.slice(0, count)) carryOut();
+      const next = waiting[count];
+      if (next !== undefined && next.pieces > 1) next.carryOutPart(random.below(next.pieces));
     });
   }
 
@@ -22,11 +33,12 @@ export class PendingOperations {
     return this.#waiting.length === 0;
   }
 
-  run(delayMs: number, carryOut: () => void): void {
+  /** @param parts where a kill may find it half done: of how many pieces it is, and what does the first of them */
+  run(delayMs: number, carryOut: () => void, parts?: Omit<Pending, 'carryOut'>): void {
     const { world, isAlive } = this.#process;
     if (!isAlive) return;
     this.#lastDoneMs = Math.max(this.#lastDoneMs, world.nowMs + delayMs);
-    this.#waiting.push(carryOut);
-    world.at(this.#lastDoneMs, () => this.#waiting.shift()?.());
+    this.#waiting.push({ pieces: 1, carryOutPart: () => {}, ...parts, carryOut });
+    world.at(this.#lastDoneMs, () => this.#waiting.shift()?.carryOut());
   }
 }

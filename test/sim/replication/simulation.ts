@@ -162,6 +162,10 @@ export class Simulation {
   #start(nodeId: string, disk: Disk, starts: number): void {
     const { world, authority } = this;
     this.#bitRot.spare({ nodeId, disk });
+    if (this.#units !== undefined) {
+      disk.tearsAppends = true;
+      disk.onAppendOfSeveral = () => this.#maybeKillAppending(disk);
+    }
     const process = new Process(world, nodeId, `${nodeId}.${starts + 1}`);
     const transport = this.#network.attach(process);
     const propose = (change: Change) => authority.propose(process, change);
@@ -228,6 +232,17 @@ export class Simulation {
     this.world.after(this.world.between(30, longestMs), () => {
       this.#start(node.nodeId, this.#drives.take(node.nodeId) ?? node.disk, node.starts);
     });
+  }
+
+  /** In the midst of an append, most of all where nobody else has what is appended. */
+  #maybeKillAppending(disk: Disk): void {
+    const { world, authority } = this;
+    const node = [...this.#nodes.values()].find((each) => each.disk === disk);
+    const [only, another] = authority.group.inSync;
+    const isAlone = another === undefined && only?.incarnation === node?.process.incarnation;
+    if (node === undefined || !this.#inTrouble || !world.chance(isAlone ? 50 : 1)) return;
+    this.#counters.add('sim.killed-appending');
+    world.after(0, () => this.#kill(node, 'kill', 200));
   }
 
   /** Its process stays down until an administrator has looked, and has put another disk in the place of that one. */
@@ -303,13 +318,14 @@ export class Simulation {
     return [...this.#nodes.values(), ...this.#left];
   }
 
+  #primary(): Node | undefined {
+    return this.#nodes.get(this.authority.group.primary ?? '');
+  }
+
   #someNode(): Node {
-    const { primary } = this.authority.group;
-    const nodeId =
-      primary !== undefined && this.world.chance(50)
-        ? primary
-        : (NODES[this.world.random.below(NODES.length)] as string);
-    return this.#nodes.get(nodeId) as Node;
+    const primary = this.#primary();
+    if (primary !== undefined && this.world.chance(50)) return primary;
+    return this.#nodes.get(NODES[this.world.random.below(NODES.length)] as string) as Node;
   }
 
   #makeTrouble(): void {
@@ -319,6 +335,9 @@ export class Simulation {
     const other = NODES[world.random.below(NODES.length)] as string;
     for (const { nodeId, disk } of this.#nodes.values()) this.#drives.maybeCopy(nodeId, disk);
     wearOut(world, node.disk, this.#options);
+    // For so long that another one serves meanwhile; what has come by then is taken before it looks at the clock.
+    if (this.#units !== undefined && world.chance(12))
+      this.#primary()?.process.pause(world.between(700, 1_700));
     switch (world.random.below(20)) {
       case 0:
       case 1:
@@ -378,10 +397,10 @@ export class Simulation {
   /** A planned move, and what may come in its way at any of its steps. */
   #move(): void {
     const { world, authority } = this;
-    const from = this.#nodes.get(authority.group.primary ?? '');
+    const from = this.#primary();
     if (from === undefined || !authority.move()) return;
     this.#movedMs = world.nowMs;
-    const to = this.#nodes.get(authority.group.primary ?? '');
+    const to = this.#primary();
     if (to === undefined) return;
     world.after(world.between(0, 60), () => {
       if (!this.#inTrouble) return;
@@ -421,8 +440,8 @@ export class Simulation {
 
   /** All others die, and the last one comes back without its disk. */
   #loseLast(): void {
-    const { inSync, primary } = this.authority.group;
-    const last = this.#nodes.get(primary ?? '');
+    const { inSync } = this.authority.group;
+    const last = this.#primary();
     if (last === undefined || !last.process.isAlive || inSync.length !== 1) return;
     this.#counters.add('sim.last-disks');
     this.#exchangeDisk(last);

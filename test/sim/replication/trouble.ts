@@ -20,9 +20,14 @@ export function slowDown(world: World, disk: Disk): void {
 export function wearOut(
   world: World,
   disk: Disk,
-  { failingDisks = false }: Pick<SimulationOptions, 'failingDisks'>,
+  { failingDisks = false, units = false }: Pick<SimulationOptions, 'failingDisks' | 'units'>,
 ): void {
   if (failingDisks && world.chance(10)) disk.failsToSync = true;
+  if (!units || !world.chance(60)) return;
+  disk.slowReadMs = world.between(2, 80);
+  world.after(world.between(50, 500), () => {
+    disk.slowReadMs = 0;
+  });
 }
 
 export function fillUp(world: World, disk: Disk): void {

@@ -18,6 +18,8 @@ export class Reserver implements UnitUser {
   readonly #random: SeededRandom;
   readonly #name: string;
   readonly #others: readonly string[];
+  /** What it does next whatever else it might. */
+  #isNext: (() => Step<ReserveInput, ReserveOutput>)[] = [];
   #count = 0;
 
   constructor(random: SeededRandom, name: string, others: readonly string[]) {
@@ -26,33 +28,67 @@ export class Reserver implements UnitUser {
     this.#others = others;
   }
 
+  get isInHurry(): boolean {
+    return this.#isNext.length > 0;
+  }
+
+  rested(): void {
+    const looks = [
+      () => this.#status(),
+      () => this.#reserve(WRITE_EXCLUSIVE),
+      () => this.#write(1),
+      () => this.#read(),
+    ];
+    this.#isNext = [looks[this.#random.below(looks.length)] as () => Step<ReserveInput, ReserveOutput>];
+  }
+
+  /** It writes the same block at once, and looks what has become of it. */
+  aborted(): void {
+    this.#isNext = [() => this.#write(WHOLE_BLOCKS), () => this.#read()];
+  }
+
   next(): Step<ReserveInput, ReserveOutput> {
+    const isNext = this.#isNext.shift();
+    if (isNext !== undefined) return isNext();
     const by = this.#name;
     const key = keyOf(by);
     const kind = this.#random.below(100);
-    if (kind < 30) return this.#write();
-    if (kind < 45) return step({ kind: 'read', by }, read(GUARDED_LBA, 1), ({ data }) => valueOf(data));
-    if (kind < 53) return step({ kind: 'status', by }, fullStatus, ({ data }) => statusOf(data, NAMES));
+    // In half of all cases the whole block in which it is kept: that can be begun at once.
+    if (kind < 30) return this.#write(this.#random.below(2) === 0 ? WHOLE_BLOCKS : 1);
+    if (kind < 45) return this.#read();
+    if (kind < 53) return this.#status();
     if (kind < 65)
       return step({ kind: 'register', by }, reserveOut('registerIgnoring', { key: 0, actionKey: key }));
     if (kind < 68) return step({ kind: 'unregister', by }, reserveOut('registerIgnoring', { key: 0 }));
     if (kind < 70) return step({ kind: 'clear', by }, reserveOut('clear', { key }));
     const type = this.#random.below(3) === 0 ? EXCLUSIVE_ACCESS : WRITE_EXCLUSIVE;
-    if (kind < 80) return step({ kind: 'reserve', by, type }, reserveOut('reserve', { key, type }));
+    if (kind < 80) return this.#reserve(type);
     if (kind < 88) return step({ kind: 'release', by, type }, reserveOut('release', { key, type }));
     const victim = this.#others[this.#random.below(this.#others.length)] as string;
     const command = reserveOut('preemptAndAbort', { key, actionKey: keyOf(victim), type });
     return { ...step({ kind: 'preempt', by, victim, type }, command), effect: { kind: 'abort', by } };
   }
 
-  #write(): Step<ReserveInput, ReserveOutput> {
+  #status(): Step<ReserveInput, ReserveOutput> {
+    return step({ kind: 'status', by: this.#name }, fullStatus, ({ data }) => statusOf(data, NAMES));
+  }
+
+  #reserve(type: number): Step<ReserveInput, ReserveOutput> {
+    const by = this.#name;
+    return step({ kind: 'reserve', by, type }, reserveOut('reserve', { key: keyOf(by), type }));
+  }
+
+  #read(): Step<ReserveInput, ReserveOutput> {
+    return step({ kind: 'read', by: this.#name }, read(GUARDED_LBA, 1), ({ data }) => valueOf(data));
+  }
+
+  #write(count: number): Step<ReserveInput, ReserveOutput> {
     const value = keyOf(this.#name) * 1_000_000 + ++this.#count;
     const by = this.#name;
     const effect = { kind: 'effect', by, value } as const;
-    // The one that is looked at, and in half of all cases the whole block in which it is kept: that can be begun at once.
-    const count = this.#random.below(2) === 0 ? WHOLE_BLOCKS : 1;
+    const ended = { kind: 'ended', by, value } as const;
     const command = write(GUARDED_LBA, count, blocksOf(value, count));
-    return { ...step({ kind: 'write', by, value }, command), effect };
+    return { ...step({ kind: 'write', by, value }, command), effect, ended };
   }
 }
 

@@ -4,24 +4,43 @@ import type { Model } from '../linearizability.ts';
 export type CellInput =
   | { readonly kind: 'read'; readonly at: CellPlace }
   | { readonly kind: 'write'; readonly at: CellPlace; readonly value: number }
-  | { readonly kind: 'swap'; readonly at: CellPlace; readonly from: number; readonly to: number };
+  | { readonly kind: 'swap'; readonly at: CellPlace; readonly from: number; readonly to: number }
+  /** What would have written that value has been aborted: from then on it has done so, or it never will. */
+  | { readonly kind: 'ended'; readonly at: CellPlace; readonly value: number };
 export type CellPlace = 'cell' | 'written' | 'range';
 /** What a read found, or how the rest ended. */
 export type CellOutput = number | 'good' | 'differs';
 
+export interface Cell {
+  readonly value: number;
+  /** Values of aborted commands. */
+  readonly ended: readonly number[];
+}
+
 /** @param initial what is there at first */
-export function cellModel(initial: number): Model<number, CellInput, CellOutput> {
+export function cellModel(initial: number): Model<Cell, CellInput, CellOutput> {
   return {
-    initial,
+    initial: { value: initial, ended: [] },
     step: (state, input, output) => {
-      if (input.kind === 'read') return output === undefined || output === state ? state : undefined;
-      if (input.kind === 'write') return input.value;
-      // What is not known to have happened, and would have changed nothing, need not have.
-      if (output === undefined) return input.from === state ? input.to : undefined;
-      if ((output === 'good') !== (input.from === state)) return undefined;
-      return output === 'good' ? input.to : state;
+      const { value, ended } = state;
+      switch (input.kind) {
+        case 'read':
+          return output === undefined || output === value ? state : undefined;
+        case 'write':
+          return ended.includes(input.value) ? undefined : { ...state, value: input.value };
+        case 'ended':
+          return { ...state, ended: [...ended, input.value] };
+        case 'swap': {
+          const isAsExpected = input.from === value;
+          if (isAsExpected && ended.includes(input.to)) return undefined;
+          // What is not known to have happened, and would have changed nothing, need not have.
+          if (output === undefined) return isAsExpected ? { ...state, value: input.to } : undefined;
+          if ((output === 'good') !== isAsExpected) return undefined;
+          return output === 'good' ? { ...state, value: input.to } : state;
+        }
+      }
     },
-    stateKey: String,
+    stateKey: ({ value, ended }) => `${value} ${[...ended].sort().join(' ')}`,
   };
 }
 
@@ -34,7 +53,9 @@ export type ReserveInput =
   /** The end of that: nothing of what the victim had begun is still under way. */
   | { readonly kind: 'abort'; readonly by: string }
   /** A write in its two steps: what it finds of reservations as it begins counts, and not what comes before it has ended. */
-  | { readonly kind: 'write' | 'effect'; readonly by: string; readonly value: number };
+  | { readonly kind: 'write' | 'effect'; readonly by: string; readonly value: number }
+  /** That write has been aborted: from then on it has taken effect, or it never will. */
+  | { readonly kind: 'ended'; readonly by: string; readonly value: number };
 /** What a read found, what is reported as by `describeReservation`, or how the rest ended. */
 export type ReserveOutput = number | string;
 
@@ -48,6 +69,8 @@ export interface Reserved {
   readonly value: number;
   /** Writes that have begun and not taken effect. */
   readonly begun: readonly Begun[];
+  /** Values of aborted writes. */
+  readonly ended: readonly number[];
 }
 
 interface Begun {
@@ -57,14 +80,18 @@ interface Begun {
   readonly endedBy?: string;
 }
 
-export function describeReservation({ registered, holder, type }: Omit<Reserved, 'value' | 'begun'>): string {
+export function describeReservation({
+  registered,
+  holder,
+  type,
+}: Pick<Reserved, 'registered' | 'holder' | 'type'>): string {
   const held = holder === undefined ? 'free' : `held by ${holder} as ${type}`;
   return `${[...registered].sort().join(' ')}: ${held}`;
 }
 
 export function reserveModel(initial: number): Model<Reserved, ReserveInput, ReserveOutput> {
   return {
-    initial: { registered: [], holder: undefined, type: 0, value: initial, begun: [] },
+    initial: { registered: [], holder: undefined, type: 0, value: initial, begun: [], ended: [] },
     step: (state, input, output) => {
       const [after, answer] = carryOut(state, input);
       if (output !== undefined) return output === answer ? after : undefined;
@@ -76,7 +103,8 @@ export function reserveModel(initial: number): Model<Reserved, ReserveInput, Res
 
 function keyOf(state: Reserved): string {
   const begun = state.begun.map(({ value, endedBy = '' }) => `${value}${endedBy}`).sort();
-  return `${describeReservation(state)} ${state.value} ${begun.join(' ')}`;
+  const ended = [...state.ended].sort().join(' ');
+  return `${describeReservation(state)} ${state.value} ${begun.join(' ')} ${ended}`;
 }
 
 function carryOut(state: Reserved, input: ReserveInput): readonly [Reserved, ReserveOutput] {
@@ -92,6 +120,7 @@ function carryOut(state: Reserved, input: ReserveInput): readonly [Reserved, Res
       return [state, holder !== undefined && holder !== by && type === EXCLUSIVE_ACCESS ? 'conflict' : value];
     case 'write':
       if (holder !== undefined && holder !== by) return [state, 'conflict'];
+      if (state.ended.includes(input.value)) return [state, 'aborted'];
       return [{ ...state, begun: [...state.begun, { by, value: input.value }] }, 'good'];
     case 'effect':
       if (state.begun.every((write) => write.value !== input.value)) return [state, 'aborted'];
@@ -99,6 +128,10 @@ function carryOut(state: Reserved, input: ReserveInput): readonly [Reserved, Res
         { ...state, value: input.value, begun: state.begun.filter((write) => write.value !== input.value) },
         'good',
       ];
+    case 'ended': {
+      const begun = state.begun.filter((write) => write.value !== input.value);
+      return [{ ...state, begun, ended: [...state.ended, input.value] }, 'good'];
+    }
     case 'abort':
       return [{ ...state, begun: state.begun.filter(({ endedBy }) => endedBy !== by) }, 'good'];
     case 'status':

@@ -1,8 +1,9 @@
 import { silentLogger } from '../../../base/logger.ts';
 import { LogicalUnit } from '../../../node/scsi/logical-unit.ts';
-import type { ScsiOutcome } from '../../../node/scsi/prepared-command.ts';
 import { UnitState } from '../../../node/scsi/unit-state.ts';
+import type { BlockDevice } from '../../../storage/block-device.ts';
 import type { Server } from '../replication/clients.ts';
+import { UnitSession } from './unit-session.ts';
 
 const IDENTITY = {
   serial: '0123456789ab',
@@ -13,25 +14,26 @@ const IDENTITY = {
   targetName: 'iqn.2026-11.net.example:disk1',
 };
 
-/** Of memory that was given back: what has begun needs its data no more. */
-const USED_AGAIN = 0xee;
-
 export interface UnitCounters {
   add(name: string): void;
 }
 
+export interface UnitServerOptions {
+  readonly server: Server;
+  readonly group: string;
+  readonly counters: UnitCounters;
+  /** What initiators have under way on a unit is about to be aborted, since `by` preempts them. */
+  readonly onAbortOthers: (lunId: number, ports: ReadonlySet<string>, by: string) => void;
+}
+
 /** What one process keeps of the units that it serves, as node/iscsi does: the device server is the product's. */
 export class UnitServer {
-  readonly #server: Server;
-  readonly #group: string;
-  readonly #counters: UnitCounters;
+  readonly #options: UnitServerOptions;
   readonly #states = new Map<number, UnitState>();
   readonly #sessions = new Map<string, UnitSession>();
 
-  constructor(server: Server, group: string, counters: UnitCounters) {
-    this.#server = server;
-    this.#group = group;
-    this.#counters = counters;
+  constructor(options: UnitServerOptions) {
+    this.#options = options;
   }
 
   /**
@@ -41,10 +43,10 @@ export class UnitServer {
   async login(lunId: number, port: string): Promise<UnitSession | undefined> {
     const key = `${lunId} ${port}`;
     await this.#sessions.get(key)?.close();
-    const device = this.#server.host.group(this.#group)?.openDevice(lunId);
+    const { server, group, counters } = this.#options;
+    const device = server.host.group(group)?.openDevice(lunId);
     if (device === undefined) return undefined;
-    const options = { timers: this.#server.process, logger: silentLogger };
-    const state = this.#states.get(lunId) ?? new UnitState(device, options);
+    const state = this.#states.get(lunId) ?? this.#newState(lunId, device);
     this.#states.set(lunId, state);
     const unit = new LogicalUnit({
       device,
@@ -54,7 +56,13 @@ export class UnitServer {
       initiatorPort: port,
       logger: silentLogger,
     });
-    const session = new UnitSession(unit, this.#counters, () => {
+    const beginWrite = unit.beginWrite.bind(unit);
+    unit.beginWrite = (...given) => {
+      const hasBegun = beginWrite(...given);
+      if (hasBegun) counters.add('sim.unit-begun-writes');
+      return hasBegun;
+    };
+    const session = new UnitSession(unit, () => {
       if (this.#sessions.get(key) === session) this.#sessions.delete(key);
       const isLast = ![...this.#sessions.keys()].some((other) => other.startsWith(`${lunId} `));
       if (isLast) this.#states.delete(lunId);
@@ -63,69 +71,19 @@ export class UnitServer {
     return session;
   }
 
+  #newState(lunId: number, device: BlockDevice): UnitState {
+    const { server, onAbortOthers } = this.#options;
+    const state = new UnitState(device, { timers: server.process, logger: silentLogger });
+    const abortTasksOf = state.abortTasksOf.bind(state);
+    state.abortTasksOf = (ports, but) => {
+      onAbortOthers(lunId, ports, but.port);
+      return abortTasksOf(ports, but);
+    };
+    return state;
+  }
+
   /** The group is served here no more: all sessions go, with nothing said. */
   close(): void {
     for (const session of this.#sessions.values()) void session.close();
-  }
-}
-
-/** One initiator's session with one unit. */
-export class UnitSession {
-  readonly #unit: LogicalUnit;
-  readonly #counters: UnitCounters;
-  readonly #onEnd: () => void;
-  readonly #running = new Set<Promise<unknown>>();
-  /** Commands of an earlier one have been aborted. */
-  #era = 0;
-  #closing: Promise<void> | undefined;
-
-  constructor(unit: LogicalUnit, counters: UnitCounters, onEnd: () => void) {
-    this.#unit = unit;
-    this.#counters = counters;
-    this.#onEnd = onEnd;
-    unit.onAbortTasks(() => this.#abort());
-  }
-
-  /** @returns undefined: nothing is said */
-  async command(cdb: Uint8Array, dataOut: Uint8Array): Promise<ScsiOutcome | undefined> {
-    if (this.#closing !== undefined) return undefined;
-    const era = this.#era;
-    const running = this.#carryOut(cdb, dataOut);
-    const settled: Promise<unknown> = running.then(() => this.#running.delete(settled));
-    this.#running.add(settled);
-    const outcome = await running;
-    if (era !== this.#era) return undefined;
-    if (outcome.kind !== 'not-serving') return outcome;
-    void this.close();
-    return undefined;
-  }
-
-  #carryOut(cdb: Uint8Array, dataOut: Uint8Array): Promise<ScsiOutcome> {
-    const unit = this.#unit;
-    const prepared = unit.prepare(cdb, 0);
-    const now = unit.runNow(prepared);
-    if (now !== undefined) return Promise.resolve(now);
-    if (prepared.kind !== 'write') return unit.run(prepared, [dataOut]);
-    return new Promise((resolve, reject) => {
-      if (unit.beginWrite(prepared, [dataOut], resolve)) {
-        this.#counters.add('sim.unit-begun-writes');
-        dataOut.fill(USED_AGAIN);
-      } else {
-        unit.run(prepared, [dataOut]).then(resolve, reject);
-      }
-    });
-  }
-
-  async #abort(): Promise<void> {
-    this.#era++;
-    await Promise.all(this.#running);
-  }
-
-  close(): Promise<void> {
-    this.#closing ??= this.#abort().then(() => {
-      this.#unit.detach();
-      this.#onEnd();
-    });
-    return this.#closing;
   }
 }

@@ -8,6 +8,8 @@ export interface Step<Input, Output> {
   readonly input: Input;
   /** What comes of it later, where it ends well. */
   readonly effect?: Input;
+  /** What it means that it has been aborted; absent: it is not to be. */
+  readonly ended?: Input;
   readonly command: UnitCommand;
   /** Of an ending that says something. */
   readonly understand: (ending: Ending) => Output;
@@ -15,6 +17,12 @@ export interface Step<Input, Output> {
 
 export interface UnitUser {
   next(): Step<unknown, unknown>;
+  /** ABORT TASK has been answered. */
+  aborted(step: Step<unknown, unknown>): void;
+  /** It has had nothing to do for a while: it looks first how things stand. */
+  rested(): void;
+  /** It has something to do at once. */
+  readonly isInHurry: boolean;
 }
 
 export function blocksOf(value: number, count: number): Buffer {
@@ -32,7 +40,7 @@ export const WHOLE_BLOCKS = 4096 / SECTOR_BYTES;
 
 const LBA: Readonly<Record<CellPlace, number>> = { cell: 1, range: 4, written: 4 * WHOLE_BLOCKS };
 /** In parts of blocks of 4 KiB, the first of which has the cell as well. */
-const RANGE_BLOCKS = 15;
+const RANGE_BLOCKS = 28;
 
 /**
  * Changes two blocks by COMPARE AND WRITE, from what it has read or thinks that there is, one of them by plain writes as well,
@@ -43,6 +51,8 @@ export class CellUser implements UnitUser {
   readonly #name: string;
   readonly #thought = new Map<CellPlace, number>();
   readonly #first: number;
+  /** What it does next whatever else it might. */
+  #isNext: (() => Step<CellInput, CellOutput>)[] = [];
   #count = 0;
 
   constructor(random: SeededRandom, name: string, first: number) {
@@ -51,11 +61,33 @@ export class CellUser implements UnitUser {
     this.#first = first;
   }
 
+  get isInHurry(): boolean {
+    return this.#isNext.length > 0;
+  }
+
+  rested(): void {
+    const [at, blocks] =
+      this.#random.below(2) === 0 ? (['written', 1] as const) : (['range', RANGE_BLOCKS] as const);
+    this.#isNext = [() => this.#read(at, blocks)];
+  }
+
+  /** It writes the same blocks at once, and looks what has become of them. */
+  aborted({ input }: Step<CellInput, CellOutput>): void {
+    const { at } = input;
+    if (at === 'cell') return;
+    this.#isNext =
+      at === 'range'
+        ? [() => this.#writeRange(), () => this.#read('range', RANGE_BLOCKS)]
+        : [() => this.#write(WHOLE_BLOCKS), () => this.#read('written', 1)];
+  }
+
   next(): Step<CellInput, CellOutput> {
+    const isNext = this.#isNext.shift();
+    if (isNext !== undefined) return isNext();
     const kind = this.#random.below(100);
     if (kind < 25) return this.#swap('cell');
     if (kind < 45) return this.#swap('written');
-    if (kind < 60) return this.#write();
+    if (kind < 60) return this.#write(kind < 54 ? WHOLE_BLOCKS : 1);
     if (kind < 68) return this.#read('cell', 1);
     if (kind < 76) return this.#read('written', 1);
     if (kind < 88) return this.#read('range', RANGE_BLOCKS);
@@ -71,6 +103,7 @@ export class CellUser implements UnitUser {
     const to = this.#newValue();
     return {
       input: { kind: 'swap', at, from, to },
+      ended: { kind: 'ended', at, value: to },
       command: compareAndWrite(LBA[at], sectorOf(from), sectorOf(to)),
       understand: (ending) => {
         if (ending.kind === 'good') this.#thought.set(at, to);
@@ -91,12 +124,13 @@ export class CellUser implements UnitUser {
     };
   }
 
-  /** Of a whole block as data is kept, so that it can be begun at once. */
-  #write(): Step<CellInput, CellOutput> {
+  /** @param count a whole block as data is kept can be begun at once, for a part of one the rest has to be read */
+  #write(count: number): Step<CellInput, CellOutput> {
     const value = this.#newValue();
     return {
       input: { kind: 'write', at: 'written', value },
-      command: write(LBA.written, WHOLE_BLOCKS, blocksOf(value, WHOLE_BLOCKS)),
+      ended: { kind: 'ended', at: 'written', value },
+      command: write(LBA.written, count, blocksOf(value, count)),
       understand: (ending) => {
         if (ending.kind === 'good') this.#thought.set('written', value);
         return 'good';
@@ -108,6 +142,7 @@ export class CellUser implements UnitUser {
     const value = this.#newValue();
     return {
       input: { kind: 'write', at: 'range', value },
+      ended: { kind: 'ended', at: 'range', value },
       command: writeAtomic(LBA.range, RANGE_BLOCKS, blocksOf(value, RANGE_BLOCKS)),
       understand: () => 'good',
     };
