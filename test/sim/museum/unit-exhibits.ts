@@ -14,7 +14,7 @@ export const UNIT_EXHIBITS: readonly Exhibit[] = [
         if (length === 0) return goodWithoutData;`,
       },
     ],
-    seeds: 10,
+    seeds: 20,
   },
   {
     name: 'a write that is begun at once beside a command that compares and writes',
@@ -26,7 +26,7 @@ export const UNIT_EXHIBITS: readonly Exhibit[] = [
         faulty: 'state.gate.enterNow();',
       },
     ],
-    seeds: 10,
+    seeds: 20,
   },
   {
     name: 'reservations that lie in the log alone',
@@ -38,7 +38,7 @@ export const UNIT_EXHIBITS: readonly Exhibit[] = [
         faulty: 'if (this.serverState === undefined || this.description.lunId > 0) return this.description;',
       },
     ],
-    seeds: 10,
+    seeds: 20,
   },
   {
     name: 'a reservation that counts before it is safe',
@@ -63,7 +63,7 @@ export const UNIT_EXHIBITS: readonly Exhibit[] = [
         faulty: 'const turn = Promise.resolve().then(async () => {',
       },
     ],
-    seeds: 10,
+    seeds: 20,
   },
   {
     name: 'an abort that is not waited for',
