@@ -17,7 +17,7 @@ import type { Disk } from './disk.ts';
 import { Drives } from './drives.ts';
 import { simulatedImages } from './sectors.ts';
 import { type Node, type SimulationOptions, type SimulationResult, TRIM } from './simulation-options.ts';
-import { bereaved, disturb, fillUp, PACE, slowDown, wearOut } from './trouble.ts';
+import { bereaved, disturb, fillUp, PACE, slowDown, tearAppends, wearOut } from './trouble.ts';
 import { whatIsNotTheSame, whatLacksWhoJoins } from './verdicts.ts';
 
 const NODES = ['n1', 'n2', 'n3'];
@@ -132,21 +132,14 @@ export class Simulation {
     this.#clients.check();
     this.#units?.check();
     for (const event of NEVER) if (this.#counters.get(event) > 0) this.#fail(`${event} happened`);
-    return { violation: this.#violation, counts: this.#allCounts(), trace: this.#trace() };
+    const counted = { ...this.authority.counts, ...this.#addresses.counts, ...this.#counters.snapshot() };
+    const counts = { ...counted, events: this.world.events };
+    return { violation: this.#violation, counts, trace: this.#trace() };
   }
 
   #trace(): string {
     const ends = Array.from(this.#nodes.values(), ({ disk }) => disk.nextIndex);
     return `${this.world.events} ${this.#clients.stamp} ${this.authority.group.epoch} ${ends.join(' ')} ${this.world.random.below(1e9)}`;
-  }
-
-  #allCounts(): Record<string, number> {
-    return {
-      ...this.authority.counts,
-      ...this.#addresses.counts,
-      ...this.#counters.snapshot(),
-      events: this.world.events,
-    };
   }
 
   #fail(what: string): void {
@@ -162,10 +155,6 @@ export class Simulation {
   #start(nodeId: string, disk: Disk, starts: number): void {
     const { world, authority } = this;
     this.#bitRot.spare({ nodeId, disk });
-    if (this.#units !== undefined) {
-      disk.tearsAppends = true;
-      disk.onAppendOfSeveral = () => this.#maybeKillAppending(disk);
-    }
     const process = new Process(world, nodeId, `${nodeId}.${starts + 1}`);
     const transport = this.#network.attach(process);
     const propose = (change: Change) => authority.propose(process, change);
@@ -201,6 +190,8 @@ export class Simulation {
     });
     const node: Node = { nodeId, disk, process, host, starts: starts + 1, lastSeenMs: world.nowMs };
     this.#nodes.set(nodeId, node);
+    const mayDie = (): boolean => this.#inTrouble && this.#nodes.get(nodeId) === node;
+    if (this.#units !== undefined) tearAppends(node, authority, mayDie, () => this.#kill(node, 'kill', 200));
     host.onServingChange((_, serving) => {
       void this.#addresses.follow(process, serving);
       if (!serving) this.#units?.ceased(process);
@@ -232,17 +223,6 @@ export class Simulation {
     this.world.after(this.world.between(30, longestMs), () => {
       this.#start(node.nodeId, this.#drives.take(node.nodeId) ?? node.disk, node.starts);
     });
-  }
-
-  /** In the midst of an append, most of all where nobody else has what is appended. */
-  #maybeKillAppending(disk: Disk): void {
-    const { world, authority } = this;
-    const node = [...this.#nodes.values()].find((each) => each.disk === disk);
-    const [only, another] = authority.group.inSync;
-    const isAlone = another === undefined && only?.incarnation === node?.process.incarnation;
-    if (node === undefined || !this.#inTrouble || !world.chance(isAlone ? 50 : 1)) return;
-    this.#counters.add('sim.killed-appending');
-    world.after(0, () => this.#kill(node, 'kill', 200));
   }
 
   /** Its process stays down until an administrator has looked, and has put another disk in the place of that one. */
@@ -334,10 +314,7 @@ export class Simulation {
     const node = this.#someNode();
     const other = NODES[world.random.below(NODES.length)] as string;
     for (const { nodeId, disk } of this.#nodes.values()) this.#drives.maybeCopy(nodeId, disk);
-    wearOut(world, node.disk, this.#options);
-    // For so long that another one serves meanwhile; what has come by then is taken before it looks at the clock.
-    if (this.#units !== undefined && world.chance(12))
-      this.#primary()?.process.pause(world.between(700, 1_700));
+    wearOut(world, node.disk, this.#options, this.#primary());
     switch (world.random.below(20)) {
       case 0:
       case 1:

@@ -4,7 +4,7 @@ import type { Process, World } from '../world.ts';
 import type { Authority } from './authority.ts';
 import type { Server } from './clients.ts';
 import type { Disk } from './disk.ts';
-import type { SimulationOptions } from './simulation-options.ts';
+import type { Node, SimulationOptions } from './simulation-options.ts';
 
 /** A group moved within quickMoveMs was not waited for until the lease ran out. */
 export const PACE = { leaseMs: 400, fenceAfterMs: 450, quickMoveMs: 200 };
@@ -21,13 +21,35 @@ export function wearOut(
   world: World,
   disk: Disk,
   { failingDisks = false, units = false }: Pick<SimulationOptions, 'failingDisks' | 'units'>,
+  primary: Server | undefined,
 ): void {
   if (failingDisks && world.chance(10)) disk.failsToSync = true;
-  if (!units || !world.chance(60)) return;
+  if (!units) return;
+  if (world.chance(60)) slowReads(world, disk);
+  // For so long that another one serves meanwhile; what has come by then is taken before it looks at the clock.
+  if (world.chance(12)) primary?.process.pause(world.between(700, 1_700));
+}
+
+function slowReads(world: World, disk: Disk): void {
   disk.slowReadMs = world.between(2, 80);
   world.after(world.between(50, 500), () => {
     disk.slowReadMs = 0;
   });
+}
+
+/** The process is killed now and then in the midst of an append, most of all where nobody else has what is appended. */
+export function tearAppends(
+  { disk, process }: Pick<Node, 'disk' | 'process'>,
+  authority: Authority,
+  mayDie: () => boolean,
+  kill: () => void,
+): void {
+  disk.tearsAppends = true;
+  disk.onAppendOfSeveral = () => {
+    const [only, another] = authority.group.inSync;
+    const isAlone = another === undefined && only?.incarnation === process.incarnation;
+    if (mayDie() && process.world.chance(isAlone ? 50 : 1)) process.world.after(0, kill);
+  };
 }
 
 export function fillUp(world: World, disk: Disk): void {

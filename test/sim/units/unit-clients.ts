@@ -139,7 +139,7 @@ export class UnitClients {
         this.#abortSoon(session, tag, {
           asked,
           hear,
-          then: () => {
+          goOn: () => {
             user.aborted(step);
             next(session);
           },
@@ -171,7 +171,7 @@ export class UnitClients {
   #abortSoon(
     { process, session }: Session,
     tag: number,
-    { asked, hear, then }: { asked: AskedStep; hear: (then: () => void) => void; then: () => void },
+    { asked, hear, goOn }: { asked: AskedStep; hear: (then: () => void) => void; goOn: () => void },
   ): void {
     const { world, counters } = this.#options;
     const afterMs = world.chance(70) ? world.between(0, 2) : world.between(3, 60);
@@ -182,7 +182,7 @@ export class UnitClients {
         hear(() => {
           counters.add('sim.unit-aborted');
           aborted();
-          then();
+          goOn();
         });
       });
     });

@@ -40,7 +40,7 @@ export function cellModel(initial: number): Model<Cell, CellInput, CellOutput> {
         }
       }
     },
-    stateKey: ({ value, ended }) => `${value} ${[...ended].sort().join(' ')}`,
+    stateKey: ({ value, ended }) => `${value} ${[...ended].sort((a, b) => a - b).join(' ')}`,
   };
 }
 
@@ -103,7 +103,7 @@ export function reserveModel(initial: number): Model<Reserved, ReserveInput, Res
 
 function keyOf(state: Reserved): string {
   const begun = state.begun.map(({ value, endedBy = '' }) => `${value}${endedBy}`).sort();
-  const ended = [...state.ended].sort().join(' ');
+  const ended = [...state.ended].sort((a, b) => a - b).join(' ');
   return `${describeReservation(state)} ${state.value} ${begun.join(' ')} ${ended}`;
 }
 
