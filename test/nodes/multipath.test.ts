@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process';
-import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ClientDocument } from '../../api/contract/clients.ts';
@@ -8,6 +6,7 @@ import { LOCAL_PORTS } from '../../scripts/demo/local-cluster.ts';
 import { Initiator } from '../../scripts/simulator/iscsi-initiator.ts';
 import { LoginRefusedError, login } from '../../scripts/simulator/iscsi-wire.ts';
 import { parseResults } from '../conformance/scsi/libiscsi-output.ts';
+import { runLibiscsiSuite } from '../support/libiscsi-suite.ts';
 import { describeWhere } from '../support/requirements.ts';
 import { clusterForFile, NODE_IDS, until } from './support/cluster-fixture.ts';
 
@@ -282,6 +281,54 @@ describe('a disk with several paths', () => {
 });
 
 const TOOL = { commands: ['iscsi-test-cu'], enableWith: 'apt-get install libiscsi-bin' };
+/** Ten times what the longest of these suites takes. */
+const SUITE_SECONDS = 150;
+const MAX_SUITE_RUNS = 5;
+
+/** Whether any node has ceased to serve a group since its log was so long. */
+async function wasInterrupted(sinceChars: ReadonlyMap<string, number>): Promise<boolean> {
+  for (const [id, chars] of sinceChars) {
+    const lines = (await shared().log(id)).slice(chars).split('\n');
+    if (lines.some((line) => line.includes('"replication.serving"') && line.includes('"serving":false')))
+      return true;
+  }
+  return false;
+}
+
+async function logLengths(): Promise<Map<string, number>> {
+  const lengths = NODE_IDS.map(async (id) => [id, (await shared().log(id)).length] as const);
+  return new Map(await Promise.all(lengths));
+}
+
+/**
+ * Runs a suite again where its disk was not served all the while, as on a machine that is too busy for a lease to hold: sessions
+ * may be dropped then, and with them go reservations, which the tool does not expect. What it is not answered is a
+ * failure in any case.
+ */
+async function suitePasses(suite: string, disk: Disk): Promise<void> {
+  const { initiatorName, targetName, portal } = disk.client;
+  for (let run = 1; run <= MAX_SUITE_RUNS; run++) {
+    await shared().cluster.waitUntilServing(NODE_IDS.length);
+    const urls = [portal, `${shared().cluster.nodeAddress(await primaryOf(disk))}:${LOCAL_PORTS.iscsi}`].map(
+      (at) => `iscsi://${at}/${targetName}/0`,
+    );
+    const since = await logLengths();
+    const args = ['-d', '-v', '-i', initiatorName, '-I', initiatorName, '-t', `ALL.${suite}`, ...urls];
+    const { kind, output } = await runLibiscsiSuite(args, SUITE_SECONDS);
+    if (kind === 'mute') {
+      throw new Error(`no answer:\n${output.slice(-2_000)}\n${await shared().logTails()}`);
+    }
+    const results = parseResults(output);
+    const failed = results.filter(({ outcome }) => outcome !== 'passed');
+    if (kind === 'ended' && results.length > 0 && failed.length === 0) return;
+    if (!(await wasInterrupted(since))) {
+      throw new Error(
+        `${kind}, though the disk was served: ${JSON.stringify(failed)}\n${output.slice(-4_000)}`,
+      );
+    }
+  }
+  throw new Error(`the disk was not served for as long as the suite takes, ${MAX_SUITE_RUNS} times`);
+}
 
 describeWhere(TOOL, "libiscsi's suites for two paths", () => {
   it.each(['MultipathIO', 'Prout*', 'Reserve6', 'CompareAndWrite'])(
@@ -290,23 +337,13 @@ describeWhere(TOOL, "libiscsi's suites for two paths", () => {
       const name = `cu-${suite.toLowerCase().replace('*', '')}`;
       const mac = `52:54:00:cc:33:${suite.length.toString(16).padStart(2, '0')}`;
       const disk = await addDisk(name, mac);
-      const primary = await primaryOf(disk);
       // MultipathIO.CompareAndWrite clears 256 blocks and then takes the next for zeros too.
-      await (await attachBy(disk, undefined)).write(256, Buffer.alloc(BLOCK));
-      const { initiatorName, targetName, portal } = disk.client;
-      const urls = [portal, `${shared().cluster.nodeAddress(primary)}:${LOCAL_PORTS.iscsi}`].map(
-        (at) => `iscsi://${at}/${targetName}/0`,
-      );
-      const args = ['-d', '-v', '-i', initiatorName, '-I', initiatorName, '-t', `ALL.${suite}`, ...urls];
-      const tool = spawn('iscsi-test-cu', args, { stdio: ['ignore', 'pipe', 'pipe'] });
-      const [output, errors] = await Promise.all([text(tool.stdout), text(tool.stderr)]);
-      const results = parseResults(`${output}${errors}`);
-      expect(results.length, output).toBeGreaterThan(0);
-      expect(
-        results.filter(({ outcome }) => outcome !== 'passed'),
-        output,
-      ).toEqual([]);
+      const initiator = await attachBy(disk, undefined);
+      await settled(initiator);
+      await initiator.write(256, Buffer.alloc(BLOCK));
+      initiator.destroy();
+      await suitePasses(suite, disk);
     },
-    120_000,
+    MAX_SUITE_RUNS * SUITE_SECONDS * 1_000,
   );
 });
