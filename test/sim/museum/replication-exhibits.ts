@@ -196,7 +196,6 @@ export const GROUP_EXHIBITS: readonly Exhibit[] = [
       },
     ],
     seeds: 40,
-    fromSeed: 130,
   },
   {
     name: 'damage that is mended in memory only',

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { Slab } from '../../../../base/slab-memory.ts';
 import { DataMemory, ReadLoan } from '../../../../node/iscsi/data-memory.ts';
 import { WriteTransfer } from '../../../../node/iscsi/data-out.ts';
 import { Framer } from '../../../../node/iscsi/framer.ts';
@@ -185,11 +186,15 @@ describe('memory that is used again', { timeout: 120_000 }, () => {
   });
 
   test('would, were memory of records given away before they are in the log', async () => {
-    const take = Reflect.get(RecordMemory.prototype, 'take');
-    vi.spyOn(RecordMemory.prototype, 'take').mockImplementation(function (this: RecordMemory, lengthBytes) {
-      const taken = take.call(this, lengthBytes);
-      if (taken.slab !== undefined) taken.slab.usedBytes = 0;
-      return taken;
+    const reserve = Reflect.get(RecordMemory.prototype, 'reserve');
+    let last: Slab | undefined;
+    vi.spyOn(RecordMemory.prototype, 'reserve').mockImplementation(function (
+      this: RecordMemory,
+      lengthBytes,
+    ) {
+      if (last !== undefined) last.usedBytes = 0;
+      last = reserve.call(this, lengthBytes);
+      return last;
     });
     await start(slowFileSystem);
     expect(await damagedBlocks(WHOLE_SIZES)).toBeGreaterThan(0);
