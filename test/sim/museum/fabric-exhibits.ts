@@ -42,6 +42,6 @@ export const DOUBLE_FAILURE_EXHIBITS: readonly Exhibit[] = [
       },
     ],
     seeds: 5,
-    fromSeed: 6011,
+    fromSeed: 330_029,
   },
 ];
