@@ -1,4 +1,5 @@
 import { request } from 'node:https';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import type { TSchema } from 'typebox';
 import {
@@ -12,7 +13,15 @@ import { describeError, OperationError, type OperationErrorKind } from '../../ba
 import { findSchemaFault } from '../../base/schema-check.ts';
 import { certificateSha256 } from './certificates.ts';
 import type { JoinToken } from './join-token.ts';
-import { JOIN_REQUEST_TIMEOUT_MS, MAX_JOIN_ANSWER_BYTES } from './limits.ts';
+import {
+  JOIN_REQUEST_TIMEOUT_MS,
+  JOIN_ROUND_PAUSE_MS,
+  JOIN_ROUNDS,
+  MAX_JOIN_ANSWER_BYTES,
+} from './limits.ts';
+
+/** What a node says while the cluster elects. */
+const NO_LEADER = 'no-leader';
 
 interface Asked {
   readonly endpoint: string;
@@ -24,33 +33,56 @@ interface Asked {
 }
 
 /**
- * Asks the nodes that the token names to be let in, one after another until one gives an answer. Nothing but the
- * question for the authority's certificate is said before that certificate has been found to be the token's.
+ * Asks the nodes that the token names to be let in, one after another until one gives an answer, and all of them again where the
+ * cluster is electing a leader. Nothing but the question for the authority's certificate is said before that certificate
+ * has been found to be the token's.
+ * @param pause between two rounds, of so many milliseconds
  * @throws OperationError
  */
 export async function askToJoin(
   token: JoinToken,
   joinRequest: JoinRequestDocument,
+  pause: (ms: number) => Promise<void> = sleep,
 ): Promise<JoinAnswerDocument> {
+  for (let round = 1; ; round++) {
+    const answer = await askAll(token, joinRequest);
+    if ('document' in answer) return answer.document;
+    if (!answer.isElecting || round === JOIN_ROUNDS) throw answer.failure;
+    await pause(JOIN_ROUND_PAUSE_MS);
+  }
+}
+
+interface NoAnswer {
+  readonly isElecting: boolean;
+  readonly failure: OperationError;
+}
+
+async function askAll(
+  token: JoinToken,
+  joinRequest: JoinRequestDocument,
+): Promise<{ readonly document: JoinAnswerDocument } | NoAnswer> {
   const failures: string[] = [];
+  let isElecting = false;
   for (const endpoint of token.apiEndpoints) {
     try {
       const ca = await fetchAuthority(endpoint, token);
       const asked: Asked = { endpoint, method: 'POST', path: joinRoutes.nodes, body: joinRequest, ca };
-      return await ask(asked, token.clusterId, joinAnswerSchema);
+      return { document: await ask<JoinAnswerDocument>(asked, token.clusterId, joinAnswerSchema) };
     } catch (error) {
       if (!(error instanceof OperationError)) throw error;
       // A refusal would be the same everywhere; a node that cannot answer now may not be the only one.
       if (error.kind !== 'unavailable' && error.kind !== 'unknown-outcome') throw error;
+      isElecting ||= error.code === NO_LEADER;
       failures.push(`${endpoint}: ${error.message}`);
     }
   }
-  throw new OperationError(`no node of cluster ${token.clusterName} has answered`, {
+  const failure = new OperationError(`no node of cluster ${token.clusterName} has answered`, {
     kind: 'unavailable',
     code: 'unreachable',
     got: failures.join('; '),
     accepted: 'at least one node that runs and can be reached from here',
   });
+  return { isElecting, failure };
 }
 
 async function fetchAuthority(endpoint: string, token: JoinToken): Promise<string> {
