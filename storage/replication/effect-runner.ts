@@ -95,7 +95,7 @@ export class EffectRunner {
     this.#queue = [];
     this.#readings.end();
     await this.#blocked;
-    await this.#savingBase;
+    await this.#savingBase?.catch(() => {});
   }
 
   #drain(): void {
@@ -364,13 +364,12 @@ export class EffectRunner {
       this.#isTrimming = false;
       return;
     }
-    this.#savingBase = files
-      .saveBase(baseIndex, list)
-      .then(() => this.#trimmed(baseIndex, cut))
-      .catch((error: unknown) => this.#ports.onFailure(error))
-      .finally(() => {
-        this.#savingBase = undefined;
-      });
+    this.#savingBase = files.saveBase(baseIndex, list).then(() => {
+      this.#savingBase = undefined;
+      this.#trimmed(baseIndex, cut);
+    });
+    // What waits for it then waits for ever: nothing is written over a file that could not be made durable.
+    this.#savingBase.catch((error: unknown) => this.#ports.onFailure(error));
   }
 
   #trimmed(baseIndex: number, cut: number): void {
