@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { CounterSet, type Counters } from '../../base/counters.ts';
 import { OperationError } from '../../base/errors.ts';
 import { type FileSystem, nodeFileSystem } from '../log/file-system.ts';
+import { writeWhole } from '../log/whole-file.ts';
 import { sha256Hex } from './content-hash.ts';
-import { checkName, explainNoSpace, readWhole, writeWhole } from './image-directory.ts';
+import { checkName, explainNoSpace, readWhole } from './image-directory.ts';
 import { MAX_BOOT_FILE_BYTES } from './limits.ts';
 
 export interface BootFileStoreOptions {

@@ -93,17 +93,6 @@ export async function readWhole(fileSystem: FileSystem, path: string): Promise<U
   }
 }
 
-/** Writes a new file and makes its content durable; its name is for the caller to sync. */
-export async function writeWhole(fileSystem: FileSystem, path: string, content: Uint8Array): Promise<void> {
-  const file = await fileSystem.create(path);
-  try {
-    await file.write([content], 0);
-    await file.syncData();
-  } finally {
-    await file.close();
-  }
-}
-
 /** Tells an administrator of a full disk; anything else stays as it is. */
 export function explainNoSpace(error: unknown, doing: string): unknown {
   if (!isNoSpace(error)) return error;

@@ -3,18 +3,12 @@ import type { Counters } from '../../base/counters.ts';
 import { OperationError, ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { OpenFile } from '../log/file-system.ts';
+import { writeWhole } from '../log/whole-file.ts';
 import type { ContentFetcher } from './content-fetcher.ts';
 import { isAllZeros } from './content-hash.ts';
 import { checkRoom } from './disk-reserve.ts';
 import { isChunk } from './image-chunk.ts';
-import {
-  explainNoSpace,
-  MANIFEST_FILE,
-  openIfThere,
-  RAW_FILE,
-  readWhole,
-  writeWhole,
-} from './image-directory.ts';
+import { explainNoSpace, MANIFEST_FILE, openIfThere, RAW_FILE, readWhole } from './image-directory.ts';
 import { describeRefusal, fetchChunk, fetchManifest, isManifestOf, type WantedImage } from './image-fetch.ts';
 import { ImageManifest } from './image-manifest.ts';
 import type { ImageStore } from './image-store.ts';

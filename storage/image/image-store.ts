@@ -5,6 +5,7 @@ import { describeError, invariant, OperationError } from '../../base/errors.ts';
 import { type Logger, silentLogger } from '../../base/logger.ts';
 import { DeviceError } from '../block-device.ts';
 import { type FileSystem, isMissing, nodeFileSystem } from '../log/file-system.ts';
+import { writeWhole } from '../log/whole-file.ts';
 import { sha256, sha256Hex } from './content-hash.ts';
 import { isChunk } from './image-chunk.ts';
 import {
@@ -20,7 +21,6 @@ import {
   REMOVED_PREFIX,
   readWhole,
   UPLOAD_PREFIX,
-  writeWhole,
 } from './image-directory.ts';
 import { ImageManifest } from './image-manifest.ts';
 import type { ImagePart, ImageSource, ImageVersionRef, OpenImage } from './image-source.ts';

@@ -1,9 +1,10 @@
 import { join } from 'node:path';
 import { OperationError } from '../../base/errors.ts';
 import type { FileSystem, OpenFile } from '../log/file-system.ts';
+import { writeWhole } from '../log/whole-file.ts';
 import { isAllZeros, sha256 } from './content-hash.ts';
 import { checkRoom } from './disk-reserve.ts';
-import { MANIFEST_FILE, RAW_FILE, writeWhole } from './image-directory.ts';
+import { MANIFEST_FILE, RAW_FILE } from './image-directory.ts';
 import { IMAGE_SIZE_UNIT_BYTES, ImageManifest } from './image-manifest.ts';
 import { CHUNK_BYTES, MAX_IMAGE_BYTES } from './limits.ts';
 import { crcsOfPages, PAGES_FILE, PageChecksums } from './page-checksums.ts';

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { RandomSource } from '../../base/random.ts';
 import { type FileSystem, isMissing, isNoSpace } from '../log/file-system.ts';
+import { replaceFile } from '../log/whole-file.ts';
 import { LIFE_BYTES, MAX_DIRECTORY_LIVES } from './limits.ts';
 
 const FILE = 'lives';
@@ -73,18 +74,8 @@ export class DirectoryLives {
   }
 
   async #write(groupId: string, lives: readonly string[]): Promise<void> {
-    const { fileSystem } = this.#options;
-    const directory = this.#directory(groupId);
-    const aside = join(directory, `${FILE}.new`);
-    const file = await fileSystem.create(aside);
-    try {
-      await file.write([Buffer.from(lives.map((life) => `${life}\n`).join(''), 'latin1')], 0);
-      await file.syncData();
-    } finally {
-      await file.close();
-    }
-    await fileSystem.rename(aside, join(directory, FILE));
-    await fileSystem.syncDirectory(directory);
+    const content = Buffer.from(lives.map((life) => `${life}\n`).join(''), 'latin1');
+    await replaceFile(this.#options.fileSystem, this.#directory(groupId), FILE, content);
   }
 }
 

@@ -3,6 +3,7 @@ import { invariant } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { type FileSystem, isMissing } from '../log/file-system.ts';
+import { replaceFile } from '../log/whole-file.ts';
 import { DISK_ID_BYTES } from './limits.ts';
 
 const FILE = 'disk.id';
@@ -59,16 +60,7 @@ export class DiskIdentities {
     const id = Buffer.from(random.bytes(DISK_ID_BYTES)).toString('hex');
     await fileSystem.makeDirectory(groupsDirectory);
     await fileSystem.makeDirectory(directory);
-    const aside = join(directory, `${FILE}.new`);
-    const file = await fileSystem.create(aside);
-    try {
-      await file.write([Buffer.from(`${id}\n`, 'latin1')], 0);
-      await file.syncData();
-    } finally {
-      await file.close();
-    }
-    await fileSystem.rename(aside, join(directory, FILE));
-    await fileSystem.syncDirectory(directory);
+    await replaceFile(fileSystem, directory, FILE, Buffer.from(`${id}\n`, 'latin1'));
     await fileSystem.syncDirectory(groupsDirectory);
     logger.info('replication.disk-identified', { group: groupId, disk: id });
     return id;

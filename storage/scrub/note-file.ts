@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
-import { readWhole, writeWhole } from '../image/image-directory.ts';
+import { readWhole } from '../image/image-directory.ts';
 import type { FileSystem } from '../log/file-system.ts';
+import { writeWhole } from '../log/whole-file.ts';
 import type { ScrubberOptions } from './scrubber.ts';
 
 /** A small file that is replaced as a whole. */
