@@ -3,19 +3,18 @@ import { describeError, ProtocolError } from '../../base/errors.ts';
 import { parseIpv4 } from '../../base/ipv4.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { ClientRecord, ClusterState } from '../../cluster/state/model.ts';
-import { type BlockDevice, DeviceError } from '../../storage/block-device.ts';
+import type { BlockDevice } from '../../storage/block-device.ts';
 import type { ImageVersionRef } from '../../storage/image/image-source.ts';
 import type { ReplicationHost } from '../../storage/replication/index.ts';
-import type { CatchUpStatus, PortalGroup } from '../../storage/replication/portal-group.ts';
 import type { IscsiPortal } from '../iscsi/portal.ts';
 import type { TargetSessions } from '../iscsi/target-sessions.ts';
 import type { Endpoint } from '../net/tcp-segment.ts';
 import type { TargetPaths } from '../scsi/access-state.ts';
-import { chooseBootImage, lunLengthBlocks } from './boot-image.ts';
+import { describeCatchUp } from './catch-up-text.ts';
 import { isBarred, losesPathAt } from './client-access.ts';
+import { ClientDisks } from './client-disks.ts';
 import type { ServedGroups } from './group-directory.ts';
 import { GroupPaths } from './group-paths.ts';
-import { ImageUses } from './image-use.ts';
 import { KnownInitiators } from './known-initiators.ts';
 import { Lapses } from './lapses.ts';
 import { GUARDIAN_RENEW_EVERY_MS, HANDOVER_CHECK_MS } from './limits.ts';
@@ -58,10 +57,8 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
   readonly #options: DataPlaneOptions;
   readonly #addresses = new Map<string, PortalAddress>();
   readonly #paths: GroupPaths;
-  readonly #imageUses = new ImageUses();
+  readonly #disks: ClientDisks;
   #portals: NodePortals | undefined;
-  /** Disks being made, so that two logins at once make one. */
-  readonly #making = new Map<number, Promise<void>>();
   readonly #lapses: Lapses;
   readonly #initiators: KnownInitiators;
   #areSessionsNew = false;
@@ -78,6 +75,12 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
       nodeId: options.nodeId,
       isActive: (groupId) => this.isServing(groupId) || this.#lapses.isAwaitingLease(groupId),
       onChange: (groupId) => this.#tellOfPaths(groupId),
+    });
+    this.#disks = new ClientDisks({
+      state: () => this.#state,
+      group: (groupId) => options.replication.group(groupId),
+      closeTarget: (targetName) => this.#closeTarget(targetName),
+      logger: options.logger,
     });
     this.#lapses = new Lapses({
       timers: options.timers,
@@ -135,7 +138,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
       ...(catchUpBytesPerSecond === undefined ? {} : { catchUpBytesPerSecond }),
     });
     this.#paths.applyState(state);
-    for (const group of Object.values(state.portalGroups)) this.#dropLunsWithoutClient(group.id, state);
+    for (const groupId of Object.keys(state.portalGroups)) this.#disks.dropWithoutClient(groupId);
   }
 
   /** Resolves once no session waits any more for another node to take over. */
@@ -185,26 +188,12 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
     this.#cancelTelling = this.#options.timers.setTimer(0, () => this.#publishAll());
   }
 
-  async device(groupId: string, client: ClientRecord): Promise<BlockDevice | undefined> {
-    const group = this.#options.replication.group(groupId);
-    if (group === undefined || !group.isServing()) return undefined;
-    if (!hasLun(group, client)) {
-      const making = this.#making.get(client.lunId) ?? this.#makeDisk(group, client);
-      this.#making.set(client.lunId, making);
-      try {
-        await making;
-      } catch (error) {
-        this.#options.logger.warn('lun.not-made', { client: client.name, reason: describeError(error) });
-        return undefined;
-      } finally {
-        this.#making.delete(client.lunId);
-      }
-    }
-    return group.openDevice(client.lunId);
+  device(groupId: string, client: ClientRecord): Promise<BlockDevice | undefined> {
+    return this.#disks.open(groupId, client);
   }
 
   standbyDevice(groupId: string, client: ClientRecord): BlockDevice | undefined {
-    return this.#options.replication.group(groupId)?.standbyDevice(client.lunId);
+    return this.#disks.openStandby(groupId, client);
   }
 
   /** The node that serves the group, as far as is known here. */
@@ -216,36 +205,14 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
     return this.#paths.by(groupId, tag);
   }
 
-  /**
-   * A client is about to boot. A discarded write cache is dropped now, on every replica, before the client is
-   * told where its disk is; one that is kept is left alone.
-   */
-  async beginBoot(clientName: string): Promise<BeginBootAnswer> {
-    const client = this.#state?.clients[clientName];
-    const group = client === undefined ? undefined : this.#options.replication.group(client.portalGroup);
-    // Whoever asks has found it registered, so this thread is only a moment behind.
-    if (client === undefined || group === undefined || !group.isServing()) return { kind: 'not-serving' };
-    if (client.writeCache === 'keep' && hasLun(group, client)) return { kind: 'ready' };
-    const disk = this.#newDisk(client);
-    if (disk.kind === 'none') return { kind: 'refused', reason: disk.reason };
-    try {
-      // Whatever session is left is from before the power went off; none of its writes may land in the new disk.
-      this.#closeTarget(client.targetName);
-      await this.#imageUses.make(client.portalGroup, group, disk.lun);
-      return { kind: 'ready' };
-    } catch (error) {
-      if (error instanceof DeviceError && error.kind === 'not-serving') return { kind: 'not-serving' };
-      return { kind: 'refused', reason: describeError(error) };
-    }
+  /** See ClientDisks. */
+  beginBoot(clientName: string): Promise<BeginBootAnswer> {
+    return this.#disks.beginBoot(clientName);
   }
 
-  /** See ImageUses. Of groups that are served here, by what is known of the cluster here. */
+  /** See ClientDisks. */
   imageUse(image: ImageVersionRef): Promise<readonly ImageUse[]> {
-    const groups = Object.keys(this.#state?.portalGroups ?? {}).flatMap((id): [string, PortalGroup][] => {
-      const group = this.#options.replication.group(id);
-      return group?.isServing() === true ? [[id, group]] : [];
-    });
-    return this.#imageUses.of(new Map(groups), image);
+    return this.#disks.usesOf(image);
   }
 
   status(): Omit<DataPlaneStatus, 'integrity'> {
@@ -264,7 +231,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
           nextIndex,
           serving: group.isServing(),
           listening: this.#addresses.get(id)?.listening ?? false,
-          catchUp: catchUp === undefined ? null : catchUpStatus(catchUp),
+          catchUp: catchUp === undefined ? null : describeCatchUp(catchUp),
           room: describeRoom(room) ?? null,
           slow: describeSlow(slow, primary) ?? null,
         };
@@ -299,27 +266,6 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
     }
   }
 
-  async #makeDisk(group: PortalGroup, client: ClientRecord): Promise<void> {
-    const disk = this.#newDisk(client);
-    if (disk.kind === 'none') throw new Error(disk.reason);
-    await this.#imageUses.make(client.portalGroup, group, disk.lun);
-  }
-
-  /** What a client's disk is made of when it starts over, or why it cannot be made. */
-  #newDisk(client: ClientRecord): NewDisk {
-    if (this.#state === undefined) return { kind: 'none', reason: 'the configuration is not known yet' };
-    const chosen = chooseBootImage(this.#state, client);
-    if (chosen.kind === 'none') return chosen;
-    return {
-      kind: 'lun',
-      lun: {
-        lunId: client.lunId,
-        base: { name: chosen.name, version: chosen.version.version },
-        lengthBlocks: lunLengthBlocks(chosen.version.sizeBytes),
-      },
-    };
-  }
-
   /** The address follows at once, its sessions later. */
   #servingChanged(groupId: string, serving: boolean): void {
     const group = this.#state?.portalGroups[groupId];
@@ -330,7 +276,7 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
     this.#lapses.forget(groupId);
     for (const name of this.#targetsOf(groupId)) this.#portals?.movable.closeMoved(name);
     this.#paths.refresh(groupId);
-    if (this.#state !== undefined) this.#dropLunsWithoutClient(groupId, this.#state);
+    this.#disks.dropWithoutClient(groupId);
   }
 
   /**
@@ -428,39 +374,4 @@ export class DataPlane implements Omit<ServedGroups, 'forward'> {
   #allPortals(): readonly IscsiPortal[] {
     return this.#portals === undefined ? [] : [this.#portals.movable, this.#portals.fixed];
   }
-
-  #dropLunsWithoutClient(groupId: string, state: ClusterState): void {
-    const group = this.#options.replication.group(groupId);
-    if (group === undefined || !group.isServing()) return;
-    const wanted = new Set(Object.values(state.clients).map((client) => client.lunId));
-    for (const lun of group.luns()) {
-      if (wanted.has(lun.lunId)) continue;
-      this.#options.logger.info('lun.drop', { lunId: lun.lunId, portalGroup: groupId });
-      // A failure means that the group moved on; its next owner drops the LUN then.
-      group.dropLun(lun.lunId).catch((error: unknown) => {
-        this.#options.logger.warn('lun.drop-failed', { lunId: lun.lunId, reason: describeError(error) });
-      });
-    }
-  }
-}
-
-type NewDisk =
-  | { readonly kind: 'lun'; readonly lun: Parameters<PortalGroup['resetLun']>[0] }
-  | { readonly kind: 'none'; readonly reason: string };
-
-function catchUpStatus(catchUp: CatchUpStatus): NonNullable<DataPlaneStatus['groups'][number]['catchUp']> {
-  const { nodeId, ackedIndex, targetIndex, beganIndex, limitBytesPerSecond } = catchUp;
-  const bytesPerSecond = Math.round(catchUp.bytesPerSecond);
-  const paceBytesPerSecond = Math.round(catchUp.paceBytesPerSecond);
-  const secondsLeft = catchUp.secondsLeft === undefined ? null : Math.ceil(catchUp.secondsLeft);
-  const speed = `${(bytesPerSecond / 1_000_000).toFixed(1)} MB/s`;
-  const left = secondsLeft === null ? '' : `, about ${secondsLeft} s left`;
-  const toDo = targetIndex - beganIndex;
-  const percent = toDo <= 0 ? 100 : Math.floor(((ackedIndex - beganIndex) * 100) / toDo);
-  const detail = `record ${ackedIndex} of ${targetIndex}, ${percent} %, ${speed}${left}`;
-  return { nodeId, detail, percent, bytesPerSecond, paceBytesPerSecond, limitBytesPerSecond, secondsLeft };
-}
-
-function hasLun(group: PortalGroup, client: ClientRecord): boolean {
-  return group.luns().some((lun) => lun.lunId === client.lunId);
 }
