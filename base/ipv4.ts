@@ -4,7 +4,6 @@ import { ProtocolError } from './errors.ts';
 export type Ipv4 = string & { readonly brand: 'Ipv4' };
 
 export const IPV4_ANY = '0.0.0.0' as Ipv4;
-export const IPV4_BROADCAST = '255.255.255.255' as Ipv4;
 
 /** @throws ProtocolError code "bad-ipv4" for anything but four decimal octets without leading zeros */
 export function parseIpv4(text: string): Ipv4 {

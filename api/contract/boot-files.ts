@@ -1,7 +1,7 @@
 import Type, { type Static } from 'typebox';
 import { fileNameSchema } from './values.ts';
 
-export const bootFileSchema = Type.Object(
+const bootFileSchema = Type.Object(
   {
     name: Type.String(),
     sizeBytes: Type.Integer(),
@@ -13,7 +13,6 @@ export const bootFileSchema = Type.Object(
 export type BootFileDocument = Static<typeof bootFileSchema>;
 
 export const bootFileListSchema = Type.Object({ bootFiles: Type.Array(bootFileSchema) });
-export type BootFileListDocument = Static<typeof bootFileListSchema>;
 
 export const addedBootFileSchema = Type.Object({
   name: Type.String(),

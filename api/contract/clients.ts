@@ -2,16 +2,13 @@ import Type, { type Static } from 'typebox';
 import { MAX_MACS_PER_CLIENT, MAX_SOURCES_PER_CLIENT } from './limits.ts';
 import { nameSchema, versionSchema, writeCacheSchema } from './values.ts';
 
-export const chapModeSchema = Type.Union(
-  [Type.Literal('off'), Type.Literal('one-way'), Type.Literal('mutual')],
-  {
-    description:
-      '"off", "one-way" (its initiator proves itself) or "mutual" (the target does as well, to the initiator)',
-  },
-);
+const chapModeSchema = Type.Union([Type.Literal('off'), Type.Literal('one-way'), Type.Literal('mutual')], {
+  description:
+    '"off", "one-way" (its initiator proves itself) or "mutual" (the target does as well, to the initiator)',
+});
 export type ChapMode = Static<typeof chapModeSchema>;
 
-export const sourcesSchema = Type.Array(
+const sourcesSchema = Type.Array(
   Type.String({ maxLength: 18, description: 'an IPv4 address or a subnet such as 192.0.2.0/24' }),
   {
     maxItems: MAX_SOURCES_PER_CLIENT,
@@ -19,7 +16,7 @@ export const sourcesSchema = Type.Array(
   },
 );
 
-export const multipathSchema = Type.Boolean({
+const multipathSchema = Type.Boolean({
   description:
     'whether its disk is shown at the portals of all nodes that keep a copy, for an initiator with multipath software',
 });

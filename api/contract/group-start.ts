@@ -19,7 +19,7 @@ export const groupStartSchema = Type.Object(
 );
 
 /** What one copy of a portal group lacks by its own log; what it was never sent nobody can tell from it. */
-export const copyReportSchema = Type.Object({
+const copyReportSchema = Type.Object({
   epoch: Type.Integer({ description: 'in which the primary of its last record took office' }),
   nextIndex: Type.Integer({ description: 'the number of the first record that it does not have' }),
   missingRecords: Type.Integer({ description: 'records at its end that its own list of disks knows of' }),

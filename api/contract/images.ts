@@ -50,4 +50,3 @@ export const importedSchema = Type.Object(
   { image: Type.String(), version: Type.Integer() },
   { description: 'the version made; the one that exists when the newest has the same content' },
 );
-export type ImportedDocument = Static<typeof importedSchema>;

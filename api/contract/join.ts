@@ -25,7 +25,7 @@ const endpointSchema = Type.String({
   description: 'ADDRESS:PORT such as 192.0.2.14:7400',
 });
 
-export const endpointsSchema = Type.Object(
+const endpointsSchema = Type.Object(
   {
     peer: endpointSchema,
     replication: endpointSchema,

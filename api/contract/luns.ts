@@ -1,7 +1,7 @@
 import Type, { type Static } from 'typebox';
 import { writeCacheSchema } from './values.ts';
 
-export const lunSchema = Type.Object(
+const lunSchema = Type.Object(
   {
     lunId: Type.Integer(),
     client: Type.String(),

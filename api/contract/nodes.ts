@@ -4,7 +4,7 @@ import { nameSchema } from './values.ts';
 export const nodeParamsSchema = Type.Object({ id: nameSchema });
 export const portalGroupParamsSchema = Type.Object({ id: nameSchema });
 
-export const nodeSchema = Type.Object(
+const nodeSchema = Type.Object(
   {
     nodeId: Type.String(),
     address: Type.String({ description: 'HOST:PORT of its API' }),
@@ -25,14 +25,13 @@ export const nodeSchema = Type.Object(
 );
 export type NodeDocument = Static<typeof nodeSchema>;
 
-export const joinTokenSchema = Type.Object({
+const joinTokenSchema = Type.Object({
   id: Type.String(),
   expiresAt: Type.String({ description: 'ISO 8601, UTC' }),
   usedBy: Type.Union([Type.String(), Type.Null()], { description: 'the node that has joined by it' }),
 });
-export type JoinTokenDocument = Static<typeof joinTokenSchema>;
 
-export const auditSchema = Type.Object({
+const auditSchema = Type.Object({
   at: Type.String({ description: 'ISO 8601, UTC' }),
   event: Type.String(),
   detail: Type.String(),
@@ -63,7 +62,6 @@ export const newJoinTokenSchema = Type.Object(
   },
   { additionalProperties: false, description: 'an object with optionally lifetimeSeconds' },
 );
-export type NewJoinTokenDocument = Static<typeof newJoinTokenSchema>;
 
 export const createdJoinTokenSchema = Type.Object({
   id: Type.String(),

@@ -19,7 +19,6 @@ export const nodePlacementSchema = Type.Object(
     description: 'an object with weight (1 to 1000), rack (a name) or both; null: what its own settings say',
   },
 );
-export type NodePlacementDocument = Static<typeof nodePlacementSchema>;
 
 const switchSchema = Type.Union([Type.Literal('on'), Type.Literal('off')], { description: '"on" or "off"' });
 const secondsSchema = Type.Integer({
@@ -61,7 +60,7 @@ export const newClusterSettingsSchema = Type.Object(
 );
 export type NewClusterSettingsDocument = Static<typeof newClusterSettingsSchema>;
 
-export const durabilitySchema = Type.Union([Type.Literal('write-back'), Type.Literal('durable')], {
+const durabilitySchema = Type.Union([Type.Literal('write-back'), Type.Literal('durable')], {
   description:
     '"write-back" (a write is acknowledged when all members in sync have it, SYNCHRONIZE CACHE makes it ' +
     'durable) or "durable" (it is on all their disks before it is acknowledged)',

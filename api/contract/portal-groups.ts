@@ -18,7 +18,6 @@ export const newPortalGroupSchema = Type.Object(
     description: 'an object with address, and id, port and replicas where the usual ones will not do',
   },
 );
-export type NewPortalGroupDocument = Static<typeof newPortalGroupSchema>;
 
 export const addedPortalGroupSchema = Type.Object({
   id: Type.String(),

@@ -1,4 +1,4 @@
-import Type, { type Static } from 'typebox';
+import Type from 'typebox';
 
 /** Fields that several documents share. A description says what is accepted; refusals quote it. */
 
@@ -22,15 +22,12 @@ export const versionSchema = Type.Integer({
   description: 'the number of a version, from 1 on',
 });
 
-export const countSchema = Type.Integer({ minimum: 0, description: 'a count' });
-
 export const writeCacheSchema = Type.Union([Type.Literal('discard'), Type.Literal('keep')], {
   description: '"discard" (dropped at each boot) or "keep" (persists)',
 });
-export type WriteCache = Static<typeof writeCacheSchema>;
 
 /** How fresh an answer must be. */
-export const consistencySchema = Type.Optional(
+const consistencySchema = Type.Optional(
   Type.Union([Type.Literal('linearizable'), Type.Literal('local')], {
     description:
       '"linearizable" (as all nodes agree, the default) or "local" (as this node knows, even without a majority)',

@@ -74,7 +74,7 @@ export function policyRoutes(app: FastifyInstance, { cluster, services }: ApiCon
   });
 }
 
-export function settingsDocument({ settings }: ClusterState): ClusterSettingsDocument {
+function settingsDocument({ settings }: ClusterState): ClusterSettingsDocument {
   return {
     replicasPerGroup: settings.replicasPerGroup ?? DEFAULT_REPLICAS_PER_GROUP,
     rebalance: settings.rebalance ?? 'on',

@@ -62,7 +62,7 @@ export function decodeConfChange(entry: Pick<Entry, 'type' | 'data'>): ConfChang
 }
 
 /** As decodeConfChange, but keeps the form that was proposed. */
-export function decodeProposed(entry: Pick<Entry, 'type' | 'data'>): ProposedConfChange {
+function decodeProposed(entry: Pick<Entry, 'type' | 'data'>): ProposedConfChange {
   if (entry.type === 'confChangeV2' && entry.data.length === 0) return LEAVE_JOINT;
   const reader = new ByteReader(entry.data, 'configuration change');
   switch (entry.type) {

@@ -167,7 +167,7 @@ function jointPlan(change: ConfChange): { autoLeave: boolean } | undefined {
 }
 
 /** A change with no transition of its own and no changes leaves the joint configuration. */
-export function leavesJoint(change: ConfChange): boolean {
+function leavesJoint(change: ConfChange): boolean {
   return change.transition === 'auto' && change.changes.length === 0;
 }
 

@@ -9,9 +9,8 @@ const NAME = /^[a-z0-9][a-z0-9-]{0,62}$/;
 const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 const SHA256_HEX = /^[0-9a-f]{64}$/;
 
-export const ACCEPTED_NAME =
-  'up to 63 lower-case letters, digits and hyphens, the first of them a letter or digit';
-export const ACCEPTED_FILE_NAME =
+const ACCEPTED_NAME = 'up to 63 lower-case letters, digits and hyphens, the first of them a letter or digit';
+const ACCEPTED_FILE_NAME =
   'up to 63 letters, digits, dots, hyphens and underscores, the first of them a letter or digit';
 
 /** Records are looked up by name in plain objects, so a name every object already has is taken. */

@@ -44,7 +44,7 @@ const MULTIPATH_VERSION = 3;
 export const WORKERS_VERSION = 4;
 
 /** The fifth brought portal groups that come and go. */
-export const GROUPS_VERSION = 5;
+const GROUPS_VERSION = 5;
 
 /** The sixth brought copies that are known to have everything although they have left the set. */
 export const SUCCESSION_VERSION = 6;

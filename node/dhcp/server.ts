@@ -10,9 +10,9 @@ import { type DhcpMessage, decodeDhcpMessage, encodeDhcpMessage } from './messag
 import type { ReplyDestination } from './reply-destination.ts';
 
 /** The ports of RFC 2131 §4.1 and of PXE 2.1 §2.2.1. */
-export const DHCP_SERVER_PORT = 67;
-export const DHCP_CLIENT_PORT = 68;
-export const PXE_BOOT_SERVER_PORT = 4011;
+const DHCP_SERVER_PORT = 67;
+const DHCP_CLIENT_PORT = 68;
+const PXE_BOOT_SERVER_PORT = 4011;
 
 /** Where the server listens. */
 export type DhcpEndpoint =

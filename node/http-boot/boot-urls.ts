@@ -7,11 +7,11 @@ export function bootScriptUrl(endpoint: string, mac: MacAddress, token: string):
 }
 
 /** Where iPXE is told where to ask for its script. @param endpoint as above */
-export function firstScriptUrl(endpoint: string, mac: MacAddress, token: string): string {
+function firstScriptUrl(endpoint: string, mac: MacAddress, token: string): string {
   return `http://${endpoint}/first/${mac.replaceAll(':', '-')}?token=${token}`;
 }
 
-export function bootFileUrl(endpoint: string, name: string): string {
+function bootFileUrl(endpoint: string, name: string): string {
   return `http://${endpoint}/files/${name}`;
 }
 

@@ -4,7 +4,7 @@ import { LOGICAL_BLOCK_BYTES } from '../../storage/block-device.ts';
 import type { ModeParameters } from './server-state.ts';
 
 /** Mode pages (SPC-4 §7.5, SBC-3 §6.5). What is changed stays changed: current and saved values are the same. */
-export const modePageCode = {
+const modePageCode = {
   errorRecovery: 0x01,
   caching: 0x08,
   control: 0x0a,
@@ -80,7 +80,7 @@ export interface ModeSenseUnit {
   readonly modes: ModeParameters;
 }
 
-export const DEFAULT_MODES: ModeParameters = {
+const DEFAULT_MODES: ModeParameters = {
   softwareWriteProtect: false,
   descriptorSense: false,
   writeCacheDisabled: false,

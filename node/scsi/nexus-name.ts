@@ -2,7 +2,7 @@
  * Names of I_T nexuses, as persistent reservations keep them. A nexus by the first target port is named by its
  * initiator port alone (iSCSI name, ",i,0x", ISID), one by another port with that port behind it.
  */
-export const FIRST_TARGET_PORT = 1;
+const FIRST_TARGET_PORT = 1;
 const NAME = /^(?<initiatorPort>.*,i,0x[0-9a-f]{12})(?:,t,0x(?<targetPort>[0-9a-f]{4}))?$/i;
 
 /** @param targetPort relative target port identifier */

@@ -5,9 +5,6 @@ import type { Sense } from './sense.ts';
 /** SAM-5 status codes. */
 export const scsiStatus = { good: 0x00, checkCondition: 0x02, reservationConflict: 0x18 } as const;
 
-/** The status of an outcome, with the sense data that goes with it. */
-export type CheckCondition = Extract<ScsiOutcome, { kind: 'check-condition' }>;
-
 /** How a command ended. */
 export type ScsiOutcome =
   | { readonly kind: 'good'; readonly dataIn: readonly Uint8Array[]; readonly lengthBytes: number }

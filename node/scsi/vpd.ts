@@ -15,7 +15,7 @@ import {
 } from './limits.ts';
 
 /** Vital product data (SPC-4 §7.8, SBC-3 §6.6). */
-export const vpdPage = {
+const vpdPage = {
   supportedPages: 0x00,
   unitSerialNumber: 0x80,
   deviceIdentification: 0x83,

@@ -30,9 +30,6 @@ import {
   type TransferStep,
 } from './transfer-machine.ts';
 
-/** RFC 1350 §4. */
-export const TFTP_PORT = 69;
-
 export interface TftpServerOptions {
   /** One address of this node; transfers leave from it too. */
   readonly address: string;

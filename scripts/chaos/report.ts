@@ -16,7 +16,7 @@ interface PausedFault {
 }
 
 /** The longest pause of each fault: of those that ended in it, or began in it or before the next one. */
-export function pauseOfEach({ inflicted, pauses, starved }: ChaosResult): readonly PausedFault[] {
+function pauseOfEach({ inflicted, pauses, starved }: ChaosResult): readonly PausedFault[] {
   return inflicted.map(({ kind, wasWhole, fromMs: startMs }, i) => {
     const untilMs = inflicted[i + 1]?.fromMs ?? Number.POSITIVE_INFINITY;
     const isDuring = ({ fromMs, toMs }: Pick<Pause, 'fromMs' | 'toMs'>): boolean =>

@@ -9,8 +9,8 @@ import { encodeTextKeys } from '../../node/iscsi/text-keys.ts';
 import { CLOSE_TIMEOUT_MS } from './limits.ts';
 import type { FuzzState, Sequence } from './malformed-pdus.ts';
 
-export const FUZZ_INITIATOR = 'iqn.2026-11.net.example:fuzz';
-export const FUZZ_TARGET = 'iqn.2026-11.net.example:fuzzed';
+const FUZZ_INITIATOR = 'iqn.2026-11.net.example:fuzz';
+const FUZZ_TARGET = 'iqn.2026-11.net.example:fuzzed';
 export const CHAP_TARGET = 'iqn.2026-11.net.example:guarded';
 const FIRST_CMD_SN = 1;
 const WRITE_TAG = 7;

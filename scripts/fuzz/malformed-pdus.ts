@@ -198,7 +198,7 @@ const lengthKind = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom<LengthKind>(...LENGTHS) },
 );
 
-export const malformedPdu: fc.Arbitrary<MalformedPdu> = fc
+const malformedPdu: fc.Arbitrary<MalformedPdu> = fc
   .tuple(anyOpcode, fc.boolean(), lengthKind, header, data)
   .map(([code, immediate, length, from, content]) => build(code, immediate, length, from, content));
 

@@ -22,7 +22,7 @@ const EMBEDDING_START_BYTES = SECTOR_BYTES;
 const ESP = { startBytes: 1 * MIB, sizeBytes: 16 * MIB, type: 0xef };
 /** The ext4 that is the system's root. */
 export const ROOT_PARTITION = { startBytes: 17 * MIB, sizeBytes: 79 * MIB, type: 0x83 };
-export const DISK_SIZE_BYTES = 96 * MIB;
+const DISK_SIZE_BYTES = 96 * MIB;
 
 const LABEL = 'bootfabric';
 const ROOT_UUID = '6d0f9a52-30d5-4f2b-9b0c-2f6f1b7f0001';

@@ -5,7 +5,7 @@ import { finish, succeed, systemEnvironment } from './process-run.ts';
 const NAME_PREFIX = 'bootfabric-test-';
 
 export const LAB_SUBNET = '10.77.0.0/24';
-export const LAB_PREFIX_LENGTH = 24;
+const LAB_PREFIX_LENGTH = 24;
 export const SITE_ADDRESS = '10.77.0.2';
 /** Where a machine is plugged in. */
 export const TAP = 'tap0';

@@ -36,7 +36,7 @@ export interface DiskPaths {
 }
 
 /** Asks a machine for its paths, also while it writes. @throws Error when it does not answer */
-export async function pathsOf({ console }: Machine): Promise<DiskPaths> {
+async function pathsOf({ console }: Machine): Promise<DiskPaths> {
   console.send('paths');
   const all: DiskPath[] = [];
   for (;;) {

@@ -22,7 +22,7 @@ export function missingRequirements(needs: Requirements): string[] {
 
 const SYSTEM_FOLDERS = ['/usr/sbin', '/sbin', '/usr/local/sbin'];
 
-export function commandExists(command: string): boolean {
+function commandExists(command: string): boolean {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), ...SYSTEM_FOLDERS];
   return folders.some((folder) => {
     try {

@@ -13,7 +13,7 @@ export interface InitiatorChap extends ChapCredentials {
 }
 
 /** The target did not do its part of CHAP. */
-export class TargetNotAuthenticError extends Error {
+class TargetNotAuthenticError extends Error {
   constructor(message: string) {
     super(message);
     this.name = 'TargetNotAuthenticError';

@@ -51,7 +51,7 @@ export interface ScsiRequest {
 }
 
 /** The CDB of READ (16) or WRITE (16). */
-export function rw16(code: number, lba: number, length: number, fua: boolean): Uint8Array {
+function rw16(code: number, lba: number, length: number, fua: boolean): Uint8Array {
   const lbaHigh = Math.floor(lba / 0x1_0000_0000);
   const cdb = rw16Cdb.encode({ fua, lbaHigh, lbaLow: lba >>> 0, length });
   cdb[0] = code;

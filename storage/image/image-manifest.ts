@@ -17,7 +17,7 @@ import { CHUNK_BYTES, MAX_IMAGE_BYTES } from './limits.ts';
 
 const MAGIC = Buffer.from('bfImage1', 'latin1');
 const HEADER_BYTES = 24;
-export const SHA256_BYTES = 32;
+const SHA256_BYTES = 32;
 const NO_HASH = new Uint8Array(SHA256_BYTES);
 /** Sizes are whole logical blocks, see block-device.ts. */
 export const IMAGE_SIZE_UNIT_BYTES = 512;

@@ -17,7 +17,7 @@ const NAME_DIGITS = 16;
 export const TEMPORARY = '.tmp';
 
 /** Files are named by their base position, so that names in order are segments in the order of creation. */
-export function segmentName(basePosition: number): string {
+function segmentName(basePosition: number): string {
   return `${String(basePosition).padStart(NAME_DIGITS, '0')}.segment`;
 }
 

@@ -35,7 +35,7 @@ interface Run {
 const ZEROS = new Uint8Array(MAX_READ_RUN_BLOCKS * STORED_BLOCK_BYTES);
 
 /** Divides a range into runs, each from one place, as the index stands now. */
-export function planRuns(lun: Lun, firstBlock: number, blockCount: number): readonly Run[] {
+function planRuns(lun: Lun, firstBlock: number, blockCount: number): readonly Run[] {
   const runs: Run[] = [];
   let run: Run | undefined;
   for (let block = firstBlock; block < firstBlock + blockCount; block++) {

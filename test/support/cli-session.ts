@@ -66,7 +66,7 @@ export interface CliSession {
   readonly close: () => Promise<void>;
 }
 
-export async function startCliSession(): Promise<CliSession> {
+async function startCliSession(): Promise<CliSession> {
   const api = await startApiFixture('n1');
   const profile = join(tmpdir(), `bootfabric-${randomUUID()}.json`);
   await writeFile(profile, JSON.stringify(profileFor(api.server.port)));

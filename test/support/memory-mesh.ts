@@ -72,7 +72,7 @@ export class MemoryMesh {
   }
 }
 
-export class MemoryTransport implements PeerTransport {
+class MemoryTransport implements PeerTransport {
   readonly #mesh: MemoryMesh;
   readonly self: PeerIdentity;
   gone = false;

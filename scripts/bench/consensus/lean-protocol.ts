@@ -15,7 +15,7 @@ export interface Frame {
 }
 
 const HEADER_BYTES = 9;
-export const MAX_FRAME_BYTES = 1024 * 1024;
+const MAX_FRAME_BYTES = 1024 * 1024;
 
 /** A put's body is at the same time the command that goes into the log. */
 export function encodePut(key: string, value: Uint8Array): Uint8Array {

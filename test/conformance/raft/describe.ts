@@ -69,7 +69,7 @@ export function describeRole(role: SoftState['role']): string {
   return ROLES[role];
 }
 
-export function describeIds(ids: Iterable<number>): string {
+function describeIds(ids: Iterable<number>): string {
   return `(${[...ids]
     .sort((a, b) => a - b)
     .map(hex)
@@ -104,7 +104,7 @@ export function describeProgressMap(peers: Iterable<PeerProgress>): string {
   return [...peers].map((peer) => `${peer.id}: ${describeProgress(peer)}\n`).join('');
 }
 
-export function describeHardState({ term, vote, commit }: HardState): string {
+function describeHardState({ term, vote, commit }: HardState): string {
   return `Term:${term}${vote === NO_NODE ? '' : ` Vote:${vote}`} Commit:${commit}`;
 }
 

@@ -23,7 +23,7 @@ import { WatchedLog } from './watched-log.ts';
 /** Small, so that a short run fills several. */
 const SEGMENT_SIZE_BYTES = 16 * 1024;
 const LOG_BOUNDS = { maxEntries: 36, maxBytes: 64 * 1024, tailEntries: 6 };
-export const LOG_DIRECTORY = '/log';
+const LOG_DIRECTORY = '/log';
 
 /** How a process comes to its end. */
 export type Ending = 'kill' | 'power' | 'exit' | 'fenced' | 'device' | 'removed';

@@ -19,7 +19,7 @@ const SLOW_FOR_MS = 12_000;
 /** Of that, the end: by then clients no longer go at its pace, unless it is the only one left. */
 const AT_LAST_MS = 4_000;
 /** Whatever a member does, no client waits for longer. */
-export const LONGEST_WAIT_MS = ARREARS_MAX_MS + SLOW_MS + PROPOSAL_RETRY_MS + 2 * TICK_MS;
+const LONGEST_WAIT_MS = ARREARS_MAX_MS + SLOW_MS + PROPOSAL_RETRY_MS + 2 * TICK_MS;
 
 /** How a member is slow, and what clients do. */
 export interface SlowMember {

@@ -12,7 +12,7 @@ import { MemoryDevice } from '../iscsi/memory-device.ts';
 import { IDENTITY, INITIATOR, TARGET } from '../iscsi/target-fixture.ts';
 
 /** Timers that do not wait. */
-export const hasty: Timers = {
+const hasty: Timers = {
   setTimer: (_, fire) => {
     const immediate = setImmediate(fire);
     return () => clearImmediate(immediate);

@@ -22,7 +22,7 @@ export const realTime: Clock & Timers = {
   },
 };
 
-export const sevens: ImageSource = {
+const sevens: ImageSource = {
   open: () =>
     Promise.resolve({
       sizeBytes: 1 << 20,
