@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import type { ClientListDocument } from '../../../api/contract/clients.ts';
 import { LocalCluster } from '../../demo/local-cluster.ts';
 import { connectInitiator, type Initiator } from '../../simulator/iscsi-initiator.ts';
@@ -111,6 +113,18 @@ export class BenchCluster {
     return cpuSeconds(this.#nodeIds.flatMap((id) => this.#cluster.processId(id) ?? []));
   }
 
+  /**
+   * Keeps the process of the node that serves to one processor, and those of the others to another one.
+   * @throws where `taskset` is missing, or refuses
+   */
+  async pin({ serving, others }: { readonly serving: number; readonly others: number }): Promise<void> {
+    const primary = (await this.#group())?.primary;
+    for (const nodeId of this.#nodeIds) {
+      const pid = this.#cluster.processId(nodeId);
+      if (pid !== undefined) await keepTo(nodeId === primary ? serving : others, pid);
+    }
+  }
+
   /** A node dies, so much is written, and it comes back; with another disk if `isWiped`. */
   async awayAndBack(writtenBytes: number, isWiped: boolean): Promise<CatchUp> {
     const away = await this.#backupId();
@@ -205,6 +219,17 @@ export class BenchCluster {
     this.#filled?.destroy();
     await this.#cluster.stop();
   }
+}
+
+/** Keeps all threads of a process, and those it is going to have, to one processor. */
+export async function keepTo(processor: number, pid: number): Promise<void> {
+  await promisify(execFile)('taskset', [
+    '--all-tasks',
+    '--cpu-list',
+    '--pid',
+    String(processor),
+    String(pid),
+  ]);
 }
 
 /** Writes so much in order from the beginning of the disk; more than it holds: over and over. */
