@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { describeError, OperationError } from '../base/errors.ts';
+import { describeError } from '../base/errors.ts';
 import { EXIT_CODE } from '../base/exit-code.ts';
 import type { Logger } from '../base/logger.ts';
 import { ClusterNode } from '../cluster/cluster-node.ts';
@@ -13,6 +13,7 @@ import { BALLAST_CHECK_MS } from '../storage/log/limits.ts';
 import { DirectoryLives } from '../storage/replication/directory-lives.ts';
 import { DiskIdentities } from '../storage/replication/disk-identity.ts';
 import { copiesSetAside } from '../storage/replication/set-aside.ts';
+import { endAfter } from './cluster-failure.ts';
 import { openClusterStores } from './cluster-stores.ts';
 import { furtherWorkers } from './data-plane-size.ts';
 import { MemberWatch } from './member-watch.ts';
@@ -80,7 +81,10 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     onFenced: () => end(EXIT_CODE.fenced, 'node.fenced', { incarnation }),
     onRemoved: removed,
     onPeersChange: (peers, removedIds) => mesh.setPeers(peersFor('peer', peers), removedIds),
-    onFatal: (error) => endFailed(end, error),
+    onFatal: (error) => {
+      const { code, event, fields } = endAfter(error);
+      return end(code, event, fields);
+    },
   });
   const members = new MemberWatch({
     nodeId,
@@ -141,14 +145,6 @@ function keepBallast(ballast: Ballast, logger: Logger): void {
     logger.warn('disk.no-ballast', { reason: describeError(error) });
     again();
   });
-}
-
-function endFailed(end: EndProcess, error: unknown): never {
-  const reason = describeError(error);
-  // What an administrator is to mend: a program too old for this cluster.
-  if (error instanceof OperationError)
-    return end(EXIT_CODE.refused, 'node.refused', { reason, code: error.code });
-  return end(EXIT_CODE.storage, 'node.failed', { cause: 'storage', reason });
 }
 
 function groupDisksOf({ directory, logger }: NodeContext): GroupDisks {
