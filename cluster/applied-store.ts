@@ -13,6 +13,8 @@ export const FORMAT_VERSION = 2;
 const CHECKSUM_BYTES = 4;
 const META_KEY = 'meta';
 const CLUSTER_KEY = 'cluster';
+/** Of no account to what is kept: programs before it pass it over and leave it as it is. */
+const VOTERS_KEY = 'voters';
 
 /** The parts of the state that are kept record by record, and what their keys begin with. */
 const TABLES = {
@@ -28,6 +30,8 @@ const TABLE_NAMES = Object.keys(TABLES) as readonly Table[];
 export interface AppliedState {
   readonly position: number;
   readonly state: ClusterState;
+  /** Raft ids of those that had votes in the cluster log by then. Absent: not known. */
+  readonly voters?: readonly number[];
 }
 
 type Change = { type: 'put'; key: string; value: Uint8Array } | { type: 'del'; key: string };
@@ -95,26 +99,32 @@ export class AppliedStore {
       bootFiles: {},
     };
     let rest: unknown;
+    let noted: unknown;
     for await (const [key, value] of this.#database.iterator()) {
       if (key === META_KEY) continue;
       const record = unseal(key, value);
       if (key === CLUSTER_KEY) rest = record;
+      if (key === VOTERS_KEY) noted = record;
       const table = TABLE_NAMES.find((name) => key.startsWith(TABLES[name]));
       if (table !== undefined) tables[table][key.slice(TABLES[table].length)] = record;
     }
     if (rest === undefined) throw new AppliedDamageError('it has a position, but no cluster record');
     const state = { ...(rest as object), ...tables } as unknown as ClusterState;
-    return { position, state: completeState(state) };
+    const voters = votersAt(position, noted);
+    return { position, state: completeState(state), ...(voters === undefined ? {} : { voters }) };
   }
 
   /**
    * @param before what is on disk already; undefined: nothing
    * @throws NoSpaceError, after which `reopen` comes before anything else
    */
-  async write(before: ClusterState | undefined, { state, position }: AppliedState): Promise<void> {
+  async write(before: ClusterState | undefined, { state, position, voters }: AppliedState): Promise<void> {
     const { clusterId, nodeId } = this.#owner;
     const changes: Change[] = [
       { type: 'put', key: META_KEY, value: metaOf({ clusterId, nodeId, position }) },
+      voters === undefined
+        ? { type: 'del', key: VOTERS_KEY }
+        : { type: 'put', key: VOTERS_KEY, value: seal(VOTERS_KEY, [position, ...voters]) },
     ];
     if (before !== state) {
       changes.push({ type: 'put', key: CLUSTER_KEY, value: seal(CLUSTER_KEY, withoutTables(state)) });
@@ -201,6 +211,13 @@ function readMeta(bytes: Uint8Array): Meta {
     nodeId: asText(nodeId, 'node id'),
     position: asCount(position, 'position'),
   };
+}
+
+/** @returns undefined where they are of another position, as a program that does not know of them has written since */
+function votersAt(position: number, noted: unknown): readonly number[] | undefined {
+  if (noted === undefined) return undefined;
+  const [notedAt, ...voters] = asDamage(() => asArray(noted, 'voters').map((n) => asCount(n, 'voter')));
+  return notedAt === position ? voters : undefined;
 }
 
 /** A value, after a CRC32C over its key and itself. */

@@ -13,6 +13,7 @@ import type { ClusterStatus, ClusterView, PeerStatus, RaftMemberStatus } from '.
 import { failure } from './proposals.ts';
 import { type ConfState, NO_NODE, type RaftStatus } from './raft/index.ts';
 import { RaftLog } from './raft-log.ts';
+import { votersOf } from './raft-members.ts';
 import type { Command, CommandResult } from './state/commands.ts';
 import type { ClusterState, NodeId, WorkerEndpoints } from './state/model.ts';
 import { lookup } from './state/names.ts';
@@ -97,6 +98,10 @@ export class ClusterNode implements ClusterView {
       timers,
       versions: this.#versions,
       persisted: (position) => this.#log.trim(position),
+      voters: () => {
+        const confState = this.#log.status()?.confState;
+        return confState && votersOf(confState);
+      },
       diskFull: () => logger.error('cluster.applied.full', {}),
       failed: (error) => {
         logger.error('cluster.applied.failed', { message: describeError(error) });
@@ -243,9 +248,9 @@ export class ClusterNode implements ClusterView {
     };
   }
 
-  #raftMembers({ voters, votersOutgoing, learners }: ConfState): RaftMemberStatus[] {
-    const voting = [...new Set([...voters, ...votersOutgoing])];
-    return [...voting, ...learners].map((raftId) => ({
+  #raftMembers(confState: ConfState): RaftMemberStatus[] {
+    const voting = votersOf(confState);
+    return [...voting, ...confState.learners].map((raftId) => ({
       nodeId: this.#log.nodeIdOf(raftId) ?? String(raftId),
       role: voting.includes(raftId) ? 'voter' : 'learner',
     }));
@@ -331,7 +336,8 @@ export class ClusterNode implements ClusterView {
   }
 
   #followMembers(): void {
-    this.#log.setMembers(this.#membership.list(this.state()));
+    const noted = this.#started.votersRead;
+    this.#log.setMembers({ ...this.#membership.list(this.state()), noted });
     this.#tellPeers();
   }
 

@@ -8,6 +8,8 @@ export interface MemberList {
   readonly others: readonly MemberRecord[];
   /** Raft ids of those that have left. */
   readonly left: readonly number[];
+  /** Raft ids of those that had votes when this node last noted it, before its start; none: not known. */
+  readonly noted?: readonly number[];
 }
 
 /**
@@ -59,9 +61,14 @@ export class RaftMembers {
     return wanted.length > 0 ? wanted : this.#firstVoters;
   }
 
-  /** Whether there is nobody else who could have what this node has. */
+  /**
+   * Whether there is nobody from whom this node could fetch what it has lost: no other node is wanted, and those that
+   * were removed and had votes still are no majority without it, which it would take.
+   */
   get isAlone(): boolean {
-    return this.voterIds.every((id) => id === this.own.raftId);
+    const { noted = [] } = this.#list;
+    const others = noted.filter((id) => id !== this.own.raftId);
+    return this.voterIds.every((id) => id === this.own.raftId) && others.length * 2 <= noted.length;
   }
 
   nodeIdOf(raftId: number): string | undefined {
@@ -95,4 +102,9 @@ export class RaftMembers {
     if (step.kind === 'transfer') raw.transferLeader(step.to);
     else raw.proposeConfChange({ transition: 'auto', changes: step.changes, context: new Uint8Array(0) });
   }
+}
+
+/** Raft ids of all who have votes, those included whom a change under way takes them from. */
+export function votersOf({ voters, votersOutgoing }: ConfState): readonly number[] {
+  return [...new Set([...voters, ...votersOutgoing])];
 }

@@ -12,8 +12,7 @@ import {
   RENEW_AFTER_ASKING_MAX,
 } from './limits.ts';
 import { decodePeerMessage, encodeRefetchQuery, type PeerMessage } from './peer-message.ts';
-import type { ConfState } from './raft/index.ts';
-import type { RaftMembers } from './raft-members.ts';
+import { type RaftMembers, votersOf } from './raft-members.ts';
 import type { RaftStore } from './raft-store.ts';
 import type { ArrivedSnapshot, SnapshotReceiver } from './snapshot-receiver.ts';
 
@@ -183,8 +182,4 @@ export class Refetch {
         failed(error);
       });
   }
-}
-
-function votersOf({ voters, votersOutgoing }: ConfState): readonly number[] {
-  return [...new Set([...voters, ...votersOutgoing])];
 }

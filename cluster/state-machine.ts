@@ -18,6 +18,8 @@ export interface StateMachineContext {
   readonly versions?: StateVersions;
   /** Everything up to `position` is on stable storage. */
   readonly persisted: (position: LogPosition) => void;
+  /** Raft ids of those that have votes as of what is applied; undefined: not known at the moment. */
+  readonly voters?: () => readonly number[] | undefined;
   /** There is no space for what was applied; it is tried again until there is. Called once for each such time. */
   readonly diskFull?: () => void;
   /** The disk has failed, or the log holds what only a newer program knows: nothing more is applied. */
@@ -36,6 +38,8 @@ export class StateMachine implements LogConsumer {
   readonly #versions: StateVersions;
   #current: AppliedState;
   #persisted: { readonly state: ClusterState | undefined; readonly position: number };
+  /** Raft ids of those that had votes as of what was read from disk; none: not known. */
+  readonly votersRead: readonly number[];
   #persisting: Promise<void> | undefined;
   /** The last write found no space. */
   #isFull = false;
@@ -58,6 +62,7 @@ export class StateMachine implements LogConsumer {
     this.#versions = context.versions ?? STATE_VERSIONS;
     this.#current = loaded ?? { state: genesis, position: 0 };
     this.#persisted = loaded ?? NOTHING;
+    this.votersRead = loaded?.voters ?? [];
   }
 
   /** @throws OperationError code "newer-state" when what is there was made by a newer program */
@@ -161,9 +166,13 @@ export class StateMachine implements LogConsumer {
 
   async #persist(): Promise<void> {
     const target = this.#current;
+    const voters = this.#context.voters?.();
     try {
       if (this.#isFull) this.#persisted = (await this.#store.reopen()) ?? NOTHING;
-      await this.#store.write(this.#persisted.state, target);
+      await this.#store.write(this.#persisted.state, {
+        ...target,
+        ...(voters === undefined ? {} : { voters }),
+      });
       this.#isFull = false;
       this.#persisted = target;
       this.#context.persisted(target.position);

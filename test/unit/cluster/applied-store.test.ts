@@ -41,6 +41,28 @@ describe('the applied store', () => {
     expect(await store.load()).toEqual({ state: two, position: 13 });
   });
 
+  it('knows who had votes at its position, and not at one that a program wrote that does not know of them', async () => {
+    const state = runningCluster();
+    await store.write(undefined, { state, position: 7, voters: [1, 3] });
+    expect(await store.load()).toEqual({ state, position: 7, voters: [1, 3] });
+    await store.write(state, { state, position: 8 });
+    expect(await store.load()).toEqual({ state, position: 8 });
+    await store.write(state, { state, position: 9, voters: [1, 3] });
+    await store.close();
+    const level = new Level<string, Uint8Array>(folder, { valueEncoding: 'view' });
+    const noted = await level.get('voters');
+    if (noted === undefined) throw new Error('it was not noted');
+    await level.close();
+    store = await AppliedStore.open(folder, OWNER);
+    await store.write(state, { state, position: 10 });
+    await store.close();
+    const again = new Level<string, Uint8Array>(folder, { valueEncoding: 'view' });
+    await again.put('voters', noted);
+    await again.close();
+    store = await AppliedStore.open(folder, OWNER);
+    expect(await store.load()).toEqual({ state, position: 10 });
+  });
+
   it('refuses the data of another node or cluster', async () => {
     await store.write(undefined, { state: runningCluster(), position: 1 });
     for (const owner of [

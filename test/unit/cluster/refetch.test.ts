@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { OperationError } from '../../../base/errors.ts';
+import { ELECTION_TICKS, TICK_MS } from '../../../cluster/limits.ts';
 import { decodePeerMessage } from '../../../cluster/peer-message.ts';
 import type { Command } from '../../../cluster/state/commands.ts';
 import { makeGenesis } from '../../../cluster/state/genesis.ts';
@@ -14,19 +15,19 @@ afterEach(async () => {
   await cluster.stopAll();
 });
 
-function make(nodeCount = 3): TestCluster {
-  const input = genesisInput(nodeCount, 4);
+function make(nodeCount = 3, groupCount = 4): TestCluster {
+  const input = genesisInput(nodeCount, groupCount);
   // Nobody is fenced here: this is about the log alone.
   cluster = new TestCluster(makeGenesis({ ...input, settings: { ...input.settings, fenceAfterMs: 60_000 } }));
   return cluster;
 }
 
-const addFile = (name: string): Command => ({
+const addFile = (name: string, holder = 'n1'): Command => ({
   type: 'addBootFile',
   name,
   sizeBytes: 1,
   sha256: sha('a'),
-  holder: 'n1',
+  holder,
 });
 
 const files = (nodeId: string): string[] => Object.keys(cluster.get(nodeId).node.state().bootFiles);
@@ -180,5 +181,41 @@ describe('a node whose log is damaged', () => {
     expect(refused).toMatchObject({ code: 'log-damaged', kind: 'conflict' });
     expect((refused as OperationError).accepted).toContain('restore');
     expect(cluster.disks.get('n1')).toBe(before);
+  });
+
+  it('fetches it from nodes that were removed and have votes still', { timeout: 30_000 }, async () => {
+    await make(3, 0).startAll();
+    const leader = await cluster.agreedLeader();
+    const [x = '', other = ''] = cluster.ids.filter((id) => id !== leader);
+    await cluster.propose(x, addFile('kept', x));
+    // What the one that stays hears is not acknowledged, so that no change of members is begun that needs it.
+    cluster.mesh.filter = (from) => from !== x;
+    await new Promise((resolve) => setTimeout(resolve, 3 * ELECTION_TICKS * TICK_MS));
+    for (const nodeId of [other, leader]) {
+      const command = { type: 'removeNode', nodeId, atMs: Date.now(), by: 'test' } as const;
+      expect(await cluster.propose(leader, command)).toMatchObject({ ok: true });
+    }
+    await cluster.propose(leader, addFile('later', x));
+    await cluster.propose(leader, addFile('last', x));
+    const knows = async (): Promise<boolean> =>
+      Object.keys((await cluster.get(x).store.load())?.state.removedNodes ?? {}).length === 2;
+    while (!(await knows())) await new Promise((resolve) => setTimeout(resolve, 20));
+    await cluster.crash(x);
+    damage(x);
+    cluster.mesh.filter = () => true;
+    await cluster.start(x);
+    await eventually('it is whole', () => cluster.get(x).node.status().refetch === undefined);
+    expect(files(x)).toEqual(expect.arrayContaining(['kept', 'later', 'last']));
+    await eventually('the others are let go', () => [leader, other].every((id) => cluster.get(id).removed));
+    for (const id of [leader, other]) await cluster.crash(id);
+    await eventually('it leads', () => cluster.get(x).node.status().role === 'leader');
+    // Nobody else has anything now.
+    await cluster.propose(x, addFile('alone', x));
+    while ((await cluster.get(x).store.load())?.state.bootFiles['alone'] === undefined) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    await cluster.crash(x);
+    damage(x);
+    await expect(cluster.start(x)).rejects.toMatchObject({ code: 'log-damaged' });
   });
 });
