@@ -2,11 +2,7 @@ import type { CancelTimer, Timers } from '../base/clock.ts';
 import { describeError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { ClusterState } from '../cluster/state/model.ts';
-
-/** How often what was written to a copy tells it from what it was before. */
-export const LIFE_RENEWAL_MS = 30_000;
-/** What a stop waits for it. */
-export const LAST_RENEWAL_MS = 1_000;
+import { LAST_RENEWAL_MS, LIFE_RENEWAL_MS } from './limits.ts';
 
 export interface LifeRenewalOptions {
   readonly nodeId: string;

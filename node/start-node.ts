@@ -16,6 +16,7 @@ import { type BootServers, DEFAULT_PROGRAMS, startBootServers } from './boot-ser
 import { ClusterBootService } from './boot-service.ts';
 import { JoinDesk } from './join-desk.ts';
 import { LifeRenewal } from './life-renewal.ts';
+import { HAND_OVER_TIMEOUT_MS } from './limits.ts';
 import type { NodeContext } from './node-context.ts';
 import { LocalServices } from './node-services.ts';
 import { ContentClient } from './peer/content-client.ts';
@@ -32,8 +33,6 @@ const EXIT_OF_CAUSE = {
   bug: EXIT_CODE.again,
 } as const;
 const INCARNATION_BYTES = 8;
-/** A node that is told to stop takes this long at most to have others take over. */
-const HAND_OVER_TIMEOUT_MS = 2_000;
 const BYTES_PER_MIB = 1024 * 1024;
 
 export interface StartOptions {

@@ -1,8 +1,4 @@
-/**
- * A service manager that stops a service signals each of its processes, and the one that supervises this one passes on its own: so
- * the same order may come twice.
- */
-export const SAME_ORDER_MS = 1_000;
+import { SAME_ORDER_MS } from './limits.ts';
 
 /**
  * What signals to end come to: the first an orderly stop, one that comes later than a repetition of it would an end at once.

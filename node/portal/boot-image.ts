@@ -1,4 +1,5 @@
 import type { ClientRecord, ClusterState, ImageVersionRecord } from '../../cluster/state/model.ts';
+import { LOGICAL_BLOCK_BYTES } from '../../storage/block-device.ts';
 
 /** The image version a client boots now, or why it cannot. */
 export type BootImage =
@@ -34,5 +35,5 @@ const KEPT_BLOCK_BYTES = 4096;
 
 /** Length of a LUN over an image, in 512-byte blocks; whole 4 KiB blocks, the rest reads as zeros. */
 export function lunLengthBlocks(imageSizeBytes: number): number {
-  return (Math.ceil(imageSizeBytes / KEPT_BLOCK_BYTES) * KEPT_BLOCK_BYTES) / 512;
+  return (Math.ceil(imageSizeBytes / KEPT_BLOCK_BYTES) * KEPT_BLOCK_BYTES) / LOGICAL_BLOCK_BYTES;
 }

@@ -3,7 +3,8 @@ import type { Timers } from '../../../base/clock.ts';
 import { silentLogger } from '../../../base/logger.ts';
 import { makeGenesis } from '../../../cluster/state/genesis.ts';
 import type { ClusterState } from '../../../cluster/state/model.ts';
-import { LAST_RENEWAL_MS, LIFE_RENEWAL_MS, LifeRenewal } from '../../../node/life-renewal.ts';
+import { LifeRenewal } from '../../../node/life-renewal.ts';
+import { LAST_RENEWAL_MS, LIFE_RENEWAL_MS } from '../../../node/limits.ts';
 import { applyAll, fence, genesisInput, register } from '../cluster/state/fixtures.ts';
 
 function make(state: ClusterState = makeGenesis(genesisInput(2, 2))) {

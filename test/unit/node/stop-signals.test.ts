@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { SAME_ORDER_MS, StopSignals } from '../../../node/stop-signals.ts';
+import { SAME_ORDER_MS } from '../../../node/limits.ts';
+import { StopSignals } from '../../../node/stop-signals.ts';
 
 it('the first signal stops the node, one soon after it is the same order, a later one ends it', () => {
   let nowMs = 5;
