@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { InvariantError, ProtocolError } from '../../../../base/errors.ts';
 import { SeededRandom } from '../../../../base/random.ts';
-import { MAX_ATOMIC_WRITE_BLOCKS } from '../../../../storage/block-device.ts';
+import { DeviceError, MAX_ATOMIC_WRITE_BLOCKS } from '../../../../storage/block-device.ts';
 import type { OpenImage } from '../../../../storage/image/image-source.ts';
 import { MAX_BLOCKS_PER_RECORD } from '../../../../storage/lun/limits.ts';
 import { LunDevice } from '../../../../storage/lun/lun-device.ts';
@@ -249,5 +249,47 @@ describe('LUN device', () => {
     const read = device.read(0, 1);
     host.serving = false;
     await expect(read).rejects.toMatchObject({ kind: 'not-serving' });
+  });
+
+  it('asks after the work of a read whether its lease held, not before it', async () => {
+    const host = new SoleHost();
+    const device = new LunDevice(host.lun, host);
+    await device.write(0, [Buffer.alloc(4096, 1)], now);
+    let isHeld = true;
+    const { readAt } = host;
+    host.readAt = (position, lengthBytes) => {
+      isHeld = false;
+      return readAt(position, lengthBytes);
+    };
+    // Nobody has said yet that it is primary no more.
+    const lapsed = new DeviceError('not-serving', 'lapsed');
+    const confirmServing = () => (isHeld ? undefined : Promise.reject(lapsed));
+    Object.assign(host, { confirmServing });
+    await expect(device.read(0, 1)).rejects.toBe(lapsed);
+  });
+
+  it('reads at once only what is its own, and only while its lease certainly holds', async () => {
+    const host = new SoleHost();
+    const device = new LunDevice(host.lun, host);
+    await device.write(0, [Buffer.alloc(4096, 1)], now);
+    let isHeld = true;
+    let lapses = false;
+    host.isCertainlyServing = () => isHeld;
+    const readAtNow = (_: number, into: Uint8Array): boolean => {
+      if (lapses) isHeld = false;
+      into.fill(1);
+      return true;
+    };
+    Object.assign(host, { readAtNow });
+    const read = () => device.readNow(0, 8);
+    expect(Buffer.concat(read() ?? [])).toEqual(Buffer.alloc(4096, 1));
+    lapses = true;
+    expect(read(), 'the lease has lapsed during the work').toBeUndefined();
+    lapses = false;
+    expect(read(), 'it had lapsed before').toBeUndefined();
+    isHeld = true;
+    expect(read()).toBeDefined();
+    host.table.restart(9, [{ ...host.lun.description, generation: 9 }]);
+    expect(read(), 'the disk has been begun anew').toBeUndefined();
   });
 });
