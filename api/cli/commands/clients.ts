@@ -28,8 +28,9 @@ export async function listClients(context: CommandContext): Promise<void> {
     client.writeCache,
     orDash(client.address),
     `${client.portalGroup} at ${client.portal}`,
+    accessText(client),
   ]);
-  const text = table(['CLIENT', 'MAC', 'IMAGE', 'WRITE CACHE', 'ADDRESS', 'PORTAL GROUP'], rows);
+  const text = table(['CLIENT', 'MAC', 'IMAGE', 'WRITE CACHE', 'ADDRESS', 'PORTAL GROUP', 'ACCESS'], rows);
   print(context, document, text === '' ? 'No clients are registered\n' : text);
 }
 
@@ -113,6 +114,19 @@ export async function changeClientMultipath(
 
 const sourcesText = (client: ClientDocument): string => client.sources?.join(', ') ?? 'anywhere';
 
+const chapState = (client: ClientDocument): string =>
+  client.chapAwaitsBoot ? `${client.chap}, from its next boot on` : client.chap;
+
+/** What was set of how a client may reach its disk, in one cell; "-" where nothing was. */
+function accessText(client: ClientDocument): string {
+  const parts = [
+    ...(client.chap === 'off' && !client.chapAwaitsBoot ? [] : [`CHAP ${chapState(client)}`]),
+    ...(client.sources === null ? [] : [`from ${sourcesText(client)}`]),
+    ...(client.multipath ? ['multipath'] : []),
+  ];
+  return parts.join('; ') || '-';
+}
+
 function clientFacts(client: ClientDocument): string {
   return facts([
     ['MAC', client.macs.join(', ')],
@@ -122,7 +136,7 @@ function clientFacts(client: ClientDocument): string {
     ['portal group', `${client.portalGroup} at ${client.portal}`],
     ['target', client.targetName],
     ['initiator', client.initiatorName],
-    ['CHAP', client.chapAwaitsBoot ? `${client.chap}, from its next boot on` : client.chap],
+    ['CHAP', chapState(client)],
     ['from', sourcesText(client)],
     ...(client.multipath ? [['paths', client.paths.join(', ')] as const] : []),
   ]);

@@ -63,8 +63,8 @@ describe('clients from the command line', () => {
     expect(added.out).toContain('Client pc1 is registered\n');
     expect(added.out).toContain('  image         win11, version newest\n');
     expect((await cli(['client', 'list'])).out).toBe(
-      'CLIENT  MAC                                   IMAGE           WRITE CACHE  ADDRESS  PORTAL GROUP\n' +
-        'pc1     52:54:00:12:34:56, 52:54:00:12:34:57  win11 (newest)  keep         -        pg1 at 127.0.0.21:3260\n',
+      'CLIENT  MAC                                   IMAGE           WRITE CACHE  ADDRESS  PORTAL GROUP            ACCESS\n' +
+        'pc1     52:54:00:12:34:56, 52:54:00:12:34:57  win11 (newest)  keep         -        pg1 at 127.0.0.21:3260  -\n',
     );
     const removed = await cli(['client', 'remove', 'pc1']);
     expect(removed).toMatchObject({ code: 0, out: 'Client pc1 is forgotten and its writes are dropped\n' });
@@ -74,6 +74,8 @@ describe('clients from the command line', () => {
   it('get secrets, which are shown only when asked for', async () => {
     const added = await cli([...add, '--chap', '--from', '192.0.2.7', '--from', '198.51.100.0/24']);
     expect(added.out).toContain('  CHAP          one-way\n  from          192.0.2.7, 198.51.100.0/24\n');
+    const access = async (): Promise<string> => (await cli(['client', 'list'])).out;
+    expect(await access()).toContain('  CHAP one-way; from 192.0.2.7, 198.51.100.0/24\n');
     expect(await cli(['client', 'chap', 'pc1', '--rotate'])).toMatchObject({
       code: 0,
       out: 'CHAP of client pc1: one-way, from its next boot on; its running system is let in as before\n',
