@@ -147,7 +147,7 @@ function findVersion(state: ClusterState, command: AddClient): Found<ImageVersio
         code: 'unknown-image',
         message: `there is no image "${command.image}"`,
         got: command.image,
-        accepted: namesOf(state.images) || 'no image has been added yet',
+        accepted: bootableImages(state),
       },
     };
   }
@@ -162,9 +162,15 @@ function findVersion(state: ClusterState, command: AddClient): Found<ImageVersio
       code: 'unknown-image-version',
       message: `image ${image.name} has no version ${command.imageVersion ?? 'any more'}`,
       got: command.imageVersion ?? image.name,
-      accepted: image.versions.map((v) => v.version).join(', ') || 'an image that has a version',
+      accepted: image.versions.map((v) => v.version).join(', ') || bootableImages(state),
     },
   };
+}
+
+/** The names of images that have a version: one whose versions were all removed is remembered for its numbers only. */
+function bootableImages({ images }: ClusterState): string {
+  const withVersions = Object.entries(images).filter(([, image]) => image.versions.length > 0);
+  return namesOf(Object.fromEntries(withVersions)) || 'no image has a version; import one first';
 }
 
 function findGroup(state: ClusterState, command: AddClient): Found<PortalGroupRecord> {

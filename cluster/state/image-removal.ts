@@ -56,7 +56,8 @@ function unknownVersion(
   const image = lookup(state.images, name);
   if (image === undefined) {
     const message = `there is no image "${name}"`;
-    const accepted = namesOf(state.images) || 'no image has been imported yet';
+    const left = Object.entries(state.images).filter(([, { versions }]) => versions.length > 0);
+    const accepted = namesOf(Object.fromEntries(left)) || 'no image has been imported yet';
     return { kind: 'not-found', code: 'unknown-image', message, got: name, accepted };
   }
   return {

@@ -1,4 +1,4 @@
-import type { Command } from './commands.ts';
+import type { Command, CommandRefusal } from './commands.ts';
 import { withBootOf } from './departed.ts';
 import { currentLives, isOldCopy, withLifeOf } from './lives.ts';
 import type {
@@ -327,20 +327,19 @@ function memberNames(members: readonly InSyncMember[]): string {
 }
 
 export function unknownNode(state: ClusterState, nodeId: NodeId): Outcome {
-  if (lookup(state.removedNodes, nodeId) !== undefined) {
-    return refused(state, {
-      kind: 'conflict',
-      code: 'node-removed',
-      message: `node ${nodeId} was removed from the cluster`,
-      got: nodeId,
-      accepted: namesOf(state.nodes),
-    });
-  }
-  return refused(state, {
-    kind: 'not-found',
-    code: 'unknown-node',
-    message: `the cluster has no node "${nodeId}"`,
-    got: nodeId,
-    accepted: namesOf(state.nodes),
-  });
+  return refused(state, refusalOfNode(state, nodeId));
+}
+
+/** Of a node that is not in the cluster, or no longer. */
+export function refusalOfNode(state: ClusterState, nodeId: NodeId): CommandRefusal {
+  const isFormer = lookup(state.removedNodes, nodeId) !== undefined;
+  const told = { got: nodeId, accepted: namesOf(state.nodes) };
+  return isFormer
+    ? {
+        kind: 'conflict',
+        code: 'node-removed',
+        message: `node ${nodeId} was removed from the cluster`,
+        ...told,
+      }
+    : { kind: 'not-found', code: 'unknown-node', message: `the cluster has no node "${nodeId}"`, ...told };
 }

@@ -21,6 +21,7 @@ export function moveGroup(state: ClusterState, command: OfType<'moveGroup'>): Ou
       conflict('already-primary', `node ${to} leads portal group ${group.id} already`, to, 'another node'),
     );
   }
+  if (lookup(state.nodes, to) === undefined) return unknownNode(state, to);
   const member = group.inSync.find((m) => m.nodeId === to);
   if (member === undefined) {
     const names = group.inSync.map((m) => m.nodeId).join(', ');

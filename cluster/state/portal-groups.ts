@@ -6,6 +6,7 @@ import { MAX_PORTAL_GROUPS } from './limits.ts';
 import type { ClusterState, NodeId, PortalGroupRecord } from './model.ts';
 import { checkName, ipv4Number, lookup } from './names.ts';
 import { endpointsOfNode, formerNodeAt, hostOf, isLoopback } from './node-addresses.ts';
+import { refusalOfNode } from './nodes.ts';
 import { accepted, type Outcome, refused, unknownGroup } from './outcome.ts';
 import { isLeaving, isUp, memberOf } from './primaries.ts';
 
@@ -182,6 +183,8 @@ function checkReplicas(state: ClusterState, replicas: readonly NodeId[]): Comman
     const message = `a portal group cannot have its copies on ${replicas.join(', ') || 'no node'}`;
     return conflict('bad-replicas', message, replicas.join(', '), `1 to ${most} nodes, each once`);
   }
+  const unknown = replicas.find((id) => lookup(state.nodes, id) === undefined);
+  if (unknown !== undefined) return refusalOfNode(state, unknown);
   const absent = replicas.find((id) => !isUp(state.nodes, id) || isLeaving(state.nodes, id));
   if (absent === undefined) return undefined;
   return conflict('not-up', `node ${absent} is not up, or is leaving`, absent, 'nodes that are up and stay');

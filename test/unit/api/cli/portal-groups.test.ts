@@ -48,7 +48,7 @@ describe('portal-group add and remove', () => {
       errorOf((await cli(['portal-group', 'add', ...args, '--json'])).err);
     expect(await add(taken)).toMatchObject({ code: 'portal-taken' });
     expect(await add('nowhere')).toMatchObject({ code: 'bad-address', accepted: 'such as 192.0.2.10' });
-    expect(await add('127.0.0.77', '--on', 'n9')).toMatchObject({ code: 'not-up' });
+    expect(await add('127.0.0.77', '--on', 'n9')).toMatchObject({ code: 'unknown-node' });
     const gone = await cli(['portal-group', 'remove', 'pg77', '--json']);
     expect(errorOf(gone.err)).toMatchObject({ code: 'unknown-portal-group' });
   });

@@ -191,6 +191,7 @@ describe('placement', () => {
     const move = (to: string, at = epoch): Command => ({ type: 'moveGroup', group: 'pg1', epoch: at, to });
     expect(refusalOf(state, move('n2', epoch - 1)).code).toBe('stale-epoch');
     expect(refusalOf(state, move('n3')).code).toBe('not-in-sync');
+    expect(refusalOf(state, move('n9'))).toMatchObject({ code: 'unknown-node', accepted: 'n1, n2, n3' });
     expect(refusalOf(state, move('n1')).code).toBe('already-primary');
     const moved = applyAll(state, move('n2')).portalGroups['pg1'];
     expect(moved).toMatchObject({ primary: 'n2', epoch: epoch + 1 });

@@ -69,7 +69,12 @@ describe('the removal of an image version', () => {
     expect(image(next).versions.map((v) => v.version)).toEqual([1, 3]);
     const none = applyAll(without2, remove(without2, 1));
     expect(image(none)).toMatchObject({ versions: [], lastVersion: 2 });
-    expect(refusalOf(none, pc('x', 1))).toMatchObject({ code: 'unknown-image-version' });
+    // What would be accepted is an image that can be booted, not one that is remembered for its numbers.
+    const nothing = 'no image has a version; import one first';
+    expect(refusalOf(none, pc('x', 1))).toMatchObject({ code: 'unknown-image-version', accepted: nothing });
+    const another = applyAll(none, addVersion('mint', 'n1', sha('d')));
+    expect(refusalOf(another, pc('x', 1))).toMatchObject({ accepted: 'mint' });
+    expect(refusalOf(another, remove(another, 1, { image: 'none' }))).toMatchObject({ accepted: 'mint' });
     // The same content as that of a version that was removed.
     const again = applyAll(none, addVersion('win', 'n1', sha('b')));
     expect(image(again).versions.map((v) => v.version)).toEqual([3]);

@@ -104,7 +104,7 @@ describe('addPortalGroup', () => {
       [{ replicas: [] }, 'bad-replicas'],
       [{ replicas: ['n1', 'n1'] }, 'bad-replicas'],
       [{ replicas: ['n1', 'n2', 'n3', 'n4'] }, 'bad-replicas'],
-      [{ replicas: ['n7'] }, 'not-up'],
+      [{ replicas: ['n7'] }, 'unknown-node'],
     ] as const) {
       expect(refusal(state, add(given)), JSON.stringify(given)).toBe(code);
     }
