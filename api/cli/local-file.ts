@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { describeError, OperationError } from '../../base/errors.ts';
 import { formatBytes } from './table.ts';
 
@@ -15,13 +15,19 @@ export async function fileSize(file: string, limitBytes: number, unitBytes = 1):
       got,
       accepted: `a readable file of at most ${formatBytes(limitBytes)}${unitBytes === 1 ? '' : `, a multiple of ${unitBytes} bytes`}`,
     });
-  let found: { readonly size: number; isFile(): boolean };
-  try {
-    found = await stat(file);
-  } catch (error) {
-    throw refuse(`${file} cannot be read: ${describeError(error)}`, file);
-  }
+  const unreadable = (error: unknown): OperationError =>
+    refuse(`${file} cannot be read: ${describeError(error)}`, file);
+  const found = await stat(file).catch((error: unknown) => {
+    throw unreadable(error);
+  });
+  // Before it is opened: to open a named pipe waits for whoever writes to it.
   if (!found.isFile()) throw refuse(`${file} is not a regular file`, file);
+  // Now, rather than in the midst of the upload.
+  try {
+    await (await open(file, 'r')).close();
+  } catch (error) {
+    throw unreadable(error);
+  }
   if (found.size === 0) throw refuse(`${file} is empty`, 0);
   if (found.size > limitBytes) throw refuse(`${file} is too large`, found.size);
   if (found.size % unitBytes !== 0) {

@@ -101,14 +101,18 @@ export async function findSource(path: string): Promise<SourceFile> {
       got,
       accepted: 'a readable regular file whose size is a positive multiple of 512 bytes',
     });
-  let found: Awaited<ReturnType<typeof stat>>;
+  const unreadable = (error: unknown): OperationError =>
+    refuse(`${path} cannot be read: ${describeError(error)}`, path);
+  const found = await stat(path).catch((error: unknown) => {
+    throw unreadable(error);
+  });
+  // Before it is opened: to open a named pipe waits for whoever writes to it.
+  if (!found.isFile()) throw refuse(`${path} is not a regular file`, path);
   try {
-    found = await stat(path);
     await (await open(path, 'r')).close();
   } catch (error) {
-    throw refuse(`${path} cannot be read: ${describeError(error)}`, path);
+    throw unreadable(error);
   }
-  if (!found.isFile()) throw refuse(`${path} is not a regular file`, path);
   if (found.size === 0 || found.size % 512 !== 0)
     throw refuse(`${path} has ${found.size} bytes and cannot be a disk`, found.size);
   return { path, sizeBytes: found.size, modifiedMs: found.mtimeMs };
