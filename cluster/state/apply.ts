@@ -15,7 +15,7 @@ import {
   undrainNode,
 } from './membership.ts';
 import type { ClusterState } from './model.ts';
-import { expandInSync, fenceNode, registerNode, shrinkInSync } from './nodes.ts';
+import { changeInSync, fenceNode, registerNode } from './nodes.ts';
 import { type Outcome, refused } from './outcome.ts';
 import { addReplica, dropReplica, moveGroup } from './placement.ts';
 import { describeNode, setCluster, setNode, setPortalGroup } from './policies.ts';
@@ -26,7 +26,7 @@ export type { Outcome } from './outcome.ts';
 /**
  * Applies one command: a pure function of its two arguments, the same on every node. It never throws on
  * any command; one that does not fit is refused, and the state returned is then the very object given.
- * Accepted commands answer with: registerNode, fenceNode {nodeId, incarnation}; shrinkInSync, expandInSync
+ * Accepted commands answer with: registerNode, fenceNode {nodeId, incarnation}; shrinkInSync, expandInSync, handOverGroup
  * {group, epoch}; addImageVersion, imageHeld, removeImageVersion {image, version}; addClient, removeClient, setClientChap,
  * settleClientChap, setClientSources, setClientMultipath the ClientRecord;
  * addBootFile, bootFileHeld {name, sha256}; removeBootFile {name}; createJoinToken {id, expiresAtMs}; revokeJoinToken {id}; addNode
@@ -46,9 +46,9 @@ export function apply(state: ClusterState, command: Command): Outcome {
     case 'fenceNode':
       return fenceNode(state, command);
     case 'shrinkInSync':
-      return shrinkInSync(state, command);
     case 'expandInSync':
-      return expandInSync(state, command);
+    case 'handOverGroup':
+      return changeInSync(state, command);
     case 'addImageVersion':
     case 'imageHeld':
     case 'addBootFile':

@@ -49,6 +49,7 @@ const SHAPES: { readonly [T in Command['type']]: Readonly<Record<string, Kind>> 
   fenceNode: { nodeId: 'text', incarnation: 'text', reason: 'text' },
   shrinkInSync: { group: 'text', epoch: 'count', primary: 'text', remove: 'text' },
   expandInSync: { group: 'text', epoch: 'count', primary: 'text', add: 'text', incarnation: 'text' },
+  handOverGroup: { group: 'text', epoch: 'count', primary: 'text' },
   addImageVersion: {
     image: 'text',
     sizeBytes: 'count',

@@ -55,6 +55,16 @@ export type Command =
       readonly add: NodeId;
       readonly incarnation: string;
     }
+  /**
+   * Compare-and-set on the epoch, proposed by the group's primary, whose own disk takes nothing any more: it leaves the in-sync
+   * set, and one of the others leads. Since version 12 of the configuration.
+   */
+  | {
+      readonly type: 'handOverGroup';
+      readonly group: PortalGroupId;
+      readonly epoch: number;
+      readonly primary: NodeId;
+    }
   /** A node has opened the directory of a portal group that it has not told of, or of no life of it. */
   | {
       readonly type: 'identifyDisk';

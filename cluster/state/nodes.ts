@@ -218,11 +218,23 @@ export function fenceNode(state: ClusterState, command: Extract<Command, { type:
   return accepted(next, { nodeId, incarnation });
 }
 
-/** Compare-and-set: a backup leaves the in-sync set. */
-export function shrinkInSync(
+/** What a group's primary proposes of the in-sync set: each a compare-and-set on the epoch. */
+export function changeInSync(
   state: ClusterState,
-  command: Extract<Command, { type: 'shrinkInSync' }>,
+  command: Extract<Command, { type: 'shrinkInSync' | 'expandInSync' | 'handOverGroup' }>,
 ): Outcome {
+  switch (command.type) {
+    case 'shrinkInSync':
+      return shrinkInSync(state, command);
+    case 'expandInSync':
+      return expandInSync(state, command);
+    case 'handOverGroup':
+      return handOverGroup(state, command);
+  }
+}
+
+/** Compare-and-set: a backup leaves the in-sync set. */
+function shrinkInSync(state: ClusterState, command: Extract<Command, { type: 'shrinkInSync' }>): Outcome {
   const group = comparedGroup(state, command);
   if ('result' in group) return group;
   const { remove } = command;
@@ -249,10 +261,7 @@ export function shrinkInSync(
 }
 
 /** Compare-and-set: a backup that has caught up joins the in-sync set. */
-export function expandInSync(
-  state: ClusterState,
-  command: Extract<Command, { type: 'expandInSync' }>,
-): Outcome {
+function expandInSync(state: ClusterState, command: Extract<Command, { type: 'expandInSync' }>): Outcome {
   const group = comparedGroup(state, command);
   if ('result' in group) return group;
   const { add, incarnation } = command;
@@ -297,6 +306,27 @@ export function expandInSync(
   }
   const inSync = [...group.inSync, added];
   return withGroup(state, withMembership(group, inSync, group.primary));
+}
+
+/**
+ * Compare-and-set: a primary that cannot write to its own disk leaves the set, and another member leads. Everything acknowledged
+ * is on all of them. Fewer than writes need are not left: nobody would be helped.
+ */
+function handOverGroup(state: ClusterState, command: Extract<Command, { type: 'handOverGroup' }>): Outcome {
+  const group = comparedGroup(state, command);
+  if ('result' in group) return group;
+  const inSync = group.inSync.filter((m) => m.nodeId !== command.primary);
+  const primary = choosePrimary(state.portalGroups, state.nodes, inSync);
+  if (primary === undefined || inSync.length < group.minInSync) {
+    return refused(state, {
+      kind: 'conflict',
+      code: 'no-successor',
+      message: `nobody can take portal group ${group.id} over from node ${command.primary}`,
+      got: memberNames(inSync),
+      accepted: `${Math.max(1, group.minInSync)} or more other members in sync, one of which is up`,
+    });
+  }
+  return withGroup(state, withMembership(group, inSync, primary));
 }
 
 function comparedGroup(

@@ -67,10 +67,14 @@ export const REMOVED_ENDPOINTS_VERSION = 10;
 /** The eleventh brought the removal of image versions. */
 export const REMOVAL_VERSION = 11;
 
+/** The twelfth lets a primary whose own disk takes nothing any more hand its group over. */
+export const HAND_OVER_VERSION = 12;
+
 /** Those of this program. */
 export const STATE_VERSIONS: StateVersions = {
-  newest: REMOVAL_VERSION,
+  newest: HAND_OVER_VERSION,
   neededBy: (command) => {
+    if (command.type === 'handOverGroup') return HAND_OVER_VERSION;
     if (command.type === 'removeImageVersion') return REMOVAL_VERSION;
     if (command.type === 'setCluster' && command.catchUpBytesPerSecond !== undefined) return PACE_VERSION;
     const isOfLives =

@@ -188,6 +188,7 @@ const replication = new ReplicationHost({
     propose({ type: 'shrinkInSync', group, epoch, primary: config.nodeId, remove }),
   proposeExpand: (group, epoch, add, incarnation) =>
     propose({ type: 'expandInSync', group, epoch, primary: config.nodeId, add, incarnation }),
+  proposeHandOver: (group, epoch) => propose({ type: 'handOverGroup', group, epoch, primary: config.nodeId }),
   onFatal: (error) => {
     const cause = causeOf(error);
     const stack = cause === 'bug' ? (error as Error | undefined)?.stack : undefined;

@@ -75,6 +75,7 @@ export class FileLun {
       metaDirectory: meta,
       proposeShrink: refused,
       proposeExpand: refused,
+      proposeHandOver: refused,
     });
     const served = new Promise<void>((resolve) => {
       host.onServingChange((_, serving) => {

@@ -92,13 +92,15 @@ export interface ReplicaCore {
 
 export type MembershipChange =
   | { readonly kind: 'shrink'; readonly epoch: number; readonly remove: string }
-  | { readonly kind: 'expand'; readonly epoch: number; readonly add: string; readonly incarnation: string };
+  | { readonly kind: 'expand'; readonly epoch: number; readonly add: string; readonly incarnation: string }
+  /** The primary leaves the set, and another member takes over. */
+  | { readonly kind: 'handOver'; readonly epoch: number };
 
 /**
  * Why a member is to be put out of the set: it is silent, gone or makes no headway; its answers come too late for a lease; only
- * the reserve of its disk is left; it holds clients up though it makes headway.
+ * the reserve of its disk is left; it holds clients up though it makes headway; it is the primary, and its own disk takes nothing.
  */
-export type ShrinkReason = 'failed' | 'late-answers' | 'no-room' | 'slow';
+export type ShrinkReason = 'failed' | 'late-answers' | 'no-room' | 'slow' | 'own-disk';
 
 export type ReplicaEvent =
   | {

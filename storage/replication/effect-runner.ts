@@ -85,7 +85,11 @@ export class EffectRunner {
 
   run(effects: readonly (ReplicaEffect | OwnEffect)[]): void {
     if (this.#isEnded) return;
-    for (const effect of effects) this.#queue.push(effect);
+    for (const effect of effects) {
+      // Nothing rests on it, and what it would wait for is what it is proposed for: a disk that takes nothing.
+      if (effect.kind === 'propose' && effect.change.kind === 'handOver') this.#propose(effect);
+      else this.#queue.push(effect);
+    }
     if (!this.#isRunning && this.#blocked === undefined) this.#drain();
   }
 
@@ -246,6 +250,7 @@ export class EffectRunner {
     propose(change).then(
       (outcome) => {
         if (reason === 'slow' && outcome === 'applied') counters.add('replication.put-out-slow');
+        if (reason === 'own-disk' && outcome === 'applied') counters.add('replication.handed-over');
         step({ kind: 'proposed', change, outcome });
       },
       () => step({ kind: 'proposed', change, outcome: 'unknown' }),

@@ -36,6 +36,21 @@ export const PACE_RETURN_MIN_MS = 10_000;
 export const PACE_RETURN_MAX_MS = 600_000;
 /** One that has been in the set for this long was never slow. */
 export const PACE_FORGIVEN_MS = 600_000;
+/**
+ * A primary whose own disk has taken nothing of what it was given to write or to make durable for this long hands its group over,
+ * where the others have done in that time what was asked of them. Only time in which the process ran counts. Longer than others
+ * are given (SLOW_SYNC_MS): it costs clients a takeover. Well within what initiators wait for a command.
+ */
+export const OWN_DISK_STALL_MS = 3_000;
+/**
+ * The same of the file that a primary writes before it says anything in a new epoch: while that lasts it hears of no other
+ * member, so that nobody can be compared with it.
+ */
+export const OWN_EPOCH_STALL_MS = 5_000;
+/** For half of that time others are not asked to show that their disks are well. */
+export const OWN_DISK_PROBE_MS = OWN_DISK_STALL_MS / 2;
+/** Between two tries to hand a group over, and from when the others were not well. */
+export const HAND_OVER_RETRY_MS = 1_000;
 /** A new primary gives the others this long more, to record the epoch and mend their logs. */
 export const PROMOTION_GRACE_MS = 700;
 /** A tick that comes so late tells of a pause of this process, not of silence of the others. */

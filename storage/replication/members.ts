@@ -1,8 +1,9 @@
 import { newMeter } from './catch-up.ts';
 import type { LinkState, ReplicaEffect } from './core.ts';
-import { WINDOW_BYTES } from './limits.ts';
+import { sameMember } from './group-state.ts';
+import { SLOW_WINDOW_BYTES, WINDOW_BYTES } from './limits.ts';
 import type { Member, PrimaryState } from './primary-state.ts';
-import { newPromptness } from './promptness.ts';
+import { newPromptness, putOff } from './promptness.ts';
 
 export function addMember(state: PrimaryState, nodeId: string, link: LinkState, nowMs: number): Member {
   const member: Member = {
@@ -33,6 +34,12 @@ export function addMember(state: PrimaryState, nodeId: string, link: LinkState, 
     meter: newMeter(nowMs),
     promptness: newPromptness(nowMs),
   };
+  // It stays out for a while, as one that is slow: its disk may take nothing again.
+  if (state.handedOverBy !== undefined && sameMember(state.handedOverBy, member)) {
+    member.promptness.hasStalled = true;
+    putOff(member.promptness, nowMs);
+    member.windowBytes = SLOW_WINDOW_BYTES;
+  }
   state.members.set(nodeId, member);
   return member;
 }

@@ -98,6 +98,10 @@ export interface SlowMember {
   readonly othersTookMs: number;
   /** It is out of the set for that, and not to be let in again before this; undefined: it is in the set. */
   readonly returnsInMs: number | undefined;
+  /** It is the primary, and its disk has taken nothing for so long. */
+  readonly stalledMs?: number;
+  /** It was, and has handed the group over for that. */
+  readonly hasHandedOver?: boolean;
 }
 
 export interface MemberStatus {

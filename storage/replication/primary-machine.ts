@@ -14,6 +14,7 @@ import { boundUntilMs, withoutGrant } from './grants.ts';
 import type { MemberIdentity, PortalGroupState, ReplicationNode } from './group-state.ts';
 import { FULL_RETRY_MS, JOIN_RETRY_MS, MAX_APPEND_BYTES, PROMOTION_GRACE_MS } from './limits.ts';
 import { addMember, followReplicas, probe, startOver } from './members.ts';
+import { newOwnDisk, probeIndex, watchOwnDisk } from './own-disk.ts';
 import { appendFrame, commonFields, heartbeat, heartbeats } from './primary-frames.ts';
 import { noteLease, onProposed, proposeChanges } from './primary-membership.ts';
 import { leaseUntilMs, type Member, memberOf, type PrimaryState, requiredMembers } from './primary-state.ts';
@@ -24,7 +25,12 @@ import { noteSetChanged, watchPromptness } from './slow-members.ts';
 /** Takes office: records the epoch, then appends the record that begins it, and turns to the others. */
 export function takeOffice(
   core: ReplicaCore,
-  given: { group: PortalGroupState; nodes: readonly ReplicationNode[]; appliedIndex: number },
+  given: {
+    group: PortalGroupState;
+    nodes: readonly ReplicationNode[];
+    appliedIndex: number;
+    handedOverBy?: MemberIdentity | undefined;
+  },
   nowMs: number,
 ): { state: PrimaryState; effects: ReplicaEffect[] } {
   const state: PrimaryState = {
@@ -49,6 +55,9 @@ export function takeOffice(
     beginAgainMs: undefined,
     pace: newPace(nowMs),
     promptness: newPromptness(nowMs),
+    ownDisk: newOwnDisk(),
+    nextHandOverMs: 0,
+    handedOverBy: given.handedOverBy,
     isAnySlow: false,
     appliedIndex: given.appliedIndex,
   };
@@ -337,9 +346,11 @@ function onTick(state: PrimaryState, nowMs: number): ReplicaEffect[] {
   state.lastTickMs = nowMs;
   noteOwnPauses(state, elapsedMs, nowMs);
   markProgress(state, nowMs);
+  watchOwnDisk(state, elapsedMs, nowMs);
   watchPromptness(state, elapsedMs, nowMs);
   adaptPace(state, nowMs);
-  const effects = heartbeats(state, nowMs);
+  const effects = onWantSync(state, probeIndex(state) ?? 0, nowMs);
+  effects.push(...heartbeats(state, nowMs));
   if (state.beginAgainMs !== undefined && nowMs >= state.beginAgainMs) effects.push(...beginEpoch(state));
   return effects;
 }

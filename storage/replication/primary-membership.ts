@@ -1,6 +1,7 @@
 import type { MembershipChange, ReplicaEffect, ReplicaEvent, ShrinkReason } from './core.ts';
 import {
   ARREARS_MAX_MS,
+  HAND_OVER_RETRY_MS,
   HEARTBEAT_MS,
   JOIN_DISTANCE_RECORDS,
   JOIN_MS,
@@ -13,6 +14,7 @@ import {
   SLOW_MS,
   SLOW_SYNC_MS,
 } from './limits.ts';
+import { isMute, isStallShared, mustHandOver, owesSyncMs } from './own-disk.ts';
 import {
   isCandidate,
   type Joining,
@@ -60,6 +62,10 @@ function shrinkNeeded(
   if (failed !== undefined) return shrink(failed.nodeId, 'failed');
   const late = holderUp(state, nowMs);
   if (late !== undefined) return shrink(late, 'late-answers');
+  if (mustHandOver(state, nowMs)) {
+    state.nextHandOverMs = nowMs + HAND_OVER_RETRY_MS;
+    return { change: { kind: 'handOver', epoch }, reason: 'own-disk' };
+  }
   const low = lowMemberToSpare(state);
   if (low !== undefined) return shrink(low, 'no-room');
   const slow = slowMemberToSpare(state, nowMs);
@@ -75,20 +81,16 @@ function linkSaysGone(state: PrimaryState, nodeId: string, nowMs: number): boole
 function hasFailed(state: PrimaryState, member: Member, nowMs: number): boolean {
   if (!member.linkUp) return nowMs - member.linkSinceMs >= LINK_GRACE_MS;
   if (member.full) return true;
-  if (nowMs < state.patientUntilMs) return false;
+  if (nowMs < state.patientUntilMs || isMute(state)) return false;
   if (nowMs - member.lastHeardMs >= SLOW_MS) return true;
   const durable = state.group.durability === 'durable';
   const owesAckMs = arrearsMs(state, nowMs, (mark) => member.ackedIndex < mark.appendedIndex);
-  const owesSyncMs = arrearsMs(state, nowMs, (mark) => {
-    const syncIndex = durable ? mark.appendedIndex : mark.syncIndex;
-    return member.durableIndex < syncIndex;
-  });
+  const syncMs = owesSyncMs(state, member, nowMs);
+  const failsToSync = isOverdue(syncMs, nowMs - member.durableProgressMs, SLOW_SYNC_MS);
   // In durable mode acknowledgements wait for the disk.
-  const slowMs = durable ? SLOW_SYNC_MS : SLOW_MS;
-  return (
-    isOverdue(owesAckMs, nowMs - member.progressMs, slowMs) ||
-    isOverdue(owesSyncMs, nowMs - member.durableProgressMs, SLOW_SYNC_MS)
-  );
+  const failsToAck = isOverdue(owesAckMs, nowMs - member.progressMs, durable ? SLOW_SYNC_MS : SLOW_MS);
+  if (failsToAck && !durable) return true;
+  return (failsToAck || failsToSync) && !isStallShared(state, nowMs);
 }
 
 /** Until when those in the set, without one that joins, let this one serve; Infinity for a set of one. */
@@ -112,7 +114,8 @@ export function noteLease(state: PrimaryState, nowMs: number): void {
  * @returns the one whose grant is the oldest, where nothing could be served for too long
  */
 function holderUp(state: PrimaryState, nowMs: number): string | undefined {
-  const isLapsed = state.phase === 'serving' && nowMs - state.leaseHeldUntilMs >= LEASE_LAPSED_MS;
+  const isLapsed =
+    state.phase === 'serving' && !isMute(state) && nowMs - state.leaseHeldUntilMs >= LEASE_LAPSED_MS;
   if (!isLapsed || nowMs < state.patientUntilMs) return undefined;
   const oldestMs = grantedUntilMs(state);
   return othersInSync(state).find((identity) => memberOf(state, identity)?.leaseUntilMs === oldestMs)?.nodeId;

@@ -95,6 +95,22 @@ export interface ProgressMark {
   readonly syncIndex: number;
 }
 
+/** One kind of thing that a disk is asked for, and for how long it has done nothing of it. */
+export interface Standstill {
+  doneIndex: number;
+  /** At the last look, more had been asked for than was done. */
+  isOwed: boolean;
+  /** In time that this process ran. */
+  forMs: number;
+}
+
+export interface OwnDisk {
+  readonly write: Standstill;
+  readonly sync: Standstill;
+  /** Of the file that is written before anything is said in an epoch. */
+  readonly epoch: Standstill;
+}
+
 export interface PrimaryState {
   readonly core: ReplicaCore;
   group: PortalGroupState;
@@ -125,6 +141,11 @@ export interface PrimaryState {
   readonly pace: CatchUpPace;
   /** Of this primary itself. */
   readonly promptness: Promptness;
+  /** Whether its disk takes anything. */
+  readonly ownDisk: OwnDisk;
+  nextHandOverMs: number;
+  /** The process from which this one took over because its disk took nothing. */
+  readonly handedOverBy: MemberIdentity | undefined;
   /** One of those in the set holds the others up. */
   isAnySlow: boolean;
   /** Every record below has taken effect in the table of LUNs. */

@@ -34,6 +34,8 @@ export interface Promptness {
   backOffMs: number;
   /** When that is over. */
   returnMs: number;
+  /** It led, and is out of the set because its disk took nothing. */
+  hasStalled: boolean;
   /** Since when it has been in the set. */
   inSyncSinceMs: number;
 }
@@ -42,7 +44,15 @@ const newTask = (): Task => ({ owedSinceMs: undefined, doneInMs: 0, isIdle: true
 
 export function newPromptness(nowMs: number): Promptness {
   const seen = { slowMs: 0, askedMs: nowMs, tookMs: 0, othersTookMs: 0 };
-  return { write: newTask(), sync: newTask(), ...seen, backOffMs: 0, returnMs: nowMs, inSyncSinceMs: nowMs };
+  return {
+    write: newTask(),
+    sync: newTask(),
+    ...seen,
+    backOffMs: 0,
+    returnMs: nowMs,
+    hasStalled: false,
+    inSyncSinceMs: nowMs,
+  };
 }
 
 /** What was seen so far says nothing of the time to come. */

@@ -3,6 +3,7 @@ import { persistEffect, type ReplicaCore, type ReplicaEffect, type ReplicaEvent 
 import { withoutForgotten, withoutGrant } from './grants.ts';
 import { isInSync, sameMember } from './group-state.ts';
 import { CATCH_UP_MAX_BYTES_PER_SECOND } from './limits.ts';
+import { whoHandedOver } from './own-disk.ts';
 import { stepPrimary, takeOffice } from './primary-machine.ts';
 import type { PrimaryState } from './primary-state.ts';
 
@@ -98,11 +99,12 @@ function onState(
     const fields = { group: group.id, next: core.log.nextIndex, needed: core.log.lunsIndex };
     return [{ kind: 'complain', event: 'replication.copy-incomplete', fields }];
   }
+  const handedOverBy = whoHandedOver(core.primary, group, event.nodes, core.grants);
   core.epoch = group.epoch;
   core.primary = core.self.nodeId;
   core.leaseMs = Math.max(core.leaseMs, event.leaseMs);
   const { nodes } = event;
-  const { state: primary, effects } = takeOffice(core, { group, nodes, appliedIndex }, nowMs);
+  const { state: primary, effects } = takeOffice(core, { group, nodes, appliedIndex, handedOverBy }, nowMs);
   state.primary = primary;
   return [...shortened, ...effects];
 }

@@ -52,6 +52,8 @@ export interface ReplicationHostOptions {
     add: string,
     incarnation: string,
   ) => Promise<ProposalAnswer>;
+  /** This node, which is the primary, leaves the set, and another member takes over. */
+  readonly proposeHandOver: (group: string, epoch: number) => Promise<ProposalAnswer>;
   /**
    * The group is no longer served here: resolves once its portal address is off this node, never rejects. Its next
    * primary waits for that, or until the lease has run out. Absent: there is nothing to give up.
@@ -263,13 +265,21 @@ export class ReplicationHost {
   }
 
   async #propose(groupId: string, change: MembershipChange): Promise<ProposalOutcome> {
-    const { proposeShrink, proposeExpand } = this.#options;
-    const answer =
-      change.kind === 'shrink'
-        ? await proposeShrink(groupId, change.epoch, change.remove)
-        : await proposeExpand(groupId, change.epoch, change.add, change.incarnation);
+    const answer = await this.#hand(groupId, change);
     if (typeof answer === 'boolean') return answer ? 'applied' : 'unknown';
     return answer;
+  }
+
+  #hand(groupId: string, change: MembershipChange): Promise<ProposalAnswer> {
+    const { proposeShrink, proposeExpand, proposeHandOver } = this.#options;
+    switch (change.kind) {
+      case 'shrink':
+        return proposeShrink(groupId, change.epoch, change.remove);
+      case 'expand':
+        return proposeExpand(groupId, change.epoch, change.add, change.incarnation);
+      case 'handOver':
+        return proposeHandOver(groupId, change.epoch);
+    }
   }
 
   /** The group's files stay: an administrator may bring it back. */

@@ -6,6 +6,7 @@ import {
   SLOW_WINDOW_BYTES,
   WINDOW_BYTES,
 } from './limits.ts';
+import { stalledForMs } from './own-disk.ts';
 import type { SlowMember } from './portal-group.ts';
 import {
   type Member,
@@ -163,6 +164,7 @@ export function noteSetChanged(state: PrimaryState, before: PortalGroupState, no
     const { promptness } = member;
     const wasInSync = isInSync(before, member);
     if (isInSync(state.group, member) === wasInSync) continue;
+    promptness.hasStalled = false;
     if (!wasInSync) promptness.inSyncSinceMs = nowMs;
     else if (isSlow(promptness)) putOff(promptness, nowMs);
     member.windowBytes = wasInSync && promptness.backOffMs > 0 ? SLOW_WINDOW_BYTES : WINDOW_BYTES;
@@ -179,7 +181,10 @@ function forgetAll(state: PrimaryState): void {
 /** For status: who is slow, and who is out of the set for it. */
 export function slowMembers(state: PrimaryState, nowMs: number): SlowMember[] {
   const { core, promptness } = state;
-  const found = isSlow(promptness) ? [slowMember(core.self.nodeId, promptness, undefined)] : [];
+  const stalledMs = stalledForMs(state);
+  const found: SlowMember[] = [];
+  if (stalledMs > 0) found.push({ ...slowMember(core.self.nodeId, promptness, undefined), stalledMs });
+  else if (isSlow(promptness)) found.push(slowMember(core.self.nodeId, promptness, undefined));
   for (const member of state.members.values()) {
     const isOut = !isInSync(state.group, member) && member.promptness.backOffMs > 0;
     const returnsInMs = isOut ? Math.max(0, member.promptness.returnMs - nowMs) : undefined;
@@ -191,8 +196,8 @@ export function slowMembers(state: PrimaryState, nowMs: number): SlowMember[] {
 
 function slowMember(
   nodeId: string,
-  { tookMs, othersTookMs }: Promptness,
+  { tookMs, othersTookMs, hasStalled }: Promptness,
   returnsInMs: number | undefined,
 ): SlowMember {
-  return { nodeId, tookMs, othersTookMs, returnsInMs };
+  return { nodeId, tookMs, othersTookMs, returnsInMs, ...(hasStalled ? { hasHandedOver: true } : {}) };
 }

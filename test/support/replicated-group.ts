@@ -109,6 +109,7 @@ export function makeHost(
     counters,
     proposeShrink: () => Promise.resolve('refused'),
     proposeExpand: () => Promise.resolve('refused'),
+    proposeHandOver: () => Promise.resolve('refused'),
     onFatal: (error) => {
       throw error;
     },

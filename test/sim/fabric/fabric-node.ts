@@ -89,6 +89,7 @@ export class FabricNode {
         propose({ type: 'shrinkInSync', group, epoch, primary, remove }),
       proposeExpand: (group, epoch, add, incarnation) =>
         propose({ type: 'expandInSync', group, epoch, primary, add, incarnation }),
+      proposeHandOver: (group, epoch) => propose({ type: 'handOverGroup', group, epoch, primary }),
       onFatal: (error) => {
         if (!process.isAlive) return;
         if (error instanceof DamagedCopyError) this.host.end('exit');

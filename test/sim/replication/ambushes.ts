@@ -27,8 +27,9 @@ export class Ambushes {
     if (!isInTrouble() || !world.chance(20)) return;
     counters.add('sim.ambushes');
     const forMs = world.between(200, 1_500);
-    const other = change.kind === 'expand' ? change.add : change.remove;
     authority.cutOff(change.primary, forMs);
+    if (change.kind === 'handOver') return;
+    const other = change.kind === 'expand' ? change.add : change.remove;
     if (world.chance(50)) network.cut(change.primary, other, forMs);
     else network.hold(change.primary, other, forMs);
   }

@@ -15,7 +15,8 @@ export type Change =
       readonly primary: string;
       readonly add: string;
       readonly incarnation: string;
-    };
+    }
+  | { readonly kind: 'handOver'; readonly epoch: number; readonly primary: string };
 
 /** A member, with the disk over which it is in sync. */
 interface InSync extends MemberIdentity {
@@ -51,6 +52,7 @@ export class Authority {
     failovers: 0,
     lateProposals: 0,
     moves: 0,
+    handOvers: 0,
     drops: 0,
     strangeDisks: 0,
   };
@@ -155,6 +157,12 @@ export class Authority {
         group.primary,
       );
       this.counts.shrinks++;
+    } else if (change.kind === 'handOver') {
+      const inSync = group.inSync.filter((m) => m.nodeId !== change.primary);
+      const to = this.#choose(inSync);
+      if (to === undefined || inSync.length < group.minInSync) return 'refused';
+      this.#setMembers(inSync, to);
+      this.counts.handOvers++;
     } else {
       const node = this.#nodes.find((n) => n.nodeId === change.add);
       const isThere = group.inSync.some((m) => m.nodeId === change.add);

@@ -20,6 +20,7 @@ export interface LogMedium {
   nextPosition: number;
   durableIndex: number;
   readonly isFull: boolean;
+  readonly isHung: boolean;
   readonly slowMs: number;
   readonly msPerMib: number;
   readonly slowReadMs: number;
@@ -40,7 +41,7 @@ export class DiskLog implements MendableLog {
   constructor(disk: LogMedium, process: Process) {
     this.#disk = disk;
     this.#process = process;
-    this.#pending = new PendingOperations(process);
+    this.#pending = new PendingOperations(process, () => disk.isHung);
   }
 
   get firstIndex(): number {
@@ -100,6 +101,7 @@ export class DiskLog implements MendableLog {
       this.#pending.isEmpty &&
       disk.slowMs === 0 &&
       disk.msPerMib === 0 &&
+      !disk.isHung &&
       !disk.isFull;
     const mayBeTorn = disk.tearsAppends && records.length > 1;
     return isFree && !mayBeTorn && disk.nextIndex % 3 !== 0 ? this.#add(records) : undefined;

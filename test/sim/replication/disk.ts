@@ -28,6 +28,8 @@ export class Disk {
   tearsAppends = false;
   /** Told that several records are being appended, when it may yet come to be that only some of them are. */
   onAppendOfSeveral: () => void = () => {};
+  /** It takes nothing and reports no error; what it has been given waits. Reads are from the page cache. */
+  isHung = false;
   /** The next sync fails. */
   failsToSync = false;
   /** From this record on pages were dropped by a sync that failed: later syncs say nothing of them. */
@@ -58,6 +60,7 @@ export class Disk {
   /** Nothing is wrong with it any more, but for what is on it. */
   mend(): void {
     this.isFull = false;
+    this.isHung = false;
     this.slowMs = 0;
     this.slowReadMs = 0;
     this.failsToSync = false;
@@ -130,7 +133,7 @@ export class Disk {
 
   /** Of the one group there is. */
   checkpointStore(process: Process): CheckpointStore {
-    const pending = new PendingOperations(process);
+    const pending = new PendingOperations(process, () => this.isHung);
     const operate = (carryOut: () => void): Promise<void> =>
       new Promise((resolve) => {
         pending.run(process.world.between(0, 3) + this.slowMs, () => {
@@ -168,7 +171,7 @@ export class Disk {
   }
 
   metaStore(process: Process): MetaStore {
-    const pending = new PendingOperations(process);
+    const pending = new PendingOperations(process, () => this.isHung);
     return {
       load: (groupId) => Promise.resolve(this.meta.get(groupId)),
       save: (groupId, bytes) =>

@@ -73,6 +73,7 @@ export class LesserCopy {
       logger: silentLogger,
       counters: new CounterSet(),
       proposeShrink: (_, epoch, remove) => propose({ kind: 'shrink', epoch, primary: nodeId, remove }),
+      proposeHandOver: (_, epoch) => propose({ kind: 'handOver', epoch, primary: nodeId }),
       proposeExpand: (_, epoch, add, incarnation) =>
         propose({ kind: 'expand', epoch, primary: nodeId, add, incarnation }),
       onFatal: (error) => {

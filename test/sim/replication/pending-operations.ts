@@ -1,5 +1,8 @@
 import type { Process } from '../world.ts';
 
+/** How soon a disk that hung goes on. */
+const HUNG_LOOK_MS = 5;
+
 interface Pending {
   readonly carryOut: () => void;
   /** Of so many pieces, one after the other, it may be done in part. */
@@ -14,11 +17,14 @@ interface Pending {
  */
 export class PendingOperations {
   readonly #process: Process;
+  readonly #isHung: () => boolean;
   #waiting: Pending[] = [];
   #lastDoneMs = 0;
 
-  constructor(process: Process) {
+  /** @param isHung nothing is done while it says so, however long that is */
+  constructor(process: Process, isHung: () => boolean = () => false) {
     this.#process = process;
+    this.#isHung = isHung;
     process.onKill(() => {
       const { random } = process.world;
       const waiting = this.#waiting.splice(0);
@@ -39,6 +45,10 @@ export class PendingOperations {
     if (!isAlive) return;
     this.#lastDoneMs = Math.max(this.#lastDoneMs, world.nowMs + delayMs);
     this.#waiting.push({ pieces: 1, carryOutPart: () => {}, ...parts, carryOut });
-    world.at(this.#lastDoneMs, () => this.#waiting.shift()?.carryOut());
+    const due = (): void => {
+      if (this.#isHung()) world.after(HUNG_LOOK_MS, due);
+      else this.#waiting.shift()?.carryOut();
+    };
+    world.at(this.#lastDoneMs, due);
   }
 }

@@ -64,6 +64,7 @@ export class QuietFabric {
       const process = new Process(world, nodeId, `${nodeId}.1`);
       this.#processes.set(nodeId, process);
       const meta = new Disk(nodeId);
+      this.#disks.set(nodeId, meta);
       for (const id of groupIds) {
         const disk = new Disk(`${nodeId}/${id}`);
         disk.msPerMib = options.msPerMib;
@@ -86,6 +87,7 @@ export class QuietFabric {
         logger: silentLogger,
         counters,
         proposeShrink: (group, epoch, remove) => this.#shrink(process, group, epoch, remove),
+        proposeHandOver: (group, epoch) => this.#handOver(process, group, epoch),
         proposeExpand: (group, epoch, add) =>
           options.letsIn === true ? this.#expand(process, group, epoch, add) : Promise.resolve('refused'),
         onFatal: (error) => {
@@ -141,8 +143,21 @@ export class QuietFabric {
     return this.#disks.get(`${nodeId}/${groupId}`) as Disk;
   }
 
-  group(groupId: string): PortalGroup {
-    return this.#hosts.get('n1')?.group(groupId) as PortalGroup;
+  /** Of the small files of all groups. */
+  metaDisk(nodeId: string): Disk {
+    return this.#disks.get(nodeId) as Disk;
+  }
+
+  process(nodeId: string): Process {
+    return this.#processes.get(nodeId) as Process;
+  }
+
+  group(groupId: string, nodeId = 'n1'): PortalGroup {
+    return this.#hosts.get(nodeId)?.group(groupId) as PortalGroup;
+  }
+
+  primary(groupId: string): string {
+    return this.#groups.find((g) => g.id === groupId)?.primary ?? '';
   }
 
   inSync(groupId: string): readonly string[] {
@@ -157,6 +172,7 @@ export class QuietFabric {
             ...group,
             epoch: group.epoch + 1,
             inSync: nodeIds.map((nodeId) => ({ nodeId, incarnation: `${nodeId}.1` })),
+            primary: nodeIds.includes(group.primary ?? '') ? (group.primary ?? '') : (nodeIds[0] ?? ''),
           }
         : group,
     );
@@ -178,6 +194,15 @@ export class QuietFabric {
 
   #shrink(process: Process, groupId: string, epoch: number, remove: string): Promise<ProposalOutcome> {
     return this.#decide(process, groupId, epoch, (inSync) => inSync.filter((id) => id !== remove));
+  }
+
+  /** As the cluster would: one of the others leads, and the former primary is out of the set. */
+  #handOver(process: Process, groupId: string, epoch: number): Promise<ProposalOutcome> {
+    const primary = process.nodeId;
+    const change = (inSync: readonly string[]) => inSync.filter((id) => id !== primary);
+    const minInSync = this.#groups.find((g) => g.id === groupId)?.minInSync ?? 1;
+    if (change(this.inSync(groupId)).length < minInSync) return Promise.resolve('refused');
+    return this.#decide(process, groupId, epoch, change);
   }
 
   #expand(process: Process, groupId: string, epoch: number, add: string): Promise<ProposalOutcome> {

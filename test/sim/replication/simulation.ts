@@ -177,6 +177,7 @@ export class Simulation {
       logger: logger?.(process.incarnation) ?? silentLogger,
       counters: this.#counters,
       proposeShrink: (_, epoch, remove) => propose({ kind: 'shrink', epoch, primary: nodeId, remove }),
+      proposeHandOver: (_, epoch) => propose({ kind: 'handOver', epoch, primary: nodeId }),
       proposeExpand: (_, epoch, add, incarnation) =>
         propose({ kind: 'expand', epoch, primary: nodeId, add, incarnation }),
       onFatal: (error) => {

@@ -73,6 +73,15 @@ const command: fc.Arbitrary<(state: ClusterState) => Command> = fc.oneof(
         remove,
       }),
   ),
+  fc.tuple(group, fc.integer({ min: -1, max: 0 })).map(
+    ([id, late]) =>
+      (state: ClusterState): Command => ({
+        type: 'handOverGroup',
+        group: id,
+        epoch: (state.portalGroups[id]?.epoch ?? 1) + late,
+        primary: state.portalGroups[id]?.primary ?? 'n1',
+      }),
+  ),
   fc.tuple(group, node).map(
     ([id, add]) =>
       (state: ClusterState): Command => ({
@@ -321,6 +330,7 @@ describe('any sequence of commands', () => {
           'fenceNode',
           'shrinkInSync',
           'expandInSync',
+          'handOverGroup',
           'addImageVersion',
           'imageHeld',
           'addClient',

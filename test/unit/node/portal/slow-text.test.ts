@@ -24,4 +24,13 @@ describe('what is said of slow members', () => {
         `n2 is slow (${pace}), and clients go at its pace: it is kept in sync while too few others are`,
     );
   });
+
+  it('is whose disk takes nothing, and who has handed the group over for that', () => {
+    expect(describeSlow([{ ...member('n1', undefined), stalledMs: 4_600 }], 'n1')).toBe(
+      'n1, which leads the group, has a disk that has taken nothing for 5 s, and no other copy can take over',
+    );
+    expect(describeSlow([{ ...member('n1', 7_200), hasHandedOver: true }], 'n2')).toBe(
+      'n1 led the group until its disk took nothing any more, and is let in again in 8 s at the earliest',
+    );
+  });
 });

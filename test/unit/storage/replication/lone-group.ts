@@ -79,6 +79,7 @@ export class LoneGroup {
       counters: this.counters,
       proposeShrink: () => Promise.resolve('refused'),
       proposeExpand: () => Promise.resolve('refused'),
+      proposeHandOver: () => Promise.resolve('refused'),
       onFatal: (error) => {
         throw error;
       },
