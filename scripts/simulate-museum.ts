@@ -8,6 +8,7 @@ import {
   DOUBLE_FAILURE_EXHIBITS,
   FABRIC_EXHIBITS,
   FAILING_DISK_EXHIBITS,
+  HUNG_PRIMARY_EXHIBITS,
   OLD_COPY_EXHIBITS,
   REPLICATION_EXHIBITS,
   REUSE_EXHIBITS,
@@ -20,6 +21,7 @@ import {
   FABRIC,
   FAILING_DISKS,
   Gallery,
+  HUNG_PRIMARIES,
   LOG_LIVES,
   OLD_COPIES,
   REPLICATION,
@@ -31,7 +33,7 @@ import {
 const HELP = `Usage: npm run simulate:museum -- [--only TEXT]
 
 Puts each deliberate fault of test/sim/museum into a copy of the sources, runs its simulator (that of the cluster log,
-of replication, of shared units, of failing disks, of slow members, of a log's lives or of whole nodes) on it from seed 1, and
+of replication, of shared units, of failing disks, of hung primaries, of slow members, of a log's lives or of whole nodes) on it from seed 1, and
 prints which seed finds it and how.
 
   --only TEXT  only faults with this in their names
@@ -54,6 +56,7 @@ async function main(): Promise<number> {
     (await show(REPLICATION, REPLICATION_EXHIBITS.filter(shows))) +
     (await show(UNITS, UNIT_EXHIBITS.filter(shows))) +
     (await show(FAILING_DISKS, FAILING_DISK_EXHIBITS.filter(shows))) +
+    (await show(HUNG_PRIMARIES, HUNG_PRIMARY_EXHIBITS.filter(shows))) +
     (await show(SLOW_MEMBERS, SLOW_MEMBER_EXHIBITS.filter(shows))) +
     (await show(LOG_LIVES, REUSE_EXHIBITS.filter(shows))) +
     (await show(FABRIC, FABRIC_EXHIBITS.filter(shows))) +

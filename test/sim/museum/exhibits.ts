@@ -11,6 +11,7 @@ export const CLUSTER_EXHIBITS = [...LOG_EXHIBITS, ...MEMBER_EXHIBITS, ...PROPOSA
 export const REPLICATION_EXHIBITS = [...GROUP_EXHIBITS, ...GRANT_EXHIBITS, ...BEGUN_WRITE_EXHIBITS];
 export { DOUBLE_FAILURE_EXHIBITS, FABRIC_EXHIBITS } from './fabric-exhibits.ts';
 export { FAILING_DISK_EXHIBITS } from './failing-disk-exhibits.ts';
+export { HUNG_PRIMARY_EXHIBITS } from './hung-primary-exhibits.ts';
 export { OLD_COPY_EXHIBITS } from './old-copy-exhibits.ts';
 export { REUSE_EXHIBITS } from './reuse-exhibits.ts';
 export { SLOW_MEMBER_EXHIBITS } from './slow-member-exhibits.ts';

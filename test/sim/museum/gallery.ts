@@ -56,6 +56,12 @@ export const SLOW_MEMBERS: Subject = {
   script: 'test/sim/replication/run-slow-members.js',
 };
 
+/** Primaries whose disks take nothing. */
+export const HUNG_PRIMARIES: Subject = {
+  ...REPLICATION,
+  script: 'test/sim/replication/run-hung-primaries.js',
+};
+
 /** Disks that fail to sync. */
 export const FAILING_DISKS: Subject = {
   ...REPLICATION,
