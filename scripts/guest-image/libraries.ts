@@ -4,10 +4,11 @@ import { run } from './run.ts';
 
 /** Copies what the dynamic linker loads for a program into /lib and /lib64 of a tree, unpacked libraries first. */
 export function copyLibraries(program: string, unpacked: string, tree: string): void {
+  // Private libraries of a package (multipath-tools) may lie beside the folder of their architecture.
   const folders = ['lib', 'usr/lib'].flatMap((lib) =>
-    readdirSync(join(unpacked, lib))
-      .filter((name) => name.endsWith('-linux-gnu'))
-      .map((name) => join(unpacked, lib, name)),
+    ['', ...readdirSync(join(unpacked, lib)).filter((name) => name.endsWith('-linux-gnu'))].map((name) =>
+      join(unpacked, lib, name),
+    ),
   );
   const lines = run('ldd', [program], { env: { LD_LIBRARY_PATH: folders.join(':') } });
   if (lines.includes('not found')) throw new Error(`${program} lacks a library:\n${lines}`);
