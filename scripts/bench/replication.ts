@@ -6,7 +6,7 @@ import { SeededRandom } from '../../base/random.ts';
 import { ConnectionLostError } from '../simulator/iscsi-wire.ts';
 import { median } from './consensus/report.ts';
 import { CELLS, type Cell, type Measured, work } from './replication/cells.ts';
-import { BenchCluster, type CatchUp, keepTo } from './replication/cluster.ts';
+import { BenchCluster, type CatchUp, keepTo, type Pins } from './replication/cluster.ts';
 
 const MIB = 1024 * 1024;
 const TIMES_OVER = 6;
@@ -30,8 +30,9 @@ else that is in use as well. A rate is of what its log grew by.
                    come to the length that it keeps and its segments are used again.
   --directory DIR  where the nodes' disks are; default /dev/shm, since all copies of one machine share one disk, and then
                    that is what is measured. What is made there is removed at the end.
-  --unpinned       let the system move processes between processors. Else the node that serves is kept to one processor,
-                   all others and the initiator to another, as in bench:iscsi. Takes two processors, and taskset.
+  --pin            keep the node that serves to one processor, all others and the initiator to another, as in
+                   bench:iscsi, but for the catching up. Else the system moves them about, and one copy has both processors
+                   to itself as well. Takes two processors, and taskset.
   --json           print a JSON document
   --help           this text
 `;
@@ -149,12 +150,15 @@ function optionsFrom(values: Record<NumberOption | 'copies' | 'only', string>): 
 }
 
 /** The last processor is for the nodes that serve. */
-async function pin(clusters: readonly BenchCluster[]): Promise<void> {
-  const others = 0;
-  const serving = availableParallelism() - 1;
-  if (serving === others) throw new Error('this machine has one processor and two are needed, or --unpinned');
-  for (const cluster of clusters) await cluster.pin({ serving, others });
-  await keepTo(others, process.pid);
+function pinsOf(processors: number): Pins {
+  if (processors < 2) throw new Error('--pin: this machine has one processor, and two are needed');
+  return { serving: processors - 1, others: 0 };
+}
+
+async function pin(clusters: readonly BenchCluster[], pins: Pins): Promise<void> {
+  for (const cluster of clusters) await cluster.pin(pins);
+  // And the initiators with it.
+  await keepTo(pins.others, process.pid);
 }
 
 async function main(): Promise<void> {
@@ -168,7 +172,7 @@ async function main(): Promise<void> {
       'catch-up': { type: 'string', default: '1024' },
       size: { type: 'string', default: '128' },
       directory: { type: 'string', default: '/dev/shm' },
-      unpinned: { type: 'boolean', default: false },
+      pin: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -188,8 +192,12 @@ async function main(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupted);
   try {
     for (const cluster of clusters) await cluster.start(options.diskBytes, TIMES_OVER);
-    if (!values.unpinned) await pin(clusters);
+    const processors = availableParallelism();
+    if (values.pin) await pin(clusters, pinsOf(processors));
     const results = await measureCells(clusters, options);
+    const all = `0-${processors - 1}`;
+    // Who comes back is a process of its own, and none of the others has less to do.
+    if (values.pin) await pin(clusters, { serving: all, others: all });
     const redundant = clusters.find((cluster) => cluster.copies === 3);
     const catchUp =
       redundant === undefined || options.catchUpBytes === 0

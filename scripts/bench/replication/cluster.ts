@@ -40,6 +40,12 @@ export interface CatchUp {
   readonly primaryReadRatio: number;
 }
 
+/** Which processors who is kept to, as of `taskset --cpu-list`. */
+export interface Pins {
+  readonly serving: number | string;
+  readonly others: number | string;
+}
+
 /** A cluster of real nodes on loopback with one portal group, of which each node has a copy, and one disk. */
 export class BenchCluster {
   readonly copies: number;
@@ -114,10 +120,10 @@ export class BenchCluster {
   }
 
   /**
-   * Keeps the process of the node that serves to one processor, and those of the others to another one.
+   * Keeps the process of the node that serves to processors, and those of the others to others.
    * @throws where `taskset` is missing, or refuses
    */
-  async pin({ serving, others }: { readonly serving: number; readonly others: number }): Promise<void> {
+  async pin({ serving, others }: Pins): Promise<void> {
     const primary = (await this.#group())?.primary;
     for (const nodeId of this.#nodeIds) {
       const pid = this.#cluster.processId(nodeId);
@@ -221,13 +227,16 @@ export class BenchCluster {
   }
 }
 
-/** Keeps all threads of a process, and those it is going to have, to one processor. */
-export async function keepTo(processor: number, pid: number): Promise<void> {
+/**
+ * Keeps all threads of a process, and those and the processes that it is going to have, to processors.
+ * @param processors as of `taskset --cpu-list`
+ */
+export async function keepTo(processors: number | string, pid: number): Promise<void> {
   await promisify(execFile)('taskset', [
     '--all-tasks',
     '--cpu-list',
     '--pid',
-    String(processor),
+    String(processors),
     String(pid),
   ]);
 }
