@@ -3,20 +3,10 @@ import { encodeControlRecord } from '../../../../storage/lun/log-record.ts';
 import type { EpochEntry } from '../../../../storage/replication/epoch-table.ts';
 import type { PrimaryFrame } from '../../../../storage/replication/frame.ts';
 import { encodeLuns } from '../../../../storage/replication/group-meta.ts';
-import { Driver, group, identity, LEASE_MS } from './machine-driver.ts';
+import { COMMON, Driver, EPOCH_START, group, identity } from './machine-driver.ts';
 
 /** How a member is kept in line with the primary: what of its log counts, and what of messages is taken. */
 
-const COMMON = {
-  group: 'g',
-  epoch: 4,
-  reign: 4,
-  sentAtMs: 5,
-  leaseMs: LEASE_MS,
-  commitIndex: 1,
-  syncIndex: 0,
-};
-const EPOCH_START = encodeControlRecord({ kind: 'epochStart', epoch: 4, primary: 'b' });
 const discard = (firstBlock: number) =>
   encodeControlRecord({ kind: 'discard', epoch: 4, lunId: 1, firstBlock, blockCount: 1 });
 const append = (firstIndex: number, records: Uint8Array[]): PrimaryFrame => ({

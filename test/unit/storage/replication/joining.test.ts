@@ -4,7 +4,7 @@ import { boundUntilMs } from '../../../../storage/replication/grants.ts';
 import type { ReplicationNode } from '../../../../storage/replication/group-state.ts';
 import { HEARTBEAT_MS, JOIN_RETRY_MS, TICK_MS } from '../../../../storage/replication/limits.ts';
 import { durableEverywhere, type PrimaryState } from '../../../../storage/replication/primary-state.ts';
-import { Driver, group, identity, LEASE_MS } from './machine-driver.ts';
+import { Driver, group, identity, LEASE_MS, servingPrimary } from './machine-driver.ts';
 
 /** Who may be let into the set, and when: from the proposal on, writes and the lease hang on it. */
 
@@ -12,15 +12,6 @@ const HEARTBEAT: PrimaryFrame = {
   ...{ kind: 'heartbeat', group: 'g', epoch: 2, reign: 2, sentAtMs: 5 },
   ...{ leaseMs: LEASE_MS, commitIndex: 1, syncIndex: 0 },
 };
-
-/** Serves with "b", which has everything. */
-function servingPrimary(): Driver {
-  const driver = new Driver();
-  driver.state(group(3, 'a', ['a', 'b']));
-  driver.ack('b', 2);
-  driver.tick();
-  return driver;
-}
 
 describe('nobody is let in', () => {
   it('by a primary that does not serve yet, whatever it has', () => {

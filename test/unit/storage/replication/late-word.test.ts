@@ -1,21 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { encodeControlRecord } from '../../../../storage/lun/log-record.ts';
 import type { MemberFrame, PrimaryFrame } from '../../../../storage/replication/frame.ts';
 import { WINDOW_BYTES } from '../../../../storage/replication/limits.ts';
-import { Driver, group, identity, LEASE_MS } from './machine-driver.ts';
+import { COMMON, Driver, EPOCH_START, group, identity, LEASE_MS, servingPrimary } from './machine-driver.ts';
 
 /** What is under way when something else happens counts for no more than has come of it. */
 
-const EPOCH_START = encodeControlRecord({ kind: 'epochStart', epoch: 4, primary: 'b' });
-const COMMON = {
-  group: 'g',
-  epoch: 4,
-  reign: 4,
-  sentAtMs: 5,
-  leaseMs: LEASE_MS,
-  commitIndex: 1,
-  syncIndex: 0,
-};
 const HEARTBEAT: PrimaryFrame = { kind: 'heartbeat', ...COMMON };
 const APPEND: PrimaryFrame = {
   kind: 'append',
@@ -50,15 +39,6 @@ describe('a backup', () => {
     expect(driver.core.log).toMatchObject({ appendedIndex: 1, nextIndex: 1, epochs: [] });
   });
 });
-
-/** Serves with "b", which has everything. */
-function servingPrimary(): Driver {
-  const driver = new Driver();
-  driver.state(group(3, 'a', ['a', 'b']));
-  driver.ack('b', 2);
-  driver.tick();
-  return driver;
-}
 
 describe('a primary', () => {
   it('counts nothing appended for an append that failed, whatever ends after it', () => {

@@ -1,4 +1,4 @@
-import { decodeGroupRecord } from '../../../../storage/lun/log-record.ts';
+import { decodeGroupRecord, encodeControlRecord } from '../../../../storage/lun/log-record.ts';
 import {
   type MembershipChange,
   type ReplicaCore,
@@ -15,6 +15,18 @@ import { newReplica, stepReplica } from '../../../../storage/replication/replica
 import { replicaStatus } from '../../../../storage/replication/replica-status.ts';
 
 export const LEASE_MS = 800;
+/** What all messages of primary "b" in epoch 4 say. */
+export const COMMON = {
+  group: 'g',
+  epoch: 4,
+  reign: 4,
+  sentAtMs: 5,
+  leaseMs: LEASE_MS,
+  commitIndex: 1,
+  syncIndex: 0,
+};
+/** With which its reign begins. */
+export const EPOCH_START = encodeControlRecord({ kind: 'epochStart', epoch: 4, primary: 'b' });
 export const identity = (nodeId: string) => ({ nodeId, incarnation: `${nodeId}.1` });
 const nodes: ReplicationNode[] = ['a', 'b', 'c'].map((id) => ({ ...identity(id), status: 'up' }));
 
@@ -153,4 +165,13 @@ export class Driver {
   proposed(): MembershipChange[] {
     return this.effects.flatMap((e) => (e.kind === 'propose' ? [e.change] : []));
   }
+}
+
+/** Serves with the others of the set, which have everything. */
+export function servingPrimary(inSync = ['a', 'b']): Driver {
+  const driver = new Driver();
+  driver.state(group(3, 'a', inSync));
+  for (const nodeId of inSync) if (nodeId !== 'a') driver.ack(nodeId, 2);
+  driver.tick();
+  return driver;
 }

@@ -12,7 +12,7 @@ import {
   leaseUntilMs,
   type PrimaryState,
 } from '../../../../storage/replication/primary-state.ts';
-import { Driver, group, identity, LEASE_MS } from './machine-driver.ts';
+import { Driver, group, identity, LEASE_MS, servingPrimary } from './machine-driver.ts';
 
 const common = { group: 'g', leaseMs: LEASE_MS, commitIndex: 1, syncIndex: 0 };
 const heartbeat = (epoch: number, reign: number): PrimaryFrame => ({
@@ -143,14 +143,6 @@ describe('a backup', () => {
     expect(driver.effects).toMatchObject([{ kind: 'complain', event: 'replication.copy-incomplete' }]);
   });
 });
-
-function servingPrimary(inSync = ['a', 'b']): Driver {
-  const driver = new Driver();
-  driver.state(group(3, 'a', inSync));
-  for (const nodeId of inSync) if (nodeId !== 'a') driver.ack(nodeId, 2);
-  driver.tick();
-  return driver;
-}
 
 describe('a primary', () => {
   it('persists its epoch first, and serves once all in-sync members have its first record', () => {
