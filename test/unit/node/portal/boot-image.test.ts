@@ -1,39 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { makeGenesis } from '../../../../cluster/state/genesis.ts';
 import type { ClientRecord, ClusterState, ImageVersionRecord } from '../../../../cluster/state/model.ts';
 import { chooseBootImage, lunLengthBlocks } from '../../../../node/portal/boot-image.ts';
-
-const endpoints = { peer: 'h:1', replication: 'h:2', api: 'h:3', http: 'h:4', tftp: 'h:5', iscsi: 'h:6' };
-
-function version(number: number, holders: string[]): ImageVersionRecord {
-  return {
-    version: number,
-    sizeBytes: 4096,
-    chunkSizeBytes: 1 << 20,
-    manifestSha256: '0'.repeat(64),
-    holders,
-    createdAtMs: 0,
-  };
-}
+import { imageVersion, labGenesis } from './lab-genesis.ts';
 
 function stateWith(versions: ImageVersionRecord[], out: string[] = []): ClusterState {
-  const genesis = makeGenesis({
-    clusterId: 'c1',
-    clusterName: 'lab',
-    settings: {
-      dhcp: { mode: 'off', leaseSeconds: 600 },
-      iqnPrefix: 'iqn.2026-11.net.bootfabric:lab',
-      fenceAfterMs: 700,
-      leaseMs: 800,
-    },
-    nodes: ['n1', 'n2', 'n3'].map((nodeId, i) => ({
-      nodeId,
-      raftId: i + 1,
-      endpoints: { ...endpoints, peer: `${nodeId}:1` },
-    })),
-    portalGroups: [{ id: 'g1', address: '192.0.2.101', port: 3260 }],
-    tokens: [],
-  });
+  const genesis = labGenesis(['n1', 'n2', 'n3']);
   const group = genesis.portalGroups['g1'];
   if (group === undefined) throw new Error('no group');
   const inSync = group.inSync.filter((member) => !out.includes(member.nodeId));
@@ -58,14 +29,14 @@ const all = ['n1', 'n2', 'n3'];
 
 describe('the image version of a boot', () => {
   it('is the newest that every in-sync replica holds', () => {
-    const state = stateWith([version(1, all), version(2, all), version(3, ['n1', 'n2'])]);
+    const state = stateWith([imageVersion(1, all), imageVersion(2, all), imageVersion(3, ['n1', 'n2'])]);
     expect(chooseBootImage(state, client)).toMatchObject({ kind: 'version', version: { version: 2 } });
-    const withoutN3 = stateWith([version(2, all), version(3, ['n1', 'n2'])], ['n3']);
+    const withoutN3 = stateWith([imageVersion(2, all), imageVersion(3, ['n1', 'n2'])], ['n3']);
     expect(chooseBootImage(withoutN3, client)).toMatchObject({ kind: 'version', version: { version: 3 } });
   });
 
   it('is the pinned one, or none with the reason', () => {
-    const state = stateWith([version(1, all), version(2, ['n1'])]);
+    const state = stateWith([imageVersion(1, all), imageVersion(2, ['n1'])]);
     expect(chooseBootImage(state, { ...client, imageVersion: 1 })).toMatchObject({ version: { version: 1 } });
     expect(chooseBootImage(state, { ...client, imageVersion: 2 })).toEqual({
       kind: 'none',

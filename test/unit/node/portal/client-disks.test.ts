@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { silentLogger } from '../../../../base/logger.ts';
-import { makeGenesis } from '../../../../cluster/state/genesis.ts';
 import type { ClientRecord, ClusterState } from '../../../../cluster/state/model.ts';
 import { ClientDisks } from '../../../../node/portal/client-disks.ts';
 import { type BlockDevice, DeviceError } from '../../../../storage/block-device.ts';
 import type { LunInfo, PortalGroup } from '../../../../storage/replication/portal-group.ts';
+import { imageVersion, labGenesis } from './lab-genesis.ts';
 
 type NewLun = Parameters<PortalGroup['resetLun']>[0];
 
@@ -64,32 +64,11 @@ const made: NewLun = { lunId: 7, base: { name: 'win', version: 3 }, lengthBlocks
 const existing = (lunId: number): LunInfo => ({ ...made, lunId, writtenBytes: 0 });
 
 function stateOf(clients: readonly ClientRecord[], holders: string[]): ClusterState {
-  const endpoints = { peer: 'h:1', replication: 'h:2', api: 'h:3', http: 'h:4', tftp: 'h:5', iscsi: 'h:6' };
-  const genesis = makeGenesis({
-    clusterId: 'c1',
-    clusterName: 'lab',
-    settings: {
-      dhcp: { mode: 'off', leaseSeconds: 600 },
-      iqnPrefix: 'iqn.2026-11.net.bootfabric:lab',
-      fenceAfterMs: 700,
-      leaseMs: 800,
-    },
-    nodes: [{ nodeId: 'n1', raftId: 1, endpoints }],
-    portalGroups: [{ id: 'g1', address: '192.0.2.101', port: 3260 }],
-    tokens: [],
-  });
-  const version = {
-    version: 3,
-    sizeBytes: 4096,
-    chunkSizeBytes: 1 << 20,
-    manifestSha256: '0'.repeat(64),
-    holders,
-    createdAtMs: 0,
-  };
+  const genesis = labGenesis(['n1']);
   return {
     ...genesis,
     clients: Object.fromEntries(clients.map((c) => [c.name, c])),
-    images: { win: { name: 'win', versions: [version] } },
+    images: { win: { name: 'win', versions: [imageVersion(3, holders)] } },
   };
 }
 
