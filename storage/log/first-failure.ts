@@ -1,7 +1,8 @@
 import type { Counters } from '../../base/counters.ts';
-import { describeError } from '../../base/errors.ts';
+import { describeError, InvariantError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
-import { LogFailure } from '../../base/record-log.ts';
+import { LogFailure, LogFullError } from '../../base/record-log.ts';
+import { isNoSpace } from './file-system.ts';
 
 /** What a log has failed by, for good: the first that came up. Told of once, in a turn of its own. */
 export class FirstFailure {
@@ -39,5 +40,13 @@ export class FirstFailure {
     // Whoever is told may throw, and those whose calls fail by this are to be answered.
     queueMicrotask(() => this.#tell(failure));
     return failure;
+  }
+
+  /** @returns what a call fails with that met this: only a full disk, or a bug of ours, is no failure of the log */
+  errorFor(doing: string, error: unknown): Error {
+    if (error instanceof LogFullError || error instanceof InvariantError) return error;
+    if (isNoSpace(error))
+      return new LogFullError('the file system has no space for the log', { cause: error });
+    return this.note(doing, error);
   }
 }

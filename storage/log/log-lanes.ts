@@ -1,5 +1,5 @@
 import type { Counters } from '../../base/counters.ts';
-import { describeError, InvariantError, invariant } from '../../base/errors.ts';
+import { describeError, invariant } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import {
   type AppendedRecords,
@@ -11,15 +11,17 @@ import {
   type VerifiedPart,
 } from '../../base/record-log.ts';
 import type { DurableMarker } from './durable-marker.ts';
-import { isNoSpace, type OpenFile } from './file-system.ts';
+import type { OpenFile } from './file-system.ts';
 import { FirstFailure } from './first-failure.ts';
+import { LaneProgress } from './lane-progress.ts';
 import { MAX_APPEND_BYTES, MAX_WAITING_CALLS, MAX_WRITE_BYTES } from './limits.ts';
 import { LogCare, type LogCareOptions } from './log-care.ts';
 import { LogTail } from './log-tail.ts';
 import { recordsSizeBytes } from './segment-codec.ts';
 import { logRecords } from './segment-reader.ts';
 import type { SegmentSet } from './segment-set.ts';
-import type { WaitingAppend, WaitingTask } from './waiting-calls.ts';
+import { SyncLane } from './sync-lane.ts';
+import { nextIndexAfterAll, type WaitingAppend, type WaitingTask } from './waiting-calls.ts';
 
 export interface SegmentedLogParts {
   readonly segments: SegmentSet;
@@ -34,12 +36,13 @@ export interface SegmentedLogParts {
 
 /**
  * A RecordLog over a directory of segment files; made by openSegmentedLog. Two lanes run beside each other:
- * the write lane carries out appends, truncations and resets in the order of the calls, the sync lane
- * makes what is written durable.
+ * the write lane, which is here, carries out appends, truncations and resets in the order of the calls, the
+ * sync lane makes what is written durable.
  */
 export class SegmentedLog implements MendableLog {
   readonly #segments: SegmentSet;
   readonly #tail: LogTail;
+  readonly #sync: SyncLane;
   readonly #marker: DurableMarker;
   readonly #segmentSizeBytes: number;
   readonly #care: LogCare;
@@ -51,14 +54,8 @@ export class SegmentedLog implements MendableLog {
   #pendingTasks = 0;
   #nextIndex: number;
   #writtenNextIndex: number;
-  #durableNextIndex: number;
-  /** Calls that came into the write lane and that left it, to know what a sync must wait for. */
-  #enteredCalls = 0;
-  #leftCalls = 0;
-  #syncWaiters: { afterCalls: number; resolve: () => void; reject: (error: Error) => void }[] = [];
-  #settleWaiters: { afterCalls: number; resolve: () => void }[] = [];
-  #syncing: Promise<void> | undefined;
-  #syncHeld = false;
+  /** Of the write lane, to know what a sync and a read must wait for. */
+  readonly #calls = new LaneProgress();
   readonly #first: FirstFailure;
   #closed: Promise<void> | undefined;
 
@@ -75,11 +72,14 @@ export class SegmentedLog implements MendableLog {
     });
     this.#logger = parts.logger;
     this.#first = new FirstFailure(parts.logger, parts.counters);
-    parts.segments.onSyncFailed((failure) => this.#fail('removing a segment', failure));
     // Opening has made all of it durable.
+    this.#sync = new SyncLane(this.#tail, parts.marker, this.#first, {
+      calls: this.#calls,
+      writtenNextIndex: () => this.#writtenNextIndex,
+    });
+    parts.segments.onSyncFailed((failure) => this.#fail('removing a segment', failure));
     this.#nextIndex = this.#tail.nextIndex;
     this.#writtenNextIndex = this.#nextIndex;
-    this.#durableNextIndex = this.#nextIndex;
   }
 
   get #failure(): LogFailure | undefined {
@@ -96,7 +96,7 @@ export class SegmentedLog implements MendableLog {
   }
 
   get durableNextIndex(): number {
-    return this.#durableNextIndex;
+    return this.#sync.durableNextIndex;
   }
 
   /** When it fails with LogFullError, so do all appends called before it was known. */
@@ -123,21 +123,20 @@ export class SegmentedLog implements MendableLog {
     if (this.#segments.last.endOffset + recordsSizeBytes(records) > this.#segmentSizeBytes) return undefined;
     const firstIndex = this.#writtenNextIndex;
     try {
-      const positions = this.#tail.writeNow(records, checksums, this.#durableNextIndex);
+      const positions = this.#tail.writeNow(records, checksums, this.#sync.durableNextIndex);
       if (positions === undefined) return undefined;
       this.#writtenNextIndex = this.#tail.nextIndex;
       this.#nextIndex = this.#writtenNextIndex;
       return { firstIndex, positions };
     } catch (error) {
-      throw this.#translate(error);
+      throw this.#first.errorFor('writing the log', error);
     }
   }
 
   sync(): Promise<void> {
     return new Promise((resolve, reject) => {
       if (!this.#mayEnter(reject)) return;
-      this.#syncWaiters.push({ afterCalls: this.#enteredCalls, resolve, reject });
-      this.#startSync();
+      this.#sync.enter({ afterCalls: this.#calls.entered, resolve, reject });
     });
   }
 
@@ -235,7 +234,7 @@ export class SegmentedLog implements MendableLog {
       this.#logger.warn('log.close.unsynced', { error: describeError(error) });
     }
     await this.#writing;
-    await this.#syncing;
+    await this.#sync.ended();
     await cared;
     await this.#segments.close();
     await this.#marker.close();
@@ -243,7 +242,7 @@ export class SegmentedLog implements MendableLog {
 
   #mayEnter(reject: (error: Error) => void): boolean {
     invariant(this.#closed === undefined, 'the log was closed');
-    const calls = this.#waiting.length + this.#syncWaiters.length;
+    const calls = this.#waiting.length + this.#sync.waitingCalls;
     invariant(calls < MAX_WAITING_CALLS, `${calls} calls of the log are waiting`);
     if (this.#failure !== undefined) reject(this.#failure);
     return this.#failure === undefined;
@@ -256,7 +255,7 @@ export class SegmentedLog implements MendableLog {
 
   #enter(call: WaitingAppend | WaitingTask): void {
     this.#waiting.push(call);
-    this.#enteredCalls++;
+    this.#calls.enter();
     this.#writing ??= this.#runWriteLane();
   }
 
@@ -273,12 +272,7 @@ export class SegmentedLog implements MendableLog {
   async #settleFor(index: number): Promise<void> {
     this.#throwIfUnusable();
     if (this.#pendingTasks === 0 && index < this.#writtenNextIndex) return;
-    const afterCalls = this.#enteredCalls;
-    if (this.#leftCalls < afterCalls) {
-      await new Promise<void>((resolve) => {
-        this.#settleWaiters.push({ afterCalls, resolve });
-      });
-    }
+    await this.#calls.settled();
     this.#throwIfUnusable();
   }
 
@@ -292,10 +286,10 @@ export class SegmentedLog implements MendableLog {
       }
       if (call.kind === 'append') await this.#runAppends(call);
       else await this.#runTask(call);
-      this.#startSync();
+      this.#sync.begin();
     }
     this.#writing = undefined;
-    this.#startSync();
+    this.#sync.begin();
   }
 
   async #runTask(task: WaitingTask): Promise<void> {
@@ -304,7 +298,7 @@ export class SegmentedLog implements MendableLog {
       this.#leave([task]);
       task.resolve();
     } catch (error) {
-      const failure = this.#translate(error);
+      const failure = this.#first.errorFor('writing the log', error);
       this.#leave([task]);
       this.#recountNextIndex();
       task.reject(failure);
@@ -323,7 +317,7 @@ export class SegmentedLog implements MendableLog {
     try {
       await this.#segments.withSpareRoom(attempt);
     } catch (error) {
-      const failure = this.#translate(error);
+      const failure = this.#first.errorFor('writing the log', error);
       this.#leave(group);
       for (const append of group) append.reject(failure);
       if (failure instanceof LogFullError) this.#rejectWaitingAppends(failure);
@@ -348,7 +342,7 @@ export class SegmentedLog implements MendableLog {
     let firstIndex = this.#writtenNextIndex;
     const records = group.flatMap((append) => append.records);
     const checksums = group.flatMap((append) => append.checksums);
-    const positions = await this.#tail.write(records, checksums, this.#durableNextIndex);
+    const positions = await this.#tail.write(records, checksums, this.#sync.durableNextIndex);
     this.#writtenNextIndex = this.#tail.nextIndex;
     this.#leave(group);
     let at = 0;
@@ -362,78 +356,20 @@ export class SegmentedLog implements MendableLog {
 
   /** Goes on in a new segment from `index`. All before it is made durable, so that only the last can be torn. */
   async #beginSegment(index: number, startsOver: boolean): Promise<void> {
-    this.#syncHeld = true;
-    try {
-      await this.#syncing;
+    await this.#sync.whileHeld(async () => {
       this.#throwIfUnusable();
       if (!startsOver) await this.#tail.seal();
       await this.#tail.begin(index, startsOver);
       this.#writtenNextIndex = index;
-      this.#durableNextIndex = index;
-    } finally {
-      this.#syncHeld = false;
-    }
-  }
-
-  #startSync(): void {
-    if (this.#syncing !== undefined || this.#syncHeld) return;
-    if (this.#failure !== undefined) {
-      for (const waiter of this.#syncWaiters.splice(0)) waiter.reject(this.#failure);
-      return;
-    }
-    const isReady = (waiter: { afterCalls: number }): boolean => waiter.afterCalls <= this.#leftCalls;
-    if (!this.#syncWaiters.some(isReady)) return;
-    const ready = this.#syncWaiters.filter(isReady);
-    this.#syncWaiters = this.#syncWaiters.filter((waiter) => !isReady(waiter));
-    if (this.#durableNextIndex === this.#writtenNextIndex) {
-      for (const waiter of ready) waiter.resolve();
-      return;
-    }
-    this.#syncing = this.#runSync(ready);
-  }
-
-  async #runSync(waiters: readonly { resolve: () => void; reject: (error: Error) => void }[]): Promise<void> {
-    const nextIndex = this.#writtenNextIndex;
-    const position = this.#tail.endPosition;
-    try {
-      await this.#tail.sync();
-      this.#durableNextIndex = nextIndex;
-      for (const waiter of waiters) waiter.resolve();
-    } catch (error) {
-      const failure = this.#translate(error);
-      for (const waiter of waiters) waiter.reject(failure);
-    }
-    this.#syncing = undefined;
-    this.#startSync();
-    // Under load, records written later carry the durable end themselves.
-    if (this.#syncing === undefined) this.#noteDurable(position);
-  }
-
-  #noteDurable(position: number): void {
-    if (this.#failure !== undefined) return;
-    this.#marker.advance(position).catch((error: unknown) => this.#fail('writing the durable marker', error));
+      this.#sync.begun(index);
+    });
   }
 
   #leave(calls: readonly (WaitingAppend | WaitingTask)[]): void {
     const left = this.#waiting.splice(0, calls.length);
     invariant(left[0] === calls[0], 'calls leave the write lane in order');
     this.#pendingTasks -= calls.filter((call) => call.kind === 'task').length;
-    this.#countLeft(calls.length);
-  }
-
-  #countLeft(calls: number): void {
-    this.#leftCalls += calls;
-    if (this.#settleWaiters.length === 0) return;
-    const settled = this.#settleWaiters.filter((waiter) => waiter.afterCalls <= this.#leftCalls);
-    this.#settleWaiters = this.#settleWaiters.filter((waiter) => waiter.afterCalls > this.#leftCalls);
-    for (const waiter of settled) waiter.resolve();
-  }
-
-  #translate(error: unknown): Error {
-    if (error instanceof LogFullError || error instanceof InvariantError) return error;
-    if (isNoSpace(error))
-      return new LogFullError('the file system has no space for the log', { cause: error });
-    return this.#fail('writing the log', error);
+    this.#calls.leave(calls.length);
   }
 
   #fail(doing: string, error: unknown): LogFailure {
@@ -453,13 +389,10 @@ export class SegmentedLog implements MendableLog {
     this.#waiting.splice(0, this.#waiting.length, ...kept);
     for (const append of rejected) append.reject(full);
     this.#recountNextIndex();
-    this.#countLeft(rejected.length);
+    this.#calls.leave(rejected.length);
   }
 
   #recountNextIndex(): void {
-    this.#nextIndex = this.#waiting.reduce(
-      (next, call) => (call.kind === 'append' ? next + call.records.length : call.nextIndexAfter(next)),
-      this.#writtenNextIndex,
-    );
+    this.#nextIndex = nextIndexAfterAll(this.#waiting, this.#writtenNextIndex);
   }
 }
