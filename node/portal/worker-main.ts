@@ -4,10 +4,8 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { CounterSet } from '../../base/counters.ts';
 import { describeError, invariant } from '../../base/errors.ts';
 import { parseIpv4 } from '../../base/ipv4.ts';
-import type { Command } from '../../cluster/state/commands.ts';
 import type { ClusterState } from '../../cluster/state/model.ts';
 import { ImageCache } from '../../storage/image/image-cache.ts';
-import type { ImagePart, ImageVersionRef } from '../../storage/image/image-source.ts';
 import { ImageStore } from '../../storage/image/image-store.ts';
 import { nodeFileSystem } from '../../storage/log/file-system.ts';
 import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
@@ -16,7 +14,6 @@ import { isDamagedInBlocksAlone } from '../../storage/lun/log-record.ts';
 import { CheckpointDirectory } from '../../storage/replication/checkpoint-store.ts';
 import { DiskIdentities } from '../../storage/replication/disk-identity.ts';
 import { DiskSpace } from '../../storage/replication/disk-space.ts';
-import type { ProposalOutcome } from '../../storage/replication/group-state.ts';
 import { ReplicationHost } from '../../storage/replication/index.ts';
 import { setAsideCopy } from '../../storage/replication/set-aside.ts';
 import { noteFile } from '../../storage/scrub/note-file.ts';
@@ -36,7 +33,8 @@ import { GroupDirectory } from './group-directory.ts';
 import { GuardianClient } from './guardian-client.ts';
 import { type AddressGuardian, GuardianRelay, type RelayedWorker, relayGuardian } from './guardian-relay.ts';
 import { Integrity } from './integrity.ts';
-import { BIND_RETRY_MS, IMAGE_MENDING_WAIT_MS, WORKER_BEAT_MS } from './limits.ts';
+import { BIND_RETRY_MS, WORKER_BEAT_MS } from './limits.ts';
+import { MainQuestions } from './main-questions.ts';
 import { NodeTally } from './node-tally.ts';
 import { carryOutRemote } from './remote-unit.ts';
 import { stopServing } from './stop-serving.ts';
@@ -57,39 +55,13 @@ const linkTo = (groupId: string, nodeId: string): string => linkOfGroup(plane.st
 const logger = systemLogger(config.nodeId, config.logLevel, isFirst ? {} : { worker: config.worker });
 const tally = new NodeTally(config.tally);
 const counters = new CounterSet();
-const proposals = new Map<number, (outcome: ProposalOutcome) => void>();
-let nextProposal = 1;
 let guardianTold = '';
-const mendings = new Map<number, (isMended: boolean) => void>();
-let nextMending = 1;
 
 const send = (message: FromWorker): void => port.postMessage(message);
 const fatal = (cause: FatalCause, reason: string): void => send({ type: 'fatal', cause, reason });
 process.on('uncaughtException', (error) => fatal('bug', error.stack ?? error.message));
 
-/** Hands a membership change to the cluster log. */
-function propose(command: Command): Promise<ProposalOutcome> {
-  const id = nextProposal++;
-  return new Promise((resolve) => {
-    proposals.set(id, resolve);
-    send({ type: 'propose', id, command });
-  });
-}
-
-/** The main thread has the links to other nodes' images. */
-function mendImage(image: ImageVersionRef, part: ImagePart): Promise<boolean> {
-  const id = nextMending++;
-  return new Promise((resolve) => {
-    const cancel = systemTimers.setTimer(IMAGE_MENDING_WAIT_MS, () => done(false));
-    const done = (isMended: boolean): void => {
-      cancel();
-      mendings.delete(id);
-      resolve(isMended);
-    };
-    mendings.set(id, done);
-    send({ type: 'mend', id, image, part });
-  });
-}
+const questions = new MainQuestions(send, systemTimers);
 
 const mesh = new PeerMesh({
   self: {
@@ -185,10 +157,11 @@ const replication = new ReplicationHost({
   letGo: (groupId) => plane.letGo(groupId),
   onNotice: (groupId, notice) => plane.heard(groupId, notice),
   proposeShrink: (group, epoch, remove) =>
-    propose({ type: 'shrinkInSync', group, epoch, primary: config.nodeId, remove }),
+    questions.propose({ type: 'shrinkInSync', group, epoch, primary: config.nodeId, remove }),
   proposeExpand: (group, epoch, add, incarnation) =>
-    propose({ type: 'expandInSync', group, epoch, primary: config.nodeId, add, incarnation }),
-  proposeHandOver: (group, epoch) => propose({ type: 'handOverGroup', group, epoch, primary: config.nodeId }),
+    questions.propose({ type: 'expandInSync', group, epoch, primary: config.nodeId, add, incarnation }),
+  proposeHandOver: (group, epoch) =>
+    questions.propose({ type: 'handOverGroup', group, epoch, primary: config.nodeId }),
   onFatal: (error) => {
     const cause = causeOf(error);
     const stack = cause === 'bug' ? (error as Error | undefined)?.stack : undefined;
@@ -257,7 +230,7 @@ const integrity: Integrity = new Integrity({
   state: () => plane.state(),
   group: (groupId) => replication.group(groupId),
   images: imageStore,
-  mendImage,
+  mendImage: (image, part) => questions.mendImage(image, part),
   store: noteFile(nodeFileSystem, config.scrubFile),
   activity,
   readers: place.count,
@@ -370,11 +343,10 @@ function receive(message: ToWorker): void {
       replication.peerEnded(message.peer);
       return;
     case 'proposed':
-      proposals.get(message.id)?.(message.outcome);
-      proposals.delete(message.id);
+      questions.proposed(message.id, message.outcome);
       return;
     case 'mended':
-      mendings.get(message.id)?.(message.isMended);
+      questions.mended(message.id, message.isMended);
       return;
     case 'request':
       answer(message.request).then(
@@ -410,8 +382,7 @@ async function start(): Promise<void> {
 
 async function stop(): Promise<void> {
   plane.stop();
-  // What another node has to give is not waited for.
-  for (const done of [...mendings.values()]) done(false);
+  questions.stop();
   await integrity.stop();
   await stopServing({ portals: [movablePortal, fixedPortal], replication, timers: systemTimers });
   await mesh.stop();
