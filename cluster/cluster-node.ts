@@ -1,13 +1,13 @@
-import type { CancelTimer, Timers } from '../base/clock.ts';
 import { describeError, invariant, OperationError } from '../base/errors.ts';
 import type { PeerIdentity } from '../base/peer-transport.ts';
 import type { ClusterNodeOptions } from './cluster-node-options.ts';
 import { encodeCommand } from './command-codec.ts';
 import { DiskRegistration } from './disk-registration.ts';
 import { Fencing } from './fencing.ts';
-import { READ_TIMEOUT_MS, REGISTER_RETRY_MS } from './limits.ts';
+import { READ_TIMEOUT_MS } from './limits.ts';
 import { type MemberAddress, Membership } from './membership.ts';
 import { NodeDescription } from './node-description.ts';
+import { NodeRegistration } from './node-registration.ts';
 import { PlacementKeeper } from './placement-keeper.ts';
 import type { ClusterStatus, ClusterView, PeerStatus, RaftMemberStatus } from './ports.ts';
 import { failure } from './proposals.ts';
@@ -17,19 +17,14 @@ import { votersOf } from './raft-members.ts';
 import type { Command, CommandResult } from './state/commands.ts';
 import type { ClusterState, NodeId, WorkerEndpoints } from './state/model.ts';
 import { lookup } from './state/names.ts';
-import { LIVES_UNTOLD } from './state/nodes.ts';
 import {
-  LIVES_VERSION,
   refusalOfNewer,
   STATE_VERSIONS,
   type StateVersions,
-  SUCCESSION_VERSION,
   versionOf,
   WORKERS_VERSION,
 } from './state/versions.ts';
 import { StateMachine } from './state-machine.ts';
-
-type RegisterNode = Extract<Command, { type: 'registerNode' }>;
 
 /** One node's part in the cluster log, and the configuration built from it. */
 export class ClusterNode implements ClusterView {
@@ -43,18 +38,15 @@ export class ClusterNode implements ClusterView {
   readonly #placement: PlacementKeeper;
   readonly #disks: DiskRegistration | undefined;
   readonly #description: NodeDescription;
+  readonly #registration: NodeRegistration;
   #machine: StateMachine | undefined;
-  #markRegistered: () => void = () => {};
-  #failRegistered: (error: Error) => void = () => {};
   #workers: readonly WorkerEndpoints[] = [];
-  #isRegistered = false;
   #isFenced = false;
   #isRemoved = false;
   #isLeaving = false;
   /** What onPeersChange was told last. */
   #peersTold = '';
   #stopped = false;
-  #cancelRetry: CancelTimer = () => {};
   readonly #fencing: Fencing;
 
   constructor(options: ClusterNodeOptions) {
@@ -80,12 +72,16 @@ export class ClusterNode implements ClusterView {
       onTick: () => this.#tick(),
     });
     this.#fencing = new Fencing({ ...options, contacts: this.#log.contacts, propose });
-    this.registered = new Promise((resolve, reject) => {
-      this.#markRegistered = resolve;
-      this.#failRegistered = reject;
+    this.#registration = new NodeRegistration({
+      ...options,
+      versions: this.#versions,
+      disks: this.#disks,
+      state: () => this.state(),
+      propose,
+      onRegistered: () => this.#checkFenced(),
+      onFenced: () => this.#fenced(),
     });
-    // Whoever does not wait for it learns of a failure from the log.
-    this.registered.catch(() => {});
+    this.registered = this.#registration.done;
   }
 
   /**
@@ -119,7 +115,7 @@ export class ClusterNode implements ClusterView {
     });
     this.#followMembers();
     await this.#log.start(machine);
-    this.#register();
+    this.#registration.begin(this.#workers);
   }
 
   /** Data-plane workers beyond the first that this process registers with, for as long as it lives. From start on. */
@@ -169,8 +165,7 @@ export class ClusterNode implements ClusterView {
   /** Takes no further part; what is under way ends as unavailable or of unknown outcome. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#cancelRetry();
-    this.#failRegistered(failure('unavailable', 'stopping', 'this node is stopping'));
+    this.#registration.stop();
     await this.#log.stop();
     await this.#machine?.stop();
   }
@@ -270,65 +265,6 @@ export class ClusterNode implements ClusterView {
     });
   }
 
-  /** Proposes this start until it is known what became of it. */
-  #register(): void {
-    const { incarnation, endpoints, timers, onFatal } = this.#options;
-    const stateVersion = this.#versions.newest;
-    const node = { nodeId: this.nodeId, incarnation, endpoints, stateVersion };
-    const working = this.#workers.length === 0 ? {} : { workers: this.#workers };
-    const registering = { type: 'registerNode', ...node, ...working } as const;
-    const identified = this.#disks === undefined ? undefined : this.#identify(this.#disks);
-    if (identified === undefined) this.#proposeRegistration(registering, timers);
-    else {
-      identified.then((copies) => this.#proposeRegistration({ ...registering, ...copies }, timers), onFatal);
-    }
-  }
-
-  /** Which copies this node has, as far as all members know what is said of them. */
-  async #identify(registration: DiskRegistration): Promise<Partial<RegisterNode>> {
-    const disks = await registration.all(this.state());
-    const { boot } = this.#options;
-    if (versionOf(this.state()) < SUCCESSION_VERSION) return { disks };
-    const retired = await registration.retired();
-    const knowsLives = versionOf(this.state()) >= LIVES_VERSION;
-    return {
-      disks,
-      ...(knowsLives ? { lives: await registration.lives(Object.keys(disks)) } : {}),
-      ...(boot === undefined ? {} : { boot }),
-      ...(retired === undefined ? {} : { retired: knowsLives ? retired : withoutLives(retired) }),
-    };
-  }
-
-  #proposeRegistration(command: Command, timers: Timers): void {
-    this.propose(command).then(
-      (result) => this.#registrationEnded(result),
-      (error: unknown) => {
-        if (this.#stopped) return;
-        if (!(error instanceof OperationError)) throw error;
-        this.#cancelRetry = timers.setTimer(REGISTER_RETRY_MS, () => this.#register());
-      },
-    );
-  }
-
-  #registrationEnded(result: CommandResult): void {
-    if (result.ok) {
-      this.#isRegistered = true;
-      this.#options.logger.info('cluster.registered', { incarnation: this.#options.incarnation });
-      this.#markRegistered();
-      this.#checkFenced();
-      return;
-    }
-    const { message, kind, code } = result.error;
-    // What was applied meanwhile says that all nodes know of them.
-    if (code === LIVES_UNTOLD && !this.#stopped) return this.#register();
-    this.#options.logger.error('cluster.registration-refused', { message, code });
-    const error = new OperationError(message, { kind, code });
-    this.#failRegistered(error);
-    if (code === 'program-too-old') this.#options.onFatal(error);
-    if (code === 'incarnation-fenced') this.#fenced();
-    // A vote that it still has it keeps: see #tick.
-  }
-
   /** Members that another node has told this one of; see Membership. */
   learnMembers(members: readonly MemberAddress[]): void {
     this.#membership.learn(members);
@@ -388,7 +324,7 @@ export class ClusterNode implements ClusterView {
     if (Object.hasOwn(this.state().removedNodes, this.nodeId)) return;
     const record = this.state().nodes[this.nodeId];
     const ours = record?.incarnation === incarnation;
-    if (ours ? record.status === 'fenced' : this.#isRegistered) this.#fenced();
+    if (ours ? record.status === 'fenced' : this.#registration.isDone) this.#fenced();
   }
 
   #fenced(): void {
@@ -397,15 +333,4 @@ export class ClusterNode implements ClusterView {
     this.#options.logger.warn('cluster.fenced', { incarnation: this.#options.incarnation });
     this.#options.onFenced();
   }
-}
-
-function withoutLives(retired: NonNullable<RegisterNode['retired']>): NonNullable<RegisterNode['retired']> {
-  const entries = Object.entries(retired).map(([group, copies]) => [
-    group,
-    copies.map((copy) => {
-      const { lives: _, ...rest } = copy;
-      return rest;
-    }),
-  ]);
-  return Object.fromEntries(entries) as NonNullable<RegisterNode['retired']>;
 }

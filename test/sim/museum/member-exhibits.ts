@@ -90,8 +90,9 @@ export const MEMBER_EXHIBITS: readonly Exhibit[] = [
     edits: [
       {
         file: 'cluster/cluster-node.ts',
-        sound: '// A vote that it still has it keeps: see #tick.',
-        faulty: "if (code === 'node-removed') this.#removed();",
+        sound: 'this.registered = this.#registration.done;',
+        faulty:
+          "(this.registered = this.#registration.done).catch((e) => e.code === 'node-removed' && this.#removed());",
       },
     ],
     seeds: 60,
