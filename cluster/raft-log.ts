@@ -4,7 +4,6 @@ import type { PeerIdentity } from '../base/peer-transport.ts';
 import { LogCorruptionError } from '../base/record-log.ts';
 import { whenStepEnds } from '../base/step.ts';
 import { AppendThread } from './append-thread.ts';
-import { CommitNews } from './commit-news.ts';
 import { Compaction } from './compaction.ts';
 import { Contacts } from './contacts.ts';
 import type { DiskLatency } from './disk-latency.ts';
@@ -15,7 +14,7 @@ import { LeaderLoss } from './leader-loss.ts';
 import { TICK_MS } from './limits.ts';
 import type { LogConsumer, LogPosition, ReplicatedLog } from './log.ts';
 import { PeerInbox } from './peer-inbox.ts';
-import { RAFT_KIND } from './peer-message.ts';
+import { PeerOutbox } from './peer-outbox.ts';
 import { ProposalIntake } from './proposal-intake.ts';
 import { failure, noLeader, Proposals } from './proposals.ts';
 import {
@@ -27,7 +26,6 @@ import {
   type RaftStatus,
   type RawNode,
 } from './raft/index.ts';
-import { encodeRaftMessage } from './raft-codec.ts';
 import { type MemberList, RaftMembers } from './raft-members.ts';
 import { makeRawNode } from './raft-node.ts';
 import { openStore, type RaftLogOptions, refuseAlone } from './raft-start.ts';
@@ -50,7 +48,6 @@ export class RaftLog implements ReplicatedLog {
   readonly #proposals: Proposals;
   readonly #intake: ProposalIntake;
   readonly #reads: Reads;
-  readonly #commitNews: CommitNews;
   readonly contacts = new Contacts();
   #running: Running | undefined;
   #refetch: Refetch | undefined;
@@ -68,11 +65,6 @@ export class RaftLog implements ReplicatedLog {
     this.#members = new RaftMembers({ nodeId, raftId }, firstVoters, members);
     this.#proposals = new Proposals(this.#raftId, random, timers);
     this.#intake = new ProposalIntake(options.transport, this.#proposals);
-    this.#commitNews = new CommitNews(timers, (message) => {
-      const running = this.#running;
-      if (running === undefined || this.#stopped) return;
-      this.#transmit(running, this.#members.nodeIdOf(message.to), message);
-    });
     this.#reads = new Reads(options.clock, timers, random, (context) => {
       this.#running?.raw.readIndex(context);
       this.#queueDrain();
@@ -158,6 +150,11 @@ export class RaftLog implements ReplicatedLog {
       ...{ raw, source, sender: snapshotSender, transport, logger },
       tail: () => this.#reads.tail(),
     });
+    const { timers } = this.#options;
+    const stepped = (): void => this.#queueDrain();
+    const outbox = new PeerOutbox({
+      ...{ raw, members: this.#members, transport, snapshotSender, help, timers, stepped },
+    });
     const inbox = new PeerInbox({
       help,
       snapshotSender,
@@ -169,14 +166,14 @@ export class RaftLog implements ReplicatedLog {
       intake: this.#intake,
       counters,
       heard: (from) => this.contacts.heard(from),
-      stepped: () => this.#queueDrain(),
+      stepped,
     });
     const diskWatch = new DiskWatch(raw, appends, this.#options);
     const leaderLoss = new LeaderLoss({
       ...{ raw, transport, members: this.#members, contacts: this.contacts },
-      ...{ timers: this.#options.timers, stepped: () => this.#queueDrain() },
+      ...{ timers, stepped },
     });
-    this.#running = { raw, store, appends, feed, inbox, snapshotSender, help, diskWatch, leaderLoss };
+    this.#running = { raw, store, appends, feed, inbox, outbox, snapshotSender, diskWatch, leaderLoss };
     this.#scheduleTick();
     this.#queueDrain();
   }
@@ -209,7 +206,7 @@ export class RaftLog implements ReplicatedLog {
     this.#stopped = true;
     this.#refetch?.stop();
     this.#cancelTick();
-    this.#commitNews.clear();
+    this.#running?.outbox.stop();
     this.#reads.stop();
     this.#running?.leaderLoss.stop();
     this.#proposals.stop();
@@ -325,11 +322,7 @@ export class RaftLog implements ReplicatedLog {
     const leader = this.#members.nodeIdOf(status?.leader ?? NO_NODE);
     this.contacts.leads(leading, leader);
     if (leading) this.#options.timers.setTimer(0, () => this.#stopped || this.#options.onTick());
-    if (!leading) {
-      this.#commitNews.clear();
-      this.#running?.snapshotSender.stopAll();
-      this.#running?.help.stopAll();
-    }
+    if (!leading) this.#running?.outbox.stopLeading();
     this.#options.logger.info('cluster.role', {
       role: status?.role,
       leader,
@@ -341,7 +334,7 @@ export class RaftLog implements ReplicatedLog {
     if (message.to === LOCAL_APPEND_THREAD) running.appends.push(message);
     else if (message.to === LOCAL_APPLY_THREAD) this.#apply(running, message);
     else if (message.to === this.#raftId) running.raw.step(message);
-    else this.#send(running, message);
+    else running.outbox.send(message);
   }
 
   /** Raft's promises may go out: what they rest on is durable. */
@@ -352,33 +345,8 @@ export class RaftLog implements ReplicatedLog {
     this.#queueDrain();
   }
 
-  #send(running: Running, message: Message): void {
-    const to = this.#members.nodeIdOf(message.to);
-    if (message.type === 'MsgSnap') this.#sendSnapshot(running, to, message);
-    else if (!this.#commitNews.hold(message)) this.#transmit(running, to, message);
-  }
-
-  #transmit(running: Running, to: string | undefined, message: Message): void {
-    const bytes = encodeRaftMessage(message);
-    const sent =
-      to !== undefined && bytes !== undefined && this.#options.transport.send(to, [RAFT_KIND, bytes]);
-    if (!sent && message.type === 'MsgApp') running.raw.reportUnreachable(message.to);
-  }
-
-  #sendSnapshot({ raw, snapshotSender, help }: Running, nodeId: string | undefined, message: Message): void {
-    const { to, term = 0, snapshot } = message;
-    if (nodeId === undefined || snapshot === undefined || help.isHelping(nodeId)) {
-      raw.reportSnapshot(to, 'failure');
-      return;
-    }
-    snapshotSender.send(nodeId, snapshot, { term }, (outcome) => {
-      raw.reportSnapshot(to, outcome);
-      this.#queueDrain();
-    });
-  }
-
   #apply(running: Running, { entries = [], responses = [] }: Message): void {
-    this.#commitNews.committed(entries);
+    running.outbox.committed(entries);
     running.feed.apply(entries);
     for (const response of responses) this.#dispatch(running, response);
   }
@@ -396,8 +364,8 @@ interface Running {
   readonly appends: AppendThread;
   readonly feed: EntryFeed;
   readonly inbox: PeerInbox;
+  readonly outbox: PeerOutbox;
   readonly snapshotSender: SnapshotSender;
-  readonly help: RefetchHelp;
   readonly diskWatch: DiskWatch;
   readonly leaderLoss: LeaderLoss;
 }
