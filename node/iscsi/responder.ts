@@ -72,13 +72,10 @@ export class Responder {
         if (outcome.lengthBytes > 0 && task.isRead && task.expectedBytes > 0) {
           this.#dataIn(task, outcome.dataIn, outcome.lengthBytes, taken);
         } else {
-          this.#scsiResponse(
-            task,
-            scsiStatus.good,
-            Math.max(outcome.lengthBytes, task.commandBytes),
-            NO_DATA,
-            0,
-          );
+          // Data for an initiator that announced some of its own goes nowhere, and none of that was taken.
+          const isOtherWay = outcome.lengthBytes > 0 && task.expectedBytes > 0;
+          const moved = isOtherWay ? 0 : Math.max(outcome.lengthBytes, task.commandBytes);
+          this.#scsiResponse(task, scsiStatus.good, moved, NO_DATA, 0);
         }
         return;
       case 'check-condition': {

@@ -1,4 +1,5 @@
 import { type Sense, sense } from '../scsi/sense.ts';
+import { LEVEL_OF_QUERIES } from '../scsi/supported-opcodes.ts';
 
 /** Task management (RFC 7143 §11.5, §11.6; from queryTask on RFC 7144 §6.3). */
 export const taskFunction = {
@@ -44,9 +45,6 @@ export type TaskManagementPlan =
     }
   /** Ends all tasks of the target; with `cold` also every session. */
   | { readonly kind: 'target'; readonly cold: boolean };
-
-/** The iSCSIProtocolLevel that brought the functions from queryTask on. */
-const LEVEL_OF_QUERIES = 2;
 
 /** @param protocolLevel as negotiated for the session */
 export function planTaskManagement(code: number, protocolLevel: number): TaskManagementPlan {

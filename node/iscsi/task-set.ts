@@ -7,6 +7,7 @@ import {
   checkCondition,
   dataInBytes,
   dataOutBytes,
+  type PreparedCommand,
   refuse,
   type ScsiOutcome,
 } from '../scsi/prepared-command.ts';
@@ -22,7 +23,7 @@ import { CDB_OFFSET, dataOut, scsiCommand } from './pdu.ts';
 import type { Responder } from './responder.ts';
 import type { Task } from './task.ts';
 import { TaskOrder, taskAttribute } from './task-order.ts';
-import { fitToExpected, outlivesItsTask, transferSense } from './task-rules.ts';
+import { type AnnouncedData, fitToExpected, outlivesItsTask, transferSense } from './task-rules.ts';
 import { countTraffic, type Traffic } from './traffic.ts';
 
 export interface TaskSetOptions {
@@ -108,15 +109,10 @@ export class TaskSet {
   #makeTask(frame: PduFrame, fields: ReturnType<typeof scsiCommand.decode>): Task {
     const lun = decodeLun(fields.lunHigh, fields.lunLow);
     const unit = this.#options.units.get(lun);
-    const cdbAt = frame.at + CDB_OFFSET;
-    let command =
-      unit === undefined
-        ? prepareForMissingUnit(frame.header, cdbAt, this.#luns)
-        : unit.prepare(frame.header, cdbAt);
-    const neededBytes = dataOutBytes(command);
+    const prepared = this.#prepare(frame, fields, unit);
+    const neededBytes = dataOutBytes(prepared);
     const expectedBytes = fields.expectedDataTransferLength;
-    if (fields.read && fields.write) command = refuse(sense.invalidFieldInCdb);
-    else command = fitToExpected(command, fields.write ? expectedBytes : 0);
+    const command = fitToExpected(prepared, fields);
     const carriesData = fields.write && expectedBytes > 0;
     const terms = this.#options.parameters;
     return {
@@ -142,6 +138,15 @@ export class TaskSet {
       onDataEnd: undefined,
       onSettled: undefined,
     };
+  }
+
+  #prepare(frame: PduFrame, { read, write }: AnnouncedData, unit: LogicalUnit | undefined): PreparedCommand {
+    // Bidirectional, which no command is; and a unit attention is not told by it.
+    if (read && write) return refuse(sense.invalidFieldInCdb);
+    const cdbAt = frame.at + CDB_OFFSET;
+    return unit === undefined
+      ? prepareForMissingUnit(frame.header, cdbAt, this.#luns)
+      : unit.prepare(frame.header, cdbAt);
   }
 
   /** A SCSI Data-Out. For a task that is gone it is dropped: it was on its way when the task ended. */

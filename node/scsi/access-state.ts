@@ -31,6 +31,11 @@ export interface TargetPaths {
   ownState(): AccessState;
 }
 
+/** Relative identifiers of all ports of the target. */
+export function targetPorts(paths: Pick<TargetPaths, 'groups'>): readonly number[] {
+  return paths.groups().flatMap((group) => group.ports);
+}
+
 const SINGLE_PORT_GROUP: readonly TargetPortGroup[] = [
   { tag: 1, state: accessState.activeOptimized, preferred: true, ports: [1] },
 ];

@@ -1,4 +1,5 @@
 import { bit, bits, bytes, layout, u8, u16 } from '../../base/layout.ts';
+import { type TargetPaths, targetPorts } from './access-state.ts';
 import { asciiField, type LogicalUnitIdentity } from './identity.ts';
 
 /** Standard INQUIRY data (SPC-4 §6.6.2). */
@@ -12,6 +13,7 @@ export const standardInquiry = layout('standard INQUIRY data', 96, {
   additionalLength: u8(4),
   targetPortGroupSupport: bits(5, 4, 2),
   thirdPartyCopy: bit(5, 3),
+  multiplePorts: bit(6, 4),
   commandQueuing: bit(7, 1),
   vendor: bytes(8, 8),
   product: bytes(16, 16),
@@ -28,8 +30,15 @@ const STANDARDS = { sam5: 0x00a0, spc4: 0x0460, sbc3: 0x04c0, iscsi: 0x0960 } as
 /** TPGS 01b: access states change by themselves, and are not set by the initiator. */
 const IMPLICIT_ASYMMETRIC_ACCESS = 1;
 
-/** A direct-access block device, connected. @param protocolLevel iSCSIProtocolLevel of the session (RFC 7144 §4.2) */
-export function encodeInquiry(identity: LogicalUnitIdentity, protocolLevel: number): Uint8Array {
+interface InquiredUnit {
+  readonly identity: LogicalUnitIdentity;
+  /** iSCSIProtocolLevel of the session (RFC 7144 §4.2). */
+  readonly protocolLevel: number;
+  readonly paths: TargetPaths;
+}
+
+/** A direct-access block device, connected. */
+export function encodeInquiry({ identity, protocolLevel, paths }: InquiredUnit): Uint8Array {
   return standardInquiry.encode({
     version: VERSION_SPC4,
     hierarchicalLuns: true,
@@ -37,6 +46,7 @@ export function encodeInquiry(identity: LogicalUnitIdentity, protocolLevel: numb
     additionalLength: standardInquiry.sizeBytes - 5,
     targetPortGroupSupport: IMPLICIT_ASYMMETRIC_ACCESS,
     thirdPartyCopy: true,
+    multiplePorts: targetPorts(paths).length > 1,
     commandQueuing: true,
     vendor: asciiField(identity.vendor, 8),
     product: asciiField(identity.product, 16),

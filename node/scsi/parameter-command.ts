@@ -46,7 +46,7 @@ export function prepareInquiry(cdb: Uint8Array, at: number, unit: CommandContext
   const { evpd, pageCode, allocationLength } = inquiryCdb.decode(cdb, at);
   if (!evpd) {
     if (pageCode !== 0) return refuse(invalidCdbField(2));
-    return answer(encodeInquiry(identity, unit.protocolLevel), allocationLength);
+    return answer(encodeInquiry(unit), allocationLength);
   }
   const writeCacheEnabled = device.writeCacheEnabled && !state.isWriteThrough;
   const page = encodeVpdPage(pageCode, {

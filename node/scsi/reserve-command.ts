@@ -1,6 +1,6 @@
 import { ByteWriter } from '../../base/byte-writer.ts';
 import { bit, bytes, layout, u16, u32 } from '../../base/layout.ts';
-import type { TargetPaths } from './access-state.ts';
+import { targetPorts } from './access-state.ts';
 import { persistentReserveInCdb, persistentReserveOutCdb, serviceAction } from './cdb.ts';
 import type { CommandContext } from './command-context.ts';
 import { confirmServing } from './confirmation.ts';
@@ -192,7 +192,7 @@ function decodeReserveOut(
     const initiatorPorts = decodeTransportIds(list.subarray(24, 24 + fields.transportIdLength));
     if (list.length < 24 + fields.transportIdLength) return sense.parameterListLengthError;
     if (initiatorPorts?.length !== 1) return invalidListField(24);
-    if (!allTargetPorts(paths).includes(fields.relativeTargetPort)) return invalidListField(18);
+    if (!targetPorts(paths).includes(fields.relativeTargetPort)) return invalidListField(18);
     const to = nexusName(initiatorPorts[0] as string, fields.relativeTargetPort);
     return [{ action, port, scope, type, ...keysOf(fields), otherPorts: [to] }];
   }
@@ -210,7 +210,7 @@ function decodeReserveOut(
   });
   const registers = action === 'register' || action === 'register-ignoring-key';
   const others =
-    registers && fields.allTargetPorts ? allTargetPorts(paths).filter((p) => p !== paths.ownPort) : [];
+    registers && fields.allTargetPorts ? targetPorts(paths).filter((p) => p !== paths.ownPort) : [];
   return [requestBy(paths.ownPort), ...others.map(requestBy)];
 }
 
@@ -226,10 +226,6 @@ function specifiedPorts(
   const lengthBytes = Buffer.from(list.subarray(24, 28)).readUInt32BE(0);
   if (list.length < 28 + lengthBytes) return sense.parameterListLengthError;
   return decodeTransportIds(list.subarray(28, 28 + lengthBytes)) ?? invalidListField(28);
-}
-
-function allTargetPorts(paths: TargetPaths): readonly number[] {
-  return paths.groups().flatMap((group) => group.ports);
 }
 
 function keysOf(fields: {

@@ -1,5 +1,6 @@
 import { ByteWriter } from '../../base/byte-writer.ts';
 import { reportSupportedOpcodesCdb, reportSupportedTaskManagementCdb } from './cdb.ts';
+import type { CommandContext } from './command-context.ts';
 import type { CommandRow } from './command-row.ts';
 import { answer, type PreparedCommand, refuse } from './prepared-command.ts';
 import { invalidCdbField } from './sense.ts';
@@ -15,6 +16,7 @@ export interface CommandLookup {
 const reportingOption = { all: 0, opcodeOnly: 1, opcodeAndServiceAction: 2, either: 3 } as const;
 const support = { notSupported: 1, standard: 3 } as const;
 const TIMEOUTS_DESCRIPTOR_BYTES = 12;
+const SERVICE_ACTION_BITS = 0x1f;
 
 export function prepareReportSupportedOpcodes(
   cdb: Uint8Array,
@@ -23,7 +25,8 @@ export function prepareReportSupportedOpcodes(
 ): PreparedCommand {
   const question = reportSupportedOpcodesCdb.decode(cdb, at);
   const { reportingOptions, requestedOpcode, requestedServiceAction, timeouts, allocationLength } = question;
-  const hasActions = rowsOf(requestedOpcode).some((row) => row.serviceAction !== undefined);
+  const rows = rowsOf(requestedOpcode);
+  const hasActions = rows.some((row) => row.serviceAction !== undefined);
   switch (reportingOptions) {
     case reportingOption.all:
       return answer(encodeAll(commandTable, timeouts), allocationLength);
@@ -31,7 +34,8 @@ export function prepareReportSupportedOpcodes(
       if (hasActions) return refuse(invalidCdbField(2, 2));
       return answer(encodeOne(findRow(requestedOpcode, 0), timeouts), allocationLength);
     case reportingOption.opcodeAndServiceAction:
-      if (!hasActions) return refuse(invalidCdbField(2, 2));
+      // An operation code that is not known at all is one that is not supported, whatever it would have.
+      if (rows.length > 0 && !hasActions) return refuse(invalidCdbField(2, 2));
       return answer(encodeOne(findRow(requestedOpcode, requestedServiceAction), timeouts), allocationLength);
     case reportingOption.either: {
       const row = findRow(requestedOpcode, requestedServiceAction);
@@ -61,7 +65,7 @@ function encodeAll(commandTable: readonly CommandRow[], timeouts: boolean): Uint
 function encodeOne(row: CommandRow | undefined, timeouts: boolean): Uint8Array {
   const out = new ByteWriter(64);
   if (row === undefined) return out.u8(0).u8(support.notSupported).u16(0).finish();
-  const { usage } = row;
+  const usage = usageOf(row);
   out
     .u8(0)
     .u8((timeouts ? 0x80 : 0) | support.standard)
@@ -71,24 +75,36 @@ function encodeOne(row: CommandRow | undefined, timeouts: boolean): Uint8Array {
   return out.finish();
 }
 
+/** CDB usage data has the service action itself where the CDB has it, in the low five bits of byte 1 (SPC-4 §6.34.3). */
+function usageOf({ usage, serviceAction }: CommandRow): Uint8Array {
+  if (serviceAction === undefined) return usage;
+  const filled = Uint8Array.from(usage);
+  filled[1] = ((usage[1] as number) & ~SERVICE_ACTION_BITS) | serviceAction;
+  return filled;
+}
+
 /** No timeout is indicated. */
 function encodeTimeouts(out: ByteWriter): void {
   out.u16(TIMEOUTS_DESCRIPTOR_BYTES - 2).zeros(TIMEOUTS_DESCRIPTOR_BYTES - 2);
 }
 
-/** ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, QUERY TASK, target reset. */
-const TASK_MANAGEMENT = 0xde;
-/** QUERY ASYNCHRONOUS EVENT, QUERY TASK SET, I_T NEXUS RESET. */
-const MORE_TASK_MANAGEMENT = 0x07;
+/** The iSCSIProtocolLevel that brought the queries, and the reset of a nexus (RFC 7144 §4.1). */
+export const LEVEL_OF_QUERIES = 2;
+/** ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, target reset. */
+const TASK_MANAGEMENT = [0xda, 0x00] as const;
+/** The same and QUERY TASK; QUERY ASYNCHRONOUS EVENT, QUERY TASK SET, I_T NEXUS RESET. */
+const WITH_QUERIES = [0xde, 0x07] as const;
 
-/** REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4 §6.35). */
-export function prepareReportSupportedTaskManagement(cdb: Uint8Array, at: number): PreparedCommand {
+/** REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4 §6.35): those that the session has. */
+export function prepareReportSupportedTaskManagement(
+  cdb: Uint8Array,
+  at: number,
+  { protocolLevel }: CommandContext,
+): PreparedCommand {
   const { extended, allocationLength } = reportSupportedTaskManagementCdb.decode(cdb, at);
   if (allocationLength < 4) return refuse(invalidCdbField(6));
+  const functions = protocolLevel < LEVEL_OF_QUERIES ? TASK_MANAGEMENT : WITH_QUERIES;
   // The extended form adds timeouts, none of which is indicated.
-  if (!extended) return answer(Uint8Array.of(TASK_MANAGEMENT, MORE_TASK_MANAGEMENT, 0, 0), allocationLength);
-  return answer(
-    new ByteWriter(16).u8(TASK_MANAGEMENT).u8(MORE_TASK_MANAGEMENT).u8(0).u8(12).zeros(12).finish(),
-    allocationLength,
-  );
+  if (!extended) return answer(Uint8Array.of(...functions, 0, 0), allocationLength);
+  return answer(Uint8Array.of(...functions, 0, 12, ...new Uint8Array(12)), allocationLength);
 }

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { opcode } from '../../../../node/iscsi/opcode.ts';
 import * as pdu from '../../../../node/iscsi/pdu.ts';
+import { taskFunction } from '../../../../node/iscsi/task-management.ts';
 import { MemoryDevice } from './memory-device.ts';
 import { attachRaw, R2T_ONLY, type RawInitiator } from './raw-initiator.ts';
 import { grant, startTarget, type TestTarget } from './target-fixture.ts';
@@ -185,6 +186,40 @@ describe('residuals of commands without Data-In', () => {
     initiator.command(11, '28007fffffff00000100', { read: true, expectedDataTransferLength: 512 });
     const residual = { overflow: false, underflow: true, residualCount: 512 };
     expect(await initiator.scsiResponse(11)).toMatchObject({ status: 2, ...residual, expDataSN: 0 });
+  });
+});
+
+describe('a command whose data was announced the other way', () => {
+  const READ = '28000000000000000100';
+  const WRITE = '2a000000000000000100';
+
+  test('is refused where it would write', async () => {
+    initiator = await attachRaw(target);
+    initiator.command(11, WRITE, { read: true, expectedDataTransferLength: 512 });
+    const { status, ascAndAscq, underflow, residualCount } = await initiator.scsiResponse(11);
+    expect([status, ascAndAscq]).toEqual([2, 0x0e03]);
+    expect([underflow, residualCount]).toEqual([true, 512]);
+    expect(target.device.calls.writes).toBe(0);
+  });
+
+  test.each([
+    ['READ(10)', READ],
+    ['PERSISTENT RESERVE IN', '5e000000000000020000'],
+  ])('and that gives data takes none, and says so: %s', async (_name, cdb) => {
+    initiator = await attachRaw(target);
+    initiator.command(11, cdb, { write: true, expectedDataTransferLength: 512 }, block(1));
+    const residual = { overflow: false, underflow: true, residualCount: 512 };
+    expect(await initiator.scsiResponse(11)).toMatchObject({ status: 0, ...residual });
+  });
+
+  test('and is announced both ways is refused, and tells no unit attention', async () => {
+    initiator = await attachRaw(target);
+    initiator.taskManagement(2, taskFunction.logicalUnitReset);
+    await initiator.taskResponse(2);
+    initiator.command(11, READ, { read: true, write: true, expectedDataTransferLength: 512 });
+    expect((await initiator.scsiResponse(11)).ascAndAscq).toBe(0x2400);
+    initiator.command(12, '000000000000');
+    expect((await initiator.scsiResponse(12)).ascAndAscq).toBe(0x2903);
   });
 });
 

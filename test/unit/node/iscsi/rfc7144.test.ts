@@ -42,6 +42,16 @@ describe('the functions of RFC 7144', () => {
     expect(await silent.taskManagement(taskFunction[name])).toBe(taskResponse.notSupported);
   });
 
+  test.each([
+    ['1', 'da000000'],
+    ['2', 'de070000'],
+  ])('a session of level %s is told of the functions that it has', async (iSCSIProtocolLevel, functions) => {
+    const initiator = await attach({ keys: { iSCSIProtocolLevel } });
+    const cdb = Buffer.from('a30d0000000000000010', 'hex');
+    const { data } = await initiator.command({ cdb, readBytes: 16 });
+    expect(Buffer.from(data).toString('hex')).toBe(functions);
+  });
+
   test.each(['queryTask', 'queryTaskSet', 'queryAsynchronousEvent'] as const)(
     '%s of a LUN that is not there says so',
     async (name) => {

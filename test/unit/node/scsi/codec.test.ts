@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Layout } from '../../../../base/layout.ts';
+import { SINGLE_PATH } from '../../../../node/scsi/access-state.ts';
 import * as cdb from '../../../../node/scsi/cdb.ts';
 import * as copy from '../../../../node/scsi/extended-copy.ts';
 import { encodeInquiry, standardInquiry } from '../../../../node/scsi/inquiry.ts';
@@ -99,7 +100,7 @@ describe('hex vectors', () => {
   });
 
   test('standard INQUIRY data', () => {
-    const bytes = hex(encodeInquiry(identity, 2));
+    const bytes = hex(encodeInquiry({ identity, protocolLevel: 2, paths: SINGLE_PATH }));
     expect(bytes.slice(0, 16)).toBe('000006125b180002');
     expect(Buffer.from(bytes, 'hex').subarray(8, 36).toString()).toBe('BTFABRICdisk            0001');
     expect(bytes.slice(116, 132)).toBe('00a0046004c00962');

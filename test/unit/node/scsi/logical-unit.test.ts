@@ -233,6 +233,21 @@ describe('commands', () => {
     expect(await senseOf(unit, 'a30c 019e0000 0000ffff')).toEqual(invalidCdbField(2, 2));
   });
 
+  test('REPORT SUPPORTED OPERATION CODES tells of a service action by its own number', async () => {
+    const unit = readyUnit();
+    // PERSISTENT RESERVE IN, REPORT CAPABILITIES, with and without saying that there are service actions.
+    for (const asked of ['025e0002', '035e0002']) {
+      const one = await dataOf(unit, `a30c ${asked} 0000ffff`);
+      expect(one.toString('hex')).toBe('0003000a5e020000000000ffff00');
+    }
+    // WRITE SAME(16) has none, an unknown operation code is not supported either way.
+    expect(await senseOf(unit, 'a30c 02930000 0000ffff')).toEqual(invalidCdbField(2, 2));
+    expect((await dataOf(unit, 'a30c 03930001 0000ffff')).toString('hex')).toBe('00010000');
+    for (const asked of ['01c10000', '02c10000', '03c10000', '025e0009']) {
+      expect((await dataOf(unit, `a30c ${asked} 0000ffff`)).toString('hex')).toBe('00010000');
+    }
+  });
+
   test('VERIFY compares when asked to, and tells where the difference is', async () => {
     const device = new MemoryDevice(1024);
     device.bytes.fill(7, 512, 1536);

@@ -87,6 +87,13 @@ describe('designators', () => {
   });
 });
 
+test('INQUIRY tells that there are several ports where there are', async () => {
+  const multiplePorts = async (unit: LogicalUnit): Promise<number> =>
+    (await dataOf(unit, '12000000ff')).readUInt8(6) & 0x10;
+  expect(await multiplePorts(new Paths().through(1))).toBe(0x10);
+  expect(await multiplePorts(new UnitFixture().initiator())).toBe(0);
+});
+
 describe('REPORT TARGET PORT GROUPS', () => {
   test.each([1, 3])('tells of all groups with their states, asked by port %i', async (port) => {
     const paths = new Paths();
