@@ -4,7 +4,7 @@ import type { Logger } from '../base/logger.ts';
 import { BALANCE_PAUSE_MS, PLACEMENT_GAP_MS, PLACEMENT_INTERVAL_MS } from './limits.ts';
 import type { Command, CommandResult } from './state/commands.ts';
 import { DEFAULT_REBALANCE_DELAY_MS, DEFAULT_REPLACE_AFTER_MS } from './state/limits.ts';
-import type { ClusterState, NodeId } from './state/model.ts';
+import type { ClusterState, NodeId, PortalGroupId } from './state/model.ts';
 import { rackOf, weightOf } from './state/node-placement.ts';
 import { isMoving, type PlacementStep, planStep, unsettledReason } from './state/placement-plan.ts';
 import { versionOf } from './state/versions.ts';
@@ -24,6 +24,10 @@ export class PlacementKeeper {
   #nextBalanceMs = 0;
   /** The nodes, as they were at the last tick. */
   #nodesSeen = '';
+  /** Who led each group at the last tick. */
+  #leadsSeen: ReadonlyMap<PortalGroupId, NodeId | undefined> = new Map();
+  /** The last group that was moved for the plan, and where to. */
+  #ownMove: { readonly group: PortalGroupId; readonly to: NodeId } | undefined;
   /** Since when each node has been down. */
   readonly #downSinceMs = new Map<NodeId, number>();
 
@@ -71,7 +75,7 @@ export class PlacementKeeper {
     );
     // A copy that moves is not in sync for a time; that is no trouble.
     const isTroubled = unsettledReason(state) !== undefined && !isMoving(state);
-    if (seen !== this.#nodesSeen || isTroubled) this.#calmSinceMs = nowMs;
+    if (seen !== this.#nodesSeen || isTroubled || this.#othersMoved(state)) this.#calmSinceMs = nowMs;
     this.#nodesSeen = seen;
     for (const id of this.#downSinceMs.keys()) {
       if (state.nodes[id]?.status !== 'fenced') this.#downSinceMs.delete(id);
@@ -79,6 +83,16 @@ export class PlacementKeeper {
     for (const { nodeId, status } of nodes) {
       if (status === 'fenced' && !this.#downSinceMs.has(nodeId)) this.#downSinceMs.set(nodeId, nowMs);
     }
+  }
+
+  /** Whether a group is led elsewhere than before, and not for the plan: an administrator's move is not taken back at once. */
+  #othersMoved({ portalGroups }: ClusterState): boolean {
+    const before = this.#leadsSeen;
+    this.#leadsSeen = new Map(Object.values(portalGroups).map(({ id, primary }) => [id, primary]));
+    const moved = [...this.#leadsSeen].filter(([id, to]) => before.has(id) && before.get(id) !== to);
+    const ofOthers = moved.filter(([id, to]) => id !== this.#ownMove?.group || to !== this.#ownMove.to);
+    if (ofOthers.length < moved.length) this.#ownMove = undefined;
+    return ofOthers.length > 0;
   }
 
   #mayBalance(state: ClusterState, nowMs: number): boolean {
@@ -95,6 +109,7 @@ export class PlacementKeeper {
   #take({ command, why }: PlacementStep, state: ClusterState, nowMs: number): void {
     this.#underWay = true;
     this.#nextBalanceMs = nowMs + BALANCE_PAUSE_MS;
+    if (command.type === 'moveGroup') this.#ownMove = command;
     this.#logger.info('cluster.placement', { ...command, why });
     this.#propose(this.#remembered(command, why, state))
       .then((result) => {

@@ -181,6 +181,24 @@ describe('the keeper of placement', { timeout: 120_000 }, () => {
     expect(led('n1')).toBe(2);
   });
 
+  it('lets a group stay where an administrator moved it until the cluster has been calm since', async () => {
+    await pass(DEFAULT_REBALANCE_DELAY_MS + 1000);
+    const byHand = (to: string, from: string): void => {
+      const group = Object.values(state.portalGroups).find((g) => g.primary === from);
+      const { id = '', epoch = 0 } = group ?? {};
+      state = applyAll(state, { type: 'moveGroup', group: id, epoch, to, atMs: 1, why: 'asked for by a' });
+    };
+    byHand('n2', 'n1');
+    expect(await pass(20_000)).toEqual([]);
+    byHand('n2', 'n3');
+    expect(await pass(DEFAULT_REBALANCE_DELAY_MS - 1000)).toEqual([]);
+    expect(led('n2')).toBe(4);
+    // What the plan itself moves is no reason to wait.
+    const moves = await pass(1000 + 3 * BALANCE_PAUSE_MS);
+    expect(moves.map((c) => c.type)).toEqual(['moveGroup', 'moveGroup']);
+    expect(led('n2')).toBe(2);
+  });
+
   it('begins to wait anew when leadership of the cluster log comes to it', async () => {
     state = applyAll(state, ...joining(4));
     await pass(DEFAULT_REBALANCE_DELAY_MS - 1000);
