@@ -46,6 +46,10 @@ export const API_ERRORS = {
   'copy-has-holes': { status: 409, meaning: 'the copy lacks blocks in the middle' },
   'unknown-image': { status: 404, meaning: 'there is no such image' },
   'unknown-image-version': { status: 404, meaning: 'the image has no such version' },
+  'node-leaving': {
+    status: 409,
+    meaning: 'the node is being drained or replaced, and is given nothing to lead',
+  },
   'node-removed': { status: 409, meaning: 'the node that asks was removed from the cluster' },
   'not-held': { status: 404, meaning: 'this node does not hold the content asked for' },
   internal: { status: 500, meaning: 'this node failed; its log says how' },

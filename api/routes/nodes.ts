@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ClusterView } from '../../cluster/ports.ts';
-import type { ClusterState, NodeRecord } from '../../cluster/state/model.ts';
+import type { ClusterState, NodeId, NodeRecord, PortalGroupRecord } from '../../cluster/state/model.ts';
 import { rackOf, weightOf } from '../../cluster/state/node-placement.ts';
+import { isLeaving, isThere } from '../../cluster/state/primaries.ts';
 import { obstaclesToRemoval } from '../../cluster/state/removal.ts';
 import { versionOf } from '../../cluster/state/versions.ts';
+import { ApiError } from '../api-error.ts';
 import { checkToken } from '../authentication.ts';
 import { BACKUP_FORMAT_VERSION } from '../contract/limits.ts';
 import type { NodeDocument, NodeListDocument } from '../contract/nodes.ts';
@@ -81,6 +83,7 @@ function moveRoute(app: FastifyInstance, context: ApiContext): void {
   serveRoute(app, routes.movePortalGroup, async ({ params, body, http }) => {
     const state = await cluster.linearizableState();
     const group = findGroup(state, params.id);
+    checkStays(state, group, body.to);
     const remembered =
       versionOf(state) < 2
         ? {}
@@ -89,6 +92,21 @@ function moveRoute(app: FastifyInstance, context: ApiContext): void {
     await propose(cluster, { type: 'moveGroup', ...at, to: body.to, ...remembered });
     const moved = cluster.state().portalGroups[params.id] ?? group;
     return { id: moved.id, primary: moved.primary ?? null, epoch: moved.epoch };
+  });
+}
+
+/** What is moved to a node that is being drained is moved away at once by the leader. @throws ApiError "node-leaving" */
+function checkStays({ nodes }: ClusterState, { inSync, primary }: PortalGroupRecord, to: NodeId): void {
+  const others = inSync.filter((m) => isThere(nodes, m) && !isLeaving(nodes, m.nodeId));
+  if (!isLeaving(nodes, to) || others.length === 0) return;
+  const { replacedBy } = nodes[to] as NodeRecord;
+  const how = replacedBy === undefined ? 'drained' : `replaced by ${replacedBy}`;
+  throw new ApiError('node-leaving', `node ${to} is being ${how}: what it led would be moved away at once`, {
+    got: to,
+    accepted: [
+      ...others.map((m) => m.nodeId).filter((id) => id !== primary),
+      `${to} after "bootfabric node undrain ${to}"`,
+    ].join(', or '),
   });
 }
 

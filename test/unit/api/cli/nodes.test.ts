@@ -70,6 +70,24 @@ describe('commands about nodes', () => {
     expect(session.api.cluster.state().nodes['n1']?.draining).toBeUndefined();
   });
 
+  it('move no group to a node that is being drained, from which it would be moved away at once', async () => {
+    session.api.cluster.apply({ type: 'drainNode', nodeId: 'n3', atMs: 1, by: 'a' });
+    const refused = await cli(['portal-group', 'move', 'pg1', 'n3']);
+    expect(refused).toEqual({
+      code: 1,
+      out: '',
+      err:
+        'error: node n3 is being drained: what it led would be moved away at once\n  got:      n3\n' +
+        '  accepted: n2, or n3 after "bootfabric node undrain n3"\n',
+    });
+    expect(session.api.cluster.state().portalGroups['pg1']?.primary).toBe('n1');
+    // Where all in-sync members leave, nobody would move it away.
+    const { epoch = 0 } = session.api.cluster.state().portalGroups['pg1'] ?? {};
+    session.api.cluster.apply({ type: 'shrinkInSync', group: 'pg1', epoch, primary: 'n1', remove: 'n2' });
+    session.api.cluster.apply({ type: 'drainNode', nodeId: 'n1', atMs: 1, by: 'a' });
+    expect(await cli(['portal-group', 'move', 'pg1', 'n3'])).toMatchObject({ code: 0 });
+  });
+
   it('drain a node before they remove it, or say why they cannot', async () => {
     const refused = await cli(['node', 'remove', 'n1', '--no-wait', '--json']);
     expect(refused.code).toBe(1);
