@@ -1,4 +1,5 @@
 import type { Server } from 'node:https';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import swagger from '@fastify/swagger';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
@@ -50,7 +51,10 @@ export interface ApiServer {
   close(): Promise<void>;
 }
 
-/** Serves the API to administrators and content to other nodes; resolves once it listens. */
+/**
+ * Serves the API to administrators and content to other nodes; resolves once it listens. What it takes is a second's work on
+ * a busy host, so the process has a turn after each part of it: the other nodes are to hear from it meanwhile.
+ */
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const app = await makeApp(options);
   await app.listen({ host: options.host, port: options.port });
@@ -77,6 +81,7 @@ async function makeApp(options: ApiServerOptions): Promise<FastifyInstance> {
     routerOptions: { maxParamLength: MAX_PATH_PARAMETER_LENGTH },
     forceCloseConnections: true,
   }) as unknown as FastifyInstance;
+  await turn();
   const server = app.server as unknown as Server;
   server.maxConnections = MAX_CONNECTIONS;
   server.headersTimeout = HEADERS_TIMEOUT_MS;
@@ -140,10 +145,12 @@ async function serveRoutes(app: FastifyInstance, context: ApiServerOptions): Pro
       security: [{ token: [] }],
     },
   });
+  await turn();
   await app.register(async (scope) => {
     statusRoutes(scope, context);
     imageRoutes(scope, context);
     clientRoutes(scope, context);
+    await turn();
     bootFileRoutes(scope, context);
     nodeRoutes(scope, context);
     groupStartRoutes(scope, context);
@@ -152,6 +159,8 @@ async function serveRoutes(app: FastifyInstance, context: ApiServerOptions): Pro
     peerContentRoutes(scope, context);
     joinRoutesOf(scope, context);
     serveRoute(scope, routes.getOpenApi, async () => app.swagger());
+    await turn();
   });
   await app.ready();
+  await turn();
 }

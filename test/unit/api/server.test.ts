@@ -17,6 +17,22 @@ const PARAMS = { name: 'pc1', version: 1 };
 const allRoutes = Object.entries(routes) as [string, Route][];
 const pc1 = { name: 'pc1', macs: ['52-54-00-12-34-56'], image: 'win11' };
 
+describe('the server', () => {
+  it('gives the process its turns while it is made, in which the other nodes hear from it', async () => {
+    let turns = 0;
+    let isCounting = true;
+    const count = (): void => {
+      turns++;
+      if (isCounting) setImmediate(count);
+    };
+    setImmediate(count);
+    const { server } = await startApiFixture();
+    isCounting = false;
+    await server.close();
+    expect(turns).toBeGreaterThanOrEqual(5);
+  });
+});
+
 describe('a caller without the right token', () => {
   it.each(allRoutes)('is refused by %s', async (_name, route) => {
     const path = routePath(route, PARAMS);
