@@ -24,7 +24,8 @@ export function moveGroup(state: ClusterState, command: OfType<'moveGroup'>): Ou
   if (lookup(state.nodes, to) === undefined) return unknownNode(state, to);
   const member = group.inSync.find((m) => m.nodeId === to);
   if (member === undefined) {
-    const names = group.inSync.map((m) => m.nodeId).join(', ');
+    const others = group.inSync.map((m) => m.nodeId).filter((id) => id !== group.primary);
+    const names = others.length > 0 ? others.join(', ') : `${to}, once it is in sync: no other node is`;
     return refused(
       state,
       conflict('not-in-sync', `node ${to} is not in sync in portal group ${group.id}`, to, names),

@@ -4,6 +4,8 @@ import { type CommandContext, print } from '../command-context.ts';
 import { counted, orDash, table, yesNo } from '../table.ts';
 import { integrityText } from './scrub.ts';
 
+type PortalGroupStatus = NodeStatusDocument['portalGroups'][number];
+
 /** `bootfabric status` */
 export async function showStatus(context: CommandContext): Promise<void> {
   const status = await context.api.call(routes.getStatus, {});
@@ -89,18 +91,30 @@ function removedVotersText({ cluster: { removedVoters } }: NodeStatusDocument): 
 /** What is known on one node of all portal groups. */
 export function groupTable({ portalGroups, nodeId }: NodeStatusDocument): string {
   return table(
-    ['PORTAL GROUP', 'PORTAL', 'EPOCH', 'PRIMARY', 'IN SYNC', 'CATCHING UP', `ROLE OF ${nodeId}`, 'SERVING'],
+    [
+      ...['PORTAL GROUP', 'PORTAL', 'EPOCH', 'PRIMARY', 'IN SYNC', 'WRITES', 'CATCHING UP'],
+      ...[`ROLE OF ${nodeId}`, 'SERVING'],
+    ],
     portalGroups.map((group) => [
       group.id,
       group.portal,
       String(group.epoch),
       orDash(group.primary),
       `${group.inSync.length} of ${group.replicas.length}: ${group.inSync.join(', ')}`,
-      group.catchUp.map((c) => `${c.nodeId} (${c.detail})`).join(', ') || '-',
+      group.minInSync > 1 ? `${group.durability}, on ${group.minInSync} or more` : group.durability,
+      catchUpText(group),
       group.role,
       yesNo(group.serving),
     ]),
   );
+}
+
+/** Only the primary knows how far the others are. */
+function catchUpText({ catchUp, inSync, replicas, primary, role }: PortalGroupStatus): string {
+  const known = catchUp.map((c) => `${c.nodeId} (${c.detail})`).join(', ');
+  const behind = replicas.filter((id) => !inSync.includes(id)).join(', ');
+  if (role === 'primary' || primary === null || behind === '') return known || '-';
+  return `${behind} (--node ${primary} knows how far)`;
 }
 
 function placementText({ placement }: NodeStatusDocument): string {

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { groupTable } from '../../../../api/cli/commands/status.ts';
 import type { NodeStatusDocument } from '../../../../api/contract/status.ts';
 import { eachTestHasSession, errorOf } from '../../../support/cli-session.ts';
+import { SAMPLE_STATUS } from '../../../support/fake-node-services.ts';
 
 const session = eachTestHasSession();
 const cli = session.run;
@@ -17,6 +19,29 @@ describe('portal-group list', () => {
       nodeId: 'n1',
       portalGroups,
     });
+  });
+});
+
+describe('the table of portal groups', () => {
+  const row = (more: Partial<NodeStatusDocument['portalGroups'][number]>): string => {
+    const [sample] = SAMPLE_STATUS.portalGroups;
+    if (sample === undefined) throw new Error('the sample has a group');
+    const shown = groupTable({ ...SAMPLE_STATUS, portalGroups: [{ ...sample, ...more }] });
+    return shown.split('\n')[1] ?? '';
+  };
+
+  it("says what a group's writes need", () => {
+    expect(row({ minInSync: 1, durability: 'write-back' })).toMatch(/ {2}write-back {2}/);
+    expect(row({ minInSync: 2, durability: 'durable' })).toContain('  durable, on 2 or more  ');
+  });
+
+  it('says on a node that does not lead the group who knows how far a copy is', () => {
+    const behind = { replicas: ['n1', 'n2', 'n3'], inSync: ['n2'], primary: 'n2', catchUp: [] };
+    expect(row({ ...behind, role: 'backup' })).toContain('  n1, n3 (--node n2 knows how far)  ');
+    // Nobody does, or it has not heard from them.
+    expect(row({ ...behind, role: 'backup', primary: null })).not.toContain('knows');
+    expect(row({ ...behind, role: 'primary' })).not.toContain('knows');
+    expect(row({ ...behind, role: 'backup', inSync: ['n1', 'n2', 'n3'] })).not.toContain('knows');
   });
 });
 

@@ -190,7 +190,10 @@ describe('placement', () => {
     const epoch = state.portalGroups['pg1']?.epoch ?? 0;
     const move = (to: string, at = epoch): Command => ({ type: 'moveGroup', group: 'pg1', epoch: at, to });
     expect(refusalOf(state, move('n2', epoch - 1)).code).toBe('stale-epoch');
-    expect(refusalOf(state, move('n3')).code).toBe('not-in-sync');
+    expect(refusalOf(state, move('n3'))).toMatchObject({ code: 'not-in-sync', accepted: 'n2' });
+    const alone = applyAll(state, fence(2, 'a'));
+    const last = { ...move('n3'), epoch: alone.portalGroups['pg1']?.epoch ?? 0 } as Command;
+    expect(refusalOf(alone, last).accepted).toBe('n3, once it is in sync: no other node is');
     expect(refusalOf(state, move('n9'))).toMatchObject({ code: 'unknown-node', accepted: 'n1, n2, n3' });
     expect(refusalOf(state, move('n1')).code).toBe('already-primary');
     const moved = applyAll(state, move('n2')).portalGroups['pg1'];
