@@ -9,6 +9,8 @@ import {
   FABRIC_EXHIBITS,
   FAILING_DISK_EXHIBITS,
   HUNG_PRIMARY_EXHIBITS,
+  LATE_READ_EXHIBITS,
+  LESSER_COPY_EXHIBITS,
   OLD_COPY_EXHIBITS,
   REPLICATION_EXHIBITS,
   REUSE_EXHIBITS,
@@ -22,6 +24,8 @@ import {
   FAILING_DISKS,
   Gallery,
   HUNG_PRIMARIES,
+  LATE_READS,
+  LESSER_COPIES,
   LOG_LIVES,
   OLD_COPIES,
   REPLICATION,
@@ -33,7 +37,8 @@ import {
 const HELP = `Usage: npm run simulate:museum -- [--only TEXT]
 
 Puts each deliberate fault of test/sim/museum into a copy of the sources, runs its simulator (that of the cluster log,
-of replication, of shared units, of failing disks, of hung primaries, of slow members, of a log's lives or of whole nodes) on it from seed 1, and
+of replication, of shared units, of failing disks, of hung primaries, of late reads, of lesser
+copies, of slow members, of a log's lives or of whole nodes) on it from seed 1, and
 prints which seed finds it and how.
 
   --only TEXT  only faults with this in their names
@@ -57,6 +62,8 @@ async function main(): Promise<number> {
     (await show(UNITS, UNIT_EXHIBITS.filter(shows))) +
     (await show(FAILING_DISKS, FAILING_DISK_EXHIBITS.filter(shows))) +
     (await show(HUNG_PRIMARIES, HUNG_PRIMARY_EXHIBITS.filter(shows))) +
+    (await show(LATE_READS, LATE_READ_EXHIBITS.filter(shows))) +
+    (await show(LESSER_COPIES, LESSER_COPY_EXHIBITS.filter(shows))) +
     (await show(SLOW_MEMBERS, SLOW_MEMBER_EXHIBITS.filter(shows))) +
     (await show(LOG_LIVES, REUSE_EXHIBITS.filter(shows))) +
     (await show(FABRIC, FABRIC_EXHIBITS.filter(shows))) +

@@ -12,6 +12,8 @@ export const REPLICATION_EXHIBITS = [...GROUP_EXHIBITS, ...GRANT_EXHIBITS, ...BE
 export { DOUBLE_FAILURE_EXHIBITS, FABRIC_EXHIBITS } from './fabric-exhibits.ts';
 export { FAILING_DISK_EXHIBITS } from './failing-disk-exhibits.ts';
 export { HUNG_PRIMARY_EXHIBITS } from './hung-primary-exhibits.ts';
+export { LATE_READ_EXHIBITS } from './late-read-exhibits.ts';
+export { LESSER_COPY_EXHIBITS } from './lesser-copy-exhibits.ts';
 export { OLD_COPY_EXHIBITS } from './old-copy-exhibits.ts';
 export { REUSE_EXHIBITS } from './reuse-exhibits.ts';
 export { SLOW_MEMBER_EXHIBITS } from './slow-member-exhibits.ts';

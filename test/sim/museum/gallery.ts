@@ -62,6 +62,18 @@ export const HUNG_PRIMARIES: Subject = {
   script: 'test/sim/replication/run-hung-primaries.js',
 };
 
+/** Reads under way when another member follows. */
+export const LATE_READS: Subject = {
+  ...REPLICATION,
+  script: 'test/sim/replication/run-late-reads.js',
+};
+
+/** Groups started from a copy that lacks what was acknowledged. */
+export const LESSER_COPIES: Subject = {
+  ...REPLICATION,
+  script: 'test/sim/replication/run-lesser-copies.js',
+};
+
 /** Disks that fail to sync. */
 export const FAILING_DISKS: Subject = {
   ...REPLICATION,

@@ -26,6 +26,8 @@ export class QuietFabric {
   readonly freeBytes = new Map<string, number>();
   /** Nothing is decided any more, and nobody knows what will come of what is proposed. */
   hasQuorum = true;
+  /** Nodes that do not hear what is decided. */
+  readonly untold = new Set<string>();
   /** Of what n1 serves, in order: from when on it does, or does not, or does not wait for its lease any more. */
   readonly service: { readonly atMs: number; readonly is: 'serving' | 'ceased' | 'given up' }[] = [];
   readonly #hosts = new Map<string, ReplicationHost>();
@@ -229,6 +231,7 @@ export class QuietFabric {
   #tell(): void {
     const state = { groups: this.#groups, nodes: this.#nodes, leaseMs: LEASE_MS };
     for (const [nodeId, host] of this.#hosts) {
+      if (this.untold.has(nodeId)) continue;
       this.#processes.get(nodeId)?.enterAfter(1, () => host.applyClusterState(state));
     }
   }
