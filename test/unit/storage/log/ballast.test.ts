@@ -67,3 +67,23 @@ it('leaves nothing half-made', async () => {
   expect(await new Ballast(full, directory, silentLogger).makeIfRoom()).toBe(false);
   expect(await readdir(directory)).toEqual([]);
 });
+
+it('takes its room for certain before it has its name', async () => {
+  const steps: string[] = [];
+  const noting = { ...nodeFileSystem, space: () => Promise.resolve({ freeBytes, totalBytes: TOTAL_BYTES }) };
+  noting.create = async (path) => {
+    const file = await nodeFileSystem.create(path);
+    const syncData = file.syncData.bind(file);
+    file.syncData = async () => {
+      await syncData();
+      steps.push('synced');
+    };
+    return file;
+  };
+  noting.rename = async (from, to) => {
+    steps.push('renamed');
+    await nodeFileSystem.rename(from, to);
+  };
+  expect(await new Ballast(noting, directory, silentLogger).makeIfRoom()).toBe(true);
+  expect(steps).toEqual(['synced', 'renamed']);
+});

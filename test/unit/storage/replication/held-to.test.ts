@@ -117,4 +117,17 @@ describe('a new primary', () => {
     driver.frame('b', position(3));
     expect(driver.primary?.members.get('b')?.mode).toBe('streaming');
   });
+
+  it('has a member start over that lacks what this one has let go of as a backup', () => {
+    const driver = new Driver([{ epoch: 1, startIndex: 1 }], 6);
+    driver.state(group(2, 'b', ['a', 'b']));
+    driver.step({ kind: 'trimmed', baseIndex: 4 });
+    driver.state(group(3, 'a', ['a']));
+    driver.frame('c', {
+      ...{ kind: 'position', group: 'g', epoch: 3, reign: 3, echoMs: driver.nowMs, leaseMs: LEASE_MS },
+      ...{ nextIndex: 2, durableIndex: 2, imagesReady: true, full: false, low: false, filling: false },
+      ...{ takesVoids: false, released: false, epochs: [{ epoch: 1, startIndex: 1 }] },
+    });
+    expect(driver.effects).toMatchObject([{ kind: 'sendReset', to: 'c' }]);
+  });
 });
