@@ -231,7 +231,7 @@ export class LogicalUnit implements CommandContext, Nexus {
     const command = refuseUnusedBits(row, cdb, at) ?? row.prepare(cdb, at, this);
     if (command.kind !== 'operation') return command;
     // It outlives the chunk that it came in.
-    const own = cdb.slice(at, at + CDB_BYTES);
+    const own = Uint8Array.from(cdb.subarray(at, at + CDB_BYTES));
     return { ...command, carryOut: (dataOut) => forward(own, dataOut) };
   }
 

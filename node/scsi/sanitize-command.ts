@@ -86,11 +86,11 @@ async function start(
   immediate: boolean,
   { state }: CommandContext,
 ): Promise<ScsiOutcome> {
-  // Another may have begun while this one's parameter list was on its way.
-  if (state.sanitize !== undefined) return checkCondition(sense.sanitizeInProgress);
-  const { ended } = await state.startSanitize(terms);
+  const started = await state.startSanitize(terms);
+  // Another has begun since this one was checked.
+  if (started === undefined) return checkCondition(sense.sanitizeInProgress);
   if (immediate) return goodWithoutData;
-  await ended;
+  await started.ended;
   return state.server.sanitize?.failed === true ? checkCondition(sense.sanitizeFailed) : goodWithoutData;
 }
 

@@ -42,6 +42,8 @@ export class UnitState {
   #seen: Uint8Array | undefined;
   #server: ServerState = EMPTY_SERVER_STATE;
   #sanitize: SanitizeOperation | undefined;
+  /** One is being noted in the server state, to begin once it is. */
+  #isStartingSanitize = false;
   /** The end of the last change to the server state: changes are made one by one. */
   #changing: Promise<unknown> = Promise.resolve();
 
@@ -58,7 +60,7 @@ export class UnitState {
 
   /** Carries on what the unit was left in. Only where the unit is served. */
   resume(): void {
-    if (this.#sanitize !== undefined || this.#device.serverState === undefined) return;
+    if (this.#hasSanitize || this.#device.serverState === undefined) return;
     try {
       const { sanitize } = this.server;
       if (sanitize !== undefined && !sanitize.failed) this.#runSanitize(sanitize);
@@ -76,7 +78,11 @@ export class UnitState {
 
   /** Whether it can be forgotten: nothing is under way, and no session needs it. */
   get isIdle(): boolean {
-    return this.#nexuses.size === 0 && this.#sanitize === undefined;
+    return this.#nexuses.size === 0 && !this.#hasSanitize;
+  }
+
+  get #hasSanitize(): boolean {
+    return this.#sanitize !== undefined || this.#isStartingSanitize;
   }
 
   /** As committed in the device. @throws ProtocolError */
@@ -152,10 +158,20 @@ export class UnitState {
     return this.#sanitize;
   }
 
-  /** Notes in the server state that it has begun, then begins. Resolves with its end. @throws DeviceError */
-  async startSanitize(state: SanitizeState): Promise<{ readonly ended: Promise<void> }> {
-    await this.change((present) => ({ ...present, sanitize: state }));
-    return { ended: this.#runSanitize(state).ended };
+  /**
+   * Notes in the server state that it has begun, then begins.
+   * @returns its end; undefined where one is under way, or is about to be
+   * @throws DeviceError
+   */
+  async startSanitize(state: SanitizeState): Promise<{ readonly ended: Promise<void> } | undefined> {
+    if (this.#hasSanitize) return undefined;
+    this.#isStartingSanitize = true;
+    try {
+      await this.change((present) => ({ ...present, sanitize: state }));
+      return { ended: this.#runSanitize(state).ended };
+    } finally {
+      this.#isStartingSanitize = false;
+    }
   }
 
   #runSanitize(state: SanitizeState): SanitizeOperation {

@@ -11,6 +11,7 @@ import { LogicalUnit, type LogicalUnitOptions } from '../../../../node/scsi/logi
 import { nexusName, partsOfNexus } from '../../../../node/scsi/nexus-name.ts';
 import { conflict, type ScsiOutcome } from '../../../../node/scsi/prepared-command.ts';
 import { sense } from '../../../../node/scsi/sense.ts';
+import { DeviceError } from '../../../../storage/block-device.ts';
 import { IDENTITY, TARGET } from '../iscsi/target-fixture.ts';
 import { dataOf, hex, portName, run, senseOf, UnitFixture } from './unit-fixture.ts';
 
@@ -266,6 +267,15 @@ describe('persistent reservations', () => {
     expect((await run(paths.through(1, 8), WRITE, Buffer.alloc(512))).kind).toBe('reservation-conflict');
   });
 
+  test('are held to in standby as the copy there has them, though nobody there can be certain of them', async () => {
+    const paths = new Paths();
+    const one = paths.through(1);
+    await reserveOut(one, 0x00, NONE, KEY);
+    await reserveOut(one, 0x01, KEY, NONE, WRITE_EXCLUSIVE);
+    paths.fixture.device.failure = new DeviceError('not-serving', 'another node does');
+    expect((await run(paths.through(3), '1a 08 0a 00 ff')).kind).toBe('reservation-conflict');
+  });
+
   test('name nexuses so that those of the first port are what they were before there were others', () => {
     expect(nexusName(portName(1), 1)).toBe(portName(1));
     const odd = 'iqn.2026-11.net.example:t,0x0003,i,0x000000000001';
@@ -301,6 +311,15 @@ describe('what a path in standby has carried out by whoever serves the unit', ()
     expect(passed).toEqual([{ cdb: cdb.padEnd(32, '0'), dataOut: data.toString('hex') }]);
   });
 
+  test('also where what it came in is used again meanwhile', async () => {
+    const { passed, standby } = passing(conflict);
+    const chunk = Buffer.from(`00000000${RESERVE_OUT.padEnd(32, '0')}`, 'hex');
+    const command = standby.prepare(chunk, 4);
+    chunk.fill(0xff);
+    await standby.run(command, [Buffer.alloc(24)]);
+    expect(passed.map(({ cdb }) => cdb)).toEqual([RESERVE_OUT.padEnd(32, '0')]);
+  });
+
   test('what is wrong by itself goes nowhere', async () => {
     const { passed, standby } = passing(conflict);
     expect(await senseOf(standby, '5f000000000000000800')).toEqual(sense.parameterListLengthError);
@@ -319,10 +338,12 @@ describe('what a path in standby has carried out by whoever serves the unit', ()
     expect(passed).toEqual([]);
   });
 
-  test('reads and writes stay refused', async () => {
+  test('reads and writes stay refused, and copies from and to it', async () => {
     const { passed, standby } = passing(conflict);
     expect(await senseOf(standby, READ)).toEqual(sense.portInStandby);
     expect(await senseOf(standby, WRITE)).toEqual(sense.portInStandby);
+    for (const access of ['read', 'write'] as const)
+      expect(standby.refusesCopy(access)).toEqual(sense.copyTargetNotReachable);
     expect(passed).toEqual([]);
   });
 });

@@ -205,6 +205,7 @@ it('moves to another port, with or without the mover staying registered', () => 
   const move = request('move', 'a', { key: K1, actionKey: K3, otherPorts: ['z'], unregister: true });
   const state = after(reserved(3), move);
   expect(state.reservation).toEqual({ type: 3, holder: 'z' });
+  expect(state.generation).toBe(reserved(3).generation + 1);
   expect([keyOf(state, 'a'), keyOf(state, 'z')]).toEqual([undefined, K3]);
   expect(keyOf(after(reserved(3), { ...move, unregister: false }), 'a')).toBe(K1);
   expect(

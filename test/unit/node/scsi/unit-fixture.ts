@@ -1,6 +1,6 @@
 import type { Timers } from '../../../../base/clock.ts';
 import { silentLogger } from '../../../../base/logger.ts';
-import { LogicalUnit } from '../../../../node/scsi/logical-unit.ts';
+import { LogicalUnit, type LogicalUnitOptions } from '../../../../node/scsi/logical-unit.ts';
 import {
   dataOutBytes,
   type PreparedCommand,
@@ -44,8 +44,9 @@ export class UnitFixture {
     this.state = this.#newState();
   }
 
-  initiator(isid = 1): LogicalUnit {
+  initiator(isid = 1, more: Pick<LogicalUnitOptions, 'copyUnit'> = {}): LogicalUnit {
     const unit = new LogicalUnit({
+      ...more,
       device: this.device,
       identity: { ...IDENTITY, targetName: TARGET },
       luns: [0],
@@ -89,3 +90,10 @@ export async function dataOf(unit: LogicalUnit, cdb: string): Promise<Buffer> {
 export function hex(value: number, bytes: number): string {
   return value.toString(16).padStart(bytes * 2, '0');
 }
+
+/** Parameter list of an EXTENDED COPY of a block of the unit onto its first: 76 bytes in hexadecimal. */
+export const COPY_LIST = [
+  `0500 0020 00000000 0000001c 00000000`,
+  `e4000000 01030008 3000000000000001 ${'00'.repeat(12)} 00000200`,
+  `02000018 0000 0000 0000 0001 ${hex(8, 8)} ${hex(0, 8)}`,
+].join('');
