@@ -6,6 +6,7 @@ import { describeError, OperationError } from '../base/errors.ts';
 import { type Ipv4, parseIpv4 } from '../base/ipv4.ts';
 import { checkSchema } from '../base/schema-check.ts';
 import { MAX_DATA_PLANE_WORKERS } from '../cluster/state/limits.ts';
+import { MAX_QUEUE_DEPTH } from './iscsi/limits.ts';
 
 /** The file of a node's own settings, in the directory given to `start --data`. */
 export const CONFIG_FILE = 'bootfabric.yaml';
@@ -60,6 +61,13 @@ const configSchema = Type.Object(
         }),
         imageCacheMib: Type.Optional(
           Type.Integer({ minimum: 16, maximum: 1_048_576, description: 'a number of MiB, 16 to 1048576' }),
+        ),
+        queueDepth: Type.Optional(
+          Type.Integer({
+            minimum: 1,
+            maximum: MAX_QUEUE_DEPTH,
+            description: `a number of commands, 1 to ${MAX_QUEUE_DEPTH}`,
+          }),
         ),
       },
       { additionalProperties: false },
@@ -121,6 +129,8 @@ export interface NodeConfig {
     readonly interface: string | null;
     /** Memory for blocks of images; unset: IMAGE_CACHE_MIB of node/portal. */
     readonly imageCacheMib?: number;
+    /** Commands that one initiator may have outstanding at a disk; unset: DEFAULT_QUEUE_DEPTH of node/iscsi. */
+    readonly queueDepth?: number;
   };
   /** Threads that serve portal groups. Absent: one, at the ports of the node. */
   readonly dataPlane?: {

@@ -14,6 +14,7 @@ import { ImageStore } from '../storage/image/image-store.ts';
 import { BootPrograms } from './boot-programs.ts';
 import { type BootServers, DEFAULT_PROGRAMS, startBootServers } from './boot-servers.ts';
 import { ClusterBootService } from './boot-service.ts';
+import { DEFAULT_QUEUE_DEPTH } from './iscsi/limits.ts';
 import { JoinDesk } from './join-desk.ts';
 import { LifeRenewal } from './life-renewal.ts';
 import { HAND_OVER_TIMEOUT_MS } from './limits.ts';
@@ -195,6 +196,7 @@ function startDataPlane(
         ...cluster.workers,
       ],
       portalInterface: config.portal.interface,
+      queueDepth: config.portal.queueDepth ?? DEFAULT_QUEUE_DEPTH,
       imageCacheBytes: (config.portal.imageCacheMib ?? IMAGE_CACHE_MIB) * BYTES_PER_MIB,
       portalAddresses: portalAddresses(genesis, cluster.state()),
       tls,

@@ -18,6 +18,8 @@ export interface ConnectionHost<C> {
   /** Memory shared by all connections of the portal. */
   readonly budget: MemoryBudget;
   readonly random: RandomSource;
+  /** Of each session; PortalLimits.queueDepth. */
+  readonly queueDepth: number;
   readonly polling?: IdlePolling | undefined;
   decide(request: LoginRequestInfo): Promise<LoginDecision>;
   /** @param targetName where the session is to be about one target @param localAddress "ADDRESS:PORT" it came to */

@@ -35,7 +35,7 @@ export class Connection implements SessionTransport {
   readonly #framer = new Framer(LOGIN_DATA_SEGMENT_BYTES);
   readonly #outbox: Outbox;
   readonly #share: BudgetShare;
-  #login: LoginState | undefined = initialLogin;
+  #login: LoginState | undefined;
   #session: Session | undefined;
   #kept: KeptSocket | undefined;
   /** Target asked for at login, granted or not. */
@@ -60,6 +60,7 @@ export class Connection implements SessionTransport {
   constructor(socket: Socket, host: ConnectionHost<Connection>, isRead = false) {
     this.#socket = socket;
     this.#host = host;
+    this.#login = { ...initialLogin, queueDepth: host.queueDepth };
     this.sourceAddress = socket.remoteAddress ?? '?';
     this.remote = `${this.sourceAddress}:${socket.remotePort ?? 0}`;
     this.localAddress = `${socket.localAddress ?? '?'}:${socket.localPort ?? 0}`;

@@ -11,8 +11,9 @@ export const MAX_TEXT_BYTES = 65_536;
 export const MAX_TEXT_KEYS = 128;
 /** Login requests of one login, over all stages. */
 export const MAX_LOGIN_REQUESTS = 32;
-/** Commands one session may have outstanding: the width of its CmdSN window. */
-export const QUEUE_DEPTH = 128;
+/** Commands one session may have outstanding, the width of its CmdSN window, where nothing else is said; and the widest. */
+export const DEFAULT_QUEUE_DEPTH = 128;
+export const MAX_QUEUE_DEPTH = 1024;
 /** Immediate commands (NOP-Out, task management, text) outstanding beside the window. */
 export const MAX_IMMEDIATE_TASKS = 64;
 /** Data being read for, or on its way to, one initiator; above it no further request is taken from the socket. */
@@ -65,6 +66,8 @@ export const MAX_POLL_CREDIT_MS = 2;
 
 /** What the composition root may set for one portal. */
 export interface PortalLimits {
+  /** Commands one session may have outstanding: the width of its CmdSN window, at most MAX_QUEUE_DEPTH. */
+  readonly queueDepth: number;
   readonly maxConnections: number;
   /** From connect to the end of login. */
   readonly loginTimeoutMs: number;
@@ -90,6 +93,7 @@ export interface PortalLimits {
 }
 
 export const DEFAULT_PORTAL_LIMITS: PortalLimits = {
+  queueDepth: DEFAULT_QUEUE_DEPTH,
   maxConnections: 4096,
   loginTimeoutMs: 15_000,
   nopIdleMs: 15_000,

@@ -1,7 +1,7 @@
 import { ProtocolError, unreachable } from '../../base/errors.ts';
 import { serialAdd } from '../../base/serial-number.ts';
 import { type AuthFailure, type AuthState, type AuthStep, SECURITY_KEYS, stepAuth } from './chap.ts';
-import { MAX_LOGIN_REQUESTS, MAX_TEXT_BYTES, QUEUE_DEPTH } from './limits.ts';
+import { DEFAULT_QUEUE_DEPTH, MAX_LOGIN_REQUESTS, MAX_TEXT_BYTES } from './limits.ts';
 import type {
   CommandNumbers,
   CompletedLogin,
@@ -27,6 +27,8 @@ import { decodeTextKeys, encodeTextKeys, type TextKey } from './text-keys.ts';
 
 export interface LoginState {
   readonly phase: 'start' | 'asking' | 'negotiating' | 'establishing' | 'ended';
+  /** Of the session that it is to make. */
+  readonly queueDepth: number;
   readonly requestCount: number;
   readonly stage: number;
   readonly statSN: number;
@@ -59,6 +61,7 @@ export interface LoginStep {
 
 export const initialLogin: LoginState = {
   phase: 'start',
+  queueDepth: DEFAULT_QUEUE_DEPTH,
   requestCount: 0,
   stage: 0,
   statSN: 0,
@@ -328,7 +331,7 @@ function respond(state: LoginState, extra: LoginResponseFields, text: Uint8Array
     initiatorTaskTag: fields.initiatorTaskTag,
     statSN: state.statSN,
     expCmdSN: fields.cmdSN,
-    maxCmdSN: serialAdd(fields.cmdSN, QUEUE_DEPTH - 1),
+    maxCmdSN: serialAdd(fields.cmdSN, state.queueDepth - 1),
     ...state.joined,
     ...extra,
   };

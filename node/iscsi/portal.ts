@@ -67,6 +67,7 @@ export class IscsiPortal {
       logger: options.logger,
       counters: options.counters,
       random: options.random,
+      queueDepth: this.#limits.queueDepth,
       polling: options.polling,
       decideDiscovery: (initiator, targetName, localAddress) =>
         decideDiscovery(options.directory, initiator, targetName, localAddress),
@@ -234,6 +235,7 @@ export class IscsiPortal {
       cid: login.cid,
       ...rest,
       firstStatSN: login.nextStatSN,
+      queueDepth: this.#limits.queueDepth,
       transport: connection,
       counters: this.#options.counters,
       memory: this.#host.budget.dataMemory,

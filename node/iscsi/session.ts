@@ -5,7 +5,7 @@ import { CommandQueue, commandSN } from './command-queue.ts';
 import { CommandWindow } from './command-window.ts';
 import type { DataMemory } from './data-memory.ts';
 import { headerOf, type PduFrame } from './framer.ts';
-import { MAX_DATA_AHEAD_BYTES, MAX_IMMEDIATE_TASKS, QUEUE_DEPTH } from './limits.ts';
+import { MAX_DATA_AHEAD_BYTES, MAX_IMMEDIATE_TASKS } from './limits.ts';
 import type { SessionParameters } from './login-keys.ts';
 import { opcode, RESERVED_TAG, rejectReason } from './opcode.ts';
 import * as pdu from './pdu.ts';
@@ -39,6 +39,8 @@ export interface SessionOptions {
   readonly cid: number;
   readonly parameters: SessionParameters;
   readonly firstCmdSN: number;
+  /** Width of the CmdSN window. */
+  readonly queueDepth: number;
   readonly firstStatSN: number;
   readonly units: ReadonlyMap<number, LogicalUnit>;
   readonly transport: SessionTransport;
@@ -75,7 +77,7 @@ export class Session {
 
   constructor(options: SessionOptions) {
     this.options = options;
-    this.#window = new CommandWindow(options.firstCmdSN, QUEUE_DEPTH);
+    this.#window = new CommandWindow(options.firstCmdSN, options.queueDepth);
     const { transport, parameters } = options;
     this.#responder = new Responder(transport, this.#window, parameters, options.firstStatSN);
     this.#tasks = new TaskSet({

@@ -271,6 +271,7 @@ function makePortal(fixedAt: string | undefined): IscsiPortal {
     targets,
     budget,
     polling,
+    limits: { queueDepth: config.queueDepth },
     clock: systemClock,
     timers: systemTimers,
     random: systemRandom,

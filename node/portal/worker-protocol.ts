@@ -29,6 +29,8 @@ export interface WorkerConfig {
   /** Interface that carries movable addresses; null on loopback. */
   readonly portalInterface: string | null;
   readonly imageCacheBytes: number;
+  /** Commands that one session may have outstanding. */
+  readonly queueDepth: number;
   /** For what initiators have under way. */
   readonly sessionBytes: number;
   /** All movable addresses of the cluster; none of them may be on this node at its start. */

@@ -1,5 +1,6 @@
 import { isIPv4 } from 'node:net';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { DEFAULT_QUEUE_DEPTH, MAX_QUEUE_DEPTH } from '../iscsi/limits.ts';
 import type { PortalAddress } from '../iscsi/ports.ts';
 import { DEFAULT_CACHE_MIB, MAX_CACHE_MIB, MAX_FILES, MAX_PORTALS, MAX_WORKERS } from './limits.ts';
 
@@ -16,6 +17,8 @@ export interface ServeLunOptions {
   /** Parent of the directories that writes go to; undefined: beside each file. */
   readonly writeLog: string | undefined;
   readonly cacheBytes: number;
+  /** Commands that one session may have outstanding. */
+  readonly queueDepth: number;
   readonly json: boolean;
   readonly logLevel: string;
 }
@@ -32,6 +35,7 @@ interface Typed {
   readonly writes: WritesMode;
   readonly writeLog?: string;
   readonly cache: number;
+  readonly queueDepth: number;
   readonly json?: boolean;
   readonly logLevel: string;
 }
@@ -101,6 +105,12 @@ function serveLunCommand(): Command {
       wholeNumber(1, MAX_CACHE_MIB),
       DEFAULT_CACHE_MIB,
     )
+    .option(
+      '--queue-depth <n>',
+      'commands that one initiator may have outstanding',
+      wholeNumber(1, MAX_QUEUE_DEPTH),
+      DEFAULT_QUEUE_DEPTH,
+    )
     .addOption(
       new Option('--log-level <level>', 'least level of messages on standard error')
         .choices(LOG_LEVELS)
@@ -121,6 +131,7 @@ function optionsOf(files: readonly string[], typed: Typed): ServeLunOptions {
     writes: typed.writes,
     writeLog: typed.writeLog,
     cacheBytes: typed.cache * BYTES_PER_MIB,
+    queueDepth: typed.queueDepth,
     json: typed.json ?? false,
     logLevel: typed.logLevel,
   };

@@ -89,6 +89,7 @@ function startWorker(
     listen: options.listen,
     readOnly: options.readOnly,
     cacheBytes: options.cacheBytes,
+    queueDepth: options.queueDepth,
     sessionBytes: Math.max(
       MIN_WORKER_SESSION_MEMORY_BYTES,
       Math.floor(SESSION_MEMORY_BYTES / options.workers),

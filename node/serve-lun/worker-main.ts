@@ -62,7 +62,7 @@ const portal = new IscsiPortal({
   random: systemRandom,
   logger: logger('iscsi'),
   counters,
-  limits: { memoryBytes: config.sessionBytes },
+  limits: { memoryBytes: config.sessionBytes, queueDepth: config.queueDepth },
   polling: new IdlePolling(systemPolling, availableParallelism() >= config.workers),
 });
 

@@ -23,6 +23,8 @@ export interface ServeWorkerConfig {
   readonly listen: readonly PortalAddress[];
   readonly readOnly: boolean;
   readonly cacheBytes: number;
+  /** Commands that one session may have outstanding. */
+  readonly queueDepth: number;
   /** This worker's part of what all initiators may have under way. */
   readonly sessionBytes: number;
   readonly logLevel: string;

@@ -4,8 +4,9 @@ import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-
+import { serialDistance } from '../../base/serial-number.ts';
 import { connectInitiator, type Initiator } from '../../scripts/simulator/iscsi-initiator.ts';
+import { login } from '../../scripts/simulator/iscsi-wire.ts';
 import { ScsiStatusError } from '../../scripts/simulator/scsi-exchange.ts';
 
 interface Target {
@@ -186,6 +187,23 @@ describe('bootfabric serve-lun', () => {
       true,
     );
     initiator.destroy();
+    expect(await run.stop()).toBe(0);
+  }, 60_000);
+
+  it('takes as many commands of one initiator at once as told', async () => {
+    const { file } = await makeFile('disk.raw');
+    const run = await serve(file, '--queue-depth', '5');
+    const [{ targetName, urls }] = run.targets as [Target];
+    const { hostname: host, port } = new URL((urls[0] ?? '').replace('iscsi:', 'http:'));
+    const initiatorName = 'iqn.2026-11.net.example:client';
+    const { nextCmdSN, maxCmdSN, wire } = await login({
+      host,
+      port: Number(port),
+      targetName,
+      initiatorName,
+    });
+    expect(serialDistance(nextCmdSN, maxCmdSN)).toBe(4);
+    wire.destroy();
     expect(await run.stop()).toBe(0);
   }, 60_000);
 

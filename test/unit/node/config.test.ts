@@ -39,6 +39,9 @@ describe('bootfabric.yaml', () => {
     const tight = refusal(GOOD.replace('{interface: null}', '{interface: null, imageCacheMib: 1}'));
     expect(tight.message).toContain('imageCacheMib');
     expect(tight.accepted).toContain('16 to 1048576');
+    const deep = GOOD.replace('{interface: null}', '{interface: null, queueDepth: 256}');
+    expect(parseConfig(deep, '/srv/n1').portal).toEqual({ interface: null, queueDepth: 256 });
+    expect(refusal(deep.replace('256', '1025')).accepted).toContain('1 to 1024');
     expect(Object.isFrozen(config.ports)).toBe(true);
     const placed = parseConfig(`${GOOD}placement: {weight: 3, rack: a1}`, '/srv/n1');
     expect(placed.placement).toEqual({ weight: 3, rack: 'a1' });

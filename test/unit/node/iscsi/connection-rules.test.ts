@@ -121,6 +121,21 @@ describe('numbers', () => {
     expect(max).toBe(serialAdd(first, 255));
     expect(target.device.calls.writes).toBe(128);
   });
+
+  test('have a window as wide as the portal is told, from the login on', async () => {
+    await target.portal.close();
+    target = await startTarget({ limits: { queueDepth: 3 } });
+    initiator = await attachRaw(target, { cmdSN: 7 });
+    expect(initiator.loggedIn.maxCmdSN).toBe(9);
+    const release = target.device.holdWrites();
+    for (let n = 0; n < 4; n++) initiator.write(100 + n, 1, {}, block);
+    await until(() => target.device.calls.writes === 3);
+    await initiator.settle();
+    release();
+    await initiator.scsiResponse(102);
+    await initiator.settle();
+    expect(target.device.calls.writes, 'the fourth was outside').toBe(3);
+  });
 });
 
 test('reserved bits and fields are ignored where they come, and sent as zero', async () => {

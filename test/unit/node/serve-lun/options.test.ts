@@ -19,6 +19,7 @@ describe('the options of serve-lun', () => {
         writes: 'keep',
         writeLog: undefined,
         cacheBytes: 256 * 1024 * 1024,
+        queueDepth: 128,
         json: false,
         logLevel: 'warn',
       },
@@ -27,7 +28,7 @@ describe('the options of serve-lun', () => {
 
   it('take several files and portals', () => {
     const parsed = parseServeLunArguments(
-      'a b --listen 127.0.0.1:1 --listen 10.0.0.1:0 --read-only --workers 3 --writes merge --write-log /w --json'.split(
+      'a b --listen 127.0.0.1:1 --listen 10.0.0.1:0 --read-only --workers 3 --writes merge --write-log /w --queue-depth 32 --json'.split(
         ' ',
       ),
     );
@@ -42,6 +43,7 @@ describe('the options of serve-lun', () => {
         workers: 3,
         writes: 'merge',
         writeLog: '/w',
+        queueDepth: 32,
         json: true,
       },
     });
@@ -54,6 +56,7 @@ describe('the options of serve-lun', () => {
     ['a host name', ['f', '--listen', 'localhost:3260'], 'IPv4 address'],
     ['an address no initiator could use', ['f', '--listen', '0.0.0.0:3260'], 'IPv4 address'],
     ['no worker', ['f', '--workers', '0'], 'from 1 to 64'],
+    ['a queue without depth', ['f', '--queue-depth', '0'], 'from 1 to 1024'],
     ['an unknown mode', ['f', '--writes', 'maybe'], 'keep, discard, merge'],
     ['an unknown option', ['f', '--portal', 'x'], '--portal'],
     ['too many files', Array.from({ length: 257 }, (_, i) => `f${i}`), '256 at most'],
