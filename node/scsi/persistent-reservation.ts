@@ -157,7 +157,8 @@ function register(state: ReservationState, request: ReserveRequest): ReserveDeci
   if (present !== undefined && request.otherPorts.length > 0) return refused(sense.invalidFieldInCdb);
   const next = { ...state, generation: nextGeneration(state), persistsThroughPowerLoss };
   if (actionKey === NO_KEY) return withdraw(next, port);
-  const ports = [port, ...request.otherPorts];
+  // Each once, however often it is named.
+  const ports = [...new Set([port, ...request.otherPorts])];
   // One of them registered already: none is registered now (SPC-4 §5.13.7).
   if (request.otherPorts.some((other) => keyOf(state, other) !== undefined)) return conflict;
   const registrations = [

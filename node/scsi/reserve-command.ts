@@ -184,12 +184,12 @@ function decodeReserveOut(
   action: ReserveRequest['action'],
   { scope, type }: ReserveOutFields,
   list: Uint8Array,
-  { nexus, paths }: CommandContext,
+  { nexus, paths, state }: CommandContext,
 ): Requests | Sense {
   const { port } = nexus;
   if (action === 'move') {
     const fields = registerAndMoveList.decode(list);
-    const initiatorPorts = decodeTransportIds(list.subarray(24, 24 + fields.transportIdLength));
+    const initiatorPorts = decodeTransportIds(list.subarray(24, 24 + fields.transportIdLength), noPorts);
     if (list.length < 24 + fields.transportIdLength) return sense.parameterListLengthError;
     if (initiatorPorts?.length !== 1) return invalidListField(24);
     if (!targetPorts(paths).includes(fields.relativeTargetPort)) return invalidListField(18);
@@ -198,7 +198,7 @@ function decodeReserveOut(
   }
   const fields = reserveOutList.decode(list);
   const keys = keysOf({ ...fields, unregister: false });
-  const specified = specifiedPorts(action, fields.specifiesPorts, list);
+  const specified = specifiedPorts(action, fields.specifiesPorts, list, (name) => state.portsOf(name));
   if ('asc' in specified) return specified;
   const requestBy = (targetPort: number): ReserveRequest => ({
     action,
@@ -214,18 +214,22 @@ function decodeReserveOut(
   return [requestBy(paths.ownPort), ...others.map(requestBy)];
 }
 
+/** REGISTER AND MOVE takes the name of a port only (SPC-4 §7.6.4.6). */
+const noPorts = (): readonly string[] => [];
+
 /** SPEC_I_PT: initiator ports that are to be registered as well, by the same target port. */
 function specifiedPorts(
   action: ReserveRequest['action'],
   areSpecified: boolean,
   list: Uint8Array,
+  portsOf: (initiatorName: string) => readonly string[],
 ): readonly string[] | Sense {
   if (!areSpecified) return list.length === reserveOutList.sizeBytes ? [] : sense.parameterListLengthError;
   if (action !== 'register') return invalidListField(20, 3);
   if (list.length < 28) return sense.parameterListLengthError;
   const lengthBytes = Buffer.from(list.subarray(24, 28)).readUInt32BE(0);
   if (list.length < 28 + lengthBytes) return sense.parameterListLengthError;
-  return decodeTransportIds(list.subarray(28, 28 + lengthBytes)) ?? invalidListField(28);
+  return decodeTransportIds(list.subarray(28, 28 + lengthBytes), portsOf) ?? invalidListField(28);
 }
 
 function keysOf(fields: {

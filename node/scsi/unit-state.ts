@@ -4,6 +4,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { BlockDevice } from '../../storage/block-device.ts';
 import { confirmServing } from './confirmation.ts';
 import { CopyResults } from './copy-results.ts';
+import { partsOfNexus } from './nexus-name.ts';
 import { Reservation } from './reservation.ts';
 import { SanitizeOperation } from './sanitize-operation.ts';
 import type { Sense } from './sense.ts';
@@ -138,6 +139,12 @@ export class UnitState {
     });
     this.#changing = turn.catch(() => undefined);
     return turn;
+  }
+
+  /** Initiator ports of this name that have a session with the unit here. */
+  portsOf(initiatorName: string): readonly string[] {
+    const ports = Array.from(this.#nexuses, ({ port }) => partsOfNexus(port).initiatorPort);
+    return [...new Set(ports)].filter((port) => port.startsWith(`${initiatorName},i,0x`));
   }
 
   /** Tells every nexus of one of the ports, or all if none are named, except `but`. */
