@@ -3,6 +3,7 @@ import { ManualClock } from '../../../../base/clock.ts';
 import { CounterSet } from '../../../../base/counters.ts';
 import { silentLogger } from '../../../../base/logger.ts';
 import { SCRUB_EVERY_MS, SCRUB_FIRST_MS } from '../../../../storage/scrub/limits.ts';
+import { decodeScrubState, NEVER_SCRUBBED } from '../../../../storage/scrub/scrub-state.ts';
 import { type ScrubArea, Scrubber } from '../../../../storage/scrub/scrubber.ts';
 
 const MIB = 1024 * 1024;
@@ -37,12 +38,14 @@ class Parts implements ScrubArea {
 
 class Bench {
   readonly clock = new ManualClock(1_000_000);
-  readonly areas: Parts[];
+  areas: Parts[];
   saved: string | undefined;
   damage = { found: 0, mended: 0 };
   activity = 0;
   /** Clients are at work all the time. */
   isBusy = false;
+  /** By so much somebody has set the clock on the wall. */
+  setForwardMs = 500_000_000_000;
   readers = 1;
   scrubber!: Scrubber;
 
@@ -63,7 +66,10 @@ class Bench {
       damage: () => this.damage,
       readers: this.readers,
       activity: () => (this.isBusy ? ++this.activity : this.activity),
-      clock: this.clock,
+      clock: {
+        monotonicMs: () => this.clock.monotonicMs(),
+        wallMs: () => this.clock.wallMs() + this.setForwardMs,
+      },
       timers: this.clock,
       logger: silentLogger,
       counters: new CounterSet(),
@@ -156,5 +162,98 @@ describe('reading everything through', () => {
     await bench.pass(2 * SECOND);
     expect(bench.areas[1]?.read).toEqual([0, 1]);
     expect(bench.scrubber.status().lastCompletedAtMs).toBeDefined();
+  });
+
+  it('goes on at its former pace once clients are at work no more', async () => {
+    const bench = new Bench(new Parts('a', 100_000));
+    await bench.start();
+    bench.scrubber.startNow();
+    bench.isBusy = true;
+    await bench.pass(10 * SECOND);
+    const busy = bench.areas[0]?.read.length ?? 0;
+    bench.isBusy = false;
+    await bench.pass(10 * SECOND);
+    expect((bench.areas[0]?.read.length ?? 0) - busy).toBeGreaterThan(4 * busy);
+  });
+
+  it('is not put off by a clock that was set back, nor begun anew by what it was when it was completed', async () => {
+    const bench = new Bench(new Parts('a', 2));
+    await bench.start();
+    bench.scrubber.startNow();
+    await bench.pass(2 * SECOND);
+    expect(bench.areas[0]?.read).toEqual([0, 1]);
+    await bench.pass(600 * SECOND, 60 * SECOND);
+    expect(bench.areas[0]?.read).toEqual([0, 1]);
+    bench.setForwardMs -= 365 * 24 * 3_600_000;
+    await bench.pass(600 * SECOND, 60 * SECOND);
+    expect(bench.areas[0]?.read).toEqual([0, 1, 0, 1]);
+  });
+
+  it('goes on where it is though others come before it, and begins each at its beginning', async () => {
+    const [one, other, third] = [new Parts('a', 1000), new Parts('b', 1000), new Parts('c', 1000)];
+    const bench = new Bench(one, other);
+    await bench.start();
+    bench.scrubber.startNow();
+    await bench.pass(2 * SECOND);
+    const reached = one.read.length;
+    expect(reached).toBeGreaterThan(10);
+    bench.areas = [third, one, other];
+    await bench.pass(2 * SECOND);
+    expect(one.read.slice(reached, reached + 3)).toEqual([reached, reached + 1, reached + 2]);
+    expect(third.read).toEqual([]);
+    // What it is in is there no more.
+    bench.areas = [other];
+    await bench.pass(2 * SECOND);
+    expect(other.read.slice(0, 2)).toEqual([0, 1]);
+  });
+
+  it('remembers that it is complete, though its process ends by itself right after', async () => {
+    const bench = new Bench(new Parts('a', 2));
+    await bench.start();
+    bench.scrubber.startNow();
+    await bench.pass(2 * SECOND);
+    const { lastCompletedAtMs } = bench.scrubber.status();
+    expect(lastCompletedAtMs).toBeDefined();
+    await bench.start();
+    expect(bench.scrubber.status()).toMatchObject({ lastCompletedAtMs, startedAtMs: undefined });
+  });
+
+  it('reads nothing more once it has been stopped, and is stopped only once it reads nothing', async () => {
+    const area = new Parts('a', 1000);
+    const bench = new Bench(area);
+    await bench.start();
+    bench.scrubber.startNow();
+    await bench.pass(SECOND);
+    let end: () => void = () => {};
+    const readPart = area.readPart.bind(area);
+    area.readPart = async (cursor) => {
+      await new Promise<void>((resolve) => {
+        end = resolve;
+      });
+      return readPart(cursor);
+    };
+    await bench.pass(SECOND);
+    let isStopped = false;
+    const stopping = bench.scrubber.stop().then(() => {
+      isStopped = true;
+    });
+    await bench.pass(SECOND);
+    expect(isStopped).toBe(false);
+    end();
+    await stopping;
+    const { length } = area.read;
+    await bench.pass(10 * SECOND);
+    end();
+    await bench.pass(SECOND);
+    expect(area.read).toHaveLength(length);
+  });
+
+  it('takes no number below zero for one', () => {
+    expect(
+      decodeScrubState('{"startedAtMs": -1, "cursor": -5, "found": -2, "lastCompletedAtMs": 7}'),
+    ).toEqual({
+      ...NEVER_SCRUBBED,
+      lastCompletedAtMs: 7,
+    });
   });
 });
