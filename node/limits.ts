@@ -11,3 +11,10 @@ export const LAST_RENEWAL_MS = 1_000;
  * the same order may come twice.
  */
 export const SAME_ORDER_MS = 1_000;
+/**
+ * A node that is told to stop ends as it is when it has not stopped by then. What is waited for in an orderly stop comes to
+ * less, but for a disk that takes nothing.
+ */
+export const STOP_WITHIN_MS = 20_000;
+/** A process that ends waits no longer for its threads, of which one may be in a call to a disk that never returns. */
+export const EXIT_WITHIN_MS = 1_000;

@@ -1,5 +1,7 @@
 import { describeError, OperationError } from '../base/errors.ts';
 import { EXIT_CODE } from '../base/exit-code.ts';
+import { EXIT_WITHIN_MS, STOP_WITHIN_MS } from './limits.ts';
+import { endProcess, endProcessWithin, endStuckProcess } from './process-end.ts';
 import { startFailureText } from './start-failure.ts';
 import { StopSignals } from './stop-signals.ts';
 import { systemClock, systemRandom } from './system.ts';
@@ -63,12 +65,12 @@ async function serveLun(args: readonly string[]): Promise<void> {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       process.once(signal, () => {
         // A second signal ends the process at once; what was written is in the log.
-        process.once(signal, () => process.exit(EXIT_CODE.refused));
+        process.once(signal, () => endStuckProcess(EXIT_CODE.refused));
         resolve();
       });
     }
   });
-  process.exit(await runServeLun(args, standardOutput, told));
+  endProcess(await runServeLun(args, standardOutput, told));
 }
 
 async function start(args: readonly string[]): Promise<void> {
@@ -80,21 +82,23 @@ async function start(args: readonly string[]): Promise<void> {
   }
   process.on('uncaughtException', (error) => {
     process.stderr.write(`bootfabric: ${error.stack ?? error.message}\n`);
-    process.exit(EXIT_CODE.again);
+    endProcess(EXIT_CODE.again);
   });
   try {
     const { startNode } = await import('./start-node.ts');
     const node = await startNode({
       directory,
       logLevel: process.env['BOOTFABRIC_LOG_LEVEL'] ?? 'info',
-      exit: (code) => process.exit(code),
+      exit: endProcess,
     });
     const stop = (): void => {
+      // Also where this thread itself comes to wait for a disk, or for whoever reads its log.
+      endProcessWithin(STOP_WITHIN_MS + EXIT_WITHIN_MS, EXIT_CODE.refused);
       node.stop().then(
-        () => process.exit(EXIT_CODE.stopped),
+        () => endProcess(EXIT_CODE.stopped),
         (error: unknown) => {
           process.stderr.write(`bootfabric: stopping failed: ${describeError(error)}\n`);
-          process.exit(EXIT_CODE.refused);
+          endStuckProcess(EXIT_CODE.refused);
         },
       );
     };
@@ -102,13 +106,13 @@ async function start(args: readonly string[]): Promise<void> {
     const signalled = (): void => {
       const order = signals.next();
       if (order === 'stop') stop();
-      if (order === 'end') process.exit(EXIT_CODE.refused);
+      if (order === 'end') endStuckProcess(EXIT_CODE.refused);
     };
     process.on('SIGTERM', signalled);
     process.on('SIGINT', signalled);
   } catch (error) {
     process.stderr.write(startFailureText(error));
-    process.exit(isForGood(error) ? EXIT_CODE.refused : EXIT_CODE.again);
+    endProcess(isForGood(error) ? EXIT_CODE.refused : EXIT_CODE.again);
   }
 }
 

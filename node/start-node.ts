@@ -17,7 +17,7 @@ import { ClusterBootService } from './boot-service.ts';
 import { DEFAULT_QUEUE_DEPTH } from './iscsi/limits.ts';
 import { JoinDesk } from './join-desk.ts';
 import { LifeRenewal } from './life-renewal.ts';
-import { HAND_OVER_TIMEOUT_MS } from './limits.ts';
+import { HAND_OVER_TIMEOUT_MS, STOP_WITHIN_MS } from './limits.ts';
 import type { NodeContext } from './node-context.ts';
 import { LocalServices } from './node-services.ts';
 import { ContentClient } from './peer/content-client.ts';
@@ -44,7 +44,10 @@ export interface StartOptions {
 }
 
 export interface RunningNode {
-  /** Hands everything back in order; after it the process may end. */
+  /**
+   * Hands everything back in order; after it the process may end.
+   * @throws Error when that is not done within STOP_WITHIN_MS, as with a disk that takes nothing
+   */
   stop(): Promise<void>;
 }
 
@@ -335,6 +338,15 @@ async function handOver({
 
 async function stopAll(parts: RunningParts): Promise<void> {
   parts.log.info('node.stopping');
+  const tooLong = new Promise<never>((_, reject) => {
+    const reason = `not done within ${STOP_WITHIN_MS} ms; what a disk was given may never be`;
+    systemTimers.setTimer(STOP_WITHIN_MS, () => reject(new Error(reason)));
+  });
+  await Promise.race([stopInOrder(parts), tooLong]);
+  parts.log.info('node.stopped');
+}
+
+async function stopInOrder(parts: RunningParts): Promise<void> {
   await parts.renewal.stop();
   await handOver(parts);
   await parts.servers.close();
@@ -347,5 +359,4 @@ async function stopAll(parts: RunningParts): Promise<void> {
   await parts.cluster.stop();
   await parts.mesh.stop();
   await parts.closeStores();
-  parts.log.info('node.stopped');
 }

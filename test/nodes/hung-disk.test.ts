@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { EXIT_CODE } from '../../base/exit-code.ts';
+import { EXIT_WITHIN_MS, STOP_WITHIN_MS } from '../../node/limits.ts';
 import { allBelow, DiskTrouble, SYNC_CALLS, WRITE_CALLS } from '../../scripts/lab/disk-trouble.ts';
 import { describeWhere } from '../support/requirements.ts';
 import { clusterForFile, NODE_IDS, until } from './support/cluster-fixture.ts';
@@ -15,6 +17,8 @@ const GOES_ON_WITHIN_MS = 15_000;
 /** A thread that hangs is found out later (WORKER_HUNG_MS), and its node is fenced. */
 const GOES_ON_WITHOUT_NODE_WITHIN_MS = 30_000;
 const BACK_WITHIN_MS = 40_000;
+/** Told to stop, with what a machine that is busy adds. */
+const ENDS_WITHIN_MS = STOP_WITHIN_MS + EXIT_WITHIN_MS + 5_000;
 const SAMPLE = 20;
 
 describeWhere(
@@ -83,6 +87,26 @@ describeWhere(
       // Here, without an interface of its own, its guardian has killed it for its addresses to go.
       await troubles[0]?.endOnceKilled(GOES_ON_WITHOUT_NODE_WITHIN_MS);
       await goesOnElsewhere(primary, sinceMs, GOES_ON_WITHOUT_NODE_WITHIN_MS);
+      await writer.readBack();
+    });
+
+    it('and is told to stop is left for another, and ends as it is', { timeout: TEST_MS }, async () => {
+      const { cluster } = shared();
+      await cluster.waitUntilServing(NODE_IDS.length);
+      const primary = await leader();
+      await writer.more(SAMPLE);
+      const sinceMs = await hang(primary, SYNC_CALLS);
+      cluster.signal(primary, 'SIGTERM');
+      await goesOnElsewhere(primary, sinceMs, GOES_ON_WITHIN_MS);
+      await troubles[0]?.endOnceKilled(ENDS_WITHIN_MS);
+      await until('its end is seen', () => Promise.resolve(cluster.exitCode(primary) !== null));
+      // Not one to be started again by itself, as after a signal or a bug.
+      expect(cluster.exitCode(primary)).toBe(EXIT_CODE.refused);
+      expect(await shared().log(primary)).toContain('stopping failed: not done within');
+
+      cluster.start(primary);
+      await cluster.waitUntilServing(NODE_IDS.length);
+      await writer.more(SAMPLE);
       await writer.readBack();
     });
 
