@@ -393,7 +393,9 @@ describe('what else there is to see', () => {
     const { out } = await cli(['status']);
     expect(out).toContain('Cluster lab: leader n1, term 2, applied 7 of 7 committed\n');
     expect(out).toMatch(/^n3 {4}127\.0\.0\.13:7443 {2}fenced {2}voter {2}no {9}- {11}-$/m);
-    expect(out).toMatch(/^pg1 .* 2 of 3: n1, n2 {2}n3 \(120 records behind\) {2}primary {5}yes$/m);
+    expect(out).toMatch(
+      /^pg1 .* 2 of 3: n1, n2 {2}write-back {2}n3 \(120 records behind\) {2}primary {5}yes$/m,
+    );
     expect(out).toContain('Missing on n1:\n  undionly.kpxe is not in');
   });
 
