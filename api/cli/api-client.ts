@@ -47,6 +47,16 @@ export class ApiClient {
     this.#learned = learned;
   }
 
+  /** Whether whoever asks wants to hear one node only. */
+  get isForOneNode(): boolean {
+    return this.#nodeId !== undefined;
+  }
+
+  /** Asks that node only, where the profile knows of it. */
+  ofNode(nodeId: string): ApiClient {
+    return new ApiClient(this.#profile, nodeId);
+  }
+
   /**
    * @throws OperationError as the cluster refused, or kind "unknown-outcome" when a change was sent and no
    *   answer came; UnreachableError when nobody could be asked

@@ -1,3 +1,4 @@
+import { OperationError } from '../../../base/errors.ts';
 import { routes } from '../../contract/routes.ts';
 import type { NodeStatusDocument } from '../../contract/status.ts';
 import { type CommandContext, print } from '../command-context.ts';
@@ -6,10 +7,45 @@ import { integrityText } from './scrub.ts';
 
 type PortalGroupStatus = NodeStatusDocument['portalGroups'][number];
 
-/** `bootfabric status` */
+/** `bootfabric status`: of one node, and for people what only the others know of that somebody has to see to. */
 export async function showStatus(context: CommandContext): Promise<void> {
   const status = await context.api.call(routes.getStatus, {});
-  print(context, status, () => statusText(status));
+  const isOfAll = !context.asJson && !context.api.isForOneNode;
+  const others = isOfAll ? await alarmsOfOthers(context, status) : [];
+  print(context, status, () => [statusText(status), ...others].join('\n'));
+}
+
+async function alarmsOfOthers({ api }: CommandContext, status: NodeStatusDocument): Promise<string[]> {
+  const others = status.nodes.filter((node) => node.nodeId !== status.nodeId && node.status === 'up');
+  const silent: string[] = [];
+  const alarms = await Promise.all(
+    others.map(async ({ nodeId }) => {
+      try {
+        return alarmSections(await api.ofNode(nodeId).call(routes.getStatus, {}));
+      } catch (error) {
+        if (!(error instanceof OperationError)) throw error;
+        silent.push(nodeId);
+        return [];
+      }
+    }),
+  );
+  const unknown = `Alarms that only ${silent.sort().join(', ')} would know of are not known: no answer\n`;
+  return [...alarms.flat(), ...(silent.length === 0 ? [] : [unknown])];
+}
+
+/** What somebody has to see to of what only this node knows. */
+function alarmSections(status: NodeStatusDocument): string[] {
+  const damage = status.integrity.leftCount === 0 ? '' : integrityText(status);
+  return [refetchText(status), ...roomAndSlowness(status), damage].filter((section) => section !== '');
+}
+
+function roomAndSlowness({ nodeId, portalGroups }: NodeStatusDocument): string[] {
+  const room = portalGroups.flatMap(({ id, room }) => (room === null ? [] : [`  ${id}: ${room}\n`]));
+  const slow = portalGroups.flatMap(({ id, slow }) => (slow === null ? [] : [`  ${id}: ${slow}\n`]));
+  return [
+    room.length === 0 ? '' : `ALARM, disks of portal groups, as ${nodeId} sees them:\n${room.join('')}`,
+    slow.length === 0 ? '' : `ALARM, slow copies of portal groups:\n${slow.join('')}`,
+  ].filter((section) => section !== '');
 }
 
 /** What `bootfabric status` prints for people. */
@@ -40,11 +76,7 @@ export function statusText(status: NodeStatusDocument): string {
     dataLoss === null ? [] : [`  ${id}: ${dataLoss}\n`],
   );
   if (losses.length > 0) sections.push(`Acknowledged writes may have been lost:\n${losses.join('')}`);
-  const room = status.portalGroups.flatMap(({ id, room }) => (room === null ? [] : [`  ${id}: ${room}\n`]));
-  if (room.length > 0)
-    sections.push(`ALARM, disks of portal groups, as ${status.nodeId} sees them:\n${room.join('')}`);
-  const slow = status.portalGroups.flatMap(({ id, slow }) => (slow === null ? [] : [`  ${id}: ${slow}\n`]));
-  if (slow.length > 0) sections.push(`ALARM, slow copies of portal groups:\n${slow.join('')}`);
+  sections.push(...roomAndSlowness(status));
   const missing = status.missing.map((what) => `  ${what}\n`).join('');
   if (missing !== '') sections.push(`Missing on ${status.nodeId}:\n${missing}`);
   return sections.filter((section) => section !== '').join('\n');
