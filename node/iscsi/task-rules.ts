@@ -4,7 +4,7 @@ import { accept, dataOutBytes, type PreparedCommand, refuse } from '../scsi/prep
 import { type Sense, sense } from '../scsi/sense.ts';
 
 /** What the PDU of a command says of its data (RFC 7143 §11.3). */
-export interface AnnouncedData {
+interface AnnouncedData {
   readonly read: boolean;
   readonly write: boolean;
   readonly expectedDataTransferLength: number;

@@ -23,7 +23,7 @@ import { CDB_OFFSET, dataOut, scsiCommand } from './pdu.ts';
 import type { Responder } from './responder.ts';
 import type { Task } from './task.ts';
 import { TaskOrder, taskAttribute } from './task-order.ts';
-import { type AnnouncedData, fitToExpected, outlivesItsTask, transferSense } from './task-rules.ts';
+import { fitToExpected, outlivesItsTask, transferSense } from './task-rules.ts';
 import { countTraffic, type Traffic } from './traffic.ts';
 
 export interface TaskSetOptions {
@@ -37,6 +37,8 @@ export interface TaskSetOptions {
   /** This node may not answer any more. */
   readonly onNotServing: () => void;
 }
+
+type ScsiCommand = ReturnType<typeof scsiCommand.decode>;
 
 /** The SCSI commands of one session, from arrival to status. */
 export class TaskSet {
@@ -106,7 +108,7 @@ export class TaskSet {
     return undefined;
   }
 
-  #makeTask(frame: PduFrame, fields: ReturnType<typeof scsiCommand.decode>): Task {
+  #makeTask(frame: PduFrame, fields: ScsiCommand): Task {
     const lun = decodeLun(fields.lunHigh, fields.lunLow);
     const unit = this.#options.units.get(lun);
     const prepared = this.#prepare(frame, fields, unit);
@@ -140,9 +142,10 @@ export class TaskSet {
     };
   }
 
-  #prepare(frame: PduFrame, { read, write }: AnnouncedData, unit: LogicalUnit | undefined): PreparedCommand {
-    // Bidirectional, which no command is; and a unit attention is not told by it.
-    if (read && write) return refuse(sense.invalidFieldInCdb);
+  #prepare(frame: PduFrame, fields: ScsiCommand, unit: LogicalUnit | undefined): PreparedCommand {
+    // Bidirectional, which no command is; or of an ACA, which there is none of. Neither tells a unit attention.
+    if (fields.read && fields.write) return refuse(sense.invalidFieldInCdb);
+    if (fields.attributes === taskAttribute.aca) return refuse(sense.invalidMessage);
     const cdbAt = frame.at + CDB_OFFSET;
     return unit === undefined
       ? prepareForMissingUnit(frame.header, cdbAt, this.#luns)

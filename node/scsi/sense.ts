@@ -66,6 +66,7 @@ export const sense = {
   unsupportedSegmentDescriptor: { key: senseKey.illegalRequest, asc: 0x26, ascq: 0x09 },
   inlineDataLengthExceeded: { key: senseKey.illegalRequest, asc: 0x26, ascq: 0x0b },
   insufficientRegistrationResources: { key: senseKey.illegalRequest, asc: 0x55, ascq: 0x04 },
+  invalidMessage: { key: senseKey.illegalRequest, asc: 0x49, ascq: 0x00 },
   invalidInformationUnit: { key: senseKey.illegalRequest, asc: 0x0e, ascq: 0x03 },
   /** The cause left open, since some tools only take this one as a new session's greeting. */
   powerOn: { key: senseKey.unitAttention, asc: 0x29, ascq: 0x00 },

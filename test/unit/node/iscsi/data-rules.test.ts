@@ -235,6 +235,12 @@ test('a check condition carries its sense, in a SCSI Response, with its length',
   ]);
 });
 
+test('the task attribute ACA is refused, since there is none', async () => {
+  initiator = await attachRaw(target);
+  initiator.command(11, '000000000000', { attributes: 4 });
+  expect(await initiator.scsiResponse(11)).toMatchObject({ status: 2, ascAndAscq: 0x4900 });
+});
+
 test('a reserved task attribute is a protocol error', async () => {
   initiator = await attachRaw(target);
   initiator.command(11, '000000000000', { attributes: 5 });
