@@ -54,6 +54,8 @@ becomes of the log, which is the directory FILE.writes (or one in --write-log DI
   merge    at the end of the run its blocks are written into FILE, then it is removed; a run that was
            killed leaves it, and the next one goes on with it
 
+Several runs may serve one FILE at once, each with a --write-log of its own. One that merges has the FILE alone.
+
 Each worker is a thread that serves its own share of the files, at the port given plus its number (0, 1, ...).
 A login at another worker's port is redirected. SIGINT (Ctrl-C) or SIGTERM ends the run cleanly.`;
 

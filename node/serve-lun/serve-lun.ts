@@ -5,7 +5,7 @@ import type { PortalAddress } from '../iscsi/ports.ts';
 import { MIN_WORKER_SESSION_MEMORY_BYTES, SESSION_MEMORY_BYTES } from './limits.ts';
 import { type ParsedServeLun, parseServeLunArguments, type ServeLunOptions } from './options.ts';
 import { ServeWorker } from './serve-worker.ts';
-import { type PreparedFile, prepareFiles } from './served-files.ts';
+import { letGo, type PreparedFile, prepareFiles } from './served-files.ts';
 
 export interface ServeLunOutput {
   readonly out: (text: string) => void;
@@ -73,7 +73,7 @@ async function serve(
     if (merge) for (const { writes } of prepared) await writes.endMerge();
   } finally {
     await Promise.all(workers.map((worker) => worker.terminate()));
-    for (const { writes } of prepared) await writes.close(served);
+    for (const file of prepared) await letGo(file, served);
   }
 }
 

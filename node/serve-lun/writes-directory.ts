@@ -1,15 +1,9 @@
-import { mkdir, mkdtemp, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { describeError, OperationError } from '../../base/errors.ts';
-import { loadLibc } from '../net/libc.ts';
+import { lockFile } from './file-lock.ts';
 import type { WritesMode } from './options.ts';
-
-/** The file that writes belong to, as it was when they began. */
-export interface SourceFile {
-  readonly path: string;
-  readonly sizeBytes: number;
-  readonly modifiedMs: number;
-}
+import type { SourceFile } from './source-file.ts';
 
 /** source.json in a writes directory. */
 interface SourceNote extends SourceFile {
@@ -19,7 +13,6 @@ interface SourceNote extends SourceFile {
 
 const NOTE_FILE = 'source.json';
 const LOCK_FILE = 'lock';
-const LOCK_EX_NB = 2 | 4;
 
 /**
  * Where the writes to one file go. Held by one process at a time, and bound to the file as it was: over other
@@ -48,7 +41,7 @@ export class WritesDirectory {
     mode: WritesMode,
     parent: string | undefined,
   ): Promise<WritesDirectory> {
-    const path = join(parent ?? dirname(source.path), `${basename(source.path)}.writes`);
+    const path = writesPath(source, parent);
     const note = await readNote(path);
     if (mode === 'discard') {
       if (note !== undefined) throw inTheWay(path, source);
@@ -92,30 +85,9 @@ export class WritesDirectory {
   }
 }
 
-/** @throws OperationError kind "invalid" unless it is a file that can be a disk */
-export async function findSource(path: string): Promise<SourceFile> {
-  const refuse = (message: string, got: unknown): OperationError =>
-    new OperationError(message, {
-      kind: 'invalid',
-      code: 'bad-file',
-      got,
-      accepted: 'a readable regular file whose size is a positive multiple of 512 bytes',
-    });
-  const unreadable = (error: unknown): OperationError =>
-    refuse(`${path} cannot be read: ${describeError(error)}`, path);
-  const found = await stat(path).catch((error: unknown) => {
-    throw unreadable(error);
-  });
-  // Before it is opened: to open a named pipe waits for whoever writes to it.
-  if (!found.isFile()) throw refuse(`${path} is not a regular file`, path);
-  try {
-    await (await open(path, 'r')).close();
-  } catch (error) {
-    throw unreadable(error);
-  }
-  if (found.size === 0 || found.size % 512 !== 0)
-    throw refuse(`${path} has ${found.size} bytes and cannot be a disk`, found.size);
-  return { path, sizeBytes: found.size, modifiedMs: found.mtimeMs };
+/** Where the writes to a file are kept. @param parent undefined: beside it */
+export function writesPath({ path }: Pick<SourceFile, 'path'>, parent: string | undefined): string {
+  return join(parent ?? dirname(path), `${basename(path)}.writes`);
 }
 
 async function readNote(path: string): Promise<SourceNote | undefined> {
@@ -179,16 +151,18 @@ function notUsable(path: string, error: unknown): OperationError {
 /** Held until this process ends, however it does. */
 async function lock(path: string): Promise<void> {
   const file = await open(join(path, LOCK_FILE), 'w', 0o600);
-  if (loadLibc().flock(file.fd, LOCK_EX_NB) === 0) {
+  const outcome = lockFile(file, 'exclusive');
+  if (outcome === 'locked') {
     held.push(file);
     return;
   }
   await file.close();
+  if (outcome === 'no-locks') throw notUsable(path, 'files cannot be locked there');
   throw new OperationError(`${path} is in use by another process`, {
     kind: 'conflict',
     code: 'writes-in-use',
     got: path,
-    accepted: 'one process for each file',
+    accepted: 'one process for each log of writes; --write-log DIR for another one of the same file',
   });
 }
 

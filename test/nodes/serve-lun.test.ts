@@ -234,6 +234,11 @@ describe('bootfabric serve-lun', () => {
     const { file } = await makeFile('disk.raw');
     const run = await serve(file);
     expect(await refusal(file)).toEqual({ code: 1, error: 'writes-in-use' });
+    const elsewhere = ['--write-log', join(directory, 'elsewhere')];
+    const beside = await serve(file, ...elsewhere);
+    expect(await refusal(file, '--writes', 'merge', ...elsewhere)).toEqual({ code: 1, error: 'file-in-use' });
+    expect(await beside.stop()).toBe(0);
+    expect(await refusal(file, '--writes', 'merge', ...elsewhere)).toEqual({ code: 1, error: 'file-in-use' });
     expect(await run.stop()).toBe(0);
     expect(await refusal(file, '--writes', 'discard')).toEqual({ code: 1, error: 'writes-kept' });
     await utimes(file, new Date(), new Date(0));

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fileSize } from '../../../../api/cli/local-file.ts';
-import { findSource } from '../../../../node/serve-lun/writes-directory.ts';
+import { findSource } from '../../../../node/serve-lun/source-file.ts';
 
 const MAX_BYTES = 1024 * 1024;
 
