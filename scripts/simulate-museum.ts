@@ -3,36 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Exhibit } from '../test/sim/museum/exhibit.ts';
-import {
-  CLUSTER_EXHIBITS,
-  DOUBLE_FAILURE_EXHIBITS,
-  FABRIC_EXHIBITS,
-  FAILING_DISK_EXHIBITS,
-  HUNG_PRIMARY_EXHIBITS,
-  LATE_READ_EXHIBITS,
-  LESSER_COPY_EXHIBITS,
-  OLD_COPY_EXHIBITS,
-  REPLICATION_EXHIBITS,
-  REUSE_EXHIBITS,
-  SLOW_MEMBER_EXHIBITS,
-  UNIT_EXHIBITS,
-} from '../test/sim/museum/exhibits.ts';
-import {
-  CLUSTER,
-  DOUBLE_FAILURES,
-  FABRIC,
-  FAILING_DISKS,
-  Gallery,
-  HUNG_PRIMARIES,
-  LATE_READS,
-  LESSER_COPIES,
-  LOG_LIVES,
-  OLD_COPIES,
-  REPLICATION,
-  SLOW_MEMBERS,
-  type Subject,
-  UNITS,
-} from '../test/sim/museum/gallery.ts';
+import { Gallery, type Subject } from '../test/sim/museum/gallery.ts';
+import { HALLS } from '../test/sim/museum/halls.ts';
 
 const HELP = `Usage: npm run simulate:museum -- [--only TEXT]
 
@@ -56,19 +28,8 @@ async function main(): Promise<number> {
     return 0;
   }
   const shows = (exhibit: Exhibit): boolean => exhibit.name.includes(values.only);
-  const missed =
-    (await show(CLUSTER, CLUSTER_EXHIBITS.filter(shows))) +
-    (await show(REPLICATION, REPLICATION_EXHIBITS.filter(shows))) +
-    (await show(UNITS, UNIT_EXHIBITS.filter(shows))) +
-    (await show(FAILING_DISKS, FAILING_DISK_EXHIBITS.filter(shows))) +
-    (await show(HUNG_PRIMARIES, HUNG_PRIMARY_EXHIBITS.filter(shows))) +
-    (await show(LATE_READS, LATE_READ_EXHIBITS.filter(shows))) +
-    (await show(LESSER_COPIES, LESSER_COPY_EXHIBITS.filter(shows))) +
-    (await show(SLOW_MEMBERS, SLOW_MEMBER_EXHIBITS.filter(shows))) +
-    (await show(LOG_LIVES, REUSE_EXHIBITS.filter(shows))) +
-    (await show(FABRIC, FABRIC_EXHIBITS.filter(shows))) +
-    (await show(DOUBLE_FAILURES, DOUBLE_FAILURE_EXHIBITS.filter(shows))) +
-    (await show(OLD_COPIES, OLD_COPY_EXHIBITS.filter(shows)));
+  let missed = 0;
+  for (const { subject, exhibits } of HALLS) missed += await show(subject, exhibits.filter(shows));
   return missed === 0 ? 0 : 1;
 }
 

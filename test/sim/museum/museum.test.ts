@@ -2,53 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  CLUSTER_EXHIBITS,
-  DOUBLE_FAILURE_EXHIBITS,
-  FABRIC_EXHIBITS,
-  FAILING_DISK_EXHIBITS,
-  HUNG_PRIMARY_EXHIBITS,
-  LATE_READ_EXHIBITS,
-  LESSER_COPY_EXHIBITS,
-  OLD_COPY_EXHIBITS,
-  REPLICATION_EXHIBITS,
-  REUSE_EXHIBITS,
-  SLOW_MEMBER_EXHIBITS,
-  UNIT_EXHIBITS,
-} from './exhibits.ts';
-import {
-  CLUSTER,
-  DOUBLE_FAILURES,
-  FABRIC,
-  FAILING_DISKS,
-  faultyTexts,
-  Gallery,
-  HUNG_PRIMARIES,
-  LATE_READS,
-  LESSER_COPIES,
-  LOG_LIVES,
-  OLD_COPIES,
-  REPLICATION,
-  SLOW_MEMBERS,
-  UNITS,
-} from './gallery.ts';
+import { faultyTexts, Gallery } from './gallery.ts';
+import { HALLS } from './halls.ts';
 
 const TIMEOUT_MS = 400_000;
 
-describe.each([
-  ['the cluster log', CLUSTER, CLUSTER_EXHIBITS],
-  ['replication', REPLICATION, REPLICATION_EXHIBITS],
-  ['shared units', UNITS, UNIT_EXHIBITS],
-  ['failing disks', FAILING_DISKS, FAILING_DISK_EXHIBITS],
-  ['hung primaries', HUNG_PRIMARIES, HUNG_PRIMARY_EXHIBITS],
-  ['late reads', LATE_READS, LATE_READ_EXHIBITS],
-  ['lesser copies', LESSER_COPIES, LESSER_COPY_EXHIBITS],
-  ['slow members', SLOW_MEMBERS, SLOW_MEMBER_EXHIBITS],
-  ["a log's lives", LOG_LIVES, REUSE_EXHIBITS],
-  ['whole nodes', FABRIC, FABRIC_EXHIBITS],
-  ['double failures', DOUBLE_FAILURES, DOUBLE_FAILURE_EXHIBITS],
-  ['old copies', OLD_COPIES, OLD_COPY_EXHIBITS],
-])('the simulator of %s', (_name, subject, exhibits) => {
+describe.each(HALLS)('the simulator of $name', ({ subject, exhibits }) => {
   let folder: string;
   let gallery: Gallery;
   /** Seeds by which faults were found. */
