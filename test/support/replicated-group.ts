@@ -1,35 +1,16 @@
 import { join } from 'node:path';
-import { performance } from 'node:perf_hooks';
-import type { Clock, Timers } from '../../base/clock.ts';
 import { CounterSet } from '../../base/counters.ts';
 import { silentLogger } from '../../base/logger.ts';
 import type { PeerIdentity, PeerTransport } from '../../base/peer-transport.ts';
-import type { ImageSource } from '../../storage/image/image-source.ts';
 import { nodeFileSystem } from '../../storage/log/file-system.ts';
 import { openSegmentedLog } from '../../storage/log/segmented-log.ts';
 import { isDamagedInBlocksAlone } from '../../storage/lun/log-record.ts';
 import { type MetaStore, type PortalGroup, ReplicationHost } from '../../storage/replication/index.ts';
 import type { TrimBounds } from '../../storage/replication/log-trimmer.ts';
+import { sevens } from './image-of-sevens.ts';
+import { realTime } from './real-time.ts';
 
 /** Portal groups on real files, replicated between hosts of one process. */
-
-const clock: Clock & Timers = {
-  monotonicMs: () => performance.now(),
-  wallMs: () => Date.now(),
-  setTimer: (delayMs, fire) => {
-    const timer = setTimeout(fire, delayMs);
-    return () => clearTimeout(timer);
-  },
-};
-
-const images: ImageSource = {
-  open: () =>
-    Promise.resolve({
-      sizeBytes: 1 << 20,
-      read: (_, lengthBytes) => Promise.resolve(new Uint8Array(lengthBytes).fill(7)),
-      close: () => Promise.resolve(),
-    }),
-};
 
 /** Links between hosts of one process. */
 export class Exchange {
@@ -102,9 +83,9 @@ export function makeHost(
       return log;
     },
     metaDirectory: options.metaStore ?? join(directory, self.nodeId),
-    images,
-    clock,
-    timers: clock,
+    images: sevens,
+    clock: realTime,
+    timers: realTime,
     logger: silentLogger,
     counters,
     proposeShrink: () => Promise.resolve('refused'),

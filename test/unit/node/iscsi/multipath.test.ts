@@ -9,9 +9,10 @@ import { taskFunction, taskResponse } from '../../../../node/iscsi/task-manageme
 import { type AccessState, accessState } from '../../../../node/scsi/access-state.ts';
 import { Initiator } from '../../../../scripts/simulator/iscsi-initiator.ts';
 import { login, openWire } from '../../../../scripts/simulator/iscsi-wire.ts';
+import { realTime } from '../../../support/real-time.ts';
 import { startLogin } from './login-exchange.ts';
 import { MemoryDevice } from './memory-device.ts';
-import { grant, INITIATOR, systemClock, TARGET } from './target-fixture.ts';
+import { grant, INITIATOR, TARGET } from './target-fixture.ts';
 
 /** Two portals of one node by which the same unit is reached: tag 1, which moves, and tag 4, the node's own. */
 const TAGS = [1, 4] as const;
@@ -23,7 +24,7 @@ const initiators: Initiator[] = [];
 
 beforeEach(async () => {
   device = new MemoryDevice(4096);
-  targets = new TargetSessions({ timers: systemClock, logger: silentLogger });
+  targets = new TargetSessions({ timers: realTime, logger: silentLogger });
   states = new Map(TAGS.map((tag) => [tag, accessState.activeOptimized]));
   portals = await Promise.all(TAGS.map(startPortal));
 });
@@ -44,8 +45,8 @@ async function startPortal(tag: number) {
       list: () => [{ targetName: TARGET, portals: portals.map((each) => ({ ...each.at, tag: each.tag })) }],
       login: () => Promise.resolve({ ...grant(new Map([[0, device]])), paths }),
     },
-    clock: systemClock,
-    timers: systemClock,
+    clock: realTime,
+    timers: realTime,
     random: new SeededRandom(tag),
     logger: silentLogger,
     counters: new CounterSet(),

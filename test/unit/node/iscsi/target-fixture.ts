@@ -13,6 +13,7 @@ import type {
   TargetListing,
 } from '../../../../node/iscsi/ports.ts';
 import type { BlockDevice } from '../../../../storage/block-device.ts';
+import { realTime } from '../../../support/real-time.ts';
 import { MemoryDevice } from './memory-device.ts';
 
 export const TARGET = 'iqn.2026-11.net.example:disk1';
@@ -23,15 +24,6 @@ export const IDENTITY = {
   vendor: 'BTFABRIC',
   product: 'disk',
   revision: '0001',
-};
-
-export const systemClock: Clock & Timers = {
-  monotonicMs: () => performance.now(),
-  wallMs: () => Date.now(),
-  setTimer(delayMs, fire) {
-    const timer = setTimeout(fire, delayMs);
-    return () => clearTimeout(timer);
-  },
 };
 
 export interface TestTarget {
@@ -66,7 +58,7 @@ export async function startTarget(
 ): Promise<TestTarget> {
   const device = new MemoryDevice(options.lengthBlocks ?? 65_536);
   const counters = new CounterSet();
-  const clock = options.clock ?? systemClock;
+  const clock = options.clock ?? realTime;
   const settings: Pick<TestTarget, 'decide' | 'discovery' | 'listings' | 'hasMoved'> = {
     decide: undefined,
     discovery: undefined,

@@ -10,8 +10,9 @@ import type { PreparedCommand, ScsiOutcome } from '../../../../node/scsi/prepare
 import { invalidCdbField, type Sense, sense } from '../../../../node/scsi/sense.ts';
 import { UnitState } from '../../../../node/scsi/unit-state.ts';
 import { DeviceError, type DeviceErrorKind } from '../../../../storage/block-device.ts';
+import { realTime } from '../../../support/real-time.ts';
 import { MemoryDevice } from '../iscsi/memory-device.ts';
-import { IDENTITY, INITIATOR, systemClock, TARGET } from '../iscsi/target-fixture.ts';
+import { IDENTITY, INITIATOR, TARGET } from '../iscsi/target-fixture.ts';
 
 const identity = { ...IDENTITY, targetName: TARGET };
 
@@ -24,7 +25,7 @@ beforeEach(() => {
 });
 
 function makeState(device: MemoryDevice): UnitState {
-  return new UnitState(device, { timers: systemClock, logger });
+  return new UnitState(device, { timers: realTime, logger });
 }
 
 function makeUnit(device = new MemoryDevice(1024), state = makeState(device), isid = 1): LogicalUnit {

@@ -9,8 +9,9 @@ import type { ScsiOutcome } from '../../../../node/scsi/prepared-command.ts';
 import { UnitState } from '../../../../node/scsi/unit-state.ts';
 import type { BlockDevice } from '../../../../storage/block-device.ts';
 import type { PortalGroup, ReplicationHost } from '../../../../storage/replication/index.ts';
+import { realTime } from '../../../support/real-time.ts';
 import { Exchange, makeHost, serving } from '../../../support/replicated-group.ts';
-import { IDENTITY, INITIATOR, systemClock, TARGET } from '../iscsi/target-fixture.ts';
+import { IDENTITY, INITIATOR, TARGET } from '../iscsi/target-fixture.ts';
 
 /** Reservations outlive the node that granted them, and the part of the log that they were written to. */
 
@@ -20,7 +21,7 @@ const EXCLUSIVE_ACCESS = 3;
 /** Two initiators at whatever node serves the unit now. */
 function initiators(group: PortalGroup): [LogicalUnit, LogicalUnit] {
   const device = group.openDevice(1) as BlockDevice;
-  const state = new UnitState(device, { timers: systemClock, logger: silentLogger });
+  const state = new UnitState(device, { timers: realTime, logger: silentLogger });
   const units = [1, 2].map((isid) => {
     const initiatorPort = `${INITIATOR},i,0x${isid.toString(16).padStart(12, '0')}`;
     const identity = { ...IDENTITY, targetName: TARGET };

@@ -5,7 +5,7 @@ import type { ScsiOutcome } from '../../../../node/scsi/prepared-command.ts';
 import { invalidCdbField, sense } from '../../../../node/scsi/sense.ts';
 import { EMPTY_SERVER_STATE, encodeServerState } from '../../../../node/scsi/server-state.ts';
 import { DeviceError } from '../../../../storage/block-device.ts';
-import { systemClock } from '../iscsi/target-fixture.ts';
+import { realTime } from '../../../support/real-time.ts';
 import { COPY_LIST, hex, prepare, run, senseOf, UnitFixture } from './unit-fixture.ts';
 
 const READ = '2800 00000000 00 0001';
@@ -242,7 +242,7 @@ describe('SANITIZE', () => {
   const cdb = '4801 0000000000 0005';
 
   it('is refused where another has begun since it came', async () => {
-    const fixture = new UnitFixture(1024, systemClock);
+    const fixture = new UnitFixture(1024, realTime);
     const [one, two] = [fixture.initiator(1), fixture.initiator(2)];
     const late = [prepare(two, '4881 0000000000 0005'), prepare(two, '4882')];
     expect((await run(one, '4881 0000000000 0005', overwrite)).kind).toBe('good');
@@ -304,7 +304,7 @@ describe('SANITIZE', () => {
   });
 
   it('that was stopped has not ended: whoever serves the unit next carries it on', async () => {
-    const fixture = new UnitFixture(1024, systemClock);
+    const fixture = new UnitFixture(1024, realTime);
     const unit = fixture.initiator();
     await run(unit, '4881 0000000000 0005', overwrite);
     await fixture.state.close();

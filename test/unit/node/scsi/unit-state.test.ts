@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { dataOutBytes, type ScsiOutcome } from '../../../../node/scsi/prepared-command.ts';
 import { invalidCdbField, invalidListField, sense } from '../../../../node/scsi/sense.ts';
 import { DeviceError } from '../../../../storage/block-device.ts';
-import { systemClock } from '../iscsi/target-fixture.ts';
+import { realTime } from '../../../support/real-time.ts';
 import { dataOf, portName, prepare, run, senseOf, UnitFixture } from './unit-fixture.ts';
 
 const WRITE = '2a00 00000000 00 0001';
@@ -125,7 +125,7 @@ describe('SANITIZE', () => {
   });
 
   it('goes on by itself, keeps others out, and is carried on by whoever serves the unit next', async () => {
-    const fixture = new UnitFixture(1024, systemClock);
+    const fixture = new UnitFixture(1024, realTime);
     const [one, two] = [fixture.initiator(1), fixture.initiator(2)];
     const list = overwrite('01', 'ee');
     expect((await run(one, cdb('81', list), list)).kind).toBe('good');
@@ -221,7 +221,7 @@ describe('PERSISTENT RESERVE', () => {
   it.each(Object.entries(LATE))(
     '%s whose data comes late is judged by what is forbidden then',
     async (_, cdb) => {
-      const fixture = new UnitFixture(1024, systemClock);
+      const fixture = new UnitFixture(1024, realTime);
       const [one, two] = [fixture.initiator(1), fixture.initiator(2)];
       fixture.device.bytes.fill(0xff);
       const data = Buffer.from(`0016001000000000${'0'.repeat(23)}8${'0'.repeat(8)}`.padEnd(2048, 'f'), 'hex');

@@ -28,7 +28,7 @@ import { type EpochEntry, epochsBefore } from '../../../../storage/replication/e
 import { decodeGroupMeta, type MetaStore } from '../../../../storage/replication/group-meta.ts';
 import { ReplicaFiles } from '../../../../storage/replication/replica-files.ts';
 import { FaultyDisk } from '../../../support/faulty-disk.ts';
-import { realTime } from './lone-group.ts';
+import { realTime } from '../../../support/real-time.ts';
 
 const GROUP = 'g';
 const FOLDER = `/groups/${GROUP}`;

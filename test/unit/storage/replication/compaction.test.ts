@@ -10,7 +10,8 @@ import type { BlockDevice } from '../../../../storage/block-device.ts';
 import { DiskSpace } from '../../../../storage/replication/disk-space.ts';
 import { COMPACT_RATIO } from '../../../../storage/replication/limits.ts';
 import type { PortalGroup } from '../../../../storage/replication/portal-group.ts';
-import { LoneGroup, realTime } from './lone-group.ts';
+import { realTime } from '../../../support/real-time.ts';
+import { LoneGroup } from './lone-group.ts';
 
 const KIB = 1024;
 const BLOCK = 4 * KIB;

@@ -1,10 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { performance } from 'node:perf_hooks';
-import type { Clock, Timers } from '../../../../base/clock.ts';
 import { CounterSet } from '../../../../base/counters.ts';
 import { type Logger, silentLogger } from '../../../../base/logger.ts';
-import type { ImageSource } from '../../../../storage/image/image-source.ts';
 import { type FileSystem, nodeFileSystem } from '../../../../storage/log/file-system.ts';
 import { openSegmentedLog } from '../../../../storage/log/segmented-log.ts';
 import {
@@ -12,24 +9,8 @@ import {
   ReplicationHost,
   type ReplicationHostOptions,
 } from '../../../../storage/replication/index.ts';
-
-export const realTime: Clock & Timers = {
-  monotonicMs: () => performance.now(),
-  wallMs: () => Date.now(),
-  setTimer: (delayMs, fire) => {
-    const timer = setTimeout(fire, delayMs);
-    return () => clearTimeout(timer);
-  },
-};
-
-const sevens: ImageSource = {
-  open: () =>
-    Promise.resolve({
-      sizeBytes: 1 << 20,
-      read: (_, lengthBytes) => Promise.resolve(new Uint8Array(lengthBytes).fill(7)),
-      close: () => Promise.resolve(),
-    }),
-};
+import { sevens } from '../../../support/image-of-sevens.ts';
+import { realTime } from '../../../support/real-time.ts';
 
 export interface LoneOptions {
   readonly directory: string;
