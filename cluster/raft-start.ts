@@ -59,10 +59,11 @@ export async function openStore(options: RaftLogOptions, members: RaftMembers): 
 /** @throws OperationError code "log-damaged" when there is nobody else to fetch what is lost from */
 export function refuseAlone(members: RaftMembers, reason: string): void {
   if (!members.isAlone) return;
-  const message = `what this node, the only one of its cluster, had agreed on is damaged: ${reason}`;
+  const message = `what this node had agreed on is damaged, and it knows of no other that has it: ${reason}`;
   throw new OperationError(message, {
     kind: 'conflict',
     code: 'log-damaged',
-    accepted: 'a restored backup of the configuration: see "bootfabric restore"',
+    accepted:
+      'the log as it was; or a restored backup of the configuration: see "bootfabric restore"; or, where there are other nodes, to join them anew under another id',
   });
 }

@@ -6,6 +6,7 @@ import { LogCorruptionError, type RecordLog } from '../base/record-log.ts';
 import { unreadableLog } from '../cluster/unreadable-log.ts';
 import type { FileSystem } from '../storage/log/file-system.ts';
 import { openSegmentedLog } from '../storage/log/segmented-log.ts';
+import type { LogLife } from './log-life.ts';
 
 /** Whole segments are trimmed, and the cluster log is small. */
 const SEGMENT_BYTES = 8 * 1024 * 1024;
@@ -23,6 +24,8 @@ export interface ClusterRecordsOptions {
   readonly fileSystem: FileSystem;
   readonly logger: Logger;
   readonly counters: Counters;
+  /** By which another log in the place of this node's is known; absent: it is not looked for. */
+  readonly life?: LogLife;
 }
 
 /**
@@ -47,6 +50,8 @@ export class ClusterRecords {
     const isLost = (await fileSystem.list(directory)).includes(LOST);
     const lost = isLost ? 'the log before this one was damaged and has been set aside' : undefined;
     try {
+      const other = await options.life?.refusal(join(directory, LOG));
+      if (other !== undefined) throw new LogCorruptionError(other, { segment: LOG, offsetBytes: 0 });
       return new ClusterRecords(options, await openLog(options), lost);
     } catch (error) {
       if (!(error instanceof LogCorruptionError)) throw error;
@@ -69,6 +74,7 @@ export class ClusterRecords {
       .filter((number) => !Number.isNaN(number))
       .sort((a, b) => a - b);
     const name = `raft.damaged-${(numbers.at(-1) ?? 0) + 1}`;
+    await fileSystem.makeDirectory(join(directory, LOG));
     await fileSystem.rename(join(directory, LOG), join(directory, name));
     for (const old of numbers.slice(0, Math.max(0, numbers.length + 1 - MAX_DAMAGED_KEPT))) {
       await fileSystem.removeTree(join(directory, `raft.damaged-${old}`));
@@ -79,9 +85,10 @@ export class ClusterRecords {
     return this.records;
   }
 
-  /** The log says by itself what has been lost. */
+  /** The log says by itself what has been lost. To be called before this node says anything to others. */
   async noted(): Promise<void> {
-    const { fileSystem, directory } = this.#options;
+    const { fileSystem, directory, life } = this.#options;
+    await life?.renew(join(directory, LOG));
     if (!(await fileSystem.list(directory)).includes(LOST)) return;
     await fileSystem.remove(join(directory, LOST));
     await fileSystem.syncDirectory(directory);

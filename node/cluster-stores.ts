@@ -1,12 +1,11 @@
-import type { Counters } from '../base/counters.ts';
 import { CounterSet } from '../base/counters.ts';
-import { type Logger, silentLogger } from '../base/logger.ts';
+import { silentLogger } from '../base/logger.ts';
 import type { RecordLog } from '../base/record-log.ts';
 import type { AppliedStore } from '../cluster/applied-store.ts';
 import { Ballast } from '../storage/log/ballast.ts';
 import { nodeFileSystem } from '../storage/log/file-system.ts';
 import { openAppliedStore } from './applied-directory.ts';
-import { ClusterRecords } from './cluster-records.ts';
+import { ClusterRecords, type ClusterRecordsOptions } from './cluster-records.ts';
 import type { NodeDirectory } from './setup/node-directory.ts';
 
 export interface ClusterStores {
@@ -25,7 +24,7 @@ export interface ClusterStores {
  */
 export async function openClusterStores(
   directory: NodeDirectory,
-  watch: { readonly logger: Logger; readonly counters: Counters } = {
+  watch: Pick<ClusterRecordsOptions, 'logger' | 'counters' | 'life'> = {
     logger: silentLogger,
     counters: new CounterSet(),
   },

@@ -14,8 +14,9 @@ import { DirectoryLives } from '../storage/replication/directory-lives.ts';
 import { DiskIdentities } from '../storage/replication/disk-identity.ts';
 import { copiesSetAside } from '../storage/replication/set-aside.ts';
 import { endAfter } from './cluster-failure.ts';
-import { openClusterStores } from './cluster-stores.ts';
+import { type ClusterStores, openClusterStores } from './cluster-stores.ts';
 import { furtherWorkers } from './data-plane-size.ts';
+import { LogLife } from './log-life.ts';
 import { MemberWatch } from './member-watch.ts';
 import type { NodeContext } from './node-context.ts';
 import { digestOfLastWord } from './peer/last-word.ts';
@@ -49,10 +50,7 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
     const reason = `this node was removed from the cluster; to come back, this host joins under another id`;
     return end(EXIT_CODE.removed, 'node.removed', { nodeId, reason });
   };
-  const { clusterRecords, appliedStore, ballast, close } = await openClusterStores(directory, {
-    logger: logger('cluster-records'),
-    counters,
-  });
+  const { clusterRecords, appliedStore, ballast, close } = await openStores(context);
   const { records, lost } = clusterRecords;
   const { mesh, lastWords } = makeLinks(context, {
     metStranger: () => members.ask(),
@@ -104,6 +102,13 @@ export async function startCluster(context: NodeContext, end: EndProcess): Promi
   members.ask();
   keepBallast(ballast, logger('node'));
   return { cluster, mesh, members, lastWords, closeStores: close };
+}
+
+function openStores({ directory, logger, counters }: NodeContext): Promise<ClusterStores> {
+  const log = logger('cluster-records');
+  const place = { settingsDirectory: directory.path, fileSystem: nodeFileSystem };
+  const life = new LogLife({ ...place, random: systemRandom, logger: log });
+  return openClusterStores(directory, { logger: log, counters, life });
 }
 
 /** The links to other nodes, and what is heard beside them; neither is started. */

@@ -21,6 +21,8 @@ export const NODE_FILES = {
 } as const;
 
 export interface NodeDirectory {
+  /** Where it is. */
+  readonly path: string;
   readonly config: NodeConfig;
   /** From which every node's cluster log begins; the same bytes on all. */
   readonly genesis: ClusterState;
@@ -61,6 +63,7 @@ export async function loadNodeDirectory(directory: string): Promise<NodeDirector
   }
   checkEndpoints(config, self, directory);
   return {
+    path: directory,
     config,
     genesis,
     self,
