@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -144,6 +144,35 @@ describe('a node whose durable data is damaged', () => {
     expect(await shared().log('n2')).toContain('cluster.applied.set-aside');
     await counts('n1');
     await isWhole('n2');
+  });
+
+  it('takes no part over an older copy of its data, or none', { timeout: STEP_MS }, async () => {
+    const { cluster } = shared();
+    const data = dataOf(cluster, 'n3');
+    const refetches = async (): Promise<number> =>
+      (await shared().log('n3')).split('cluster.refetch.begins').length - 1;
+    await cluster.kill('n3');
+    await cp(data, `${data}.backup`, { recursive: true });
+    cluster.start('n3');
+    await isWhole('n3');
+    await addClient();
+    await cluster.kill('n3');
+    const before = await refetches();
+    await rm(data, { recursive: true });
+    await rename(`${data}.backup`, data);
+    cluster.start('n3');
+    await isWhole('n3');
+    expect(await refetches()).toBe(before + 1);
+    expect(await shared().log('n3')).toContain('an older one, as from a backup or a snapshot');
+
+    await cluster.kill('n3');
+    await rm(data, { recursive: true });
+    cluster.start('n3');
+    await isWhole('n3');
+    expect(await refetches()).toBe(before + 2);
+    expect(await shared().log('n3')).toContain('is its disk mounted?');
+    await counts('n1');
+    await isWhole('n3');
   });
 });
 
