@@ -3,35 +3,16 @@ import { ManualClock } from '../../../../base/clock.ts';
 import type { PortalLimits } from '../../../../node/iscsi/limits.ts';
 import { opcode, RESERVED_TAG } from '../../../../node/iscsi/opcode.ts';
 import * as pdu from '../../../../node/iscsi/pdu.ts';
-import {
-  connectInitiator,
-  type Initiator,
-  type InitiatorOptions,
-} from '../../../../scripts/simulator/iscsi-initiator.ts';
+import type { Initiator } from '../../../../scripts/simulator/iscsi-initiator.ts';
+import { AttachedInitiators } from './attached-initiators.ts';
 import { MemoryDevice } from './memory-device.ts';
 import { until } from './raw-initiator.ts';
-import { grant, INITIATOR, startTarget, TARGET, type TestTarget } from './target-fixture.ts';
+import { grant, startTarget, TARGET, type TestTarget } from './target-fixture.ts';
 
 let target: TestTarget;
-const initiators: Initiator[] = [];
+const initiators = new AttachedInitiators(() => target);
 
-afterEach(async () => {
-  for (const initiator of initiators.splice(0)) initiator.destroy();
-  await target.portal.close();
-});
-
-async function attach(more: Partial<InitiatorOptions> = {}): Promise<Initiator> {
-  const { host, port } = target;
-  const initiator = await connectInitiator({
-    host,
-    port,
-    initiatorName: INITIATOR,
-    targetName: TARGET,
-    ...more,
-  });
-  initiators.push(initiator);
-  return initiator;
-}
+afterEach(() => initiators.end());
 
 async function withClock(limits: Partial<PortalLimits>): Promise<ManualClock> {
   const clock = new ManualClock();
@@ -47,7 +28,7 @@ const MEBIBYTE = 1_048_576;
 test('writes of many sessions wait for memory that all share, and all are carried out', async () => {
   target = await startTarget({ lengthBlocks: 65_536, limits: { memoryBytes: 4 * MEBIBYTE } });
   const sessions = await Promise.all(
-    [1, 2, 3, 4, 5, 6, 7, 8].map((n) => attach({ isid: `40000000000${n}`, queueDepth: 32 })),
+    [1, 2, 3, 4, 5, 6, 7, 8].map((n) => initiators.attach({ isid: `40000000000${n}`, queueDepth: 32 })),
   );
   let release = (): void => {};
   target.device.gate = new Promise((resolve) => {
@@ -88,7 +69,7 @@ test('what has come of PDUs that are not whole counts, and they all become whole
   target = await startTarget({ limits: { memoryBytes: MEBIBYTE } });
   const numbers = Array.from({ length: 16 }, (_, n) => n);
   const sessions = await Promise.all(
-    numbers.map((n) => attach({ isid: `4000000000${(n + 16).toString(16)}` })),
+    numbers.map((n) => initiators.attach({ isid: `4000000000${(n + 16).toString(16)}` })),
   );
   const writes = sessions.map((session, n) => writeInPieces(session, n * 400, n + 1));
   for (const write of writes) write.begin();
@@ -101,7 +82,7 @@ test('what has come of PDUs that are not whole counts, and they all become whole
 
 test('an initiator that never sends the rest of a PDU is dropped', async () => {
   const clock = await withClock({ stallTimeoutMs: 60_000, nopTimeoutMs: 3_600_000_000 });
-  const initiator = await attach();
+  const initiator = await initiators.attach();
   const gone = new Promise((resolve) => initiator.onClose(resolve));
   writeInPieces(initiator, 0, 1).begin();
   // When the bytes are there is not to be seen from here; once they are, the next minute is the last.
@@ -114,8 +95,8 @@ test('an initiator that never sends the rest of a PDU is dropped', async () => {
 
 test('a session that does not read its answers leaves the others room, and is dropped', async () => {
   const clock = await withClock({ memoryBytes: 2 * MEBIBYTE, stallTimeoutMs: 60_000, nopIdleMs: 600_000 });
-  const greedy = await attach({ isid: '400000000001', queueDepth: 64 });
-  const other = await attach({ isid: '400000000002' });
+  const greedy = await initiators.attach({ isid: '400000000001', queueDepth: 64 });
+  const other = await initiators.attach({ isid: '400000000002' });
   greedy.loggedIn.wire.socket.pause();
   const reads = Array.from({ length: 32 }, (_, n) => greedy.read(n * BLOCKS, BLOCKS));
   const lost = Promise.allSettled(reads);
@@ -137,8 +118,8 @@ test('a session with many large writes to a disk that stands still leaves those 
     targetName === otherTarget
       ? grant(new Map([[0, otherDisk]]), otherTarget)
       : grant(new Map([[0, target.device]]));
-  const greedy = await attach({ isid: '400000000001', queueDepth: 64 });
-  const other = await attach({ isid: '400000000002', targetName: otherTarget });
+  const greedy = await initiators.attach({ isid: '400000000001', queueDepth: 64 });
+  const other = await initiators.attach({ isid: '400000000002', targetName: otherTarget });
   let release = (): void => {};
   target.device.gate = new Promise((resolve) => {
     release = resolve;
@@ -158,7 +139,7 @@ test('a session with many large writes to a disk that stands still leaves those 
 
 test('an initiator that never sends the data it was asked for is dropped', async () => {
   const clock = await withClock({ stallTimeoutMs: 60_000 });
-  const initiator = await attach({ keys: ipxeKeys });
+  const initiator = await initiators.attach({ keys: ipxeKeys });
   const { wire } = initiator.loggedIn;
   const header = wire.header();
   header.fill(0);
@@ -175,7 +156,7 @@ test('an initiator that never sends the data it was asked for is dropped', async
 
 test('a session that cannot be asked for a sign of life is dropped after a long silence', async () => {
   const clock = await withClock({ staleIdleMs: 3_600_000 });
-  const initiator = await attach({ keys: ipxeKeys });
+  const initiator = await initiators.attach({ keys: ipxeKeys });
   const gone = new Promise((resolve) => initiator.onClose(resolve));
   clock.advance(3_599_000);
   await initiator.read(0, 1);
@@ -188,18 +169,18 @@ test('a session that cannot be asked for a sign of life is dropped after a long 
 
 test('an operating system ends the session of the iPXE that started it, and no other', async () => {
   target = await startTarget();
-  const ipxe = await attach({ isid: '800000000001', keys: ipxeKeys });
+  const ipxe = await initiators.attach({ isid: '800000000001', keys: ipxeKeys });
   const left = new Promise((resolve) => ipxe.onClose(resolve));
-  await attach({ isid: '400000000001' });
+  await initiators.attach({ isid: '400000000001' });
   await left;
   // Two paths of one operating system live side by side.
-  await attach({ isid: '400000000002' });
+  await initiators.attach({ isid: '400000000002' });
   await until(() => target.portal.sessions().length === 2);
 });
 
 test('data ahead of a gap in CmdSN is not gathered without end', async () => {
   target = await startTarget();
-  const initiator = await attach();
+  const initiator = await initiators.attach();
   const { wire } = initiator.loggedIn;
   const gone = new Promise((resolve) => initiator.onClose(resolve));
   for (let n = 0; n < 6; n++) {
@@ -218,7 +199,7 @@ test('data ahead of a gap in CmdSN is not gathered without end', async () => {
 
 test('a text request can declare anew how much the initiator takes in one segment', async () => {
   target = await startTarget();
-  const initiator = await attach();
+  const initiator = await initiators.attach();
   expect(await initiator.text({ MaxRecvDataSegmentLength: '512' })).toEqual([]);
   const before = initiator.seen.dataIns;
   expect((await initiator.read(0, 8)).length).toBe(4096);

@@ -4,40 +4,22 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ManualClock } from '../../../../base/clock.ts';
 import { taskFunction, taskResponse } from '../../../../node/iscsi/task-management.ts';
 import { sense } from '../../../../node/scsi/sense.ts';
-import {
-  connectInitiator,
-  type Initiator,
-  type InitiatorOptions,
-} from '../../../../scripts/simulator/iscsi-initiator.ts';
 import { openWire } from '../../../../scripts/simulator/iscsi-wire.ts';
 import { PersistentInitiator } from '../../../../scripts/simulator/persistent-initiator.ts';
 import { DeviceError } from '../../../../storage/block-device.ts';
+import { AttachedInitiators } from './attached-initiators.ts';
 import { MemoryDevice } from './memory-device.ts';
 import { until } from './raw-initiator.ts';
 import { grant, INITIATOR, startTarget, TARGET, type TestTarget } from './target-fixture.ts';
 
 let target: TestTarget;
-const initiators: Initiator[] = [];
+const initiators = new AttachedInitiators(() => target);
 
 beforeEach(async () => {
   target = await startTarget();
 });
 
-afterEach(async () => {
-  for (const initiator of initiators.splice(0)) initiator.destroy();
-  await target.portal.close();
-});
-
-function options(more: Partial<InitiatorOptions> = {}): InitiatorOptions {
-  const { host, port } = target;
-  return { host, port, initiatorName: INITIATOR, targetName: TARGET, ...more };
-}
-
-async function attach(more: Partial<InitiatorOptions> = {}): Promise<Initiator> {
-  const initiator = await connectInitiator(options(more));
-  initiators.push(initiator);
-  return initiator;
-}
+afterEach(() => initiators.end());
 
 const OTHER_TARGET = 'iqn.2026-11.net.example:disk2';
 const block = (value: number): Uint8Array => new Uint8Array(512).fill(value);
@@ -46,7 +28,7 @@ const asc = (expected: { asc: number; ascq: number }, got: Uint8Array): void =>
 
 describe('task management', () => {
   test('an aborted write is answered only once the device has let go of it', async () => {
-    const initiator = await attach();
+    const initiator = await initiators.attach();
     const release = target.device.holdWrites();
     const write = initiator.write(0, block(1)).catch((error: Error) => error.message);
     await until(() => target.device.calls.writes === 1);
@@ -68,19 +50,19 @@ describe('task management', () => {
   });
 
   test('a task that does not exist, a LUN that does not exist, a function that does not exist', async () => {
-    const initiator = await attach();
+    const initiator = await initiators.attach();
     expect(await initiator.taskManagement(taskFunction.abortTask, 12_345)).toBe(
       taskResponse.taskDoesNotExist,
     );
     expect(await initiator.taskManagement(taskFunction.taskReassign)).toBe(taskResponse.reassignNotSupported);
     expect(await initiator.taskManagement(99)).toBe(taskResponse.notSupported);
-    const lost = await attach({ isid: '400000000009', lun: 0 });
+    const lost = await initiators.attach({ isid: '400000000009', lun: 0 });
     expect(await lost.taskManagement(taskFunction.logicalUnitReset)).toBe(taskResponse.complete);
   });
 
   test('a LUN reset ends the tasks of all initiators and is told to them', async () => {
-    const one = await attach();
-    const two = await attach({ isid: '400000000002', initiatorName: `${INITIATOR}b` });
+    const one = await initiators.attach();
+    const two = await initiators.attach({ isid: '400000000002', initiatorName: `${INITIATOR}b` });
     const release = target.device.holdWrites();
     const writes = [one.write(0, block(1)), two.write(8, block(2))];
     const ended = Promise.allSettled(writes);
@@ -99,9 +81,9 @@ describe('task management', () => {
   });
 
   test('CLEAR TASK SET ends the tasks of all initiators, and is told to the others that had some', async () => {
-    const one = await attach();
-    const two = await attach({ isid: '400000000002', initiatorName: `${INITIATOR}b` });
-    const idle = await attach({ isid: '400000000003', initiatorName: `${INITIATOR}c` });
+    const one = await initiators.attach();
+    const two = await initiators.attach({ isid: '400000000002', initiatorName: `${INITIATOR}b` });
+    const idle = await initiators.attach({ isid: '400000000003', initiatorName: `${INITIATOR}c` });
     const release = target.device.holdWrites();
     const ended = Promise.allSettled([one.write(0, block(1)), two.write(8, block(2))]);
     await until(() => target.device.calls.writes === 2);
@@ -119,8 +101,8 @@ describe('task management', () => {
   });
 
   test('a cold reset ends every session of the target', async () => {
-    const one = await attach();
-    const two = await attach({ isid: '400000000002' });
+    const one = await initiators.attach();
+    const two = await initiators.attach({ isid: '400000000002' });
     const closed = Promise.all([one, two].map((i) => new Promise<void>((done) => i.onClose(() => done()))));
     expect(await one.taskManagement(taskFunction.targetColdReset)).toBe(taskResponse.complete);
     await closed;
@@ -129,7 +111,7 @@ describe('task management', () => {
 
 describe('a node that may not serve any more', () => {
   test('says nothing: the session goes without a response', async () => {
-    const initiator = await attach();
+    const initiator = await initiators.attach();
     target.device.failure = new DeviceError('not-serving', 'the lease is over');
     await expect(initiator.write(0, block(1))).rejects.toThrow(/connection lost/);
     await until(() => target.portal.sessions().length === 0);
@@ -137,7 +119,7 @@ describe('a node that may not serve any more', () => {
   });
 
   test('of a target that has moved keeps its connections, unanswered, until told to close them', async () => {
-    const initiator = await attach();
+    const initiator = await initiators.attach();
     let isOpen = true;
     initiator.onClose(() => (isOpen = false));
     target.hasMoved = true;
@@ -162,14 +144,14 @@ describe('a node that may not serve any more', () => {
   test('closes connections that nobody has it close after a while', async () => {
     await target.portal.close();
     target = await startTarget({ limits: { movedTimeoutMs: 1 } });
-    const initiator = await attach();
+    const initiator = await initiators.attach();
     target.hasMoved = true;
     target.device.failure = new DeviceError('not-serving', 'the group has moved');
     await expect(initiator.write(0, block(1))).rejects.toThrow(/connection lost/);
   });
 
   test('closeTarget drops the sessions of that target; writes on their way reject', async () => {
-    const initiator = await attach();
+    const initiator = await initiators.attach();
     const release = target.device.holdWrites();
     const write = initiator.write(0, block(1));
     await until(() => target.device.calls.writes === 1);
@@ -183,7 +165,7 @@ describe('a node that may not serve any more', () => {
   });
 
   test('closeTarget drops a session whose initiator has closed its side already', async () => {
-    const initiator = await attach();
+    const initiator = await initiators.attach();
     const release = target.device.holdWrites();
     const write = initiator.write(0, block(1)).catch((error: Error) => error.message);
     await until(() => target.device.calls.writes === 1);
@@ -197,7 +179,7 @@ describe('a node that may not serve any more', () => {
   });
 
   test('a persistent initiator logs in again and sends its writes once more', async () => {
-    const initiator = new PersistentInitiator(options(), 5);
+    const initiator = new PersistentInitiator(initiators.options(), 5);
     await initiator.write(0, block(1));
     const writes = Array.from({ length: 50 }, (_, i) => initiator.write(i, block(i)));
     target.portal.closeTarget(TARGET);
@@ -210,7 +192,7 @@ describe('a node that may not serve any more', () => {
 
 describe('sense of failures', () => {
   test('a full device, a damaged block, and an error that no device declares', async () => {
-    const initiator = await attach();
+    const initiator = await initiators.attach();
     target.device.failure = new DeviceError('no-space', 'full');
     await expect(initiator.write(0, block(1))).rejects.toThrow('sense 07/27/07');
     target.device.failure = new DeviceError('medium-error', 'rotten');
@@ -223,7 +205,7 @@ describe('sense of failures', () => {
   });
 
   test('what the transport refuses is told in descriptor format as well, where that is asked for', async () => {
-    const initiator = await attach();
+    const initiator = await initiators.attach();
     const descriptorSense = Buffer.from('000000000a0a041000000000ffff0000', 'hex');
     const modeSelect = { cdb: Buffer.from('151000001000', 'hex'), write: descriptorSense };
     expect((await initiator.command(modeSelect)).status).toBe(0);
@@ -237,7 +219,7 @@ describe('sense of failures', () => {
   });
 
   test('a write with less data than it needs writes whole blocks and tells the overflow', async () => {
-    const initiator = await attach();
+    const initiator = await initiators.attach();
     const cdb = Buffer.from('2a000000000000000200', 'hex');
     const reply = await initiator.command({ cdb, write: block(3), writeBytes: 512 });
     expect([reply.status, reply.residual]).toEqual([0, 512]);
@@ -252,9 +234,9 @@ describe('signs of life', () => {
     target = await startTarget({ clock, limits: { nopIdleMs: 5000, nopTimeoutMs: 3000 } });
     const quiet = { ImmediateData: 'No', InitialR2T: 'Yes' };
     const [normal, dead, ipxe] = [
-      await attach({ isid: '400000000001' }),
-      await attach({ isid: '400000000003', ignoresNopIn: true }),
-      await attach({ isid: '400000000002', keys: quiet, ignoresNopIn: true }),
+      await initiators.attach({ isid: '400000000001' }),
+      await initiators.attach({ isid: '400000000003', ignoresNopIn: true }),
+      await initiators.attach({ isid: '400000000002', keys: quiet, ignoresNopIn: true }),
     ];
     const lost = new Promise((resolve) => dead.onClose(resolve));
     clock.advance(6000);
@@ -273,7 +255,7 @@ describe('signs of life', () => {
   });
 
   test('a NOP-Out is echoed', async () => {
-    const initiator = await attach();
+    const initiator = await initiators.attach();
     expect(Buffer.from(await initiator.ping(Buffer.from('ping'))).toString()).toBe('ping');
   });
 
@@ -293,7 +275,7 @@ describe('an initiator that reads more than it takes', () => {
   test('is held back, and gets everything in the end', async () => {
     await target.portal.close();
     target = await startTarget({ lengthBlocks: 131_072 });
-    const initiator = await attach({ queueDepth: 128 });
+    const initiator = await initiators.attach({ queueDepth: 128 });
     initiator.loggedIn.wire.socket.pause();
     const reads = Array.from({ length: 64 }, (_, i) => initiator.read(i * 2048, 2048));
     await until(() => target.counters.get('iscsi.connection.paused') > 0);
@@ -307,13 +289,13 @@ describe('an initiator that reads more than it takes', () => {
 
 describe('malformed input', () => {
   test('garbage before and after login harms nobody else', async () => {
-    const bystander = await attach();
+    const bystander = await initiators.attach();
     await fc.assert(
       fc.asyncProperty(
         fc.uint8Array({ minLength: 1, maxLength: 300 }),
         fc.boolean(),
         async (bytes, loggedIn) => {
-          const victim = loggedIn ? await attach({ isid: '400000000002' }) : undefined;
+          const victim = loggedIn ? await initiators.attach({ isid: '400000000002' }) : undefined;
           const socket = victim?.loggedIn.wire.socket ?? connect(target.port, target.host);
           socket.on('error', () => {});
           socket.write(bytes);
@@ -332,12 +314,12 @@ describe('malformed input', () => {
     const other = new MemoryDevice(64);
     target.decide = async ({ targetName }) =>
       grant(new Map([[0, targetName === TARGET ? target.device : other]]), targetName);
-    const bystander = await attach();
+    const bystander = await initiators.attach();
     const opcodes = fc.constantFrom(0, 1, 2, 4, 5, 6, 0x10, 0x1c, 0x20, 0x3f);
     const header = fc.uint8Array({ minLength: 48, maxLength: 48 });
     await fc.assert(
       fc.asyncProperty(fc.array(fc.tuple(opcodes, header), { minLength: 1, maxLength: 8 }), async (all) => {
-        const victim = await attach({ targetName: OTHER_TARGET });
+        const victim = await initiators.attach({ targetName: OTHER_TARGET });
         const bytes = all.map(([code, random]) => {
           const pdu = Buffer.from(random);
           // Immediate, so that it is looked at; no additional header and no data.

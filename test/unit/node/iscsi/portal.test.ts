@@ -1,36 +1,17 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import {
-  connectInitiator,
-  type Initiator,
-  type InitiatorOptions,
-} from '../../../../scripts/simulator/iscsi-initiator.ts';
+import { Initiator } from '../../../../scripts/simulator/iscsi-initiator.ts';
 import { LoginRefusedError, login } from '../../../../scripts/simulator/iscsi-wire.ts';
-import { grant, INITIATOR, startTarget, TARGET, type TestTarget } from './target-fixture.ts';
+import { AttachedInitiators } from './attached-initiators.ts';
+import { grant, INITIATOR, startTarget, type TestTarget } from './target-fixture.ts';
 
 let target: TestTarget;
-const initiators: Initiator[] = [];
+const initiators = new AttachedInitiators(() => target);
 
 beforeEach(async () => {
   target = await startTarget();
 });
 
-afterEach(async () => {
-  for (const initiator of initiators.splice(0)) initiator.destroy();
-  await target.portal.close();
-});
-
-async function attach(options: Partial<InitiatorOptions> = {}): Promise<Initiator> {
-  const { host, port } = target;
-  const initiator = await connectInitiator({
-    host,
-    port,
-    initiatorName: INITIATOR,
-    targetName: TARGET,
-    ...options,
-  });
-  initiators.push(initiator);
-  return initiator;
-}
+afterEach(() => initiators.end());
 
 function pattern(lengthBytes: number, seed: number): Uint8Array {
   return Uint8Array.from({ length: lengthBytes }, (_, i) => (i * 7 + seed + (i >> 9)) & 0xff);
@@ -38,12 +19,12 @@ function pattern(lengthBytes: number, seed: number): Uint8Array {
 
 describe('reading and writing', () => {
   test('the capacity is that of the device', async () => {
-    expect((await attach()).capacity).toEqual({ blocks: 65_536, blockBytes: 512 });
+    expect((await initiators.attach()).capacity).toEqual({ blocks: 65_536, blockBytes: 512 });
   });
 
   test('what several initiators send at once is kept apart', async () => {
     const isids = ['400000000001', '400000000002', '400000000003', '400000000004'];
-    const all = await Promise.all(isids.map((isid) => attach({ isid })));
+    const all = await Promise.all(isids.map((isid) => initiators.attach({ isid })));
     const written = all.flatMap((initiator, i) =>
       [0, 1, 2].map((n) => {
         const lba = (3 * i + n) * 3000;
@@ -68,7 +49,7 @@ describe('reading and writing', () => {
   ];
   for (const [name, keys] of manners) {
     test(`what was written is read: ${name}`, async () => {
-      const initiator = await attach({ keys });
+      const initiator = await initiators.attach({ keys });
       for (const blocks of [1, 7, 8, 64, 513, 5000]) {
         const data = pattern(blocks * 512, blocks);
         await initiator.write(100, data);
@@ -80,7 +61,7 @@ describe('reading and writing', () => {
   }
 
   test('a deep queue of mixed commands keeps every block right', async () => {
-    const initiator = await attach({ queueDepth: 128 });
+    const initiator = await initiators.attach({ queueDepth: 128 });
     const writes = Array.from({ length: 1000 }, (_, i) => initiator.write(i * 8, pattern(4096, i)));
     await Promise.all(writes);
     const reads = await Promise.all(Array.from({ length: 1000 }, (_, i) => initiator.read(i * 8, 8)));
@@ -90,7 +71,7 @@ describe('reading and writing', () => {
   });
 
   test('FUA and SYNCHRONIZE CACHE reach the device', async () => {
-    const initiator = await attach();
+    const initiator = await initiators.attach();
     await initiator.write(0, pattern(512, 1), { forceUnitAccess: true });
     await initiator.flush();
     expect(target.device.calls).toMatchObject({ forced: 1, flushes: 1 });
@@ -100,18 +81,20 @@ describe('reading and writing', () => {
 describe('login', () => {
   test('refusals carry the status of the standard', async () => {
     const refused = (status: number): unknown => expect.objectContaining({ status });
-    await expect(attach({ targetName: 'iqn.2026-11.net.example:none' })).rejects.toEqual(refused(0x0203));
+    await expect(initiators.attach({ targetName: 'iqn.2026-11.net.example:none' })).rejects.toEqual(
+      refused(0x0203),
+    );
     target.decide = async () => ({ kind: 'refused', reason: 'forbidden' });
-    await expect(attach()).rejects.toEqual(refused(0x0202));
+    await expect(initiators.attach()).rejects.toEqual(refused(0x0202));
     target.decide = async () => ({ kind: 'refused', reason: 'unavailable' });
-    await expect(attach()).rejects.toBeInstanceOf(LoginRefusedError);
+    await expect(initiators.attach()).rejects.toBeInstanceOf(LoginRefusedError);
   });
 
   test('a redirect leads to the portal it names', async () => {
     const { host, port } = target;
     const first = await startTarget();
     first.decide = async () => ({ kind: 'redirect', address: host, port });
-    const initiator = await attach({ host: first.host, port: first.port });
+    const initiator = await initiators.attach({ host: first.host, port: first.port });
     expect(initiator.loggedIn.port).toBe(port);
     await initiator.write(0, pattern(512, 3));
     expect(target.device.calls.writes).toBe(1);
@@ -119,7 +102,7 @@ describe('login', () => {
   });
 
   test('a login with the same name and ISID ends the older session, after its writes', async () => {
-    const older = await attach();
+    const older = await initiators.attach();
     let open = (): void => {};
     target.device.gate = new Promise((resolve) => {
       open = resolve;
@@ -127,7 +110,7 @@ describe('login', () => {
     const late = older.write(0, pattern(512, 9)).catch(() => 'lost');
     while (target.device.calls.writes === 0) await new Promise((resolve) => setTimeout(resolve, 1));
     let loggedIn = false;
-    const newer = attach().then((initiator) => {
+    const newer = initiators.attach().then((initiator) => {
       loggedIn = true;
       return initiator;
     });
@@ -142,7 +125,7 @@ describe('login', () => {
   });
 
   test('of several logins at once with the same name and ISID one session remains', async () => {
-    await Promise.allSettled(Array.from({ length: 8 }, () => attach()));
+    await Promise.allSettled(Array.from({ length: 8 }, () => initiators.attach()));
     const deadline = performance.now() + 2000;
     while (target.portal.sessions().length > 1 && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 2));
@@ -151,8 +134,8 @@ describe('login', () => {
   });
 
   test('another ISID leaves a live session alone', async () => {
-    const one = await attach();
-    const two = await attach({ isid: '400000000002' });
+    const one = await initiators.attach();
+    const two = await initiators.attach({ isid: '400000000002' });
     await Promise.all([one.read(0, 1), two.read(0, 1)]);
     expect(target.portal.sessions()).toHaveLength(2);
   });
@@ -168,9 +151,8 @@ describe('login', () => {
       initiatorName: INITIATOR,
       keys: { MaxRecvDataSegmentLength: '512' },
     });
-    const { Initiator: Session } = await import('../../../../scripts/simulator/iscsi-initiator.ts');
-    const session = new Session(loggedIn, { host, port, initiatorName: INITIATOR, targetName: '' });
-    initiators.push(session);
+    const session = new Initiator(loggedIn, { host, port, initiatorName: INITIATOR, targetName: '' });
+    initiators.keep(session);
     const keys = await session.text({ SendTargets: 'All' });
     expect(keys).toHaveLength(120);
     expect(keys[118]).toEqual({ key: 'TargetName', value: `${INITIATOR}.target-59` });
@@ -188,7 +170,7 @@ describe('login', () => {
           [1, second],
         ]),
       );
-    const initiator = await attach({ lun: 1 });
+    const initiator = await initiators.attach({ lun: 1 });
     expect(initiator.capacity.blocks).toBe(64);
     await initiator.write(0, pattern(512, 5));
     expect(second.bytes[1]).toBe(12);
