@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { ClientListDocument } from '../../api/contract/clients.ts';
 import { EXIT_CODE } from '../../base/exit-code.ts';
 import { allBelow, DiskTrouble, SYNC_CALLS } from '../../scripts/lab/disk-trouble.ts';
 import { describeWhere } from '../support/requirements.ts';
@@ -21,6 +22,7 @@ describeWhere(
     let disks: StampedDisks;
     let trouble: DiskTrouble | undefined;
     let series = 0;
+    let additions = 0;
 
     beforeEach(async () => {
       disks = new StampedDisks(shared());
@@ -50,18 +52,75 @@ describeWhere(
       await comesBackWithAnotherDisk(backup);
     });
 
+    it.each([
+      ['leads', (leader: string) => leader],
+      ['follows', otherThan],
+    ])(
+      'of the cluster log that it %s ends, and comes back with all of it',
+      {
+        timeout: 2 * STEP_MS,
+      },
+      async (role, pick) => {
+        const node = pick(await leaderOfCluster());
+        const other = otherThan(node);
+        const acknowledged = [await change(`${role}-before`, other)];
+        await failsAndStaysDown(node, 'raft', () => tryChange(`${role}-meanwhile`, other, acknowledged));
+        acknowledged.push(await change(`${role}-after`, other));
+        await othersGoOnWithout(node);
+
+        shared().cluster.start(node);
+        await shared().cluster.waitUntilServing(NODE_IDS.length);
+        await until('it knows every change', async () => {
+          const { json } = await shared().api(node, '/api/v1/clients?consistency=local');
+          const names = (json as ClientListDocument).clients.map(({ name }) => name);
+          return acknowledged.every((name) => names.includes(name));
+        });
+      },
+    );
+
+    async function leaderOfCluster(): Promise<string> {
+      const { leader } = (await shared().status(NODE_IDS[0])).cluster;
+      if (leader === null) throw new Error('nobody leads the cluster log');
+      return leader;
+    }
+
+    /** @returns what has been added to the configuration */
+    async function change(name: string, at: string): Promise<string> {
+      await shared().insist(addition(name, at));
+      return name;
+    }
+
+    /** Whoever leads may be about to end. */
+    async function tryChange(name: string, at: string, acknowledged: string[]): Promise<void> {
+      const { status } = await shared().cluster.cli([...addition(name, at), '--json']);
+      if (status === 0) acknowledged.push(name);
+    }
+
+    function addition(name: string, at: string): string[] {
+      const mac = `52:54:00:48:00:${(++additions).toString(16).padStart(2, '0')}`;
+      return ['client', 'add', name, '--mac', mac, '--image', 'base', '--node', at];
+    }
+
     async function group(id: string, at: string = NODE_IDS[0]) {
       const found = (await shared().status(at)).portalGroups.find((one) => one.id === id);
       if (found?.primary === undefined || found.primary === null) throw new Error(`nobody serves ${id}`);
       return { ...found, primary: found.primary };
     }
 
-    /** @param below the part of its data whose files can no longer be made durable */
-    async function failsAndStaysDown(node: string, below: string): Promise<void> {
+    /**
+     * @param below the part of its data whose files can no longer be made durable
+     * @param provoke has something written there, where nothing is by itself
+     */
+    async function failsAndStaysDown(
+      node: string,
+      below: string,
+      provoke: () => Promise<void> = () => Promise.resolve(),
+    ): Promise<void> {
       const { cluster } = shared();
       const directory = join(cluster.nodeDirectory(node), 'data', below);
       const only = allBelow(directory);
       trouble = await DiskTrouble.of(cluster.processId(node) as number, { ...FAILS, only });
+      await provoke();
       // What looks after the node ends with it, so nothing is left that could start it again.
       const ended = (): Promise<boolean> => Promise.resolve(cluster.exitCode(node) !== null);
       await until(`${node} ends`, ended, ENDS_WITHIN_MS);
