@@ -1,13 +1,17 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { serialAdd, serialDistance } from '../../../../base/serial-number.ts';
-import { DEFAULT_QUEUE_DEPTH, MAX_IMMEDIATE_TASKS } from '../../../../node/iscsi/limits.ts';
+import {
+  DEFAULT_QUEUE_DEPTH,
+  MAX_IMMEDIATE_TASKS,
+  MAX_SOLICITED_BYTES,
+} from '../../../../node/iscsi/limits.ts';
 import { opcode, rejectReason } from '../../../../node/iscsi/opcode.ts';
 import * as pdu from '../../../../node/iscsi/pdu.ts';
 import { taskFunction, taskResponse } from '../../../../node/iscsi/task-management.ts';
 import { login, openWire } from '../../../../scripts/simulator/iscsi-wire.ts';
 import { DeviceError } from '../../../../storage/block-device.ts';
 import { startLogin } from './login-exchange.ts';
-import { attachRaw, codeOf, RawInitiator, until } from './raw-initiator.ts';
+import { attachRaw, codeOf, R2T_ONLY, RawInitiator, until } from './raw-initiator.ts';
 import { grant, INITIATOR, startTarget, TARGET, type TestTarget } from './target-fixture.ts';
 
 /** What a session may not do to others, nor others to it. */
@@ -241,4 +245,22 @@ describe('task management', () => {
       rejectReason.immediateCommandReject,
     ]);
   });
+});
+
+test('data of several writes is asked for as far as there is room for it, the rest once there is', async () => {
+  await target.portal.close();
+  target = await startTarget({ lengthBlocks: 65_536 });
+  const initiator = await attach({ keys: R2T_ONLY });
+  const blocks = Math.ceil((MAX_SOLICITED_BYTES * 0.6) / 512);
+  for (const tag of [11, 12]) initiator.write(tag, blocks, { final: true });
+  await initiator.readyToTransfer(11);
+  await initiator.settle();
+  const asked = (): number[] =>
+    initiator.received
+      .filter((bytes) => codeOf(bytes) === opcode.readyToTransfer)
+      .map((bytes) => bytes.readUInt32BE(16));
+  expect(asked()).toEqual([11]);
+  initiator.taskManagement(20, taskFunction.abortTask, { referencedTaskTag: 11 });
+  await initiator.readyToTransfer(12);
+  expect(asked()).toEqual([11, 12]);
 });

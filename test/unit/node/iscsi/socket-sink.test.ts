@@ -78,3 +78,14 @@ test('nothing is written to a socket that has ended or is gone', async () => {
   }
   expect(other.writeNow([Buffer.from('x')])).toBe(0);
 });
+
+test('nothing overtakes what waits in the stream, though the system has room for it', async () => {
+  const { near } = await pair();
+  const sink = new SocketSink(near);
+  near.cork();
+  near.write(Buffer.alloc(10));
+  expect(sink.writeNow([Buffer.alloc(5)])).toBe(0);
+  near.uncork();
+  await new Promise<void>((resolve) => near.write(Buffer.alloc(1), () => resolve()));
+  expect(sink.writeNow([Buffer.alloc(5)])).toBe(5);
+});

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import type { ClientRecord } from '../../../../cluster/state/model.ts';
-import { isBarred } from '../../../../node/portal/client-access.ts';
+import type { ClientRecord, ClusterState } from '../../../../cluster/state/model.ts';
+import { isBarred, losesPathAt } from '../../../../node/portal/client-access.ts';
 
 const client: ClientRecord = {
   name: 'pc1',
@@ -30,4 +30,18 @@ test.each<[string, Partial<ClientRecord>, Partial<ClientRecord> | undefined, boo
 ])('sessions of a client that is %s', (_name, before, after, ends) => {
   const now = after === undefined ? undefined : { ...client, ...after };
   expect(isBarred({ ...client, ...before }, now)).toBe(ends);
+});
+
+test('a client has lost its path at a node where it has none any more, though another copy is there', () => {
+  const state = (replicas: string[], multipath?: true): ClusterState =>
+    ({
+      clients: { pc1: { ...client, ...(multipath && { multipath }) } },
+      portalGroups: { pg1: { replicas } },
+    }) as unknown as ClusterState;
+  const loses = (before: ClusterState, now: ClusterState): boolean => losesPathAt('n1', before, now, 'pc1');
+  const both = state(['n1', 'n2'], true);
+  expect(loses(both, both)).toBe(false);
+  expect(loses(both, state(['n2'], true))).toBe(true);
+  expect(loses(both, state(['n1', 'n2']))).toBe(true);
+  expect(loses(state(['n1', 'n2']), state(['n2']))).toBe(false);
 });
