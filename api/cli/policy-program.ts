@@ -52,7 +52,7 @@ export function policyCommands(program: Command, asking: Asking): void {
     )
     .option(
       '--catch-up <MiB/s>',
-      'what each portal group sends at most to its copies that catch up, 1 to 2048',
+      'what a node sends at most to copies that catch up, and takes in of them, 1 to 2048',
       parseCount,
     )
     .action(asking((context, options: ClusterOptions) => setCluster(context, settingsOf(options))));

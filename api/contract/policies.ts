@@ -39,7 +39,8 @@ export const clusterSettingsSchema = Type.Object({
     description: 'how long a node may be down before its copies are made anew on others',
   }),
   catchUpMebibytesPerSecond: Type.Number({
-    description: 'what a portal group sends each second, at most, to all its copies together that catch up',
+    description:
+      'what a node sends each second, at most, to all copies together that catch up, and what it takes in',
   }),
 });
 export type ClusterSettingsDocument = Static<typeof clusterSettingsSchema>;

@@ -64,10 +64,10 @@ const catchUpSchema = Type.Object({
   bytesPerSecond: Type.Integer({ description: 'sent to it lately' }),
   paceBytesPerSecond: Type.Integer({
     description:
-      'what may be sent just now to all replicas of the group that catch up, beside what clients need',
+      "the group's part of what its node may send just now to replicas that catch up, beside what clients need",
   }),
   limitBytesPerSecond: Type.Integer({
-    description: 'the most that this may come to, as set for the cluster',
+    description: 'the most that a node may send, as set for the cluster',
   }),
   secondsLeft: nullable(Type.Integer(), 'at the pace of late; null: it is not getting nearer just now'),
 });

@@ -12,6 +12,7 @@ import { MIN_WORKER_CACHE_BYTES, MIN_WORKER_SESSION_MEMORY_BYTES } from './limit
 import { NodeTally } from './node-tally.ts';
 import { WorkerClient, type WorkerClientOptions } from './worker-client.ts';
 import type { BeginBootAnswer, DataPlaneStatus, ImageUse, WorkerConfig } from './worker-protocol.ts';
+import { WorkerShares } from './worker-shares.ts';
 
 /** The main thread's end of one worker, as far as it is needed here. */
 export type DataPlaneWorker = Pick<
@@ -20,7 +21,10 @@ export type DataPlaneWorker = Pick<
 >;
 
 /** What all workers of a node are started with; memory is for all of them together. */
-export type DataPlaneConfig = Omit<WorkerConfig, 'worker' | 'tally' | 'guardianPorts' | 'sessionBytes'>;
+export type DataPlaneConfig = Omit<
+  WorkerConfig,
+  'worker' | 'tally' | 'shares' | 'guardianPorts' | 'sessionBytes'
+>;
 
 /** Starts a node's workers, of which the first has the guardian. */
 export function startWorkers(
@@ -29,6 +33,7 @@ export function startWorkers(
 ): WorkerClient[] {
   const { workers } = config;
   const { memory: tally } = new NodeTally();
+  const shares = WorkerShares.memoryFor(workers.length);
   const channels = workers.slice(1).map(() => new MessageChannel());
   const share = (bytes: number, leastBytes: number): number =>
     Math.max(Math.min(bytes, leastBytes), Math.floor(bytes / workers.length));
@@ -40,6 +45,7 @@ export function startWorkers(
           ...config,
           worker,
           tally,
+          shares,
           guardianPorts:
             worker === 0
               ? channels.map(({ port1 }) => port1)

@@ -40,6 +40,7 @@ import { carryOutRemote } from './remote-unit.ts';
 import { stopServing } from './stop-serving.ts';
 import { hostAndPort, linkTo as linkOfGroup, WorkerPlace } from './worker-place.ts';
 import type { FatalCause, FromWorker, ToWorker, WorkerConfig, WorkerRequest } from './worker-protocol.ts';
+import { WorkerShares } from './worker-shares.ts';
 
 /**
  * A data-plane worker's composition root: replication, portal groups, their addresses and the iSCSI target,
@@ -150,6 +151,7 @@ const replication = new ReplicationHost({
     ...(place.count === 1 ? {} : { appended: tally }),
   }),
   images: cache.over(imageStore),
+  otherWorkers: new WorkerShares(config.shares, config.worker),
   clock: systemClock,
   timers: systemTimers,
   logger: logger('replication'),

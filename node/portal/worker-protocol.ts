@@ -16,6 +16,8 @@ export interface WorkerConfig {
   readonly workers: readonly WorkerEndpoints[];
   /** Memory of the workers' common NodeTally. */
   readonly tally: SharedArrayBuffer;
+  /** Memory of their WorkerShares. */
+  readonly shares: SharedArrayBuffer;
   /** Of the first: where each of the others asks for addresses, in order. Of another: where the first is. */
   readonly guardianPorts: readonly MessagePort[];
   readonly nodeId: string;

@@ -1,4 +1,5 @@
 import type { LoggedRecord } from '../lun/log-record.ts';
+import type { BackupState, Heard } from './backup-state.ts';
 import {
   type DiskRoom,
   type LogView,
@@ -13,32 +14,7 @@ import { withGrant } from './grants.ts';
 import { decodeLuns } from './group-meta.ts';
 import type { MemberIdentity } from './group-state.ts';
 import { CLOCK_DRIFT, FULL_RETRY_MS, LEASE_MARGIN_MS } from './limits.ts';
-
-/** What a member knows while another one is primary. */
-export interface BackupState {
-  readonly core: ReplicaCore;
-  /** The primary, by the epoch it took office in, with whose log ours has been brought to agree; 0: none. */
-  alignedReign: number;
-  /** The primary, by its epoch again, from which this member has to start over; 0: none. */
-  startsOverIn: number;
-  /** What the newest frame said; answers go there and echo it. */
-  heard: Heard | undefined;
-  /** When an append failed for want of space; undefined after one that did not. */
-  fullSinceMs: number | undefined;
-}
-
-interface Heard {
-  readonly from: string;
-  readonly reign: number;
-  readonly sentAtMs: number;
-  readonly leaseMs: number;
-  readonly commitIndex: number;
-  readonly syncIndex: number;
-}
-
-export function newBackup(core: ReplicaCore): BackupState {
-  return { core, alignedReign: 0, startsOverIn: 0, heard: undefined, fullSinceMs: undefined };
-}
+import { followTaking, indexToSay, noteTaken } from './taking-in.ts';
 
 /** How long a grant binds the one who gave it: longer than the other can count it, whatever their clocks. */
 export function grantMs(leaseMs: number): number {
@@ -82,8 +58,13 @@ export function stepBackup(state: BackupState, event: ReplicaEvent, nowMs: numbe
       state.core.unreleasedReign = 0;
       return answer(state);
     case 'link':
-      if (!event.up && event.peer.nodeId === state.heard?.from) state.heard = undefined;
+      if (!event.up && event.peer.nodeId === state.heard?.from) {
+        state.heard = undefined;
+        state.takingIn.saidIndex = undefined;
+      }
       return [];
+    case 'tick':
+      return followTaking(state, nowMs) ? answer(state) : [];
     // The rest is a primary's business, or came too late for one.
     case 'state':
     case 'ended':
@@ -93,7 +74,6 @@ export function stepBackup(state: BackupState, event: ReplicaEvent, nowMs: numbe
     case 'proposed':
     case 'wantSync':
     case 'trimming':
-    case 'tick':
       return [];
   }
 }
@@ -170,6 +150,7 @@ function onAppend(state: BackupState, frame: AppendFrame, records: readonly Logg
   if (known < 0) return positionAnswer(state);
   if (known >= records.length || sparesReserve(core)) return answer(state);
   const fresh = records.slice(known);
+  noteTaken(state, fresh);
   const epochs = epochsAfter(log.epochs, log.nextIndex, fresh);
   if (epochs === undefined) {
     return [complaint('replication.bad-record', { firstIndex: frame.firstIndex, reign: frame.reign })];
@@ -336,7 +317,8 @@ function answer(state: BackupState): ReplicaEffect[] {
   if (state.alignedReign !== heard.reign) return positionAnswer(state);
   const { log } = state.core;
   // Until then it counts as one that has not caught up, and so not as a copy.
-  const nextIndex = lacksDurable(log) ? Math.min(log.appendedIndex, log.lunsIndex - 1) : log.appendedIndex;
+  const endIndex = lacksDurable(log) ? Math.min(log.appendedIndex, log.lunsIndex - 1) : log.appendedIndex;
+  const nextIndex = indexToSay(state, endIndex);
   return [
     {
       kind: 'send',
@@ -349,6 +331,7 @@ function answer(state: BackupState): ReplicaEffect[] {
 function positionAnswer(state: BackupState): ReplicaEffect[] {
   const { heard } = state;
   if (heard === undefined) return [];
+  state.takingIn.saidIndex = undefined;
   // Nothing of it agrees with the primary's log, as far as that is concerned.
   const startsOver = state.startsOverIn === heard.reign;
   const { nextIndex, epochs } = startsOver ? { nextIndex: 0, epochs: [] } : state.core.log;

@@ -1,32 +1,13 @@
 import { isInSync } from './group-state.ts';
-import {
-  CATCH_UP_BURST_MS,
-  CATCH_UP_GAP_CHECK_MS,
-  CATCH_UP_METER_MS,
-  CATCH_UP_MIN_BYTES_PER_SECOND,
-  CATCH_UP_SYNC_BYTES,
-  JOIN_DISTANCE_RECORDS,
-} from './limits.ts';
+import { CATCH_UP_METER_MS, CATCH_UP_SYNC_BYTES, JOIN_DISTANCE_RECORDS } from './limits.ts';
+import { CLIENTS, type Clients } from './pace-lane.ts';
 import {
   type CatchUpMeter,
-  type CatchUpPace,
   durableEverywhere,
   type Member,
   type PrimaryState,
   requiredMembers,
 } from './primary-state.ts';
-
-export function newPace(nowMs: number): CatchUpPace {
-  return {
-    bytesPerSecond: CATCH_UP_MIN_BYTES_PER_SECOND,
-    floorBytesPerSecond: CATCH_UP_MIN_BYTES_PER_SECOND,
-    allowanceBytes: 0,
-    refilledMs: nowMs,
-    appendedIndex: 0,
-    gapCheckedMs: nowMs,
-    gapRecords: Number.POSITIVE_INFINITY,
-  };
-}
 
 export function newMeter(nowMs: number): CatchUpMeter {
   return {
@@ -69,61 +50,48 @@ export function noteDurableTarget(member: Member, sentUntil: number, lengthBytes
   member.sentSinceTargetBytes = 0;
 }
 
-/** Whether it may be sent to now, beside what clients need. */
-export function hasAllowance({ pace }: PrimaryState): boolean {
-  return pace.allowanceBytes > 0;
+/** Whether those that catch up may be sent to now, beside what clients need. */
+export function hasAllowance({ core }: PrimaryState): boolean {
+  return core.pace.sending.isOpen;
 }
 
-export function noteSent({ pace }: PrimaryState, { meter }: Member, lengthBytes: number): void {
-  pace.allowanceBytes -= lengthBytes;
+export function noteSent({ core }: PrimaryState, { meter }: Member, lengthBytes: number): void {
+  core.pace.sending.use(lengthBytes);
   meter.sentBytes += lengthBytes;
 }
 
-/**
- * At each tick: clients come first. When a write has waited for more than a tick, the pace is halved; while they
- * write and none waits it rises slowly, and fast while they don't. But it rises above all of that as long as those that
- * catch up are not getting nearer. Never above what an administrator has set.
- */
-export function adaptPace(state: PrimaryState, nowMs: number): void {
-  const { pace } = state;
-  const { log } = state.core;
-  const isBusy = log.nextIndex > pace.appendedIndex;
-  const isLagging = log.commitIndex < pace.appendedIndex;
-  pace.appendedIndex = log.appendedIndex;
-  checkGap(state, nowMs);
-  const wanted = pace.bytesPerSecond * (isLagging ? 0.5 : isBusy ? 1.1 : 2);
-  pace.bytesPerSecond = Math.min(
-    state.core.catchUpBytesPerSecond,
-    Math.max(pace.floorBytesPerSecond, wanted),
-  );
-  const refillBytes = (pace.bytesPerSecond * (nowMs - pace.refilledMs)) / 1_000;
-  const burstBytes = (pace.bytesPerSecond * CATCH_UP_BURST_MS) / 1_000;
-  pace.refilledMs = nowMs;
-  pace.allowanceBytes = Math.min(burstBytes, pace.allowanceBytes + refillBytes);
+/** At each tick: tells the node how its clients fare, and how far behind copies are, by which it paces what is sent to them. */
+export function followPace(state: PrimaryState, nowMs: number): void {
+  const { core } = state;
+  const clients = howClientsFare(state);
+  state.pacedIndex = core.log.appendedIndex;
+  const gapRecords = gapOf(state, nowMs);
+  if (gapRecords === undefined) core.pace.sending.rest();
+  else core.pace.sending.follow(gapRecords, nowMs);
+  core.pace.taking.rest();
+  core.pace.tick(clients, core.catchUpBytesPerSecond, nowMs);
   for (const member of state.members.values()) {
     noteBeginning(member, isInSync(state.group, member));
     takeSpeed(member, nowMs);
   }
 }
 
-function checkGap(state: PrimaryState, nowMs: number): void {
-  const { pace } = state;
-  if (nowMs - pace.gapCheckedMs < CATCH_UP_GAP_CHECK_MS) return;
-  let gapRecords = 0;
+function howClientsFare({ core: { log }, pacedIndex }: PrimaryState): Clients {
+  if (log.commitIndex < pacedIndex) return CLIENTS.wait;
+  return log.nextIndex > pacedIndex ? CLIENTS.write : CLIENTS.idle;
+}
+
+/** What the last of those lacks that catch up, of those that are to come nearer; undefined: nobody catches up. */
+function gapOf(state: PrimaryState, nowMs: number): number | undefined {
+  let gapRecords: number | undefined;
   for (const member of state.members.values()) {
+    const { linkUp, mode, promptness, ackedIndex } = member;
+    if (!linkUp || mode !== 'streaming' || !isCatchingUp(state, member)) continue;
     // One that may not come back yet need not come nearer, and clients are not to make room for it.
-    const mayReturn = nowMs >= member.promptness.returnMs;
-    const isFollowed =
-      mayReturn && member.linkUp && member.mode === 'streaming' && isCatchingUp(state, member);
-    if (isFollowed) gapRecords = Math.max(gapRecords, state.core.log.appendedIndex - member.ackedIndex);
+    const own = nowMs >= promptness.returnMs ? state.core.log.appendedIndex - ackedIndex : 0;
+    gapRecords = Math.max(gapRecords ?? 0, own);
   }
-  const isNearer = gapRecords < pace.gapRecords;
-  pace.floorBytesPerSecond = Math.min(
-    state.core.catchUpBytesPerSecond,
-    Math.max(CATCH_UP_MIN_BYTES_PER_SECOND, pace.floorBytesPerSecond * (isNearer ? 0.5 : 2)),
-  );
-  pace.gapCheckedMs = nowMs;
-  pace.gapRecords = gapRecords === 0 ? Number.POSITIVE_INFINITY : gapRecords;
+  return gapRecords;
 }
 
 function noteBeginning({ meter, ackedIndex }: Member, isThere: boolean): void {

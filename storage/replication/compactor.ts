@@ -5,13 +5,8 @@ import { STORED_BLOCK_BYTES } from '../lun/limits.ts';
 import { liveParts } from '../lun/live-parts.ts';
 import { decodeGroupRecord, type LoggedRecord } from '../lun/log-record.ts';
 import type { LunTable } from '../lun/lun-table.ts';
-import {
-  COMPACT_IN_FLIGHT_BYTES,
-  COMPACT_RATIO,
-  COMPACT_RATIO_LOW,
-  COMPACT_RESCAN_MS,
-  COMPACT_RETRY_MS,
-} from './limits.ts';
+import type { CompactionTurns } from './compaction-turns.ts';
+import { COMPACT_RATIO, COMPACT_RATIO_LOW, COMPACT_RESCAN_MS, COMPACT_RETRY_MS } from './limits.ts';
 
 export interface CompactorPorts {
   readonly log: Pick<RecordLog, 'scan'>;
@@ -27,6 +22,8 @@ export interface CompactorPorts {
   readonly recordEpoch: () => number;
   /** Gives records a place at once; `done` settles once they are committed. @throws DeviceError */
   readonly submit: (records: readonly LoggedRecord[]) => { readonly done: Promise<void> };
+  /** Shared with the other groups of the node. */
+  readonly turns: CompactionTurns;
   /** The head of the log is no longer needed as far as it was. */
   readonly onProgress: (carriedBytes: number) => void;
   readonly onTrouble: (reason: string) => void;
@@ -98,13 +95,14 @@ export class Compactor {
   }
 
   async #pass(nowMs: number): Promise<void> {
-    const { log, table, baseIndex, onProgress } = this.#ports;
+    const { log, table, baseIndex, onProgress, turns } = this.#ports;
     const excessBytes = this.#excessBytes();
     const waiting: { readonly done: Promise<void>; readonly lengthBytes: number }[] = [];
     let inFlightBytes = 0;
     let carriedBytes = 0;
     let firstPosition: number | undefined;
     let reached: { index: number; position: number } | undefined;
+    turns.begin();
     try {
       for await (const scanned of log.scan(this.#done?.index ?? baseIndex())) {
         if (this.#stopped || !this.#ports.isServing() || scanned.index >= table.appliedIndex) break;
@@ -117,7 +115,7 @@ export class Compactor {
         waiting.push(carried);
         inFlightBytes += carried.lengthBytes;
         carriedBytes += carried.lengthBytes;
-        while (inFlightBytes > COMPACT_IN_FLIGHT_BYTES) {
+        while (inFlightBytes > turns.shareBytes) {
           const oldest = waiting.shift();
           if (oldest === undefined) break;
           await oldest.done;
@@ -126,6 +124,7 @@ export class Compactor {
       }
     } finally {
       const ends = await Promise.allSettled(waiting.map(({ done }) => done));
+      turns.end();
       onProgress(carriedBytes);
       const failed = ends.find((end) => end.status === 'rejected');
       if (failed === undefined && reached !== undefined) this.#done = { ...reached, atMs: nowMs };

@@ -9,6 +9,7 @@ import type {
   ProposalOutcome,
   ReplicationNode,
 } from './group-state.ts';
+import type { GroupPace } from './node-pace.ts';
 
 /** Where a member's log stands. Moves ahead of the file: what has been decided, not what has been done. */
 export interface LogView {
@@ -66,8 +67,10 @@ export interface ReplicaCore {
   /** Primary of that epoch; "" when not known. */
   primary: string;
   leaseMs: number;
-  /** Sent at most to all members together that catch up. */
+  /** The node sends no more than this to copies that catch up, and takes in no more as one. */
   catchUpBytesPerSecond: number;
+  /** This group's part of that. */
+  readonly pace: GroupPace;
   /** What the cluster itself has said last: whether this very process was in sync in that epoch. */
   told: { readonly epoch: number; readonly inSync: boolean };
   /** The last epoch in which the cluster knew of this process and did not have it in sync; 0: none that it was told of. */

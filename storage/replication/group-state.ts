@@ -32,7 +32,7 @@ export interface ClusterAround {
   readonly nodes: readonly ReplicationNode[];
   /** How long a backup's grant to its primary lasts. */
   readonly leaseMs: number;
-  /** Sent at most to all members of one group together that catch up; absent: CATCH_UP_MAX_BYTES_PER_SECOND. */
+  /** Sent at most by a node to all members that catch up, and taken in by one; absent: CATCH_UP_MAX_BYTES_PER_SECOND. */
   readonly catchUpBytesPerSecond?: number;
 }
 

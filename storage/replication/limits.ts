@@ -158,7 +158,7 @@ export const COMPACT_RATIO = 2;
 /** The same while the disk is low and clients are refused space. */
 export const COMPACT_RATIO_LOW = 1.25;
 export const COMPACT_SLACK_BYTES = 256 * 1024 * 1024;
-/** Being carried at a time: little beside what clients may have in flight. */
+/** Being carried at a time on a node, by all of its groups: little beside what clients may have in flight. */
 export const COMPACT_IN_FLIGHT_BYTES = 2 * 1024 * 1024;
 /** Pause after a pass that failed. */
 export const COMPACT_RETRY_MS = 1_000;
@@ -176,7 +176,7 @@ export const MAX_FILLING_BYTES = 4 * 1024 ** 3;
 export const FILLING_OVER_FACTOR = 1.25;
 /** Damaged copies of one group that are kept for an administrator to look at. */
 export const MAX_SET_ASIDE = 2;
-/** Sent to all members that are catching up together: never less than this, however busy clients are. */
+/** Sent by a node to all members that catch up, and taken in by one: never less than this, however busy clients are. */
 export const CATCH_UP_MIN_BYTES_PER_SECOND = 16 * 1024 * 1024;
 /** The same at most. */
 export const CATCH_UP_MAX_BYTES_PER_SECOND = 2 * 1024 * 1024 * 1024;

@@ -1,4 +1,4 @@
-import type { CancelTimer, Clock, Timers } from '../../base/clock.ts';
+import type { CancelTimer, Timers } from '../../base/clock.ts';
 import type { Counters } from '../../base/counters.ts';
 import { describeError, ProtocolError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
@@ -20,18 +20,17 @@ import type { DiskSpace } from './disk-space.ts';
 import { type EffectPorts, EffectRunner } from './effect-runner.ts';
 import { decodeFrame } from './frame.ts';
 import { boundUntilMs } from './grants.ts';
-import type { ClusterAround, DeliberateFaults, MemberIdentity, PortalGroupState } from './group-state.ts';
+import type { ClusterAround, MemberIdentity, PortalGroupState } from './group-state.ts';
 import { ImageWatch } from './image-watch.ts';
 import { CATCH_UP_HOLD_MS, CHECKPOINT_GROWTH_BYTES, COMPACT_SLACK_BYTES, TICK_MS } from './limits.ts';
-import { LogTrimmer, type TrimBounds } from './log-trimmer.ts';
+import { LogTrimmer } from './log-trimmer.ts';
 import { LogWriter, type LogWriterEvents } from './log-writer.ts';
-import { newCore } from './new-core.ts';
+import { type CoreOptions, newCore } from './new-core.ts';
 import { Notices } from './notices.ts';
 import type { LunInfo, PortalGroup, PortalGroupStatus } from './portal-group.ts';
 import { areOthersIdle, hadByAllLinked, isServing, leaseUntilMs } from './primary-state.ts';
 import { ReceivedMemory } from './received-memory.ts';
 import type { DamageStatus } from './record-mender.ts';
-import type { ReplicaFiles } from './replica-files.ts';
 import { newReplica, type ReplicaState, stepReplica } from './replica-machine.ts';
 import { lunInfo, replicaStatus } from './replica-status.ts';
 import { RoomWatch } from './room-watch.ts';
@@ -39,13 +38,9 @@ import { ServiceWatch } from './service-watch.ts';
 import { TailCache } from './tail-cache.ts';
 import { WritePath } from './write-path.ts';
 
-export interface ReplicaOptions {
-  readonly groupId: string;
-  readonly self: MemberIdentity;
-  readonly files: ReplicaFiles;
+export interface ReplicaOptions extends CoreOptions {
   readonly transport: PeerTransport;
   readonly images: ImageSource;
-  readonly clock: Clock;
   readonly timers: Timers;
   readonly logger: Logger;
   readonly counters: Counters;
@@ -57,8 +52,6 @@ export interface ReplicaOptions {
   readonly letGo: () => Promise<void>;
   readonly onNotice: (notice: Uint8Array) => void;
   readonly onFatal: (error: unknown) => void;
-  readonly faults: DeliberateFaults;
-  readonly trim: TrimBounds;
   readonly diskSpace: DiskSpace | undefined;
   readonly checkpoints: CheckpointStore | undefined;
 }
@@ -213,6 +206,7 @@ export class PortalGroupReplica implements PortalGroup {
       isDiskLow: () => this.#room.isOut,
       recordEpoch: () => this.#writes.recordEpoch(),
       submit: (records) => submitted(this.#writes, records, false),
+      turns: this.#options.pace.compaction,
       onProgress: (carriedBytes) => {
         counters.add('replication.compactions');
         counters.add('replication.carried-bytes', carriedBytes);
@@ -418,6 +412,7 @@ export class PortalGroupReplica implements PortalGroup {
     this.#writes.failAll();
     this.#service.end();
     await Promise.all([this.#compactor.stop(), this.#checkpointer?.stop()]);
+    this.#core.pace.leave();
     await this.#care.stop();
     await Promise.all([this.#effects.end(), this.#writer.stop(), this.#applier.pause()]);
     await Promise.all(Array.from(this.#table.all(), (lun) => lun.close()));

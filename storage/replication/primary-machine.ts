@@ -1,9 +1,8 @@
 import {
-  adaptPace,
   elideBelow,
+  followPace,
   hasAllowance,
   isCatchingUp,
-  newPace,
   noteDurableTarget,
   noteSent,
 } from './catch-up.ts';
@@ -53,7 +52,7 @@ export function takeOffice(
     joining: undefined,
     nextJoinMs: 0,
     beginAgainMs: undefined,
-    pace: newPace(nowMs),
+    pacedIndex: 0,
     promptness: newPromptness(nowMs),
     ownDisk: newOwnDisk(),
     nextHandOverMs: 0,
@@ -348,7 +347,7 @@ function onTick(state: PrimaryState, nowMs: number): ReplicaEffect[] {
   markProgress(state, nowMs);
   watchOwnDisk(state, elapsedMs, nowMs);
   watchPromptness(state, elapsedMs, nowMs);
-  adaptPace(state, nowMs);
+  followPace(state, nowMs);
   const effects = onWantSync(state, probeIndex(state) ?? 0, nowMs);
   effects.push(...heartbeats(state, nowMs));
   if (state.beginAgainMs !== undefined && nowMs >= state.beginAgainMs) effects.push(...beginEpoch(state));

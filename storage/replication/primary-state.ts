@@ -3,20 +3,6 @@ import type { MembershipChange, ReplicaCore } from './core.ts';
 import { isInSync, type MemberIdentity, type PortalGroupState, type ReplicationNode } from './group-state.ts';
 import type { Promptness } from './promptness.ts';
 
-/** How fast members that are catching up are sent to, all of them together. */
-export interface CatchUpPace {
-  bytesPerSecond: number;
-  /** Not less than this, or they would never come nearer. */
-  floorBytesPerSecond: number;
-  /** What may be sent now; less than 0 when more was sent than that. */
-  allowanceBytes: number;
-  refilledMs: number;
-  /** Where the log ended at the last tick. */
-  appendedIndex: number;
-  gapCheckedMs: number;
-  gapRecords: number;
-}
-
 /** How a member's catching up goes. */
 export interface CatchUpMeter {
   /** Where it stood when its log was first known to be ours as far as that; undefined before. */
@@ -138,7 +124,8 @@ export interface PrimaryState {
   nextJoinMs: number;
   /** No space for the record that begins the epoch: when to try again. */
   beginAgainMs: number | undefined;
-  readonly pace: CatchUpPace;
+  /** Where the log ended at the last tick, for the pace of catching up. */
+  pacedIndex: number;
   /** Of this primary itself. */
   readonly promptness: Promptness;
   /** Whether its disk takes anything. */

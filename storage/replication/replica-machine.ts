@@ -1,4 +1,5 @@
-import { type BackupState, newBackup, stepBackup } from './backup-machine.ts';
+import { stepBackup } from './backup-machine.ts';
+import { type BackupState, newBackup } from './backup-state.ts';
 import { persistEffect, type ReplicaCore, type ReplicaEffect, type ReplicaEvent } from './core.ts';
 import { withoutForgotten, withoutGrant } from './grants.ts';
 import { isInSync, sameMember } from './group-state.ts';

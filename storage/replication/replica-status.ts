@@ -57,7 +57,7 @@ function catchUpOf(state: PrimaryState): CatchUpStatus | undefined {
     const targetIndex = state.core.log.appendedIndex;
     const { recordsPerSecond, bytesPerSecond, beganIndex = ackedIndex } = meter;
     const secondsLeft = recordsPerSecond > 0 ? (targetIndex - ackedIndex) / recordsPerSecond : undefined;
-    const paceBytesPerSecond = state.pace.bytesPerSecond;
+    const paceBytesPerSecond = state.core.pace.sending.bytesPerSecond;
     const limitBytesPerSecond = state.core.catchUpBytesPerSecond;
     const speeds = { bytesPerSecond, paceBytesPerSecond, limitBytesPerSecond };
     last = { nodeId, ackedIndex, targetIndex, beganIndex, ...speeds, secondsLeft };

@@ -14,6 +14,7 @@ import type { DeliberateFaults, ProposalOutcome, ReplicationClusterState } from 
 import { type TrimBounds, USUAL_TRIM_BOUNDS } from './log-trimmer.ts';
 import { type LinkTo, MemberLinks } from './member-links.ts';
 import { MetaDirectory } from './meta-directory.ts';
+import { NodePace, type OtherWorkers } from './node-pace.ts';
 import { PatientMetaStore } from './patient-meta-store.ts';
 import type { PortalGroup } from './portal-group.ts';
 import { PortalGroupReplica } from './portal-group-replica.ts';
@@ -67,6 +68,8 @@ export interface ReplicationHostOptions {
   readonly trim?: TrimBounds;
   /** Absent: clients' writes leave no reserve. */
   readonly diskSpace?: DiskSpace;
+  /** Absent: no other worker of this node has groups. */
+  readonly otherWorkers?: OtherWorkers;
   /** Only tests set this. */
   readonly faults?: DeliberateFaults;
 }
@@ -90,6 +93,7 @@ export class DamagedCopyError extends Error {
 export class ReplicationHost {
   readonly #options: ReplicationHostOptions;
   readonly #meta: PatientMetaStore;
+  readonly #pace: NodePace;
   readonly #slots = new Map<string, Slot>();
   /** Those that are up, by their names. */
   readonly #links = new Map<string, PeerIdentity>();
@@ -106,6 +110,7 @@ export class ReplicationHost {
     const { metaDirectory, transport, timers, logger } = options;
     const meta = typeof metaDirectory === 'string' ? new MetaDirectory(metaDirectory) : metaDirectory;
     this.#meta = new PatientMetaStore(meta, timers, logger);
+    this.#pace = new NodePace(options.otherWorkers);
     transport.onMessage((from, message, lent) => this.#onMessage(from, message, lent));
     transport.onLinkChange((peer, up, link = peer.nodeId) => this.#onLinkChange(peer, up, link));
   }
@@ -250,6 +255,7 @@ export class ReplicationHost {
       files,
       faults: faults ?? {},
       trim: trim ?? USUAL_TRIM_BOUNDS,
+      pace: this.#pace,
       diskSpace,
       checkpoints,
       propose: (change) => this.#propose(groupId, change),

@@ -54,7 +54,7 @@ function settingsText(settings: {
     `Copies of each portal group:     ${settings.replicasPerGroup}\n` +
     `Rebalancing:                     ${settings.rebalance}, after ${settings.rebalanceDelaySeconds} s of calm\n` +
     `Copies of a node that is down:   made anew after ${settings.replaceAfterSeconds} s\n` +
-    `Copies that catch up:            sent at most ${settings.catchUpMebibytesPerSecond} MiB/s by each portal group\n`
+    `Copies that catch up:            sent at most ${settings.catchUpMebibytesPerSecond} MiB/s by each node\n`
   );
 }
 

@@ -36,6 +36,7 @@ export class QuietFabric {
   readonly #sentBytes = new Map<string, number>();
   readonly #counters = new Map<string, CounterSet>();
   readonly #nodes: ReplicationNode[];
+  readonly #catchUp: number | undefined;
   #groups: PortalGroupState[];
 
   constructor(
@@ -46,8 +47,10 @@ export class QuietFabric {
       readonly seed?: number;
       /** Members may come into the set. */
       readonly letsIn?: boolean;
+      readonly catchUpBytesPerSecond?: number;
     },
   ) {
+    this.#catchUp = options.catchUpBytesPerSecond;
     const world = new World(options.seed ?? 1);
     this.world = world;
     this.network = new Network(world);
@@ -229,7 +232,8 @@ export class QuietFabric {
   }
 
   #tell(): void {
-    const state = { groups: this.#groups, nodes: this.#nodes, leaseMs: LEASE_MS };
+    const pace = this.#catchUp === undefined ? {} : { catchUpBytesPerSecond: this.#catchUp };
+    const state = { groups: this.#groups, nodes: this.#nodes, leaseMs: LEASE_MS, ...pace };
     for (const [nodeId, host] of this.#hosts) {
       if (this.untold.has(nodeId)) continue;
       this.#processes.get(nodeId)?.enterAfter(1, () => host.applyClusterState(state));

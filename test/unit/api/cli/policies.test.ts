@@ -52,7 +52,7 @@ describe('cluster set --catch-up', () => {
   it('bounds how fast copies catch up, and says so', async () => {
     const set = await cli('cluster', 'set', '--catch-up', '50');
     expect(set).toMatchObject({ code: 0, err: '' });
-    expect(set.out).toContain('sent at most 50 MiB/s by each portal group');
+    expect(set.out).toContain('sent at most 50 MiB/s by each node');
     const { settings, audit } = session.api.cluster.state();
     expect(settings.catchUpBytesPerSecond).toBe(50 * 1024 * 1024);
     expect(audit.at(-1)?.detail).toBe('catchUpBytesPerSecond 52428800, by admin');

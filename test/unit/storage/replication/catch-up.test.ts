@@ -88,7 +88,7 @@ describe('a member that catches up', () => {
 
   it('gives way to writes that wait, and has the link when there are none', () => {
     const driver = catchingUp();
-    const { pace } = driver.primary as NonNullable<Driver['primary']>;
+    const pace = driver.core.pace.sending;
     const speeds: number[] = [];
     const idle = (ticks: number): void => {
       for (let i = 0; i < ticks; i++) {
@@ -112,7 +112,7 @@ describe('a member that catches up', () => {
   ])('is sent no more than an administrator allows from one moment to the next: %s', (_, limit) => {
     const driver = catchingUp();
     const primary = driver.primary as NonNullable<Driver['primary']>;
-    const { pace } = primary;
+    const pace = driver.core.pace.sending;
     const c = primary.members.get('c') as NonNullable<ReturnType<typeof primary.members.get>>;
     const { appendedIndex } = driver.core.log;
     const members = group(2, 'a', ['a', 'b']);
@@ -207,7 +207,7 @@ describe('a member that catches up', () => {
 
   it('gets nearer in the end, however busy clients are', () => {
     const driver = catchingUp();
-    const { pace } = driver.primary as NonNullable<Driver['primary']>;
+    const pace = driver.core.pace.sending;
     for (let i = 0; i < 400; i++) {
       driver.append();
       driver.tick();

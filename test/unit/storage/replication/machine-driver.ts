@@ -9,6 +9,7 @@ import {
 import type { Frame, MemberFrame } from '../../../../storage/replication/frame.ts';
 import type { PortalGroupState, ReplicationNode } from '../../../../storage/replication/group-state.ts';
 import { CATCH_UP_MAX_BYTES_PER_SECOND, TICK_MS } from '../../../../storage/replication/limits.ts';
+import { NodePace } from '../../../../storage/replication/node-pace.ts';
 import type { PortalGroupStatus } from '../../../../storage/replication/portal-group.ts';
 import type { PrimaryState } from '../../../../storage/replication/primary-state.ts';
 import { newReplica, stepReplica } from '../../../../storage/replication/replica-machine.ts';
@@ -46,7 +47,12 @@ export class Driver {
   /** False: the disk takes its time, and the test says when an append has ended. */
   appendsAtOnce = true;
 
-  constructor(epochs: { epoch: number; startIndex: number }[] = [], nextIndex = 1) {
+  /** @param pace of the node, whose groups may have a driver each */
+  constructor(
+    epochs: { epoch: number; startIndex: number }[] = [],
+    nextIndex = 1,
+    pace: NodePace = new NodePace(),
+  ) {
     this.core = {
       groupId: 'g',
       self: identity('a'),
@@ -70,6 +76,7 @@ export class Driver {
         cut: 0,
       },
       catchUpBytesPerSecond: CATCH_UP_MAX_BYTES_PER_SECOND,
+      pace: pace.enter(),
       links: new Map(),
       ended: new Map(),
       imagesReady: true,
