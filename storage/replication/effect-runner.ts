@@ -10,15 +10,17 @@ import type { CommitApplier } from './commit-applier.ts';
 import type { MembershipChange, ReplicaCore, ReplicaEffect, ReplicaEvent } from './core.ts';
 import { epochsBefore } from './epoch-table.ts';
 import { encodeFrame } from './frame.ts';
-import { decodeLuns, encodeLuns, type LunList } from './group-meta.ts';
+import { decodeLuns, encodeLuns } from './group-meta.ts';
 import type { MemberIdentity, ProposalOutcome } from './group-state.ts';
 import type { ImageWatch } from './image-watch.ts';
+import { MAX_WAITING_EFFECTS } from './limits.ts';
 import { LogReadings } from './log-readings.ts';
 import type { LogTrimmer } from './log-trimmer.ts';
 import type { LogWriter } from './log-writer.ts';
 import { appendFrame, commonFields } from './primary-frames.ts';
 import { memberOf, type PrimaryState } from './primary-state.ts';
 import type { ReplicaFiles } from './replica-files.ts';
+import { type OwnEffect, type WaitingEffect, withoutSuperseded } from './superseded.ts';
 import type { TailCache } from './tail-cache.ts';
 import type { WritePath } from './write-path.ts';
 
@@ -52,14 +54,6 @@ export interface EffectPorts {
   readonly onFailure: (error: unknown) => void;
 }
 
-/** Something of the shell's own that has to take its turn among the effects. */
-interface OwnEffect {
-  readonly kind: 'trim';
-  readonly baseIndex: number;
-  readonly list: LunList;
-  readonly cut: number;
-}
-
 /**
  * Carries out effects strictly in order. One that touches stable storage holds up all after it: so nothing is
  * sent under an epoch, or acknowledged, before what it rests on has been persisted. But nothing rests on where the log
@@ -68,7 +62,7 @@ interface OwnEffect {
 export class EffectRunner {
   readonly #ports: EffectPorts;
   readonly #readings: LogReadings;
-  #queue: (ReplicaEffect | OwnEffect)[] = [];
+  #queue: WaitingEffect[] = [];
   #isRunning = false;
   #isEnded = false;
   #blocked: Promise<void> | undefined;
@@ -83,12 +77,16 @@ export class EffectRunner {
     this.#readings = new LogReadings(ports);
   }
 
-  run(effects: readonly (ReplicaEffect | OwnEffect)[]): void {
+  run(effects: readonly WaitingEffect[]): void {
     if (this.#isEnded) return;
     for (const effect of effects) {
-      // Nothing rests on it, and what it would wait for is what it is proposed for: a disk that takes nothing.
+      // Nothing rests on them, and what they would wait for may be what they are about: a disk that takes nothing.
       if (effect.kind === 'propose' && effect.change.kind === 'handOver') this.#propose(effect);
+      else if (effect.kind === 'complain') this.#complain(effect);
       else this.#queue.push(effect);
+    }
+    if (this.#blocked !== undefined && this.#queue.length > MAX_WAITING_EFFECTS) {
+      this.#queue = withoutSuperseded(this.#queue);
     }
     if (!this.#isRunning && this.#blocked === undefined) this.#drain();
   }
@@ -127,8 +125,8 @@ export class EffectRunner {
       .catch((error: unknown) => this.#ports.onFailure(error));
   }
 
-  #carryOut(effect: ReplicaEffect | OwnEffect): Promise<void> | undefined {
-    const { core, files, transport, writer, applier, logger, counters, groupId } = this.#ports;
+  #carryOut(effect: WaitingEffect): Promise<void> | undefined {
+    const { core, files, transport, writer, applier, counters } = this.#ports;
     switch (effect.kind) {
       case 'persist':
         return this.#afterSaving(async () => {
@@ -148,7 +146,7 @@ export class EffectRunner {
         if (effect.cut === core.log.cut) writer.append(effect.cut, effect.firstIndex, effect.records);
         return undefined;
       case 'beginEpoch':
-        this.#beginEpoch(effect.epoch, effect.cut, effect.index);
+        this.#beginEpoch(effect);
         return undefined;
       case 'sync':
         writer.sync(core.log.cut, effect.index);
@@ -169,8 +167,7 @@ export class EffectRunner {
         this.#letGo(effect.reign);
         return undefined;
       case 'complain':
-        counters.add(effect.event);
-        logger.error(effect.event, { group: groupId, ...effect.fields });
+        this.#complain(effect);
         return undefined;
       case 'trim':
         this.#trim(effect);
@@ -183,7 +180,7 @@ export class EffectRunner {
     return this.#savingBase === undefined ? change() : this.#savingBase.then(change);
   }
 
-  #beginEpoch(epoch: number, cut: number, index: number): void {
+  #beginEpoch({ epoch, cut, index }: Extract<ReplicaEffect, { kind: 'beginEpoch' }>): void {
     const { core, self, writer } = this.#ports;
     if (cut !== core.log.cut) return;
     const payload = encodeControlRecord({ kind: 'epochStart', epoch, primary: self.nodeId });
@@ -241,6 +238,12 @@ export class EffectRunner {
     table.restart(baseIndex, luns);
     imageWatch.invalidate();
     applier.resume();
+  }
+
+  #complain({ event, fields }: Extract<ReplicaEffect, { kind: 'complain' }>): void {
+    const { logger, counters, groupId } = this.#ports;
+    counters.add(event);
+    logger.error(event, { group: groupId, ...fields });
   }
 
   #propose({ change, reason }: Extract<ReplicaEffect, { kind: 'propose' }>): void {

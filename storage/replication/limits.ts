@@ -125,6 +125,11 @@ export const FAIR_FLOOR_BYTES = 256 * 1024;
 export const FAIR_TURN_BYTES = 64 * 1024;
 /** All writes taken in and not yet committed. */
 export const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
+/**
+ * Effects that wait for one that touches stable storage, where a disk takes nothing: beyond this only the last of each kind is
+ * kept (superseded.ts), and all that change the log, of which a primary sends no more than WINDOW_BYTES unanswered.
+ */
+export const MAX_WAITING_EFFECTS = 1_024;
 /** Longest wait before what found the log full is tried again: beginning an epoch, cutting the log, emptying it. */
 export const FULL_RETRY_MS = 1_000;
 /** Pause before a meta file that found no space is written again. */
