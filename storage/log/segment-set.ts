@@ -114,6 +114,8 @@ export class SegmentSet {
       if (kept.includes(previous)) this.#noteLoaded(previous);
     }
     for (const segment of dropped) this.remove(segment);
+    // What is closed was made durable when it was sealed: there is nothing that closing it could tell.
+    this.#files.makeRoom().catch(() => {});
     return created;
   }
 

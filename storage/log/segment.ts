@@ -278,7 +278,7 @@ export class SegmentFiles {
       this.#refresh(segment, known);
       return known.opening;
     }
-    await this.#makeRoom();
+    await this.makeRoom();
     const held = this.#open.get(segment) ?? {
       opening: this.#fileSystem.open(join(this.#directory, segment.name)),
       file: undefined,
@@ -299,12 +299,12 @@ export class SegmentFiles {
     this.#open.set(segment, held);
   }
 
-  async #makeRoom(): Promise<void> {
-    if (this.#open.size < MAX_OPEN_SEGMENTS) return;
-    for (const segment of this.#open.keys()) {
-      if (segment.users > 0) continue;
-      await this.closeSegment(segment);
-      return;
+  /** Closes those that have not been used for longest, as far as nobody reads them, until another one may be opened. */
+  async makeRoom(): Promise<void> {
+    while (this.#open.size >= MAX_OPEN_SEGMENTS) {
+      const unused = [...this.#open.keys()].find((segment) => segment.users === 0);
+      if (unused === undefined) return;
+      await this.closeSegment(unused);
     }
   }
 }

@@ -78,9 +78,11 @@ async function settled(): Promise<void> {
 }
 
 /** Whose files are of no more use once they have been closed. */
-function closing(fileSystem: FileSystem): FileSystem {
+function closing(fileSystem: FileSystem, open = { count: 0, most: 0 }): FileSystem {
   const guarded = (file: OpenFile): OpenFile => {
     let isClosed = false;
+    open.count++;
+    open.most = Math.max(open.most, open.count);
     const checked = <T>(operate: () => Promise<T>): Promise<T> =>
       isClosed ? Promise.reject(systemError('EBADF')) : operate();
     return {
@@ -92,6 +94,7 @@ function closing(fileSystem: FileSystem): FileSystem {
       close: () =>
         checked(() => {
           isClosed = true;
+          open.count--;
           return file.close();
         }),
     };
@@ -125,6 +128,20 @@ describe('a file that is being read', () => {
     let last = 0;
     for await (const { index } of reader) last = index;
     expect(last).toBe(3);
+  });
+
+  it('is one of so many at most, though none was opened to be read', async () => {
+    const disk = newDisk();
+    const files = { count: 0, most: 0 };
+    const log = await open(disk, 64, closing(disk.mount(), files));
+    for (let i = 1; i <= 2 * MAX_OPEN_SEGMENTS; i++)
+      await log.append([Buffer.from(`${i}`), Buffer.from('second')]);
+    // Beside them: the marker, and the segment that is made.
+    expect(files.most).toBeLessThanOrEqual(MAX_OPEN_SEGMENTS + 2);
+    for (let i = 1; i <= 2 * MAX_OPEN_SEGMENTS; i++) {
+      expect(Buffer.from(await log.read(2 * i - 1)).toString()).toBe(`${i}`);
+    }
+    expect(files.most).toBeLessThanOrEqual(MAX_OPEN_SEGMENTS + 2);
   });
 
   it('is not closed when another is put in its place', async () => {
