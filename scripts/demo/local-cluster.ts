@@ -120,6 +120,12 @@ export class LocalCluster {
     return this.#processes.get(nodeId)?.exitCode ?? null;
   }
 
+  /** Whether a node that was started runs no more, whatever ended it. */
+  hasEnded(nodeId: string): boolean {
+    const child = this.#processes.get(nodeId);
+    return child !== undefined && (child.exitCode !== null || child.signalCode !== null);
+  }
+
   /** Starts a node's process, and again when it is fenced, as a service manager would. Its log goes to a file. */
   start(nodeId: string): void {
     const program = this.#options.supervised === true ? [CLI] : ['--enable-source-maps', NODE];

@@ -88,6 +88,7 @@ describeWhere(
       await troubles[0]?.endOnceKilled(GOES_ON_WITHOUT_NODE_WITHIN_MS);
       await goesOnElsewhere(primary, sinceMs, GOES_ON_WITHOUT_NODE_WITHIN_MS);
       await writer.readBack();
+      await startedAgain(primary);
     });
 
     it('and is told to stop is left for another, and ends as it is', { timeout: TEST_MS }, async () => {
@@ -99,16 +100,22 @@ describeWhere(
       cluster.signal(primary, 'SIGTERM');
       await goesOnElsewhere(primary, sinceMs, GOES_ON_WITHIN_MS);
       await troubles[0]?.endOnceKilled(ENDS_WITHIN_MS);
-      await until('its end is seen', () => Promise.resolve(cluster.exitCode(primary) !== null));
+      await until('its end is seen', () => Promise.resolve(cluster.hasEnded(primary)));
       // Not one to be started again by itself, as after a signal or a bug.
       expect(cluster.exitCode(primary)).toBe(EXIT_CODE.refused);
       expect(await shared().log(primary)).toContain('stopping failed: not done within');
 
-      cluster.start(primary);
-      await cluster.waitUntilServing(NODE_IDS.length);
+      await startedAgain(primary);
       await writer.more(SAMPLE);
       await writer.readBack();
     });
+
+    async function startedAgain(node: string): Promise<void> {
+      const { cluster } = shared();
+      await until('its end is seen', () => Promise.resolve(cluster.hasEnded(node)));
+      cluster.start(node);
+      await cluster.waitUntilServing(NODE_IDS.length);
+    }
 
     async function group(at: string) {
       const found = (await shared().status(at)).portalGroups.find(({ id }) => id === GROUP);
