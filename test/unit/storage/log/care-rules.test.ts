@@ -14,8 +14,8 @@ import {
   writeRecordBytes,
 } from '../../../../storage/lun/log-record.ts';
 import { FaultyDisk, systemError } from '../../../support/faulty-disk.ts';
+import { DIRECTORY, segments, settled } from './log-files.ts';
 
-const DIRECTORY = '/log';
 const SEGMENT_BYTES = 20_000;
 const SEGMENT_HEADER = 48;
 const RECORD_HEADER = 16;
@@ -49,14 +49,6 @@ function recordOf(i: number): Uint8Array {
 
 const SIZE = RECORD_HEADER + Math.ceil(writeRecordBytes(1) / 8) * 8;
 
-function segments(disk: FaultyDisk): string[] {
-  return disk
-    .list(DIRECTORY)
-    .filter((name) => name.endsWith('.segment'))
-    .sort()
-    .map((name) => `${DIRECTORY}/${name}`);
-}
-
 async function fill(log: SegmentedLog, count: number): Promise<SegmentedLog> {
   for (let i = 1; i <= count; i++) await log.append([recordOf(i)]);
   await log.sync();
@@ -71,10 +63,6 @@ async function damageOf(log: SegmentedLog): Promise<DamagedRecords[]> {
     at = part.nextIndex;
   }
   return found;
-}
-
-async function settled(): Promise<void> {
-  for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Whose files are of no more use once they have been closed. */

@@ -10,8 +10,8 @@ import {
   writeRecordBytes,
 } from '../../../../storage/lun/log-record.ts';
 import { FaultyDisk } from '../../../support/faulty-disk.ts';
+import { DIRECTORY, segments } from './log-files.ts';
 
-const DIRECTORY = '/log';
 const SEGMENT_BYTES = 20_000;
 const SEGMENT_HEADER = 48;
 const RECORD_HEADER = 16;
@@ -34,14 +34,6 @@ function recordOf(i: number): Uint8Array {
   const payload = Buffer.alloc(writeRecordBytes(blockCount), i);
   sealWriteRecord(payload, { epoch: 1, lunId: 7, firstBlock: i, blockCount });
   return payload;
-}
-
-function segments(disk: FaultyDisk): string[] {
-  return disk
-    .list(DIRECTORY)
-    .filter((name) => name.endsWith('.segment'))
-    .sort()
-    .map((name) => `${DIRECTORY}/${name}`);
 }
 
 async function filled(disk: FaultyDisk, count: number): Promise<SegmentedLog> {

@@ -9,8 +9,8 @@ import { openSegmentedLog, type SegmentedLogOptions } from '../../../../storage/
 import { SpareSegments } from '../../../../storage/log/spare-segments.ts';
 import { replaceFile, writeWhole } from '../../../../storage/log/whole-file.ts';
 import { FaultyDisk, systemError } from '../../../support/faulty-disk.ts';
+import { DIRECTORY, segments, settled } from './log-files.ts';
 
-const DIRECTORY = '/log';
 const HEADER_BYTES = 48;
 
 function newDisk(seed = 1): FaultyDisk {
@@ -35,18 +35,6 @@ async function filled(disk: FaultyDisk, count: number) {
   for (let i = 1; i <= count; i++) await log.append([textOf(i)]);
   await log.sync();
   return log;
-}
-
-function segments(disk: FaultyDisk): string[] {
-  return disk
-    .list(DIRECTORY)
-    .filter((name) => name.endsWith('.segment'))
-    .sort()
-    .map((name) => `${DIRECTORY}/${name}`);
-}
-
-async function settled(): Promise<void> {
-  for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 describe('opening', () => {

@@ -5,8 +5,8 @@ import { SeededRandom } from '../../../../base/random.ts';
 import { LogFailure } from '../../../../base/record-log.ts';
 import { openSegmentedLog, type SegmentedLog } from '../../../../storage/log/segmented-log.ts';
 import { FaultyDisk, systemError } from '../../../support/faulty-disk.ts';
+import { DIRECTORY, segments, settled } from './log-files.ts';
 
-const DIRECTORY = '/log';
 const SEGMENT_BYTES = 256;
 const RECORDS = 30;
 
@@ -31,21 +31,8 @@ async function filled(seed = 1): Promise<{ disk: FaultyDisk; log: SegmentedLog }
 
 const textOf = (i: number): Buffer => Buffer.from(`record ${i}`);
 
-function segments(disk: FaultyDisk): string[] {
-  return disk
-    .list(DIRECTORY)
-    .filter((name) => name.endsWith('.segment'))
-    .sort()
-    .map((name) => `${DIRECTORY}/${name}`);
-}
-
 async function textAt(log: SegmentedLog, index: number): Promise<string> {
   return Buffer.from(await log.read(index)).toString();
-}
-
-/** Removal goes on behind the calls. */
-async function settled(): Promise<void> {
-  for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 describe('trimming', () => {

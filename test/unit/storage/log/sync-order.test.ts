@@ -7,10 +7,10 @@ import { DurableMarker, MARKER_FILE } from '../../../../storage/log/durable-mark
 import { openSegmentedLog, type SegmentedLog } from '../../../../storage/log/segmented-log.ts';
 import { SpareSegments } from '../../../../storage/log/spare-segments.ts';
 import { FaultyDisk, type Pace, systemError } from '../../../support/faulty-disk.ts';
+import { DIRECTORY, segments } from './log-files.ts';
 
 /** What is done in which order, where only a loss of power at the wrong moment would tell. */
 
-const DIRECTORY = '/log';
 const HEADER_BYTES = 48;
 
 function newDisk(seed = 1): FaultyDisk {
@@ -36,14 +36,6 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 async function settled(): Promise<void> {
   for (let i = 0; i < 8; i++) await turn();
-}
-
-function segments(disk: FaultyDisk): string[] {
-  return disk
-    .list(DIRECTORY)
-    .filter((name) => name.endsWith('.segment'))
-    .sort()
-    .map((name) => `${DIRECTORY}/${name}`);
 }
 
 /** Holds every operation of one kind until it is let go. */
